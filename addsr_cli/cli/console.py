@@ -1,0 +1,117 @@
+"""Where words go: stdout is data, stderr is talk, and nothing is animated unless somebody watches."""
+
+import json as json_module
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from addsr_cli.errors import AddsrError
+
+
+class Step(Protocol):
+    """What a progress bar needs to know."""
+
+    @property
+    def done(self) -> int:
+        """Units finished."""
+
+    @property
+    def total(self) -> int:
+        """Units in all."""
+
+    @property
+    def step(self) -> int:
+        """The running step, from 1."""
+
+    @property
+    def steps(self) -> int:
+        """Steps in all."""
+
+
+Bar = Callable[[Step], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Console:
+    """One sink with three voices: ``result`` (stdout), ``say`` and ``detail`` (stderr)."""
+
+    json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+
+    def say(self, text: str) -> None:
+        """Tell the person, unless asked to be quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def detail(self, text: str) -> None:
+        """Tell more, only when asked for it."""
+        if self.verbose:
+            self.say(text)
+
+    def result(self, text: str, record: dict[str, Any]) -> None:
+        """One piece of data: the record as a JSON line, or its plain text."""
+        print(json_module.dumps(record) if self.json else text, flush=True)
+
+    def failed(self, exc: AddsrError) -> None:
+        """One failure; quiet does not silence it."""
+        if self.json:
+            print(json_module.dumps({"status": "failed", "error": error_record(exc)}), flush=True)
+        print(error_text(exc), file=sys.stderr, flush=True)
+
+    @contextmanager
+    def bar(self, title: str) -> Iterator[Bar | None]:
+        """A progress bar with steps, tiles and time left; None when stderr is no terminal or silence is wanted."""
+        if self.quiet or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("step {task.fields[step]}/{task.fields[steps]}, tile {task.completed:.0f}/{task.total:.0f}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+            task = progress.add_task(title, total=1, step=0, steps="?")
+
+            def show(now: Step) -> None:
+                progress.update(task, completed=now.done, total=now.total, step=now.step, steps=now.steps)
+
+            yield show
+
+
+def error_record(exc: AddsrError) -> dict[str, str]:
+    """A failure as data."""
+    return {"code": exc.code, "message": exc.message, "hint": exc.hint}
+
+
+def error_text(exc: AddsrError, about: str = "") -> str:
+    """A failure as one line."""
+    where = f"{about}: " if about and about not in exc.message else ""
+    return f"error: {where}{exc.message}" + (f" {exc.hint}" if exc.hint else "")
+
+
+def human_bytes(count: float) -> str:
+    """1234567 -> '1.2 MB'."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if abs(count) < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def human_seconds(seconds: float) -> str:
+    """75 -> '1 min 15 s'."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

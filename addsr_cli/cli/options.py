@@ -1,0 +1,114 @@
+"""Command line options that several commands share, each declared once with its help and environment variable."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from addsr_cli.errors import UsageError
+
+QUALITY, SIZE, OUTPUT, MACHINE, TALK = "Quality", "Size", "Output", "Machine", "Talk"
+UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+
+
+def _option(flag: str, text: str, panel: str, *more: str) -> typer.models.OptionInfo:
+    variable = "ADDSR_" + flag.removeprefix("--").split("/")[0].upper().replace("-", "_")
+    return typer.Option(flag, *more, help=text, rich_help_panel=panel, envvar=variable, show_envvar=False)
+
+
+Model = Annotated[
+    str, _option("--model", "auto, nano, or the folder of a model that `addsr distill` made.", QUALITY, "-m")
+]
+Steps = Annotated[
+    int | None, _option("--steps", "Denoising steps, 1 to 4. Fewer is faster and plainer. [default: 4]", QUALITY)
+]
+Prompt = Annotated[str, _option("--prompt", "Words that describe the photo, for models that read text.", QUALITY)]
+Psr = Annotated[
+    float | None,
+    _option("--psr", "Weight of each step's picture in the next step's condition, 0 to 1. [default: 0.4]", QUALITY),
+]
+Fidelity = Annotated[
+    float | None,
+    _option(
+        "--fidelity",
+        "One dial over steps, PSR and a blend with the plain enlargement: 0 invents most, 1 stays closest. "
+        "[default: 0.5]",
+        QUALITY,
+    ),
+]
+StartPoint = Annotated[
+    Literal["lr", "noise"], _option("--start", "Begin from the noised photo or from noise alone.", QUALITY)
+]
+ColorMethod = Annotated[
+    Literal["wavelet", "adain", "lab", "none"], _option("--color", "How colours are matched to the photo.", QUALITY)
+]
+Seed = Annotated[int, _option("--seed", "Fixes all noise: same seed, same picture.", QUALITY)]
+Samples = Annotated[int, _option("--samples", "Make this many versions, with seeds counting up.", QUALITY)]
+
+Scale = Annotated[float | None, _option("--scale", "Enlarge by this factor, any number. [default: 4]", SIZE, "-s")]
+Width = Annotated[int | None, _option("--width", "Output width in pixels; the aspect is kept.", SIZE)]
+Height = Annotated[int | None, _option("--height", "Output height in pixels; the aspect is kept.", SIZE)]
+Longest = Annotated[int | None, _option("--longest", "Longer output side in pixels.", SIZE)]
+Shortest = Annotated[int | None, _option("--shortest", "Shorter output side in pixels.", SIZE)]
+
+Output = Annotated[
+    str | None, _option("--output", "A file, a folder, or - for stdout. [default: beside the input]", OUTPUT, "-o")
+]
+Format = Annotated[
+    Literal["png", "jpg", "webp", "tiff", "avif"] | None,
+    _option("--format", "File format. [default: the input's; PNG when that cannot hold the picture]", OUTPUT, "-f"),
+]
+Quality = Annotated[int | None, _option("--quality", "1 to 100, for JPEG, WebP and AVIF.", OUTPUT)]
+Lossless = Annotated[bool, _option("--lossless", "Lossless WebP or AVIF.", OUTPUT)]
+BitDepth = Annotated[int | None, _option("--bit-depth", "8 or 16 bits per channel. [default: the input's]", OUTPUT)]
+Name = Annotated[
+    str,
+    _option("--name", "File name from {stem} {scale} {ext} {model} {steps} {seed} {width} {height}.", OUTPUT),
+]
+Overwrite = Annotated[bool, _option("--overwrite", "Replace existing files.", OUTPUT)]
+NoMetadata = Annotated[
+    bool, _option("--no-metadata", "Write no EXIF, XMP or settings (the colour profile stays).", OUTPUT)
+]
+
+Device = Annotated[str, _option("--device", "auto, cpu, cuda, cuda:N or mps.", MACHINE)]
+Precision = Annotated[
+    Literal["auto", "fp32", "bf16", "fp16"], _option("--precision", "Number type of the network.", MACHINE)
+]
+Tile = Annotated[str, _option("--tile", "auto, or the side of a tile in output pixels (before --scale).", MACHINE)]
+Overlap = Annotated[str, _option("--overlap", "auto, or how far tiles overlap, in the same pixels.", MACHINE)]
+Offload = Annotated[
+    bool | None,
+    _option("--offload/--no-offload", "Keep whole pictures in main memory, tiles on the device.", MACHINE),
+]
+Compile = Annotated[bool, _option("--compile", "Compile the network first; pays off for many photos.", MACHINE)]
+MaxMemory = Annotated[str | None, _option("--max-memory", "Plan for no more than this, such as 2G.", MACHINE)]
+
+Json = Annotated[bool, _option("--json", "One JSON object per result on stdout.", TALK)]
+Quiet = Annotated[bool, _option("--quiet", "Say nothing but errors.", TALK, "-q")]
+Verbose = Annotated[bool, _option("--verbose", "Say more.", TALK, "-v")]
+Debug = Annotated[bool, _option("--debug", "Show tracebacks.", TALK)]
+DryRun = Annotated[bool, _option("--dry-run", "Print the plan and write nothing.", TALK)]
+
+Images = Annotated[list[Path], typer.Argument(help="Photos; - reads stdin.", metavar="IMAGE...", show_default=False)]
+
+
+def pixels(text: str, flag: str) -> int | None:
+    """``auto`` -> None, ``512`` -> 512."""
+    if text == "auto":
+        return None
+    if not text.isdecimal():
+        raise UsageError(f"{flag} {text} is not a number of pixels.", f"Use {flag} auto or a whole number.")
+    return int(text)
+
+
+def memory(text: str | None) -> int | None:
+    """``2G``, ``500MB``, ``1.5GiB`` -> bytes."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
+    if not match or float(match[1]) <= 0:
+        raise UsageError(f"--max-memory {text} is not an amount of memory.", "Write it as 2G or 500M.")
+    number, unit, binary = float(match[1]), match[2].upper(), bool(match[3])
+    size = 1024 ** "KMGT".index(unit) * 1024 if binary and unit else UNITS[unit]
+    return int(number * size)

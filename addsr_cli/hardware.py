@@ -1,0 +1,165 @@
+"""What machine this is. The only file that asks."""
+
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+import torch
+
+from addsr_cli.errors import UsageError
+
+CGROUP_FILES = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory.stat")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.stat"),
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hardware:
+    """The device that will do the work. ``bf16``, ``fp16``: whether it multiplies that type fast, not merely at all."""
+
+    device: str
+    name: str
+    free_bytes: int
+    total_bytes: int
+    bf16: bool
+    fp16: bool
+    threads: int
+
+    @property
+    def kind(self) -> str:
+        """``cpu``, ``cuda`` or ``mps``."""
+        return self.device.split(":")[0]
+
+
+def probe(device: str = "auto") -> Hardware:
+    """Look at ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``; auto takes CUDA, then MPS, then the CPU."""
+    chosen = best_device() if device == "auto" else device
+    if chosen == "cpu":
+        return _cpu()
+    if chosen == "mps":
+        if not torch.backends.mps.is_available():
+            raise UsageError("This machine has no MPS device.", "Use --device auto or cpu.")
+        return _mps()
+    if chosen == "cuda" or chosen.startswith("cuda:"):
+        return _cuda(chosen)
+    raise UsageError(f"There is no device called {device!r}.", "Use auto, cpu, mps, cuda or cuda:N.")
+
+
+def best_device() -> str:
+    """The device that ``auto`` means."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def peak_resident_bytes() -> int:
+    """Most memory this process ever held, bytes; 0 where the system does not tell."""
+    try:
+        import resource
+    except ImportError:
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if platform.system() == "Darwin" else peak * 1024
+
+
+def multiply_rate(size: int = 768) -> float:
+    """Measured float32 matrix multiplication speed of the CPU, FLOP per second; takes a few milliseconds."""
+    from time import perf_counter
+
+    a = torch.randn(size, size)
+    a @ a
+    best = float("inf")
+    for _ in range(3):
+        start = perf_counter()
+        a @ a
+        best = min(best, perf_counter() - start)
+    return 2 * size**3 / best
+
+
+def _cpu() -> Hardware:
+    memory = psutil.virtual_memory()
+    limit, room = _container_memory()
+    return Hardware(
+        device="cpu",
+        name=_cpu_name(),
+        free_bytes=min(memory.available, room),
+        total_bytes=min(memory.total, limit),
+        bf16=_cpu_multiplies_bf16(),
+        fp16=False,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _mps() -> Hardware:
+    total = torch.mps.recommended_max_memory()
+    used = torch.mps.driver_allocated_memory()
+    return Hardware(
+        device="mps",
+        name=platform.processor() or "Apple GPU",
+        free_bytes=min(total - used, psutil.virtual_memory().available),
+        total_bytes=total,
+        bf16=False,
+        fp16=True,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _cuda(device: str) -> Hardware:
+    count = torch.cuda.device_count()
+    number = device.partition(":")[2] or "0"
+    if not number.isdigit() or int(number) >= count:
+        raise UsageError(f"There is no {device}: this machine has {count} CUDA device(s).", "Try --device auto or cpu.")
+    index = int(number)
+    free, total = torch.cuda.mem_get_info(index)
+    major, _ = torch.cuda.get_device_capability(index)
+    return Hardware(
+        device=f"cuda:{index}",
+        name=torch.cuda.get_device_name(index),
+        free_bytes=free,
+        total_bytes=total,
+        bf16=major >= 8,
+        fp16=major >= 7 or torch.version.hip is not None,
+        threads=torch.get_num_threads(),
+    )
+
+
+def _cpu_multiplies_bf16() -> bool:
+    """Whether the processor has AMX tiles or AVX-512 BF16; without them bf16 is emulated and far slower than fp32."""
+    try:
+        return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+    except AttributeError:  # private names, so a later torch may lack them
+        return bool({"amx_bf16", "avx512_bf16"} & set(_cpu_info("flags").split()))
+
+
+def _cpu_name() -> str:
+    return _cpu_info("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_info(field: str) -> str:
+    """One field of the first processor in /proc/cpuinfo; empty elsewhere than on Linux."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(field)), "")
+
+
+def _container_memory() -> tuple[float, float]:
+    """Limit and room of the control group that this process lives in, bytes; infinite when there is none."""
+    for limit_file, used_file, stat_file in CGROUP_FILES:
+        try:
+            limit, used = limit_file.read_text().strip(), int(used_file.read_text())
+            if limit == "max":
+                return float("inf"), float("inf")
+            stat = dict(line.split() for line in stat_file.read_text().splitlines())
+        except (OSError, ValueError):
+            continue
+        cache = int(stat.get("inactive_file", stat.get("total_inactive_file", "0")))
+        return float(limit), float(limit) - used + cache
+    return float("inf"), float("inf")

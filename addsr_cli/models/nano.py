@@ -1,0 +1,208 @@
+"""Nano: the small bundled model, a few million parameters, trained by this package from scratch.
+
+The latent is the image itself with every 4x4 block folded into channels (pixel-unshuffle): lossless, so there is
+no codec to train and nothing to lose. The network is a convolutional UNet on that quarter grid. It predicts the
+clean latent as a residual on the control image, which enters through a branch of its own; at t=999 that is plain
+super-resolution, and at later steps the control carries the refined picture of the step before (PSR).
+There is no normalisation layer: statistics over a tile would differ from those over the photo and show as seams.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.restorer import Condition
+from addsr_cli.schedule import Schedule
+
+BLOCK = 4  # pixels folded per side; also the native scale
+COLOURS = 3
+FREQUENCIES = 32  # of the sinusoidal timestep features
+
+
+@dataclass(frozen=True, kw_only=True)
+class NanoConfig:
+    """Size of the network.
+
+    ``channels`` and ``depths`` go from the quarter grid to the coarsest; ``depths`` counts residual blocks on the
+    way up (the way down has one per level). ``scaling_factor`` brings latents to about unit variance.
+    """
+
+    channels: tuple[int, ...] = (48, 96, 192)
+    depths: tuple[int, ...] = (2, 1, 3)
+    embedding: int = 128
+    scaling_factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Check that levels match."""
+        if len(self.channels) != len(self.depths) or min(self.channels) < 1 or min(self.depths) < 1:
+            raise ValueError("channels and depths need one positive entry per level")
+
+
+def _zero(layer: nn.Module) -> None:
+    """Start a layer from nothing, so that what it feeds begins as the identity."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+class TimeEmbedding(nn.Module):
+    """Timestep (B,) -> features (B, width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2 * FREQUENCIES, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Sines and cosines of t at 32 octave-spread rates, then two layers."""
+        rates = torch.exp(-math.log(10_000) * torch.arange(FREQUENCIES, device=t.device) / FREQUENCIES)
+        angles = t.float()[:, None] * rates
+        waves = torch.cat([angles.sin(), angles.cos()], dim=1).to(self.inner.weight.dtype)
+        return F.silu(self.outer(F.silu(self.inner(waves))))
+
+
+class ResidualBlock(nn.Module):
+    """Two 3x3 convolutions; the timestep scales and shifts between them. Starts as the identity."""
+
+    def __init__(self, width: int, embedding: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        self.modulation = nn.Linear(embedding, 2 * width)
+        _zero(self.second)
+        _zero(self.modulation)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x (B, C, h, w), time (B, E) -> (B, C, h, w)."""
+        scale, shift = self.modulation(time)[:, :, None, None].chunk(2, dim=1)
+        return x + self.second(F.silu(torch.addcmul(shift, self.first(x), 1 + scale)))
+
+
+class Stage(nn.ModuleList):
+    """Residual blocks in a row."""
+
+    def __init__(self, width: int, depth: int, embedding: int) -> None:
+        super().__init__(ResidualBlock(width, embedding) for _ in range(depth))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """Run them all."""
+        for block in self:
+            x = block(x, time)
+        return x
+
+
+class NanoNet(nn.Module):
+    """UNet on the quarter grid: (noisy latent, control latent, t) -> clean latent."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        widths, latent = config.channels, COLOURS * BLOCK**2
+        self.config = config
+        self.stride = 2 ** (len(widths) - 1)
+        self.time = TimeEmbedding(config.embedding)
+        self.control_in = nn.Conv2d(latent, widths[0], 3, padding=1)
+        self.noisy_in = nn.Conv2d(latent, widths[0], 1)
+        self.down = nn.ModuleList(Stage(w, 1, config.embedding) for w in widths[:-1])
+        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
+        self.middle = Stage(widths[-1], config.depths[-1], config.embedding)
+        self.grow = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(
+            Stage(w, d, config.embedding) for w, d in zip(widths[:-1], config.depths[:-1], strict=True)
+        )
+        self.out = nn.Conv2d(widths[0], latent, 3, padding=1)
+        _zero(self.out)
+
+    def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
+        """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w)."""
+        h, w = z.shape[-2:]
+        pad = (0, -w % self.stride, 0, -h % self.stride)
+        time = self.time(t)
+        x = self.control_in(F.pad(control, pad, "replicate")) + self.noisy_in(F.pad(z, pad, "replicate"))
+        skips = []
+        for stage, shrink in zip(self.down, self.shrink, strict=True):
+            x = stage(x, time)
+            skips.append(x)
+            x = shrink(x)
+        x = self.middle(x, time)
+        for stage, grow, skip in zip(reversed(self.up), reversed(self.grow), reversed(skips), strict=True):
+            x = stage(F.pixel_shuffle(grow(x), 2) + skip, time)
+        return control + self.out(x)[..., :h, :w]
+
+
+class Nano:
+    """The ``Restorer`` around ``NanoNet``. It reads no text and no image tokens: ``Condition`` stays empty."""
+
+    factor = BLOCK
+    channels = COLOURS * BLOCK**2
+
+    def __init__(self, net: NanoNet) -> None:
+        self.net = net
+        self.scaling_factor = net.config.scaling_factor
+        self.schedule = Schedule(prediction="sample")
+
+    def encode(self, image: Tensor) -> Tensor:
+        """[0,1] image (B, 3, H, W) -> latent (B, 48, H/4, W/4)."""
+        return F.pixel_unshuffle(image, BLOCK).mul_(2 * self.scaling_factor).sub_(self.scaling_factor)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Exact inverse of ``encode``."""
+        return F.pixel_shuffle(z, BLOCK).div(2 * self.scaling_factor).add_(0.5)
+
+    def describe(self, image: Tensor, prompt: str) -> Condition:
+        """Nothing to read: nano has no tagger and no text encoder."""
+        return Condition()
+
+    def embed(self, image: Tensor, cond: Condition) -> Condition:
+        """Unchanged: nano has no image tokens."""
+        return cond
+
+    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Condition) -> Tensor:
+        """Clean latent ("sample" prediction), float32, computed in the network's own dtype."""
+        dtype = next(self.net.parameters()).dtype
+        latent = self.encode(control)
+        layout = torch.channels_last
+        return self.net(
+            z.to(dtype).contiguous(memory_format=layout), t, latent.to(dtype).contiguous(memory_format=layout)
+        ).float()
+
+
+def build_nano(config: NanoConfig | None = None) -> Nano:
+    """A nano with fresh weights."""
+    net = NanoNet(config or NanoConfig())
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
+    return Nano(net)
+
+
+def save_nano(net: NanoNet, path: Path, notes: dict[str, str] | None = None, dtype: torch.dtype | None = None) -> None:
+    """Write weights and configuration into one safetensors file; ``dtype`` narrows the stored weights."""
+    state = {key: value.detach().cpu().to(dtype or value.dtype).contiguous() for key, value in net.state_dict().items()}
+    metadata = {"format": "pt", "arch": "nano", "config": json.dumps(asdict(net.config)), **(notes or {})}
+    save_file(state, path, metadata=metadata)
+
+
+def load_nano(path: Path) -> Nano:
+    """Read what ``save_nano`` wrote; float32, on the CPU, keys and shapes checked strictly."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            config = json.loads(file.metadata()["config"])
+            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a mapping)
+        nano = build_nano(_config(config))
+        nano.net.load_state_dict(state)
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as exc:
+        raise ModelUnavailable(f"{path} is not a nano model: {exc}", "Take another file, or --model nano.") from exc
+    return nano
+
+
+def _config(raw: dict[str, Any]) -> NanoConfig:
+    """Configuration from JSON, where tuples became lists."""
+    channels, depths = tuple(raw.pop("channels")), tuple(raw.pop("depths"))
+    return NanoConfig(channels=channels, depths=depths, **raw)

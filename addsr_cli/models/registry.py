@@ -1,0 +1,44 @@
+"""The models addsr knows, as data."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """What running a model costs, for planning; bytes are those of float32, per pixel of the enlarged picture.
+
+    ``network`` is working memory over the pixels that the network sees at once, ``pictures`` that of canvas, noise and
+    latents over the whole picture; ``flop`` is the work of one step per pixel (a multiply-add counts as two).
+    """
+
+    parameters: int
+    network: int
+    pictures: int
+    flop: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One model: its name, what it is, what it costs, and whether it reads text."""
+
+    name: str
+    arch: str
+    title: str
+    licence: str
+    footprint: Footprint
+    reads_text: bool
+    default_steps: int = 4
+    tile: int = 768
+    overlap: int = 64
+
+
+NANO = ModelSpec(
+    name="nano",
+    arch="nano",
+    title="small model trained by this project, bundled with the package",
+    licence="Apache-2.0",
+    footprint=Footprint(parameters=2_860_000, network=160, pictures=120, flop=60_000),
+    reads_text=False,
+)
+MODELS = {spec.name: spec for spec in (NANO,)}
+PLANNED = ("addsr", "seesr", "seesr-turbo")  # named in the documentation, not yet in this version

@@ -1,0 +1,63 @@
+"""The noise schedule and its three formulas, in float32, shared by training and inference.
+
+Symbols follow the papers: ``z`` a noisy latent, ``z0`` a clean one, ``t`` a timestep in 0..999, ``abar_t`` the
+cumulative product of ``1 - beta``. Source: AddSR eq. 2; the betas are Stable Diffusion 2-base's "scaled_linear".
+"""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from addsr_cli.errors import UsageError
+
+Prediction = Literal["epsilon", "v", "sample"]
+
+TRAIN_TIMESTEPS = 1000
+STEPS = (999, 749, 499, 249)  # AddSR section 3: S, the student's timesteps; N steps are the first N of them
+
+
+def steps(n: int) -> tuple[int, ...]:
+    """Timesteps of an ``n``-step run, noisiest first: the first ``n`` of 999, 749, 499, 249 (1 <= n <= 4)."""
+    if not 1 <= n <= len(STEPS):
+        raise UsageError(f"steps must be 1 to {len(STEPS)}, not {n}.", "Use --steps 1, 2, 3 or 4.")
+    return STEPS[:n]
+
+
+def scaled_linear_alphas_cumprod(beta_start: float = 0.00085, beta_end: float = 0.012) -> Tensor:
+    """``abar`` of Stable Diffusion: float32 (1000,), falling from 0.99915 to 0.00466."""
+    betas = torch.linspace(beta_start**0.5, beta_end**0.5, TRAIN_TIMESTEPS, dtype=torch.float32) ** 2
+    return torch.cumprod(1.0 - betas, dim=0)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """What a network predicts, and how clean latents and noise mix.
+
+    ``t`` is an int, or an integer tensor (B,) with one timestep per sample. Results are float32 whatever the
+    inputs: at t=999 dividing by ``sqrt(abar)`` multiplies rounding errors by 14.6.
+    """
+
+    prediction: Prediction = "epsilon"
+    alphas_cumprod: Tensor = field(default_factory=scaled_linear_alphas_cumprod, repr=False, compare=False)
+
+    def coefficients(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+        """``sqrt(abar_t)`` and ``sqrt(1 - abar_t)``, float32, shaped to broadcast over ``like`` (B, C, h, w)."""
+        index = torch.as_tensor(t, device=self.alphas_cumprod.device)
+        abar = self.alphas_cumprod[index].to(like.device).reshape(-1, *[1] * (like.ndim - 1))
+        return abar.sqrt(), (1.0 - abar).sqrt()
+
+    def add_noise(self, z0: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
+        """``sqrt(abar_t) * z0 + sqrt(1 - abar_t) * noise``."""
+        signal, sigma = self.coefficients(t, z0)
+        return signal * z0.float() + sigma * noise.float()
+
+    def predict_z0(self, z: Tensor, output: Tensor, t: int | Tensor) -> Tensor:
+        """Clean latent that the network's ``output`` at ``z``, ``t`` stands for (AddSR eq. 2 for epsilon)."""
+        signal, sigma = self.coefficients(t, z)
+        if self.prediction == "sample":
+            return output.float()
+        if self.prediction == "v":
+            return signal * z.float() - sigma * output.float()
+        return (z.float() - sigma * output.float()) / signal

@@ -1,0 +1,1 @@
+"""Training: data, degradation, losses, checkpoints and the loop."""

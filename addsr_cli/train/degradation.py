@@ -1,0 +1,214 @@
+"""From a sharp crop to a believable bad photo: the second-order degradation of Real-ESRGAN, and milder company.
+
+Everything works on float32 RGB (H, W, 3) in [0, 1] and draws from one ``numpy.random.Generator``, so that a sample
+is a function of its seed alone. Numbers of ``STRONG`` are those of Real-ESRGAN x4plus, ``MILD`` those of its
+gentler sibling; ``CLEAN`` is antialiased bicubic shrinking and nothing else.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from addsr_cli.imageio import resize
+
+Array = NDArray[np.float32]
+Rng = np.random.Generator
+Range = tuple[float, float]
+
+SCALE = 4
+KERNEL_SIDES = tuple(range(7, 22, 2))
+KERNEL_KINDS = ("iso", "aniso", "generalised_iso", "generalised_aniso", "plateau_iso", "plateau_aniso")
+KERNEL_ODDS = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+GENERALISED_BETA, PLATEAU_BETA = (0.5, 4.0), (1.0, 2.0)
+SINC_ODDS, FINAL_SINC_ODDS = 0.1, 0.8
+GRAY_NOISE_ODDS, GAUSSIAN_ODDS = 0.4, 0.5
+INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One round of blur, resize, noise and JPEG. Noise sigma in 1/255, resize odds are (up, down, keep)."""
+
+    blur_odds: float
+    sigma: Range
+    resize_odds: tuple[float, float, float]
+    resize: Range
+    noise: Range
+    poisson: Range
+    jpeg: Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Two stages; none means plain bicubic shrinking."""
+
+    name: str
+    stages: tuple[Stage, ...] = field(default=())
+
+
+STRONG = Recipe(
+    name="strong",
+    stages=(
+        Stage(
+            blur_odds=1.0,
+            sigma=(0.2, 3),
+            resize_odds=(0.2, 0.7, 0.1),
+            resize=(0.15, 1.5),
+            noise=(1, 30),
+            poisson=(0.05, 3),
+            jpeg=(30, 95),
+        ),
+        Stage(
+            blur_odds=0.8,
+            sigma=(0.2, 1.5),
+            resize_odds=(0.3, 0.4, 0.3),
+            resize=(0.3, 1.2),
+            noise=(1, 25),
+            poisson=(0.05, 2.5),
+            jpeg=(30, 95),
+        ),
+    ),
+)
+MILD = Recipe(
+    name="mild",
+    stages=(
+        Stage(
+            blur_odds=1.0,
+            sigma=(0.2, 3),
+            resize_odds=(0.2, 0.7, 0.1),
+            resize=(0.3, 1.5),
+            noise=(1, 15),
+            poisson=(0.05, 2),
+            jpeg=(60, 95),
+        ),
+        Stage(
+            blur_odds=0.5,
+            sigma=(0.2, 1.5),
+            resize_odds=(0.3, 0.4, 0.3),
+            resize=(0.6, 1.2),
+            noise=(1, 12),
+            poisson=(0.05, 1),
+            jpeg=(60, 100),
+        ),
+    ),
+)
+CLEAN = Recipe(name="clean")
+RECIPES = {recipe.name: recipe for recipe in (CLEAN, MILD, STRONG)}
+
+
+def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG) -> Array:
+    """LR counterpart of ``hr`` (H, W, 3), sides divisible by 4 -> (H/4, W/4, 3), rounded to 8 bits."""
+    target = (hr.shape[1] // SCALE, hr.shape[0] // SCALE)
+    if not recipe.stages:
+        return _to_8bit(resize(hr, target))
+    first, second = recipe.stages
+    image = _blur(hr, _random_kernel(rng, first.sigma))
+    image = _jpeg(_add_noise(_random_resize(image, rng, first, (hr.shape[1], hr.shape[0])), rng, first), rng, first)
+    if rng.random() < second.blur_odds:
+        image = _blur(image, _random_kernel(rng, second.sigma))
+    image = _add_noise(_random_resize(image, rng, second, target), rng, second)
+    kernel = _final_kernel(rng)
+    if rng.random() < 0.5:
+        return _jpeg(_finish(image, rng, target, kernel), rng, second)
+    return _to_8bit(_finish(_jpeg(image, rng, second), rng, target, kernel))
+
+
+def usm_sharpen(image: Array, amount: float = 0.5, radius: int = 51, threshold: float = 10 / 255) -> Array:
+    """Unsharp masking of a training target, applied only where it changes more than ``threshold``."""
+    blurred = cv2.GaussianBlur(image, (radius, radius), 0)
+    residual = image - blurred
+    mask = cv2.GaussianBlur((np.abs(residual) > threshold).astype(np.float32), (radius, radius), 0)
+    sharp = np.clip(image + amount * residual, 0, 1)
+    return _array(mask * sharp + (1 - mask) * image)
+
+
+def gaussian_kernel(side: int, sigma: Range, angle: float, kind: str = "iso", beta: float = 1.0) -> Array:
+    """Normalised kernel (side, side): Gaussian, generalised Gaussian or plateau, rotated by ``angle`` radians."""
+    axis = np.arange(side) - side // 2
+    x, y = np.meshgrid(axis, axis)
+    u = np.cos(angle) * x + np.sin(angle) * y
+    v = -np.sin(angle) * x + np.cos(angle) * y
+    distance = (u / sigma[0]) ** 2 + (v / sigma[1]) ** 2
+    if kind.startswith("plateau"):
+        kernel = 1 / (distance**beta + 1)
+    else:
+        kernel = np.exp(-0.5 * distance ** (beta if kind.startswith("generalised") else 1.0))
+    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
+
+
+def sinc_kernel(side: int, cutoff: float) -> Array:
+    """Normalised circular low-pass (side, side) with ``cutoff`` in radians per pixel: rings like a cheap resizer."""
+    axis = np.arange(side) - side // 2
+    radius = np.hypot(*np.meshgrid(axis, axis))
+    radius[side // 2, side // 2] = 1.0  # the limit is set below
+    bessel = torch.special.bessel_j1(torch.from_numpy(cutoff * radius)).numpy()
+    kernel = cutoff * bessel / (2 * np.pi * radius)
+    kernel[side // 2, side // 2] = cutoff**2 / (4 * np.pi)
+    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
+
+
+def _random_kernel(rng: Rng, sigma: Range) -> Array:
+    side = int(rng.choice(KERNEL_SIDES))
+    if rng.random() < SINC_ODDS:
+        return sinc_kernel(side, rng.uniform(np.pi / (3 if side < 13 else 5), np.pi))
+    kind = str(rng.choice(KERNEL_KINDS, p=KERNEL_ODDS))
+    first, second = rng.uniform(*sigma), rng.uniform(*sigma)
+    low, high = PLATEAU_BETA if kind.startswith("plateau") else GENERALISED_BETA
+    beta = rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high)
+    spread = (first, first if kind.endswith("iso") and "aniso" not in kind else second)
+    return gaussian_kernel(side, spread, rng.uniform(-np.pi, np.pi), kind, beta)
+
+
+def _final_kernel(rng: Rng) -> Array | None:
+    if rng.random() >= FINAL_SINC_ODDS:
+        return None
+    return sinc_kernel(int(rng.choice(KERNEL_SIDES)), rng.uniform(np.pi / 3, np.pi))
+
+
+def _blur(image: Array, kernel: Array) -> Array:
+    return _array(cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101))
+
+
+def _random_resize(image: Array, rng: Rng, stage: Stage, base: tuple[int, int]) -> Array:
+    kind = rng.choice(3, p=stage.resize_odds)
+    factor = (rng.uniform(1, stage.resize[1]), rng.uniform(stage.resize[0], 1), 1.0)[kind]
+    size = (max(8, round(base[0] * factor)), max(8, round(base[1] * factor)))
+    return _array(cv2.resize(image, size, interpolation=int(rng.choice(INTERPOLATIONS))))
+
+
+def _add_noise(image: Array, rng: Rng, stage: Stage) -> Array:
+    gray = rng.random() < GRAY_NOISE_ODDS
+    if rng.random() < GAUSSIAN_ODDS:
+        shape = (*image.shape[:2], 1) if gray else image.shape
+        noisy = image + rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(*stage.noise) / 255)
+        return np.clip(noisy, 0, 1)
+    clean = _to_8bit(image)
+    source = cv2.cvtColor(clean, cv2.COLOR_RGB2GRAY)[..., None] if gray else clean
+    levels = len(np.unique(np.round(source * 255)))
+    values = 2.0 ** np.ceil(np.log2(max(levels, 2)))
+    noise = rng.poisson(np.maximum(source, 0) * values) / values - source
+    return np.clip(image + (noise * rng.uniform(*stage.poisson)).astype(np.float32), 0, 1)
+
+
+def _jpeg(image: Array, rng: Rng, stage: Stage) -> Array:
+    quality = round(rng.uniform(*stage.jpeg))
+    pixels = np.round(np.clip(image[..., ::-1], 0, 1) * 255).astype(np.uint8)
+    encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return _array(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1]) / np.float32(255)
+
+
+def _finish(image: Array, rng: Rng, target: tuple[int, int], kernel: Array | None) -> Array:
+    small = _array(cv2.resize(image, target, interpolation=int(rng.choice(INTERPOLATIONS))))
+    return _array(np.clip(small if kernel is None else _blur(small, kernel), 0, 1))
+
+
+def _to_8bit(image: Array) -> Array:
+    return _array(np.round(np.clip(image, 0, 1) * 255)) / np.float32(255)
+
+
+def _array(values: NDArray[Any]) -> Array:
+    return np.ascontiguousarray(values, dtype=np.float32)

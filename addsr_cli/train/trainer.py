@@ -1,0 +1,290 @@
+"""The training loop. This stage trains a teacher from scratch: the clean picture at t = 999, 749, 499, 249.
+
+A step is a function of (seed, step) and the state in the checkpoint: data positions, timesteps, noise and PSR
+weights are drawn from generators seeded anew each step, so resuming equals not stopping.
+"""
+
+import json
+import math
+import shutil
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from addsr_cli.errors import AddsrError
+from addsr_cli.models.nano import Nano, NanoConfig, build_nano, load_nano, save_nano
+from addsr_cli.models.restorer import Condition
+from addsr_cli.sampler import cpu_noise, refine, sample
+from addsr_cli.schedule import STEPS
+from addsr_cli.train import checkpoint
+from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.dataset import Pairs, Photos, find_photos, loader
+from addsr_cli.train.ema import Ema
+from addsr_cli.train.losses import charbonnier, ssim
+
+TINY = NanoConfig(channels=(16, 16, 16), depths=(1, 1, 1), embedding=16)
+GRID_PHOTOS = 4
+UNUSED = Condition()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Draws:
+    """All that is random in one step besides the data: one entry per sample."""
+
+    index: Tensor  # (B,) which of STEPS is trained
+    noise: Tensor  # (B, C, h, w) of the trained step
+    earlier: Tensor  # (B, C, h, w) of the roll-out before it
+    from_lr: Tensor  # (B,) bool: the first step starts from the LR latent, else from noise alone
+    psr: Tensor  # (B,) weight of the prediction in the control image
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """What a run tells while it goes; losses are means since the last report, NaN where a timestep had no sample."""
+
+    step: int
+    steps: int
+    loss: float
+    by_timestep: dict[int, float]
+    grad_norm: float
+    lr: float
+    seconds_per_step: float
+
+    @property
+    def seconds_left(self) -> float:
+        """At the present pace."""
+        return (self.steps - self.step) * self.seconds_per_step
+
+
+def draw(config: TrainConfig, step: int, rank: int, shape: tuple[int, ...]) -> Draws:
+    """The draws of one step; ``shape`` is that of the latent batch."""
+    seed = int(np.random.SeedSequence((config.seed, step, rank, 2)).generate_state(1, np.uint64)[0] >> 1)
+    generator = torch.Generator().manual_seed(seed)
+    batch = shape[0]
+    later = torch.randint(1, len(STEPS), (batch,), generator=generator)
+    first = torch.rand(batch, generator=generator) < config.first_step_share
+    return Draws(
+        index=torch.where(first, 0, later),
+        noise=torch.randn(shape, generator=generator),
+        earlier=torch.randn(shape, generator=generator),
+        from_lr=torch.rand(batch, generator=generator) < 0.5,
+        psr=torch.rand(batch, generator=generator),
+    )
+
+
+def noisy_latent(nano: Nano, hr: Tensor, canvas: Tensor, index: Tensor, noise: Tensor, from_lr: Tensor) -> Tensor:
+    """Input of the trained step: LR latent or nothing under the noise at 999, the HR latent at later timesteps."""
+    t = torch.tensor(STEPS, device=index.device)[index]
+    later = (index > 0).view(-1, 1, 1, 1)
+    z = nano.schedule.add_noise(torch.where(later, nano.encode(hr), nano.encode(canvas)), noise, t)
+    return torch.where(later | from_lr.view(-1, 1, 1, 1), z, noise)
+
+
+class Trainer:
+    """Everything of one run: network, optimiser, average, data. ``run()`` goes to the end."""
+
+    def __init__(self, config: TrainConfig, report: Callable[[Progress], None] | None = None) -> None:
+        self.config = config
+        self.report = report
+        self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=_mixed(config.precision))
+        self.photos: Photos = find_photos(config.data, config.crop)
+        torch.manual_seed(config.seed)
+        self.nano = _build(config)
+        net = self.nano.net
+        optimiser = torch.optim.AdamW(
+            net.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
+        )
+        self.net, self.optimiser = self.accelerator.prepare(net, optimiser)
+        self.nano.net = self.net
+        self.ema = Ema(self.accelerator.unwrap_model(self.net), config.ema)
+        self.step = 0
+        self.recent: deque[tuple[float, list[float], list[int], float]] = deque(maxlen=config.log_every)
+
+    def run(self, resume: str | None = None) -> Path:
+        """Train to ``config.steps`` and export; returns the export folder. Ctrl-C saves a checkpoint first."""
+        if resume:
+            self.load_state_dict(checkpoint.load(checkpoint.find(resume, self.config.output / "checkpoints")))
+        self._start_folder()
+        accelerator = self.accelerator
+        pairs = Pairs(self.photos, self.config)
+        started = time.perf_counter()
+        try:
+            for batch in loader(pairs, self.step, accelerator.process_index, accelerator.num_processes):
+                self.train_step(batch["hr"].to(accelerator.device), batch["canvas"].to(accelerator.device))
+                started = self._after_step(started)
+        except KeyboardInterrupt:
+            self.save()
+            raise
+        self.save()
+        return self.export()
+
+    def train_step(self, hr: Tensor, canvas: Tensor) -> None:
+        """One optimiser step on a batch of pairs (B, 3, crop, crop) in [0, 1]."""
+        config = self.config
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate(config, self.step)
+        losses, index = self.losses(hr, canvas)
+        loss = losses.mean()
+        if not math.isfinite(loss.item()):
+            raise AddsrError(
+                f"The loss became {loss.item()} at step {self.step}, timesteps {[STEPS[i] for i in index.tolist()]}.",
+                "The last checkpoint is from before: resume from it with a lower --lr or --precision fp32.",
+            )
+        self.optimiser.zero_grad(set_to_none=True)
+        self.accelerator.backward(loss)
+        norm = self.accelerator.clip_grad_norm_(self.net.parameters(), config.clip)
+        self.optimiser.step()
+        self.ema.update(self.accelerator.unwrap_model(self.net))
+        self.step += 1
+        self.recent.append((loss.item(), losses.tolist(), index.tolist(), float(norm)))
+
+    def losses(self, hr: Tensor, canvas: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss of every sample (B,), and which of STEPS each was trained at (B,)."""
+        nano, device = self.nano, hr.device
+        height, width = (side // nano.factor for side in hr.shape[-2:])
+        shape = (len(hr), nano.channels, height, width)
+        d = draw(self.config, self.step, self.accelerator.process_index, shape)
+        index, from_lr = d.index.to(device), d.from_lr.to(device)
+        z = noisy_latent(nano, hr, canvas, index, d.noise.to(device), from_lr)
+        control = self._control(hr, canvas, index, d.earlier.to(device), from_lr, d.psr.to(device))
+        with self.accelerator.autocast():
+            output = nano.denoise(z, torch.tensor(STEPS, device=device)[index], control, UNUSED)
+        picture = nano.decode(output)
+        losses = charbonnier(picture, hr)
+        if self.config.ssim_weight:
+            losses = losses + self.config.ssim_weight * (1 - ssim(picture, hr))
+        return losses, index
+
+    @torch.no_grad()
+    def _control(
+        self, hr: Tensor, canvas: Tensor, index: Tensor, noise: Tensor, from_lr: Tensor, psr: Tensor
+    ) -> Tensor:
+        """Canvas at the first step; after that the PSR blend with a prediction one timestep earlier."""
+        later = index > 0
+        if not later.any():
+            return canvas
+        hr, lr, before = hr[later], canvas[later], index[later] - 1
+        z = noisy_latent(self.nano, hr, lr, before, noise[later], from_lr[later])
+        with self.accelerator.autocast():
+            output = self.nano.denoise(z, torch.tensor(STEPS, device=hr.device)[before], lr, UNUSED)
+        control = canvas.clone()
+        control[later] = refine(self.nano.decode(output), lr, psr[later].view(-1, 1, 1, 1))
+        return control
+
+    def _after_step(self, started: float) -> float:
+        config, now = self.config, time.perf_counter()
+        if self.step % config.log_every == 0:
+            self._log((now - started) / config.log_every)
+            started = now
+        if self.step % config.save_every == 0:
+            self.save()
+            self.export()
+        if self.step % config.sample_every == 0 and self.accelerator.is_main_process:
+            self.write_samples()
+        return started if self.step % config.log_every else time.perf_counter()
+
+    def _log(self, seconds: float) -> None:
+        seen = [(i, loss) for _, losses, index, _ in self.recent for i, loss in zip(index, losses, strict=True)]
+        progress = Progress(
+            step=self.step,
+            steps=self.config.steps,
+            loss=_mean(entry[0] for entry in self.recent),
+            by_timestep={t: _mean(loss for i, loss in seen if i == k) for k, t in enumerate(STEPS)},
+            grad_norm=_mean(entry[3] for entry in self.recent),
+            lr=learning_rate(self.config, self.step),
+            seconds_per_step=seconds,
+        )
+        if self.accelerator.is_main_process:
+            with (self.config.output / "log.jsonl").open("a", encoding="utf-8") as file:
+                file.write(json.dumps(progress.__dict__) + "\n")
+            if self.report:
+                self.report(progress)
+
+    def write_samples(self) -> Path:
+        """Grid of four training photos: canvas, one step, four steps, HR; seeded, from the averaged weights."""
+        pairs = Pairs(self.photos, self.config)
+        rows = []
+        net = self.accelerator.unwrap_model(self.net)
+        with self.ema.applied(net):
+            for position in range(GRID_PHOTOS):
+                item = pairs[position]
+                canvas = item["canvas"][None].to(self.accelerator.device)
+                shots = [
+                    sample(self.nano, canvas, UNUSED, timesteps=STEPS[:n], noise=cpu_noise(0))[0].cpu() for n in (1, 4)
+                ]
+                rows.append(torch.cat([item["canvas"], *shots, item["hr"]], dim=2))
+        grid = torch.cat(rows, dim=1).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+        path = self.config.output / "samples" / f"step-{self.step:07d}.png"
+        path.parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(path), grid[..., ::-1])
+        return path
+
+    def save(self) -> None:
+        """Write a checkpoint (main process only)."""
+        if self.accelerator.is_main_process:
+            folder = self.config.output / "checkpoints"
+            checkpoint.save(folder, self.step, self.state_dict(), self.config.keep)
+
+    def export(self) -> Path:
+        """Write the averaged weights as a model that ``addsr upscale --model`` takes."""
+        folder = self.config.output / "export"
+        if self.accelerator.is_main_process:
+            folder.mkdir(exist_ok=True)
+            net = self.accelerator.unwrap_model(self.net)
+            with self.ema.applied(net):
+                partial = folder / "nano.partial"
+                save_nano(net, partial, {"steps": str(self.step)}, torch.float16)
+                partial.replace(folder / "nano.safetensors")
+            shutil.copyfile(self.config.output / "config.json", folder / "training.json")
+        return folder
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that a later process needs besides the configuration."""
+        return {
+            "net": self.accelerator.unwrap_model(self.net).state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a checkpoint."""
+        self.accelerator.unwrap_model(self.net).load_state_dict(state["net"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.ema.load_state_dict(state["ema"])
+        self.step = int(state["step"])
+
+    def _start_folder(self) -> None:
+        self.config.output.mkdir(parents=True, exist_ok=True)
+        (self.config.output / "config.json").write_text(self.config.to_json(), encoding="utf-8")
+
+
+def learning_rate(config: TrainConfig, step: int) -> float:
+    """Linear warm-up, then a half cosine down to zero at ``config.steps``."""
+    if step < config.warmup:
+        return config.lr * (step + 1) / config.warmup
+    along = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, along)))
+
+
+def _build(config: TrainConfig) -> Nano:
+    if config.init:
+        return load_nano(config.init)
+    return build_nano(TINY if config.arch == "tiny" else None)
+
+
+def _mixed(precision: str) -> str:
+    return precision if precision in ("bf16", "fp16") else "no"
+
+
+def _mean(values: Iterable[float]) -> float:
+    found = list(values)
+    return sum(found) / len(found) if found else math.nan
