@@ -1,0 +1,30 @@
+"""Bytes <-> `Photo`: upright float pixels, and all that is worth keeping from the file. No torch."""
+
+from addsr_cli.imageio.encoder import encode
+from addsr_cli.imageio.formats import WriteOptions, choose_format, suffix_for
+from addsr_cli.imageio.opening import MAX_PIXELS
+from addsr_cli.imageio.photo import Header, Photo, from_array
+from addsr_cli.imageio.reader import from_pil, read, read_header, read_settings
+from addsr_cli.imageio.resample import fill_transparent, resize, resize_alpha
+from addsr_cli.imageio.writer import check_output, write, write_bytes
+
+__all__ = [
+    "MAX_PIXELS",
+    "Header",
+    "Photo",
+    "WriteOptions",
+    "check_output",
+    "choose_format",
+    "encode",
+    "fill_transparent",
+    "from_array",
+    "from_pil",
+    "read",
+    "read_header",
+    "read_settings",
+    "resize",
+    "resize_alpha",
+    "suffix_for",
+    "write",
+    "write_bytes",
+]

@@ -1,0 +1,126 @@
+"""EXIF edited in place, byte by byte, so that maker notes (which hold absolute offsets) stay where they are.
+
+An EXIF blob is a small TIFF file: byte order, then directories of 12-byte entries (tag, type, count, value or offset).
+See CIPA DC-008 (Exif 2.32), section 4.6. Malformed blobs raise ValueError or struct.error: see `BROKEN`.
+"""
+
+import struct
+from dataclasses import dataclass
+
+BROKEN = (ValueError, struct.error)
+
+_PREFIX = b"Exif\0\0"
+_SHORT, _LONG = 3, 4
+_ORIENTATION, _EXIF_IFD = 0x0112, 0x8769
+_THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
+_WIDTHS = {0x0100, 0xA002}
+_HEIGHTS = {0x0101, 0xA003}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Directory:
+    """Where one image file directory keeps its entries: tag -> byte position, and the position of the next pointer."""
+
+    entries: dict[int, int]
+    next_pointer: int
+
+
+class Blob:
+    """A mutable EXIF structure with the few edits a changed picture needs."""
+
+    def __init__(self, exif: bytes) -> None:
+        self.data = bytearray(strip_prefix(exif))
+        if not self.data.startswith((b"II*\0", b"MM\0*")):
+            raise ValueError("no TIFF header")
+        self.endian = "<" if self.data[:1] == b"I" else ">"
+        self.main = self.directory(self.unpack("I", 4))
+
+    def unpack(self, code: str, offset: int) -> int:
+        """One unsigned integer (``H`` or ``I``) at a byte offset."""
+        return int(struct.unpack_from(self.endian + code, self.data, offset)[0])
+
+    def pack(self, code: str, offset: int, *values: int) -> None:
+        """Overwrite bytes at an offset."""
+        struct.pack_into(self.endian + code, self.data, offset, *values)
+
+    def directory(self, offset: int) -> Directory:
+        """Find the entries of the directory at a byte offset."""
+        if offset < 8:
+            raise ValueError(f"directory at impossible offset {offset}")
+        count = self.unpack("H", offset)
+        positions = [offset + 2 + 12 * i for i in range(count)]
+        end = offset + 2 + 12 * count
+        self.unpack("I", end)
+        return Directory(entries={self.unpack("H", p): p for p in positions}, next_pointer=end)
+
+    def value(self, directory: Directory, tag: int) -> int | None:
+        """Get a single SHORT or LONG value, or None when the tag is missing or of another type."""
+        position = directory.entries.get(tag)
+        if position is None or self.unpack("I", position + 4) != 1:
+            return None
+        code = {_SHORT: "H", _LONG: "I"}.get(self.unpack("H", position + 2))
+        return self.unpack(code, position + 8) if code else None
+
+    def replace(self, directory: Directory, tag: int, value: int) -> None:
+        """Set a single SHORT or LONG value where the tag exists; SHORT grows to LONG when it must."""
+        if self.value(directory, tag) is None:
+            return
+        position = directory.entries[tag]
+        if self.unpack("H", position + 2) == _SHORT and value <= 0xFFFF:
+            self.pack("HH", position + 8, value, 0)
+        else:
+            self.pack("H", position + 2, _LONG)
+            self.pack("I", position + 8, value)
+
+    def drop_thumbnail(self) -> None:
+        """Unlink the second directory (the thumbnail's) and blank its JPEG; cut the blob when the JPEG ends it."""
+        second = self.unpack("I", self.main.next_pointer)
+        self.pack("I", self.main.next_pointer, 0)
+        if not 8 <= second < len(self.data) - 6:
+            return
+        try:
+            thumbnail = self.directory(second)
+        except BROKEN:
+            return
+        start = self.value(thumbnail, _THUMBNAIL_OFFSET) or 0
+        length = self.value(thumbnail, _THUMBNAIL_LENGTH) or 0
+        if start <= second or start + length > len(self.data):
+            return
+        self.data[start : start + length] = bytes(length)
+        if start + length >= len(self.data) - 1:
+            del self.data[start:]
+
+
+def strip_prefix(exif: bytes) -> bytes:
+    """Get the bare TIFF structure, whether or not the ``Exif`` prefix was there."""
+    return exif.removeprefix(_PREFIX)
+
+
+def orientation(exif: bytes) -> int | None:
+    """Get the orientation tag, 1..8, or None when it is missing or makes no sense. Raises one of `BROKEN`."""
+    blob = Blob(exif)
+    value = blob.value(blob.main, _ORIENTATION)
+    return value if value is not None and 1 <= value <= 8 else None
+
+
+def upright(exif: bytes) -> bytes:
+    """Make the EXIF of an upright picture: orientation 1, no thumbnail. Raises one of `BROKEN`."""
+    blob = Blob(exif)
+    blob.replace(blob.main, _ORIENTATION, 1)
+    blob.drop_thumbnail()
+    return bytes(blob.data)
+
+
+def resized(exif: bytes, width: int, height: int) -> bytes:
+    """Set the width and height tags that are there to the new size in pixels. Raises one of `BROKEN`."""
+    blob = Blob(exif)
+    directories = [blob.main]
+    sub = blob.value(blob.main, _EXIF_IFD)
+    if sub is not None:
+        directories.append(blob.directory(sub))
+    for directory in directories:
+        for tag in directory.entries.keys() & _WIDTHS:
+            blob.replace(directory, tag, width)
+        for tag in directory.entries.keys() & _HEIGHTS:
+            blob.replace(directory, tag, height)
+    return bytes(blob.data)

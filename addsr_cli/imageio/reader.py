@@ -1,0 +1,196 @@
+"""Files, bytes and Pillow images -> `Photo`, upright, with all that is worth keeping set aside."""
+
+from io import SEEK_END
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from addsr_cli.imageio import exif as exif_blob
+from addsr_cli.imageio import xmp as xmp_packet
+from addsr_cli.imageio.decode import bit_depth, decode, has_alpha
+from addsr_cli.imageio.opening import check_header, damage_told, opened, pillow_quiet
+from addsr_cli.imageio.photo import Header, Photo
+
+_FORMAT_NAMES = {"MPO": "JPEG", "DIB": "BMP"}
+# IFD0 tags of a TIFF file that describe the photo; the others describe the file's own layout.
+_DESCRIPTIVE = {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
+_EXIF_IFD, _GPS_IFD = 34665, 34853
+
+
+def read_header(source: Path | bytes) -> Header:
+    """Read what the file says about its picture, with the upright size, without decoding pixels.
+
+    Raises UnreadableInput when it is missing, not a picture, of an unsupported kind, or beyond `MAX_PIXELS`.
+    """
+    with opened(source) as (image, _):
+        width, height = image.size
+        if _orientation(image, _raw_exif(image), _raw_xmp(image)) >= 5:
+            width, height = height, width
+        return Header(
+            format=_format(image),
+            width=width,
+            height=height,
+            mode=image.mode,
+            bit_depth=bit_depth(image),
+            has_alpha=has_alpha(image),
+            frames=_frames(image),
+        )
+
+
+def read(source: Path | bytes) -> Photo:
+    """Read the first frame of a file (path or bytes).
+
+    Raises UnreadableInput when it is missing, damaged, not a picture, of an unsupported kind, or beyond `MAX_PIXELS`.
+    """
+    with opened(source) as (image, stream):
+        return _photo(image, stream)
+
+
+def from_pil(image: Image.Image) -> Photo:
+    """Make a photo from a Pillow image of any supported mode; its EXIF orientation is applied.
+
+    Raises UnreadableInput for unsupported modes and sizes.
+    """
+    check_header(image, "The image")
+    with pillow_quiet(), damage_told("The image"):
+        return _photo(image, None)
+
+
+def read_settings(source: Path | bytes) -> dict[str, str]:
+    """Read back the settings that `encode` embedded, from any format we write; empty when there are none.
+
+    Raises UnreadableInput when the file cannot be opened as a picture.
+    """
+    with opened(source) as (image, _):
+        packet = _raw_xmp(image)
+    return xmp_packet.settings_in(packet) if packet else {}
+
+
+def _photo(image: Image.Image, stream: BinaryIO | None) -> Photo:
+    notes: list[str] = []
+    frames, fmt = _frames(image), _format(image)
+    if frames > 1:
+        notes.append(_frames_note(image, frames))
+    if stream is not None:
+        _check_end(fmt, stream)
+    raw_exif, raw_xmp, dpi = _raw_exif(image), _raw_xmp(image), _dpi(image)
+    orientation = _orientation(image, raw_exif, raw_xmp)
+    exif = _upright_exif(raw_exif, notes)
+    pixels = decode(image, stream)
+    rgb, alpha = pixels.upright(orientation)
+    return Photo(
+        rgb=rgb,
+        alpha=alpha,
+        gray=pixels.gray,
+        bit_depth=pixels.bit_depth,
+        icc=_sound_icc(pixels.icc, notes),
+        exif=exif,
+        xmp=xmp_packet.upright(raw_xmp) if raw_xmp else None,
+        format=fmt,
+        warnings=(*notes, *pixels.warnings),
+        dpi=dpi,
+    )
+
+
+def _check_end(fmt: str, stream: BinaryIO) -> None:
+    """Raise EOFError for cut files that decoders accept, filling what is missing with one colour.
+
+    That is a GIF without its end mark, and a JPEG of which only zeros follow: a download that reserved space and broke.
+    """
+    stream.seek(-min(1024, stream.seek(0, SEEK_END)), SEEK_END)
+    tail = stream.read()
+    if fmt == "GIF" and not tail.rstrip(b"\0").endswith(b";"):
+        raise EOFError("the GIF ends before its end mark, it is truncated")
+    if fmt == "JPEG" and not tail.strip(b"\0"):
+        stream.seek(0)
+        if not stream.read().rstrip(b"\0").endswith(b"\xff\xd9"):
+            raise EOFError("its end is empty, it is truncated")
+
+
+def _format(image: Image.Image) -> str:
+    name = image.format or "PNG"
+    return _FORMAT_NAMES.get(name, name)
+
+
+def _frames(image: Image.Image) -> int:
+    return 1 if image.format in ("PSD", "ICO") else int(getattr(image, "n_frames", 1))
+
+
+def _frames_note(image: Image.Image, frames: int) -> str:
+    if image.format == "MPO":
+        return f"the file holds {frames} pictures (a preview, depth or gain map): only the first was used"
+    if image.format == "TIFF":
+        return f"multi-page file: only the first of {frames} pages was used"
+    return f"animated file: only the first of {frames} frames was used"
+
+
+def _raw_exif(image: Image.Image) -> bytes | None:
+    """Get the EXIF bytes as they lie in the file; for TIFF, which spreads them over the file, the descriptive tags."""
+    if image.format == "TIFF":
+        return _tiff_exif(image)
+    raw = image.info.get("exif")
+    if raw is None and isinstance(text := image.info.get("Raw profile type exif"), str):
+        try:
+            raw = bytes.fromhex("".join(text.split("\n")[3:]))  # ImageMagick's older way to put EXIF into PNG
+        except ValueError:
+            raw = text.encode("utf-8", "replace")
+    return exif_blob.strip_prefix(raw) if isinstance(raw, bytes) and raw else None
+
+
+def _tiff_exif(image: Image.Image) -> bytes | None:
+    found = image.getexif()
+    kept = Image.Exif()  # a new one: Pillow still needs the orientation in the one it found
+    for tag in _DESCRIPTIVE & found.keys():
+        kept[tag] = found[tag]
+    for tag in (_EXIF_IFD, _GPS_IFD):
+        if directory := found.get_ifd(tag):
+            kept[tag] = dict(directory)
+    return exif_blob.strip_prefix(kept.tobytes()) if len(kept) else None
+
+
+def _raw_xmp(image: Image.Image) -> bytes | None:
+    raw: Any = image.info.get("xmp")
+    if isinstance(raw, str):
+        raw = raw.encode()
+    return raw.rstrip(b"\0") if isinstance(raw, bytes) and raw.strip(b"\0 ") else None
+
+
+def _orientation(image: Image.Image, exif: bytes | None, xmp: bytes | None) -> int:
+    """1..8, from EXIF or else from XMP; 1 for TIFF, which Pillow turns while loading."""
+    if image.format == "TIFF":
+        return 1
+    found = None
+    if exif:
+        try:
+            found = exif_blob.orientation(exif)
+        except exif_blob.BROKEN:
+            found = None  # `_upright_exif` tells the user
+    if found is None and xmp:
+        found = xmp_packet.orientation(xmp)
+    return found or 1
+
+
+def _upright_exif(raw: bytes | None, notes: list[str]) -> bytes | None:
+    if raw is None:
+        return None
+    try:
+        return exif_blob.upright(raw)
+    except exif_blob.BROKEN:
+        notes.append("the EXIF data is damaged and was left out")
+        return None
+
+
+def _sound_icc(icc: bytes | None, notes: list[str]) -> bytes | None:
+    if icc and (len(icc) < 128 or icc[36:40] != b"acsp"):
+        notes.append("the colour profile is damaged and was left out")
+        return None
+    return icc or None
+
+
+def _dpi(image: Image.Image) -> tuple[float, float] | None:
+    try:
+        x, y = (float(value) for value in image.info.get("dpi", ()))
+    except (TypeError, ValueError, ZeroDivisionError):
+        return None
+    return (x, y) if 1 <= x <= 65535 and 1 <= y <= 65535 else None

@@ -1,0 +1,172 @@
+"""Bytes to disk: refused early when it cannot work, never half written, never over another file unasked."""
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from addsr_cli.errors import OutputRefused
+from addsr_cli.imageio.encoder import Warn, encode
+from addsr_cli.imageio.formats import FORMATS, WriteOptions, canonical, check_limits, format_of, raw_bytes
+from addsr_cli.imageio.photo import Photo
+
+_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+_MARGIN = 1 << 20  # metadata, and the file system's own needs
+
+
+def check_output(
+    path: Path, *, format: str, width: int, height: int, channels: int, bit_depth: int, overwrite: bool
+) -> None:
+    """Raise OutputRefused when writing such a picture there would fail, before any work is done. Leaves nothing behind.
+
+    Checks the format's limits, what is at ``path`` now, that its folder exists or can be made and takes a file, and
+    that the disk has room for the worst case (samples uncompressed; half of that for lossy formats).
+    """
+    name = canonical(format)
+    check_limits(name, width=width, height=height, channels=channels, bit_depth=bit_depth)
+    _check_target(path, overwrite=overwrite)
+    folder = _existing_folder(path)
+    _check_folder(folder, path)
+    need = raw_bytes(width, height, channels, bit_depth) * 101 // 100 + _MARGIN
+    if not FORMATS[name].lossless:
+        need //= 2
+    free = shutil.disk_usage(folder).free
+    if free < need:
+        raise OutputRefused(
+            f"{str(path)!r} may need {need / 1e6:.0f} MB, but {str(folder)!r} has {free / 1e6:.0f} MB free.",
+            "Free some space, or choose another folder with -o.",
+        )
+
+
+def write(
+    photo: Photo,
+    path: Path,
+    options: WriteOptions,
+    settings: Mapping[str, str] | None = None,
+    *,
+    warn: Warn | None = None,
+) -> int:
+    """Write the photo to ``path`` and return the file's size in bytes; missing folders are made.
+
+    The format is ``options.format`` or what the suffix says. Either the whole file appears under its name or nothing
+    does. Raises OutputRefused (exists, no space, not writable, format limit) and UsageError (unknown suffix).
+    ``warn`` is called with a sentence for each thing that had to be left out.
+    """
+    chosen = replace(options, format=options.format or format_of(path))
+    _check_target(path, overwrite=options.overwrite)
+    return write_bytes(path, encode(photo, chosen, settings, warn=warn), overwrite=options.overwrite)
+
+
+def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> int:
+    """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed."""
+    target = path.resolve()
+    temporary = target.parent / f".addsr-{secrets.token_hex(8)}.part"
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _write_and_sync(temporary, data)
+        if overwrite:
+            os.replace(temporary, target)  # noqa: PTH105 - the contract names this call, and tests make it fail
+        else:
+            _claim(temporary, target)
+    except FileExistsError as exc:
+        raise _exists(path) from exc
+    except OSError as exc:
+        raise _refusal(path, exc) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+    return len(data)
+
+
+def _write_and_sync(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _claim(temporary: Path, target: Path) -> None:
+    """Give the file its name unless the name is taken by now (FileExistsError): a link cannot replace anything."""
+    try:
+        os.link(temporary, target)
+    except OSError as exc:
+        if exc.errno not in _NO_LINKS:
+            raise
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))  # no hard links here: reserve the name
+        try:
+            os.replace(temporary, target)  # noqa: PTH105
+        except BaseException:
+            target.unlink(missing_ok=True)
+            raise
+
+
+def _check_target(path: Path, *, overwrite: bool) -> None:
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        _check_name(path)
+        return
+    except (OSError, ValueError) as exc:
+        raise _refusal(path, exc) from exc
+    if stat.S_ISDIR(mode):
+        raise OutputRefused(f"{str(path)!r} is a folder.", "Name a file, as in -o FOLDER/photo.png")
+    if not overwrite:
+        raise _exists(path)
+    if not stat.S_ISREG(mode):
+        raise OutputRefused(f"{str(path)!r} is not a regular file.", "Use -o - to write to standard output.")
+
+
+def _check_name(path: Path) -> None:
+    limit = 255
+    if hasattr(os, "pathconf"):
+        try:
+            limit = os.pathconf(_existing_folder(path), "PC_NAME_MAX")
+        except (OSError, ValueError):
+            limit = 255  # the file system does not say; this is what nearly all have
+    if any(len(os.fsencode(part)) > limit for part in path.parts):
+        raise OutputRefused(f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o.")
+
+
+def _existing_folder(path: Path) -> Path:
+    """Find the nearest folder above ``path`` that exists. Raises OutputRefused when something else is in the way."""
+    for folder in path.absolute().parents:
+        if folder.is_dir():
+            return folder
+        if folder.exists():
+            raise OutputRefused(
+                f"{str(folder)!r} is a file, so {str(path)!r} cannot be made.", "Choose another folder."
+            )
+    return Path(path.absolute().anchor)
+
+
+def _check_folder(folder: Path, path: Path) -> None:
+    """Make a nameless file there: mode bits do not bind root, and say nothing of read-only or full disks."""
+    if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
+        raise _refusal(path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as exc:
+        raise _refusal(path, exc) from exc
+
+
+def _exists(path: Path) -> OutputRefused:
+    return OutputRefused(f"{str(path)!r} already exists.", "Add --overwrite, or choose another name with -o.")
+
+
+def _refusal(path: Path, exc: OSError | ValueError) -> OutputRefused:
+    number = exc.errno if isinstance(exc, OSError) else None
+    if number in _FULL:
+        return OutputRefused(
+            f"No space is left for {str(path)!r}.", "Free some space, or choose another folder with -o."
+        )
+    if number == errno.ENAMETOOLONG:
+        return OutputRefused(f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o.")
+    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+    return OutputRefused(f"{str(path)!r} cannot be written: {reason}.", "Choose another folder with -o.")
