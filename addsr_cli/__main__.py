@@ -1,13 +1,25 @@
 """``python -m addsr_cli`` and the ``addsr`` script."""
 
+import io
 import sys
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from addsr_cli.cli.app import run
-
+    _take_any_name(sys.stdout)
+    try:
+        from addsr_cli.cli.app import run
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        sys.exit(130)
     sys.exit(run())
+
+
+def _take_any_name(stream: object) -> None:
+    """Let file names that the stream's encoding does not know pass as their bytes, or escaped, not fail."""
+    if isinstance(stream, io.TextIOWrapper):
+        unicode = stream.encoding.lower().replace("-", "") == "utf8"
+        stream.reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
 
 
 if __name__ == "__main__":

@@ -88,8 +88,8 @@ def _cpu() -> Hardware:
     return Hardware(
         device="cpu",
         name=_cpu_name(),
-        free_bytes=min(memory.available, room),
-        total_bytes=min(memory.total, limit),
+        free_bytes=int(min(memory.available, room)),
+        total_bytes=int(min(memory.total, limit)),
         bf16=_cpu_multiplies_bf16(),
         fp16=False,
         threads=torch.get_num_threads(),
@@ -161,5 +161,5 @@ def _container_memory() -> tuple[float, float]:
         except (OSError, ValueError):
             continue
         cache = int(stat.get("inactive_file", stat.get("total_inactive_file", "0")))
-        return float(limit), float(limit) - used + cache
+        return float(limit), max(0.0, float(limit) - used + cache)
     return float("inf"), float("inf")

@@ -5,7 +5,7 @@ from typing import Literal, Self
 
 from addsr_cli.errors import UsageError
 from addsr_cli.hardware import Hardware
-from addsr_cli.models.registry import ModelSpec
+from addsr_cli.models.registry import Footprint, ModelSpec
 
 Dtype = Literal["fp32", "bf16", "fp16"]
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -51,8 +51,17 @@ class Plan:
     why: str
     width: int
     height: int
-    needed_bytes: int
     free_bytes: int
+    footprint: Footprint
+
+    @property
+    def needed_bytes(self) -> int:
+        """Predicted peak on the device: weights, network at work, pictures."""
+        side = self.tile or max(self.width, self.height)
+        seen = min(side, self.width) * min(side, self.height)
+        size = BYTES[self.dtype]
+        pictures = 0 if self.offload else self.footprint.pictures * self.width * self.height
+        return self.footprint.parameters * size + self.footprint.network * seen * size // 4 + pictures
 
     def smaller(self) -> Self | None:
         """The next plan that needs less memory, or None when this is the smallest."""
@@ -88,7 +97,7 @@ def plan(request: Request, hardware: Hardware, spec: ModelSpec) -> Plan:
     if request.offload is None and hardware.kind != "cpu":
         offload = _pictures(spec, request, offload=False) > budget // 2
     tile, overlap, why_tile = _tile(request, spec, dtype, budget - _pictures(spec, request, offload=offload))
-    draft = Plan(
+    return Plan(
         device=hardware.device,
         dtype=dtype,
         tile=tile,
@@ -97,19 +106,9 @@ def plan(request: Request, hardware: Hardware, spec: ModelSpec) -> Plan:
         why=f"{dtype} because {why_dtype}; {why_tile}" + ("; pictures wait in main memory" if offload else ""),
         width=request.width,
         height=request.height,
-        needed_bytes=0,
         free_bytes=free,
+        footprint=spec.footprint,
     )
-    return replace(draft, needed_bytes=needed_bytes(spec, draft))
-
-
-def needed_bytes(spec: ModelSpec, draft: Plan) -> int:
-    """Predicted peak on the device: weights, network at work, pictures."""
-    side = draft.tile or max(draft.width, draft.height)
-    seen = min(side, draft.width) * min(side, draft.height)
-    size = BYTES[draft.dtype]
-    pictures = 0 if draft.offload else spec.footprint.pictures * draft.width * draft.height
-    return spec.footprint.parameters * size + spec.footprint.network * seen * size // 4 + pictures
 
 
 def predicted_seconds(spec: ModelSpec, draft: Plan, steps: int, multiply_rate: float) -> float:

@@ -1,18 +1,20 @@
 """The ``addsr`` command: its subcommands, and how every failure leaves the program."""
 
+import os
 import sys
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from typer.main import get_command
 
 from addsr_cli.cli import config, distill, doctor, upscale
 from addsr_cli.cli.console import Console
-from addsr_cli.errors import AddsrError
+from addsr_cli.errors import AddsrError, UsageError
 from addsr_cli.version import __version__
 
 INTERRUPTED = 130
+YES = ("1", "true", "t", "yes", "y", "on")
 
 app = typer.Typer(
     name="addsr",
@@ -44,22 +46,48 @@ def addsr(
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; failures that addsr foresees become one line each."""
     words = sys.argv[1:] if arguments is None else arguments
-    console = Console(json="--json" in words, quiet="--quiet" in words or "-q" in words)
-    debug = "--debug" in words
-    if not debug:
-        sys.excepthook = _unexpected
+    defaults: dict[str, dict[str, Any]] = {}
     try:
-        get_command(app)(words, prog_name="addsr", default_map=config.defaults())
-    except SystemExit as exc:
-        if exc.code == INTERRUPTED:
-            console.say("Interrupted. No half-written file was left behind.")
-        return exc.code if isinstance(exc.code, int) else 0
+        defaults = config.defaults()
+        if not _asked("debug", words, defaults):
+            sys.excepthook = _unexpected
+        return _finished(_parsed(words, defaults), words, defaults)
+    except KeyboardInterrupt:
+        return _finished(INTERRUPTED, words, defaults)
     except AddsrError as exc:
-        if debug:
-            raise
-        console.failed(exc)
+        Console(json=_asked("json", words, defaults), debug=_asked("debug", words, defaults)).failed(exc)
         return exc.exit_code
-    return 0
+
+
+def _parsed(words: list[str], defaults: dict[str, dict[str, Any]]) -> int:
+    """Parse and call; what the parser refuses becomes one sentence instead of its box."""
+    try:
+        code = get_command(app)(words, prog_name="addsr", default_map=defaults, standalone_mode=False)
+    except typer.TyperException as exc:
+        sentence = " ".join(exc.format_message().split()).rstrip(".")
+        if not sentence:  # no arguments at all: the help has been shown
+            return exc.exit_code
+        command = next((f" {word}" for word in words if word in config.COMMANDS), "")
+        raise UsageError(f"{sentence}.", f"See addsr{command} --help.") from exc
+    except SystemExit as exc:
+        code = exc.code
+    return code if isinstance(code, int) else 0
+
+
+def _finished(code: int, words: list[str], defaults: dict[str, dict[str, Any]]) -> int:
+    if code == INTERRUPTED and not ("-q" in words or _asked("quiet", words, defaults)):
+        Console().say("Interrupted. No half-written file was left behind.")
+    return code
+
+
+def _asked(option: str, words: list[str], defaults: dict[str, dict[str, Any]]) -> bool:
+    """Whether a switch is on, by flag, environment or file: needed even where parsing itself fails."""
+    if f"--{option}" in words:
+        return True
+    if variable := os.environ.get(f"ADDSR_{option.upper()}"):
+        return variable.lower() in YES
+    command = next((word for word in words if word in defaults), "")
+    return bool(defaults.get(command, {}).get(option))
 
 
 def _unexpected(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:

@@ -2,6 +2,7 @@
 
 import json as json_module
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -40,6 +41,7 @@ class Console:
     json: bool = False
     quiet: bool = False
     verbose: bool = False
+    debug: bool = False
 
     def say(self, text: str) -> None:
         """Tell the person, unless asked to be quiet."""
@@ -57,9 +59,15 @@ class Console:
 
     def failed(self, exc: AddsrError) -> None:
         """One failure; quiet does not silence it."""
+        self.trace(exc)
         if self.json:
             print(json_module.dumps({"status": "failed", "error": error_record(exc)}), flush=True)
         print(error_text(exc), file=sys.stderr, flush=True)
+
+    def trace(self, exc: AddsrError) -> None:
+        """Where a failure came from, only when asked for it."""
+        if self.debug:
+            traceback.print_exception(exc)
 
     @contextmanager
     def bar(self, title: str) -> Iterator[Bar | None]:

@@ -51,7 +51,8 @@ def gather(images: Sequence[Path], settings: Settings, options: WriteOptions, wi
     """Look at every input's header and decide its outputs; raises when outputs would collide or names are wrong."""
     if wish.samples < 1:
         raise UsageError(f"--samples must be at least 1, not {wish.samples}.")
-    if wish.output == "-" and len(images) * wish.samples > 1:
+    to_stdout = wish.output == "-" or (wish.output is None and STREAM in images)
+    if to_stdout and len(images) * wish.samples > 1:
         raise UsageError("Only one picture fits through stdout.", "Give -o a folder.")
     found: list[Job | Refused] = []
     for image in images:
@@ -60,7 +61,7 @@ def gather(images: Sequence[Path], settings: Settings, options: WriteOptions, wi
         except UsageError:
             raise
         except AddsrError as exc:
-            found.append(Refused(label=str(image), error=exc))
+            found.append(Refused(label=_label(image), error=exc))
     _refuse_collisions([job for job in found if isinstance(job, Job)])
     return found
 
@@ -86,11 +87,10 @@ def _jobs(image: Path, settings: Settings, options: WriteOptions, wish: Wish, *,
                 bit_depth=depth,
                 overwrite=options.overwrite,
             )
-        label = "stdin" if image == STREAM else str(image)
         jobs.append(
             Job(
                 source=source,
-                label=label,
+                label=_label(image),
                 header=header,
                 size=size,
                 output=output,
@@ -99,6 +99,10 @@ def _jobs(image: Path, settings: Settings, options: WriteOptions, wish: Wish, *,
             )
         )
     return jobs
+
+
+def _label(image: Path) -> str:
+    return "stdin" if image == STREAM else str(image)
 
 
 def _output(
@@ -120,9 +124,12 @@ def _output(
         return path, imageio.choose_format(header, suffix=path.suffix, explicit=options.format)
     name = imageio.choose_format(header, explicit=options.format)
     folder = Path(wanted) if wanted else image.parent
-    if wanted and Path(wanted).is_file():
-        raise OutputRefused(f"{wanted} is a file, but several pictures are to be written.", "Give -o a folder.")
-    return folder / _file_name(image, name, size, settings, header, wish), name
+    if (wanted and Path(wanted).suffix and not _is_folder(wanted)) or folder.is_file():
+        raise UsageError(f"-o {wanted} is one file, but several pictures are to be written.", "End a folder with /.")
+    made = _file_name(image, name, size, settings, header, wish)
+    if "{ext}" not in wish.name:  # then the name itself says the format, as with -o
+        name = imageio.choose_format(header, suffix=Path(made).suffix, explicit=options.format)
+    return folder / made, name
 
 
 def _is_folder(text: str) -> bool:
@@ -148,7 +155,7 @@ def _file_name(image: Path, name: str, size: tuple[int, int], settings: Settings
         template = template.replace("{ext}", "_s{seed}{ext}")
     try:
         made = template.format_map(values)
-    except (KeyError, IndexError, ValueError) as exc:
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as exc:
         raise UsageError(f"--name {wish.name} has an unknown part.", f"Known: {{{'} {'.join(FIELDS)}}}.") from exc
     if not made or "/" in made or "\\" in made or made in (".", ".."):
         raise UsageError(f"--name {wish.name} does not make a file name.", "Folders belong into -o.")
@@ -157,6 +164,7 @@ def _file_name(image: Path, name: str, size: tuple[int, int], settings: Settings
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     seen: dict[Path, str] = {}
+    inputs = {job.source.resolve(): job.label for job in jobs if isinstance(job.source, Path)}
     for job in jobs:
         if job.output is None:
             continue
@@ -165,5 +173,9 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             raise OutputRefused(
                 f"{seen[path]} and {job.label} would both become {job.output}.",
                 "Use --name with more parts, or --format, or one folder at a time.",
+            )
+        if inputs.get(path, job.label) != job.label:
+            raise OutputRefused(
+                f"{job.label} would become {job.output}, which is another input.", "Give -o a folder, or --name."
             )
         seen[path] = job.label

@@ -8,7 +8,7 @@ import typer
 
 from addsr_cli.cli import options
 from addsr_cli.cli.console import Console, error_record, error_text, human_bytes, human_seconds
-from addsr_cli.errors import AddsrError
+from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -18,6 +18,11 @@ if TYPE_CHECKING:
 
 SOME_FAILED = 3
 FORMATS = {"jpg": "JPEG"}
+FIELDS = (
+    *("input", "output", "status", "seconds", "peak_memory", "size_in", "size_out", "model", "steps", "seed"),
+    *("tags", "prompt", "plan", "warnings", "error"),
+)
+UNKNOWN: dict[str, Any] = dict.fromkeys(FIELDS) | {"warnings": []}
 
 
 def upscale(
@@ -62,7 +67,7 @@ def upscale(
     from addsr_cli.engine import Machine, Upscaler
     from addsr_cli.imageio import WriteOptions
 
-    console = Console(json=json, quiet=quiet, verbose=verbose)
+    console = Console(json=json, quiet=quiet, verbose=verbose, debug=debug)
     settings = Settings(
         scale=scale,
         width=width,
@@ -105,9 +110,9 @@ def upscale(
             if isinstance(item, Refused):
                 raise item.error
             (_show_plan if dry_run else _run)(item, upscaler, console)
+        except UsageError:
+            raise
         except AddsrError as exc:
-            if debug:
-                raise
             failed.append(exc)
             _report_failure(item, exc, console)
     if failed:
@@ -123,8 +128,7 @@ def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     notes = list(result.warnings)
     if job.output is None:
         data = imageio.encode(result.photo, job.options, result.embedded(), warn=notes.append)
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
+        _to_stdout(data)
     else:
         imageio.write(result.photo, job.output, job.options, result.embedded(), warn=notes.append)
     for note in notes:
@@ -140,6 +144,16 @@ def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in result.seconds.items()))
     if job.output is not None:
         console.result(str(job.output), _record(job, result))
+
+
+def _to_stdout(data: bytes) -> None:
+    try:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # the reader went away, which the caller of every command knows how to end
+        raise
+    except OSError as exc:
+        raise OutputRefused(f"stdout does not take the picture: {exc.strerror}.", "Write to a file with -o.") from exc
 
 
 def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
@@ -169,13 +183,15 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
 
 
 def _report_failure(item: "Job | Refused", exc: AddsrError, console: Console) -> None:
+    console.trace(exc)
     print(error_text(exc, item.label), file=sys.stderr, flush=True)
     if console.json:
-        console.result("", {"input": item.label, "output": None, "status": "failed", "error": error_record(exc)})
+        failure = {"input": item.label, "status": "failed", "error": error_record(exc)}
+        console.result("", UNKNOWN | failure)
 
 
 def _facts(job: "Job") -> dict[str, Any]:
-    return {
+    return UNKNOWN | {
         "input": job.label,
         "output": str(job.output) if job.output else None,
         "size_in": list(job.header.size),
@@ -193,13 +209,13 @@ def _record(job: "Job", result: "Result") -> dict[str, Any]:
         "model": result.model,
         "model_sha256": result.model_sha256,
         "steps": result.steps,
-        "tags": None,
         "plan": plan_record(result.plan),
         "warnings": list(result.warnings),
-        "error": None,
     }
 
 
 def plan_record(plan: "Plan") -> dict[str, Any]:
     """A plan as JSON data."""
-    return asdict(plan) | {"tiles": plan.tiles()}
+    record = asdict(plan) | {"tiles": plan.tiles(), "needed_bytes": plan.needed_bytes}
+    del record["footprint"]
+    return record

@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import ModelUnavailable
@@ -192,12 +192,12 @@ def save_nano(net: NanoNet, path: Path, notes: dict[str, str] | None = None, dty
 def load_nano(path: Path) -> Nano:
     """Read what ``save_nano`` wrote; float32, on the CPU, keys and shapes checked strictly."""
     try:
-        with safe_open(path, framework="pt") as file:
-            config = json.loads(file.metadata()["config"])
-            state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118 (not a mapping)
-        nano = build_nano(_config(config))
+        data = path.read_bytes()  # not safe_open: its get_tensor can turn Control-C into a ValueError
+        state = {key: tensor.float() for key, tensor in load(data).items()}
+        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
+        nano = build_nano(_config(json.loads(header["__metadata__"]["config"])))
         nano.net.load_state_dict(state)
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as exc:
+    except (OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as exc:
         raise ModelUnavailable(f"{path} is not a nano model: {exc}", "Take another file, or --model nano.") from exc
     return nano
 

@@ -24,10 +24,12 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
             os.fsync(file.fileno())
         partial.replace(path)
     except (OSError, RuntimeError) as exc:  # torch reports a full disk as RuntimeError
-        partial.unlink(missing_ok=True)
         raise OutputRefused(
             f"The checkpoint {path} could not be written: {exc}", "Free some space, then --resume latest."
         ) from exc
+    finally:
+        for left in folder.glob("step-*.partial"):  # ours if it failed, or of a process that was killed
+            left.unlink(missing_ok=True)
     for old in sorted(folder.glob(PATTERN))[:-keep]:
         old.unlink()
     return path

@@ -28,7 +28,6 @@ class TrainConfig:
     crop: int = 192
     lr: float = 4e-4
     warmup: int = 200
-    weight_decay: float = 0.0
     clip: float = 1.0
     ema: float = 0.999
     first_step_share: float = 0.5
@@ -56,8 +55,11 @@ class TrainConfig:
         if min(self.steps, self.batch_size, self.save_every, self.sample_every, self.log_every, self.keep) < 1:
             raise UsageError("Steps, batch size and the save, sample, log and keep counts must be at least 1.")
         unknown = [name for name, _ in self.mix if name not in RECIPES]
-        if unknown or not 0.999 < sum(share for _, share in self.mix) < 1.001:
+        shares = [share for _, share in self.mix]
+        if unknown or not 0.999 < sum(shares) < 1.001 or min(shares) < 0:
             raise UsageError(f"The degradation mix must name {', '.join(RECIPES)} with shares that add up to 1.")
+        if not (self.lr > 0 and self.clip > 0 and self.ssim_weight >= 0 and self.seed >= 0):
+            raise UsageError("The learning rate and clip must be above 0, SSIM weight and seed 0 or more.")
         if not 0 <= self.first_step_share <= 1 or not 0 <= self.ema < 1 or self.workers < 0:
             raise UsageError("first-step share must be in 0..1, ema in 0..1 (1 excluded), workers 0 or more.")
 

@@ -101,12 +101,22 @@ class Pairs(Dataset[dict[str, Tensor]]):
 
     def _photo(self, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         if index not in self.cache:
-            pixels = np.round(read(self.photos.paths[index]).rgb * 255).astype(np.uint8)
+            pixels = self._decode(index)
             if self.cached + pixels.nbytes > CACHE_BYTES:
                 return pixels
             self.cache[index] = pixels
             self.cached += pixels.nbytes
         return self.cache[index]
+
+    def _decode(self, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """The photo as 8 bits, or the next one that can be read: a file that breaks off must not end a long run."""
+        paths = self.photos.paths[index:] + self.photos.paths[:index]
+        for path in paths:
+            try:
+                return np.round(read(path).rgb * 255).astype(np.uint8)
+            except UnreadableInput:
+                continue
+        raise UnreadableInput("No photo of the training folder can be read any more.", "Check the --data folder.")
 
 
 class Onwards(Sampler[int]):

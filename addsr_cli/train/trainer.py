@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
-from addsr_cli.errors import AddsrError
+from addsr_cli import hardware
+from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.models.nano import Nano, NanoConfig, build_nano, load_nano, save_nano
 from addsr_cli.models.restorer import Condition
 from addsr_cli.sampler import cpu_noise, refine, sample
@@ -28,23 +28,15 @@ from addsr_cli.schedule import STEPS
 from addsr_cli.train import checkpoint
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.dataset import Pairs, Photos, find_photos, loader
+from addsr_cli.train.draws import draw, noisy_latent
 from addsr_cli.train.ema import Ema
+from addsr_cli.train.interrupt import interrupts_wait
 from addsr_cli.train.losses import charbonnier, ssim
+from addsr_cli.train.muon import Muon
 
 TINY = NanoConfig(channels=(16, 16, 16), depths=(1, 1, 1), embedding=16)
 GRID_PHOTOS = 4
 UNUSED = Condition()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Draws:
-    """All that is random in one step besides the data: one entry per sample."""
-
-    index: Tensor  # (B,) which of STEPS is trained
-    noise: Tensor  # (B, C, h, w) of the trained step
-    earlier: Tensor  # (B, C, h, w) of the roll-out before it
-    from_lr: Tensor  # (B,) bool: the first step starts from the LR latent, else from noise alone
-    psr: Tensor  # (B,) weight of the prediction in the control image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,45 +57,19 @@ class Progress:
         return (self.steps - self.step) * self.seconds_per_step
 
 
-def draw(config: TrainConfig, step: int, rank: int, shape: tuple[int, ...]) -> Draws:
-    """The draws of one step; ``shape`` is that of the latent batch."""
-    seed = int(np.random.SeedSequence((config.seed, step, rank, 2)).generate_state(1, np.uint64)[0] >> 1)
-    generator = torch.Generator().manual_seed(seed)
-    batch = shape[0]
-    later = torch.randint(1, len(STEPS), (batch,), generator=generator)
-    first = torch.rand(batch, generator=generator) < config.first_step_share
-    return Draws(
-        index=torch.where(first, 0, later),
-        noise=torch.randn(shape, generator=generator),
-        earlier=torch.randn(shape, generator=generator),
-        from_lr=torch.rand(batch, generator=generator) < 0.5,
-        psr=torch.rand(batch, generator=generator),
-    )
-
-
-def noisy_latent(nano: Nano, hr: Tensor, canvas: Tensor, index: Tensor, noise: Tensor, from_lr: Tensor) -> Tensor:
-    """Input of the trained step: LR latent or nothing under the noise at 999, the HR latent at later timesteps."""
-    t = torch.tensor(STEPS, device=index.device)[index]
-    later = (index > 0).view(-1, 1, 1, 1)
-    z = nano.schedule.add_noise(torch.where(later, nano.encode(hr), nano.encode(canvas)), noise, t)
-    return torch.where(later | from_lr.view(-1, 1, 1, 1), z, noise)
-
-
 class Trainer:
     """Everything of one run: network, optimiser, average, data. ``run()`` goes to the end."""
 
     def __init__(self, config: TrainConfig, report: Callable[[Progress], None] | None = None) -> None:
         self.config = config
         self.report = report
+        hardware.probe(config.device)  # refuses a device that is not there
         self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=_mixed(config.precision))
         self.photos: Photos = find_photos(config.data, config.crop)
         torch.manual_seed(config.seed)
         self.nano = _build(config)
         net = self.nano.net
-        optimiser = torch.optim.AdamW(
-            net.parameters(), lr=config.lr, betas=(0.9, 0.99), weight_decay=config.weight_decay
-        )
-        self.net, self.optimiser = self.accelerator.prepare(net, optimiser)
+        self.net, *self.optimisers = self.accelerator.prepare(net, *_optimisers(net, config))
         self.nano.net = self.net
         self.ema = Ema(self.accelerator.unwrap_model(self.net), config.ema)
         self.step = 0
@@ -111,16 +77,15 @@ class Trainer:
 
     def run(self, resume: str | None = None) -> Path:
         """Train to ``config.steps`` and export; returns the export folder. Ctrl-C saves a checkpoint first."""
-        if resume:
-            self.load_state_dict(checkpoint.load(checkpoint.find(resume, self.config.output / "checkpoints")))
-        self._start_folder()
+        self._begin(resume)
         accelerator = self.accelerator
         pairs = Pairs(self.photos, self.config)
         started = time.perf_counter()
         try:
             for batch in loader(pairs, self.step, accelerator.process_index, accelerator.num_processes):
-                self.train_step(batch["hr"].to(accelerator.device), batch["canvas"].to(accelerator.device))
-                started = self._after_step(started)
+                with interrupts_wait():
+                    self.train_step(batch["hr"].to(accelerator.device), batch["canvas"].to(accelerator.device))
+                    started = self._after_step(started)
         except KeyboardInterrupt:
             self.save()
             raise
@@ -130,8 +95,10 @@ class Trainer:
     def train_step(self, hr: Tensor, canvas: Tensor) -> None:
         """One optimiser step on a batch of pairs (B, 3, crop, crop) in [0, 1]."""
         config = self.config
-        for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(config, self.step)
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = learning_rate(config, self.step)
+            optimiser.zero_grad(set_to_none=True)
         losses, index = self.losses(hr, canvas)
         loss = losses.mean()
         if not math.isfinite(loss.item()):
@@ -139,10 +106,10 @@ class Trainer:
                 f"The loss became {loss.item()} at step {self.step}, timesteps {[STEPS[i] for i in index.tolist()]}.",
                 "The last checkpoint is from before: resume from it with a lower --lr or --precision fp32.",
             )
-        self.optimiser.zero_grad(set_to_none=True)
         self.accelerator.backward(loss)
         norm = self.accelerator.clip_grad_norm_(self.net.parameters(), config.clip)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         self.ema.update(self.accelerator.unwrap_model(self.net))
         self.step += 1
         self.recent.append((loss.item(), losses.tolist(), index.tolist(), float(norm)))
@@ -251,20 +218,37 @@ class Trainer:
         """All that a later process needs besides the configuration."""
         return {
             "net": self.accelerator.unwrap_model(self.net).state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
             "ema": self.ema.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
         self.accelerator.unwrap_model(self.net).load_state_dict(state["net"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
         self.ema.load_state_dict(state["ema"])
         self.step = int(state["step"])
 
-    def _start_folder(self) -> None:
-        self.config.output.mkdir(parents=True, exist_ok=True)
-        (self.config.output / "config.json").write_text(self.config.to_json(), encoding="utf-8")
+    def _begin(self, resume: str | None) -> None:
+        """Take up a checkpoint, or a folder that holds none: what an older run saved would pass for the latest."""
+        config, checkpoints = self.config, self.config.output / "checkpoints"
+        if resume:
+            path = checkpoint.find(resume, checkpoints)
+            try:
+                self.load_state_dict(checkpoint.load(path))
+            except (KeyError, TypeError, RuntimeError, ValueError) as exc:
+                problem = f"{path} is not a checkpoint of this network: {exc}"
+                raise UsageError(problem, f"It must come from --arch {config.arch}.") from exc
+        elif any(checkpoints.glob(checkpoint.PATTERN)):
+            problem = f"{config.output} holds a training run already."
+            raise UsageError(problem, "Add --resume latest to go on with it, or choose another --output.")
+        try:
+            config.output.mkdir(parents=True, exist_ok=True)
+            (config.output / "config.json").write_text(config.to_json(), encoding="utf-8")
+        except OSError as exc:
+            problem = f"The run folder {config.output} cannot be written: {exc}"
+            raise OutputRefused(problem, "Choose another --output.") from exc
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -273,6 +257,18 @@ def learning_rate(config: TrainConfig, step: int) -> float:
         return config.lr * (step + 1) / config.warmup
     along = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, along)))
+
+
+def _optimisers(net: nn.Module, config: TrainConfig) -> list[torch.optim.Optimizer]:
+    """Muon for the kernels inside the network, AdamW for everything else."""
+    kernels = [
+        p
+        for name, p in net.named_parameters()
+        if p.ndim == 4 and not name.startswith(("noisy_in", "control_in", "out"))
+    ]
+    chosen = {id(p) for p in kernels}
+    rest = [p for p in net.parameters() if id(p) not in chosen]
+    return [Muon(kernels, config.lr), torch.optim.AdamW(rest, config.lr, betas=(0.9, 0.99), weight_decay=0.0)]
 
 
 def _build(config: TrainConfig) -> Nano:

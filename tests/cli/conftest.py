@@ -1,0 +1,154 @@
+"""A command line to call, and small photos to give it."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import addsr_cli
+
+REPOSITORY = Path(addsr_cli.__file__).parents[1]
+NOBODY = 65534
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one call ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """What was said, by line."""
+        return self.err.splitlines()
+
+
+@pytest.fixture
+def addsr(capsys) -> Callable[..., Outcome]:
+    """Call the command line in this process."""
+    from addsr_cli.cli.app import run
+
+    def call(*words: object) -> Outcome:
+        capsys.readouterr()
+        code = run([str(word) for word in words])
+        return Outcome(code, *capsys.readouterr())
+
+    return call
+
+
+@pytest.fixture
+def upscale(addsr) -> Callable[..., Outcome]:
+    """``addsr upscale`` with nano and one step."""
+    return lambda *words: addsr("upscale", "--model", "nano", "--steps", "1", *words)
+
+
+@pytest.fixture
+def process() -> Callable[..., subprocess.Popen]:
+    """Start a true process: ``python -m addsr_cli ...``, or ``python ...`` when the first word is ``-c`` or ``-X``."""
+    started = []
+
+    def start(*words: object, **more: object) -> subprocess.Popen:
+        program = [] if words[0] in ("-c", "-X") else ["-m", "addsr_cli"]
+        variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
+        started.append(subprocess.Popen([sys.executable, *program, *map(str, words)], env=variables, **pipes))
+        return started[-1]
+
+    yield start
+    for child in started:
+        child.kill()
+        child.communicate()
+
+
+@pytest.fixture
+def finished(process) -> Callable[..., Outcome]:
+    """Run a true process to its end."""
+
+    def run(*words: object) -> Outcome:
+        child = process(*words)
+        out, err = child.communicate(timeout=60)
+        return Outcome(child.returncode, out.decode(), err.decode())
+
+    return run
+
+
+def picture(width: int = 24, height: int = 18, mode: str = "RGB") -> Image.Image:
+    """Smooth and lively pixels in any 8-bit mode."""
+    y, x = np.mgrid[:height, :width]
+    waves = [128 + 100 * np.sin(x / (2 + k) + k) * np.cos(y / (3 + k)) for k in range(4)]
+    bands = len(Image.new(mode, (1, 1)).getbands())
+    pixels = np.stack(waves[:bands], axis=2).astype(np.uint8)
+    return Image.fromarray(pixels[:, :, 0] if bands == 1 else pixels)
+
+
+@pytest.fixture
+def photo(tmp_path) -> Callable[..., Path]:
+    """Make a photo file of 24 x 18 pixels, or another size, and get its path relative to the working folder."""
+
+    def make(name: str = "photo.jpg", size: tuple[int, int] = (24, 18), mode: str = "RGB") -> Path:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture(*size, mode).save(path)
+        return path
+
+    return make
+
+
+@pytest.fixture
+def tree() -> Callable[[], set[str]]:
+    """All files below the working folder, hidden ones too."""
+    return lambda: {str(p) for p in Path().rglob("*") if p.is_file() and p.parts[0] != ".home"}
+
+
+@pytest.fixture
+def disk(tmp_path) -> Callable[[str], Path]:
+    """Mount a small file system with the given mount options, where the tests may."""
+    mounted = []
+
+    def mount(options: str) -> Path:
+        folder = tmp_path / f"disk{len(mounted)}"
+        folder.mkdir()
+        try:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "addsr", folder], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            pytest.skip("mounting a file system needs root on Linux")
+        mounted.append(folder)
+        return folder
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def unprivileged(tmp_path):
+    """``with unprivileged():`` permissions bind, even for root, who becomes nobody for a while."""
+    if not hasattr(os, "geteuid"):
+        pytest.skip("file permissions are those of POSIX")
+    above = {folder: folder.stat().st_mode & 0o777 for folder in (tmp_path, *tmp_path.parents[:2])}
+
+    @contextmanager
+    def nobody():
+        if os.geteuid() != 0:
+            yield
+            return
+        for folder in above:
+            folder.chmod(0o711)
+        os.seteuid(NOBODY)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+            for folder, mode in above.items():
+                folder.chmod(mode)
+
+    return nobody

@@ -1,0 +1,46 @@
+import json
+
+import pytest
+
+
+def test_doctor_tells_device_memory_model_and_paths(addsr):
+    outcome = addsr("doctor")
+    assert (outcome.code, outcome.err) == (0, "")
+    for word in ("device", "memory", "precision", "model      nano: ready", "libraries", "config", "weights", "torch"):
+        assert word in outcome.out
+
+
+def test_doctor_speaks_json(addsr):
+    record = json.loads(addsr("doctor", "--json").out)
+    assert record["memory_free"] > 0
+    assert record["libraries"]["torch"] != "missing"
+    assert record["model"]["state"] == "ready"
+    assert len(record["model"]["sha256"]) == 64
+    assert [example["size"] for example in record["examples"]] == [[128, 128], [1000, 750]]
+
+
+def test_doctor_says_what_is_slow_on_a_processor(addsr):
+    assert any("processor" in note for note in json.loads(addsr("doctor", "--json", "--device", "cpu").out)["slow"])
+
+
+def test_doctor_reports_a_model_that_is_not_there(addsr):
+    outcome = addsr("doctor", "--json", "--model", "bogus")
+    model = json.loads(outcome.out)["model"]
+    assert (outcome.code, model["state"]) == (0, "unavailable")
+    assert model["hint"]
+
+
+@pytest.mark.parametrize("words", [["--model", "bogus"], []])
+def test_doctor_writes_plain_text_for_any_model(addsr, words):
+    assert "model" in addsr("doctor", *words).out
+
+
+def test_doctor_refuses_an_unknown_device(addsr):
+    outcome = addsr("doctor", "--device", "abacus")
+    assert (outcome.code, len(outcome.lines)) == (2, 1)
+
+
+def test_doctor_shows_which_configuration_is_read(addsr, tmp_path):
+    (tmp_path / "addsr.toml").write_text("steps = 1\n")
+    found = json.loads(addsr("doctor", "--json").out)["configuration"]
+    assert {"path": str(tmp_path / "addsr.toml"), "exists": True} in found

@@ -1,0 +1,43 @@
+import json
+
+import pytest
+
+
+def test_a_dry_run_writes_nothing(photo, upscale, tree):
+    photo()
+    assert upscale("photo.jpg", "--dry-run", "-o", "out/").code == 0
+    assert tree() == {"photo.jpg"}
+
+
+def test_a_dry_run_prints_model_precision_tiles_memory_and_time(photo, upscale):
+    said = upscale(photo("p.png", (300, 200)), "--dry-run", "--precision", "bf16", "--tile", 256, "--device", "cpu").out
+    for part in ("300x200", "1200x800", "model nano", "bf16", "tiles of 256 px", "24 tile(s)", "MB", "GB free", " s"):
+        assert part in said, part
+
+
+def test_a_dry_run_speaks_json(photo, upscale):
+    outcome = upscale(photo(), "--dry-run", "--json", "--device", "cpu")
+    record = json.loads(outcome.out)
+    assert (record["status"], record["model"], record["size_out"]) == ("planned", "nano", [96, 72])
+    assert record["plan"]["needed_bytes"] > 0
+    assert record["plan"]["tiles"] == 1
+    assert record["predicted_seconds"] > 0
+
+
+def test_a_dry_run_counts_passes(photo, upscale):
+    assert json.loads(upscale(photo(), "--dry-run", "--json", "--scale", 6).out)["passes"] == 2
+
+
+def test_a_dry_run_reports_bad_files(upscale):
+    assert upscale("missing.jpg", "--dry-run").code == 6
+
+
+def test_a_dry_run_does_not_load_the_network(photo, upscale, monkeypatch):
+    monkeypatch.setattr("addsr_cli.models.loader.load", lambda *words, **more: pytest.fail("loaded"))
+    assert upscale(photo(), "--dry-run").code == 0
+
+
+def test_little_memory_means_smaller_tiles(photo, upscale):
+    record = json.loads(upscale(photo("p.png", (600, 400)), "--dry-run", "--json", "--max-memory", "500M").out)
+    assert record["plan"]["tile"] < 768
+    assert "what free memory allows" in record["plan"]["why"]

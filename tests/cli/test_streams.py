@@ -1,0 +1,178 @@
+import errno
+import io
+import json
+import os
+import sys
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+KEYS = {
+    *("input", "output", "status", "seconds", "peak_memory", "size_in", "size_out", "model", "steps", "seed"),
+    *("tags", "prompt", "plan", "warnings", "error"),
+}
+
+
+def test_stdout_is_the_path_of_the_result(photo, upscale):
+    outcome = upscale(photo())
+    assert (outcome.code, outcome.out) == (0, "photo_x4.jpg\n")
+
+
+def test_stderr_tells_the_model_and_why(photo, upscale):
+    assert upscale(photo()).lines[0] == "model nano: asked for by name"
+
+
+def test_the_automatic_choice_is_explained(photo, addsr):
+    outcome = addsr("upscale", photo(), "--steps", 1)
+    assert outcome.lines[0].startswith("model nano: the bundled model")
+
+
+def test_quiet_says_nothing(photo, upscale):
+    outcome = upscale(photo(), "--quiet")
+    assert (outcome.out, outcome.err) == ("photo_x4.jpg\n", "")
+
+
+def test_quiet_does_not_silence_errors(upscale):
+    outcome = upscale("missing.jpg", "-q")
+    assert len(outcome.lines) == 1
+
+
+def test_verbose_adds_the_plan_and_the_stages(photo, upscale):
+    plain, verbose = upscale(photo()), upscale(photo(), "--verbose", "--overwrite")
+    assert "plan: " not in plain.err
+    assert "plan: " in verbose.err
+    assert "network" in verbose.err
+
+
+def test_nothing_is_animated_when_stderr_is_no_terminal(photo, upscale):
+    assert not {"\r", "\x1b"} & set(upscale(photo(), "--verbose").err)
+
+
+def test_json_has_every_key_for_success(photo, upscale):
+    record = json.loads(upscale(photo(), "--json", "--seed", 5).out)
+    assert record.keys() >= KEYS
+    assert (record["input"], record["output"], record["status"]) == ("photo.jpg", "photo_x4.jpg", "ok")
+    assert (record["size_in"], record["size_out"]) == ([24, 18], [96, 72])
+    assert (record["model"], record["steps"], record["seed"], record["error"]) == ("nano", 1, 5, None)
+
+
+def test_json_tells_seconds_by_stage_and_peak_memory_in_bytes(photo, upscale):
+    record = json.loads(upscale(photo(), "--json").out)
+    assert record["seconds"].keys() >= {"read", "network", "finish"}
+    assert all(time >= 0 for time in record["seconds"].values())
+    assert record["peak_memory"] > 10**6
+
+
+def test_json_has_every_key_for_failure(upscale):
+    record = json.loads(upscale("missing.jpg", "--json").out)
+    assert record.keys() >= KEYS
+    assert (record["input"], record["output"], record["status"]) == ("missing.jpg", None, "failed")
+    assert record["error"]["code"] == "unreadable_input"
+    assert all(record["error"][part] for part in ("message", "hint"))
+
+
+def test_json_is_one_object_a_line_in_the_order_asked(photo, upscale):
+    outcome = upscale(photo("a.jpg"), "missing.jpg", photo("b.png"), "--json")
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [r["input"] for r in records] == ["a.jpg", "missing.jpg", "b.png"]
+    assert [r["status"] for r in records] == ["ok", "failed", "ok"]
+
+
+def test_json_stays_json_when_the_request_makes_no_sense(photo, upscale):
+    record = json.loads(upscale(photo(), "--json", "--steps", "many").out)
+    assert record["error"]["code"] == "usage"
+
+
+def test_json_may_come_from_the_environment_even_for_errors(photo, upscale, monkeypatch):
+    monkeypatch.setenv("ADDSR_JSON", "1")
+    assert json.loads(upscale(photo(), "--steps", 9).out)["error"]["code"] == "usage"
+
+
+def test_a_prompt_for_nano_is_said_to_be_without_effect(photo, upscale):
+    outcome = upscale(photo(), "--prompt", "a cat", "--json")
+    record = json.loads(outcome.out)
+    assert record["prompt"] == "a cat"
+    assert "reads no text" in record["warnings"][0]
+    assert "warning: photo.jpg: the model nano reads no text" in outcome.err
+
+
+def test_dash_as_output_writes_the_picture_to_stdout(photo, capfdbinary):
+    from addsr_cli.cli.app import run
+
+    source = photo()
+    assert run(["upscale", str(source), "--model", "nano", "--steps", "1", "-o", "-"]) == 0
+    with Image.open(io.BytesIO(capfdbinary.readouterr().out)) as image:
+        assert (image.format, image.size) == ("JPEG", (96, 72))
+    assert not list(source.absolute().parent.glob("*_x4*"))
+
+
+def test_stdout_that_takes_no_more_exits_with_7(photo, upscale, monkeypatch):
+    class Full(io.RawIOBase):
+        def writable(self):
+            return True
+
+        def write(self, data):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(sys, "stdout", SimpleNamespace(buffer=Full()))
+    outcome = upscale(photo(), "-o", "-")
+    assert outcome.code == 7
+    assert "No space left" in outcome.lines[-1]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+@pytest.mark.parametrize(("encoding", "said"), [("utf-8", b"\xff \xe6\x97\xa5\n"), ("cp1252", b"\\udcff \\u65e5\n")])
+def test_a_name_beyond_the_streams_encoding_is_no_failure(encoding, said):
+    from addsr_cli.__main__ import _take_any_name
+
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    _take_any_name(stream)
+    print(os.fsdecode(b"\xff \xe6\x97\xa5"), file=stream, flush=True)
+    assert stream.buffer.getvalue() == said
+
+
+def test_dash_as_input_takes_stdin_and_gives_stdout(photo, process):
+    data = photo("photo.png").read_bytes()
+    child = process("upscale", "-", "--model", "nano", "--steps", "1")
+    out, err = child.communicate(data, timeout=60)
+    with Image.open(io.BytesIO(out)) as image:
+        assert (image.format, image.size) == ("PNG", (96, 72))
+    assert child.returncode == 0
+    assert b"stdin -> stdout" in err
+
+
+def test_stdin_with_a_folder_becomes_a_file_there(photo, upscale, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo().read_bytes())))
+    assert upscale("-", "-o", "out/").out.split() == [os.path.join("out", "stdin_x4.jpg")]  # noqa: PTH118
+
+
+def test_empty_stdin_is_unreadable(upscale, monkeypatch):
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
+    outcome = upscale("-")
+    assert (outcome.code, outcome.out, len(outcome.lines[1:])) == (6, "", 1)
+
+
+@pytest.mark.parametrize("words", [["photo.jpg", "-"], ["-", "--samples", "2"], ["photo.jpg", "other.jpg", "-o", "-"]])
+def test_only_one_picture_goes_through_stdout(photo, upscale, monkeypatch, tree, words):
+    photo(), photo("other.jpg")
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo().read_bytes())))
+    outcome = upscale(*words)
+    assert (outcome.code, outcome.out) == (2, "")
+    assert tree() == {"photo.jpg", "other.jpg"}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are those of POSIX")
+def test_a_bar_shows_on_a_terminal_and_stdout_stays_clean(photo, process, monkeypatch):
+    import pty
+
+    monkeypatch.setenv("TERM", "xterm-256color")
+    ours, theirs = pty.openpty()
+    child = process("upscale", photo(), "--model", "nano", "--steps", "1", stderr=theirs)
+    out, _ = child.communicate(timeout=60)
+    os.close(theirs)
+    said = os.read(ours, 100_000).decode()
+    os.close(ours)
+    assert out == b"photo_x4.jpg\n"
+    assert "\x1b[" in said
+    assert "tile" in said

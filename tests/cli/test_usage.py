@@ -1,0 +1,101 @@
+import pytest
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--steps", "0"],
+        ["--steps", "5"],
+        ["--steps", "many"],
+        ["--scale", "0"],
+        ["--scale=-2"],
+        ["--scale", "nan"],
+        ["--scale", "inf"],
+        ["--scale", "big"],
+        ["--scale", "1000000"],
+        ["--width", "0"],
+        ["--height", "1.5"],
+        ["--psr", "1.1"],
+        ["--fidelity=-0.1"],
+        ["--seed=-1"],
+        ["--samples", "0"],
+        ["--quality", "0"],
+        ["--quality", "101"],
+        ["--bit-depth", "12"],
+        ["--format", "bmp"],
+        ["--format", "jpg", "--bit-depth", "16"],
+        ["--lossless"],
+        ["-o", "out.bmp"],
+        ["--color", "sepia"],
+        ["--start", "end"],
+        ["--precision", "int4"],
+        ["--tile", "big"],
+        ["--tile", "100"],
+        ["--overlap", "5"],
+        ["--tile", "128", "--overlap", "128"],
+        ["--max-memory", "1x"],
+        ["--max-memory", "0"],
+        ["--device", "abacus"],
+        ["--device", "cuda:99"],
+        ["--bogus"],
+        ["--scale"],
+    ],
+    ids=" ".join,
+)
+def test_a_bad_value_is_refused_in_one_line(photo, addsr, tree, words):
+    outcome = addsr("upscale", "--model", "nano", photo(), *words)
+    talk = [line for line in outcome.lines if not line.startswith("model nano")]
+    assert (outcome.code, outcome.out, len(talk)) == (2, "", 1)
+    assert talk[0].startswith("error: ")
+    assert tree() == {"photo.jpg"}
+
+
+def test_a_bad_machine_option_is_a_usage_error_for_several_photos_too(photo, upscale):
+    assert upscale(photo("a.jpg"), photo("b.jpg"), "--tile", 100).code == 2
+
+
+def test_a_misspelt_option_suggests_the_right_one(photo, upscale):
+    assert "--scale" in upscale(photo(), "--scael", 2).err
+
+
+def test_no_photo_is_a_usage_error(addsr):
+    outcome = addsr("upscale")
+    assert (outcome.code, len(outcome.lines)) == (2, 1)
+    assert "addsr upscale --help" in outcome.err
+
+
+def test_an_unknown_command_is_a_usage_error(addsr):
+    outcome = addsr("upscael", "x.jpg")
+    assert (outcome.code, len(outcome.lines)) == (2, 1)
+
+
+@pytest.mark.parametrize("name", ["bogus", "addsr", "seesr", "org/repo", ".", ""])
+def test_an_unknown_model_exits_with_4(photo, addsr, tree, name):
+    outcome = addsr("upscale", photo(), "--model", name)
+    assert (outcome.code, len(outcome.lines)) == (4, 1)
+    assert tree() == {"photo.jpg"}
+
+
+def test_a_broken_model_file_exits_with_4(photo, addsr, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "nano.safetensors").write_bytes(b"no weights")
+    outcome = addsr("upscale", photo(), "--model", "run")
+    assert outcome.code == 4
+    assert "not a nano model" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_a_model_folder_works(photo, addsr, tmp_path):
+    from addsr_cli.models.loader import ASSETS, NANO_FILE
+
+    (tmp_path / "run" / "export").mkdir(parents=True)
+    (tmp_path / "run" / "export" / NANO_FILE).symlink_to(ASSETS / NANO_FILE)
+    assert addsr("upscale", photo(), "--model", "run", "--steps", 1).code == 0
+
+
+@pytest.mark.parametrize("amount", ["2G", "500MB", "1.5GiB", "700m", "3000000000"])
+def test_memory_may_be_written_in_many_ways(amount):
+    from addsr_cli.cli.options import memory
+
+    expected = {"2G": 2e9, "500MB": 5e8, "1.5GiB": 1.5 * 2**30, "700m": 7e8, "3000000000": 3e9}
+    assert memory(amount) == expected[amount]

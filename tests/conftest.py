@@ -1,0 +1,38 @@
+"""What every test stands on: no network, no configuration or cache of the machine, a folder of its own."""
+
+import socket
+import sys
+
+import pytest
+
+CACHES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "HF_HOME", "ADDSR_HOME", "TORCHINDUCTOR_CACHE_DIR")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    """The working folder is empty and new; configuration, caches and data lie beside it."""
+    import os
+
+    for name in [key for key in os.environ if key.startswith("ADDSR_")]:
+        monkeypatch.delenv(name)
+    root = tmp_path / ".home"
+    for name in CACHES:
+        monkeypatch.setenv(name, str(root / name.lower()))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.chdir(tmp_path)
+    return root
+
+
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch):
+    """Connections that leave this machine fail, whoever asks for them."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+            raise AssertionError(f"a test tried to reach {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", guarded)

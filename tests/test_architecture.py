@@ -1,0 +1,69 @@
+"""The shape of the house."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import addsr_cli
+
+PACKAGE = Path(addsr_cli.__file__).parent
+FILES = sorted(PACKAGE.rglob("*.py"))
+LONG = {"engine.py": pytest.mark.xfail(strict=True, reason="348 lines, to be divided")}
+HEAVY = ("torch", "numpy", "cv2", "PIL", "diffusers", "transformers", "accelerate", "safetensors", "typer", "rich")
+
+
+def python(code):
+    """What a fresh interpreter prints."""
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=PACKAGE.parent
+    ).stdout.strip()
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert python(f"import sys, addsr_cli; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
+
+
+@pytest.mark.parametrize("room", ["errors", "imageio", "settings"])
+def test_light_rooms_do_without_torch(room):
+    assert python(f"import sys, addsr_cli.{room}; print('torch' in sys.modules)") == "False"
+
+
+def test_the_upscaler_comes_from_the_front_door():
+    assert python("from addsr_cli import Upscaler; print(Upscaler.__module__)") == "addsr_cli.engine"
+
+
+def test_the_front_door_has_no_other_names():
+    with pytest.raises(AttributeError, match="nonsense"):
+        addsr_cli.nonsense  # noqa: B018
+    assert all(getattr(addsr_cli, name) for name in addsr_cli.__all__)
+
+
+@pytest.mark.parametrize(
+    "file", [pytest.param(file, marks=LONG.get(file.name, ()), id=str(file.relative_to(PACKAGE))) for file in FILES]
+)
+def test_no_file_is_longer_than_300_lines(file):
+    assert len(file.read_text(encoding="utf-8").splitlines()) <= 300
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_every_file_says_what_it_is(file):
+    assert ast.get_docstring(ast.parse(file.read_text(encoding="utf-8")))
+
+
+def test_no_file_is_called_utils():
+    assert not [file for file in FILES if file.stem in ("utils", "util", "helpers", "misc", "common")]
+
+
+def test_only_the_hardware_room_asks_what_the_machine_is():
+    asking = ("cuda.is_available", "cuda.mem_get_info", "mps.is_available", "virtual_memory")
+    found = {f.name for f in FILES for words in asking if words in f.read_text(encoding="utf-8")}
+    assert found <= {"hardware.py", "engine.py"}  # the engine empties the cache of a card, if there is one
+
+
+def test_training_never_imports_the_engine():
+    texts = [file.read_text(encoding="utf-8") for file in (PACKAGE / "train").glob("*.py")]
+    assert texts
+    assert not [text for text in texts if "addsr_cli.engine" in text]

@@ -1,0 +1,325 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from addsr_cli import Machine, Settings, Upscaler
+from addsr_cli.errors import AddsrError, ModelUnavailable, OutOfMemory, OutputRefused, UnreadableInput, UsageError
+from addsr_cli.imageio import Photo, read
+from addsr_cli.models.nano import Nano
+
+ONE = Settings(steps=1)
+
+
+def pixels(height=18, width=24, channels=3):
+    """Smooth float32 waves (height, width, channels) in [0, 1]."""
+    y, x = np.mgrid[:height, :width]
+    waves = [0.5 + 0.4 * np.sin(x / (2 + k) + k) * np.cos(y / (3 + k)) for k in range(channels)]
+    return np.stack(waves, axis=2).astype(np.float32)
+
+
+def eight_bit(*shape):
+    return (pixels(*shape) * 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def nano():
+    return Upscaler("nano", Machine(device="cpu", precision="fp32"))
+
+
+@pytest.fixture
+def denoise(monkeypatch):
+    """Put something else in the place of the network; it is given the latent and the true network's answer."""
+    true = Nano.denoise
+
+    def install(fake):
+        def around(self, z, t, control, cond):
+            return fake(self, z, lambda: true(self, z, t, control, cond))
+
+        monkeypatch.setattr(Nano, "denoise", around)
+
+    return install
+
+
+def test_the_documented_sentence_works(tmp_path):
+    Image.fromarray(eight_bit()).save("photo.jpg")
+    Upscaler(model="nano").upscale("photo.jpg").save("out.png")
+    with Image.open(tmp_path / "out.png") as image:
+        assert image.size == (96, 72)
+
+
+@pytest.mark.parametrize(
+    "picture",
+    [
+        eight_bit(),
+        (pixels() * 65535).astype(np.uint16),
+        pixels(),
+        pixels().astype(np.float64),
+        Image.fromarray(eight_bit()),
+        Photo(rgb=pixels()),
+    ],
+    ids=["uint8", "uint16", "float32", "float64", "PIL", "Photo"],
+)
+def test_every_kind_of_picture_gives_the_same_result(nano, picture):
+    expected = nano.upscale(pixels(), ONE).photo.rgb
+    result = nano.upscale(picture, ONE).photo
+    assert result.size == (96, 72)
+    assert np.abs(result.rgb - expected).max() < 0.02
+
+
+def test_a_path_may_be_text_or_path(nano, tmp_path):
+    Image.fromarray(eight_bit()).save("photo.png")
+    text, path = nano.upscale("photo.png", ONE), nano.upscale(tmp_path / "photo.png", ONE)
+    assert (text.photo.rgb == path.photo.rgb).all()
+
+
+def test_the_input_is_not_changed(nano):
+    photo = Photo(rgb=pixels(), alpha=pixels(channels=1)[:, :, 0], gray=True)
+    before = photo.rgb.copy(), photo.alpha.copy()
+    nano.upscale(photo, replace(ONE, scale=1))
+    assert (photo.rgb == before[0]).all()
+    assert (photo.alpha == before[1]).all()
+
+
+def test_the_result_resembles_the_photo(nano):
+    small = Image.fromarray(nano.upscale(eight_bit(60, 80), ONE).photo.to_array()).resize(
+        (80, 60), Image.Resampling.BOX
+    )
+    assert np.abs(np.asarray(small, np.float32) - eight_bit(60, 80)).mean() < 8
+
+
+def test_grey_stays_grey(nano):
+    result = nano.upscale(eight_bit(18, 24, 1), ONE).photo
+    assert result.gray
+    assert result.to_array().shape == (72, 96)
+
+
+def test_alpha_stays(nano):
+    result = nano.upscale(eight_bit(18, 24, 4), ONE).photo
+    assert result.to_array().shape == (72, 96, 4)
+
+
+def test_colour_under_transparency_does_not_bleed_into_the_picture(nano):
+    picture = np.zeros((24, 24, 4), np.uint8)
+    picture[:, :12] = (200, 100, 50, 255)
+    picture[:, 12:] = (0, 255, 0, 0)
+    result = nano.upscale(picture, ONE).photo
+    visible = result.rgb[result.alpha > 0.5]
+    assert np.abs(visible - np.array([200, 100, 50]) / 255).max() < 0.1
+
+
+def test_sixteen_bits_stay_sixteen(nano, tmp_path):
+    result = nano.upscale((pixels() * 65535).astype(np.uint16), ONE)
+    result.save("out.png")
+    assert result.photo.bit_depth == 16
+    again = read(tmp_path / "out.png")
+    assert again.bit_depth == 16
+    assert len(np.unique(again.to_array())) > 256
+
+
+def test_profile_and_metadata_travel_along(nano):
+    photo = Photo(rgb=pixels(), icc=b"profile", exif=b"II*\0\x08\0\0\0\0\0\0\0\0\0", xmp=b"<x/>", format="TIFF")
+    result = nano.upscale(photo, ONE).photo
+    assert (result.icc, result.exif, result.xmp, result.format) == (photo.icc, photo.exif, photo.xmp, "TIFF")
+
+
+def test_the_same_seed_gives_identical_bytes(tmp_path):
+    settings, picture = Settings(seed=7), eight_bit()
+    for name in ("one.png", "two.png"):
+        Upscaler("nano").upscale(picture, settings).save(name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_the_same_seed_gives_the_same_picture_twice_from_one_upscaler(nano):
+    first, second = (nano.upscale(eight_bit(), Settings(seed=7)).photo.rgb for _ in range(2))
+    assert (first == second).all()
+
+
+def test_another_seed_gives_another_picture_at_four_steps(nano):
+    first, second = (nano.upscale(eight_bit(), Settings(seed=seed, steps=4)).photo.rgb for seed in (0, 1))
+    assert not (first == second).all()
+
+
+def test_starting_from_noise_gives_another_picture(nano):
+    first, second = (nano.upscale(eight_bit(), Settings(start=start)).photo.rgb for start in ("lr", "noise"))
+    assert not (first == second).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 1), (1, 7), (5, 3), (33, 17)])
+@pytest.mark.parametrize("scale", [4, 1.5])
+def test_small_and_odd_sizes_work(nano, shape, scale):
+    settings = replace(ONE, scale=scale)
+    result = nano.upscale(eight_bit(*shape), settings).photo
+    assert result.size == settings.target(shape[1], shape[0])
+    assert np.isfinite(result.rgb).all()
+
+
+@pytest.mark.parametrize("color", ["wavelet", "adain", "lab", "none"])
+@pytest.mark.parametrize("shape", [(18, 24), (1, 1)])
+def test_every_colour_method_gives_a_picture_in_range(nano, color, shape):
+    rgb = nano.upscale(eight_bit(*shape), replace(ONE, color=color)).photo.rgb
+    assert np.isfinite(rgb).all()
+    assert 0 <= rgb.min() <= rgb.max() <= 1
+
+
+def test_a_plain_picture_stays_plain(nano):
+    result = nano.upscale(np.full((16, 16, 3), 128, np.uint8), ONE).photo.rgb
+    assert np.abs(result - 128 / 255).max() < 0.05
+
+
+def test_more_than_four_times_takes_two_passes(nano):
+    settings = replace(ONE, scale=6)
+    assert len(nano.plan(24, 18, settings)) == 2
+    assert nano.upscale(eight_bit(), settings).photo.size == (144, 108)
+
+
+def test_full_fidelity_is_closer_to_the_plain_enlargement(nano):
+    plain = np.asarray(Image.fromarray(eight_bit(40, 40)).resize((160, 160), Image.Resampling.BICUBIC)) / 255
+    near, far = (nano.upscale(eight_bit(40, 40), Settings(fidelity=dial)).photo.rgb for dial in (1.0, 0.0))
+    assert np.abs(near - plain).mean() < np.abs(far - plain).mean()
+
+
+def test_fidelity_sets_the_steps_that_are_run(nano):
+    assert [nano.upscale(eight_bit(), Settings(fidelity=dial)).steps for dial in (0.0, 0.5, 1.0)] == [4, 4, 1]
+
+
+def test_tiles_do_not_show(nano):
+    whole = nano.upscale(eight_bit(64, 96), ONE)
+    tiled = Upscaler("nano", Machine(device="cpu", precision="fp32", tile=128)).upscale(eight_bit(64, 96), ONE)
+    assert whole.plan.tile is None
+    assert tiled.plan.tile == 128
+    assert np.abs(whole.photo.rgb - tiled.photo.rgb).mean() < 2 / 255
+
+
+def test_progress_counts_to_its_end(nano):
+    seen = []
+    nano.upscale(eight_bit(), Settings(steps=3), seen.append)
+    assert [(p.done, p.total, p.step, p.steps) for p in seen] == [(1, 3, 1, 3), (2, 3, 2, 3), (3, 3, 3, 3)]
+
+
+def test_progress_counts_tiles_of_all_passes():
+    seen, tiled = [], Upscaler("nano", Machine(device="cpu", precision="fp32", tile=128, overlap=16))
+    plans = tiled.plan(40, 20, Settings(scale=8))
+    tiled.upscale(eight_bit(20, 40), Settings(scale=8, steps=2), seen.append)
+    total = 2 * sum(plan.tiles() for plan in plans)
+    assert [p.done for p in seen] == list(range(1, total + 1))
+    assert {p.total for p in seen} == {total}
+
+
+def test_the_result_tells_how_it_came_to_be(nano):
+    result = nano.upscale(eight_bit(), Settings(steps=2, seed=5))
+    assert (result.model, result.steps, result.settings.seed, result.plan.dtype) == ("nano", 2, 5, "fp32")
+    assert len(result.model_sha256) == 64
+    assert result.seconds.keys() >= {"read", "load", "network", "color", "finish"}
+    assert result.peak_memory > 0
+    assert result.warnings == ()
+
+
+def test_a_prompt_is_answered_with_a_warning(nano):
+    assert "reads no text" in nano.upscale(eight_bit(), replace(ONE, prompt="a cat")).warnings[0]
+
+
+def test_save_never_overwrites_unasked(nano, tmp_path):
+    (tmp_path / "out.png").write_bytes(b"precious")
+    with pytest.raises(OutputRefused):
+        nano.upscale(eight_bit(), ONE).save("out.png")
+    assert (tmp_path / "out.png").read_bytes() == b"precious"
+
+
+@pytest.mark.parametrize(
+    "error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()], ids=["torch", "python"]
+)
+def test_memory_that_runs_out_means_smaller_tiles_and_a_warning(nano, denoise, error):
+    def tight(model, z, answer):
+        if z.shape[-1] * model.factor > 128:
+            raise error
+        return answer()
+
+    expected = nano.upscale(eight_bit(48, 64), ONE)
+    denoise(tight)
+    result = nano.upscale(eight_bit(48, 64), ONE)
+    assert (expected.plan.tile, result.plan.tile) == (None, 128)
+    assert any("tiles made smaller" in note for note in result.warnings)
+    assert np.abs(result.photo.rgb - expected.photo.rgb).mean() < 2 / 255
+
+
+def test_memory_that_never_suffices_is_told_with_numbers(nano, denoise):
+    def full(model, z, answer):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    denoise(full)
+    with pytest.raises(OutOfMemory, match=r"256x192 px: about \d+\.\d GB needed, \d+\.\d GB free"):
+        nano.upscale(eight_bit(48, 64), ONE)
+
+
+def test_other_failures_of_the_network_are_not_taken_for_lack_of_memory(nano, denoise):
+    def broken(model, z, answer):
+        raise RuntimeError("shapes do not match")
+
+    denoise(broken)
+    with pytest.raises(RuntimeError, match="shapes"):
+        nano.upscale(eight_bit(), ONE)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "bf16"])
+def test_a_narrow_type_that_overflows_is_run_again_in_float32(nano, denoise, precision):
+    def overflowing(model, z, answer):
+        narrow = next(model.net.parameters()).dtype != torch.float32
+        return answer() * (float("inf") if narrow else 1)
+
+    expected = nano.upscale(eight_bit(), ONE)
+    denoise(overflowing)
+    result = Upscaler("nano", Machine(device="cpu", precision=precision)).upscale(eight_bit(), ONE)
+    assert result.plan.dtype == "fp32"
+    assert any("float32" in note for note in result.warnings)
+    assert (result.photo.rgb == expected.photo.rgb).all()
+
+
+def test_a_flat_result_in_a_narrow_type_is_run_again_in_float32(denoise):
+    def black(model, z, answer):
+        return answer() * (next(model.net.parameters()).dtype == torch.float32)
+
+    denoise(black)
+    result = Upscaler("nano", Machine(device="cpu", precision="bf16")).upscale(eight_bit(), ONE)
+    assert result.plan.dtype == "fp32"
+    assert result.photo.rgb.std() > 0.05
+
+
+def test_numbers_that_are_never_usable_are_an_error(nano, denoise):
+    denoise(lambda model, z, answer: answer() * float("nan"))
+    with pytest.raises(AddsrError, match="not finite after step 1"):
+        nano.upscale(eight_bit(), ONE)
+
+
+def test_a_flat_result_from_a_picture_with_detail_is_an_error(nano, denoise):
+    denoise(lambda model, z, answer: torch.zeros_like(z))
+    with pytest.raises(AddsrError, match="flat"):
+        nano.upscale(eight_bit(), ONE)
+
+
+def test_bf16_and_fp32_agree(nano):
+    narrow = Upscaler("nano", Machine(device="cpu", precision="bf16")).upscale(eight_bit(), ONE)
+    assert narrow.plan.dtype == "bf16"
+    assert np.abs(narrow.photo.rgb - nano.upscale(eight_bit(), ONE).photo.rgb).mean() < 2 / 255
+
+
+@pytest.mark.parametrize(
+    ("picture", "error"),
+    [
+        ("missing.jpg", UnreadableInput),
+        (np.zeros((4, 4, 7), np.uint8), UsageError),
+        (np.full((4, 4, 3), np.nan, np.float32), UsageError),
+        (np.zeros((0, 4, 3), np.uint8), UsageError),
+    ],
+    ids=["missing", "seven channels", "NaN", "empty"],
+)
+def test_what_is_no_picture_is_refused(nano, picture, error):
+    with pytest.raises(error):
+        nano.upscale(picture, ONE)
+
+
+def test_an_unknown_model_is_refused_at_once():
+    with pytest.raises(ModelUnavailable):
+        Upscaler("bogus")

@@ -1,0 +1,102 @@
+"""What the machine says about itself, and what its container allows."""
+
+import psutil
+import pytest
+import torch
+
+from addsr_cli import hardware
+from addsr_cli.errors import UsageError
+from addsr_cli.hardware import peak_resident_bytes, probe
+
+
+@pytest.fixture
+def cgroup(tmp_path, monkeypatch):
+    """Writes the three files of a control group and makes the probe read them."""
+
+    def write(limit, used, stat="anon 1\ninactive_file 0", place=0):
+        files = [tuple(tmp_path / f"{version}-{name}" for name in ("limit", "used", "stat")) for version in (2, 1)]
+        for file, text in zip(files[place], (limit, used, stat), strict=True):
+            file.write_text(f"{text}\n")
+        monkeypatch.setattr(hardware, "CGROUP_FILES", tuple(files))
+
+    return write
+
+
+def test_the_cpu_is_a_plausible_machine():
+    cpu = probe("cpu")
+    assert (cpu.device, cpu.kind, cpu.fp16) == ("cpu", "cpu", False)
+    assert 0 < cpu.free_bytes <= cpu.total_bytes
+    assert isinstance(cpu.free_bytes, int)
+    assert cpu.threads >= 1
+    assert cpu.name
+
+
+def test_auto_is_the_best_device_there_is():
+    assert probe("auto").kind == hardware.best_device()
+
+
+@pytest.mark.parametrize("name", ["tpu", "", "cpu:0", "cuda:x", "cuda:99", "gpu"])
+def test_an_unknown_device_is_refused(name):
+    with pytest.raises(UsageError, match="There is no"):
+        probe(name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="has CUDA")
+def test_a_missing_card_is_refused():
+    with pytest.raises(UsageError, match="0 CUDA"):
+        probe("cuda")
+
+
+@pytest.mark.skipif(torch.backends.mps.is_available(), reason="has MPS")
+def test_a_missing_mps_is_refused():
+    with pytest.raises(UsageError, match="MPS"):
+        probe("mps")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_a_container_limits_what_is_free(cgroup, place):
+    cgroup(50_000_000, 20_000_000, place=place)
+    assert (probe("cpu").total_bytes, probe("cpu").free_bytes) == (50_000_000, 30_000_000)
+
+
+@pytest.mark.parametrize("field", ["inactive_file", "total_inactive_file"])
+def test_cached_files_count_as_free(cgroup, field):
+    cgroup(50_000_000, 20_000_000, f"anon 5\n{field} 15000000")
+    assert probe("cpu").free_bytes == 45_000_000
+
+
+def test_an_overdrawn_container_has_nothing_free(cgroup):
+    cgroup(50_000_000, 60_000_000)
+    assert probe("cpu").free_bytes == 0
+
+
+@pytest.mark.parametrize("limit", ["max", str(2**63 - 4096)])
+def test_a_container_without_a_limit_does_not_matter(cgroup, limit):
+    cgroup(limit, 1000)
+    assert probe("cpu").total_bytes == psutil.virtual_memory().total
+
+
+def test_files_that_make_no_sense_do_not_matter(cgroup):
+    cgroup("plenty", "some")
+    assert probe("cpu").total_bytes == psutil.virtual_memory().total
+
+
+def test_without_any_file_the_whole_machine_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(hardware, "CGROUP_FILES", ((tmp_path / "a", tmp_path / "b", tmp_path / "c"),))
+    assert probe("cpu").total_bytes == psutil.virtual_memory().total
+
+
+def test_without_the_private_names_of_torch_the_flags_decide(monkeypatch):
+    monkeypatch.setattr(torch, "cpu", object())
+    monkeypatch.setattr(hardware, "_cpu_info", lambda field: "fpu amx_bf16 sse")
+    assert hardware._cpu_multiplies_bf16()
+    monkeypatch.setattr(hardware, "_cpu_info", lambda field: "fpu sse")
+    assert not hardware._cpu_multiplies_bf16()
+
+
+def test_the_peak_is_at_least_what_is_held_now():
+    assert peak_resident_bytes() >= psutil.Process().memory_info().rss * 0.9
+
+
+def test_the_speed_of_matrices_is_measured_in_sane_units():
+    assert 1e8 < hardware.multiply_rate(128) < 1e15

@@ -1,0 +1,164 @@
+"""Decisions about precision, tiles and memory: arithmetic, so the tests bring their own machines."""
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+
+from addsr_cli.errors import UsageError
+from addsr_cli.hardware import Hardware
+from addsr_cli.models.registry import NANO
+from addsr_cli.planner import Request, plan, predicted_seconds
+
+GB = 10**9
+LAPTOP = Hardware(
+    device="cpu", name="a laptop", free_bytes=8 * GB, total_bytes=16 * GB, bf16=False, fp16=False, threads=4
+)
+SERVER = replace(LAPTOP, name="a server", bf16=True)
+GPU = replace(LAPTOP, device="cuda:0", name="a card", free_bytes=8 * GB, bf16=True, fp16=True)
+OLD_GPU = replace(GPU, bf16=False)
+FREE = [0, 10**6, 10**7, 3 * 10**7, 10**8, 3 * 10**8, GB, 8 * GB, 80 * GB]
+
+
+def made(hardware=LAPTOP, width=4000, height=3000, **wishes):
+    return plan(Request(width=width, height=height, steps=4, **wishes), hardware, NANO)
+
+
+def chain(first):
+    """A plan and all that follow it when memory keeps running out."""
+    plans = [first]
+    while (following := plans[-1].smaller()) is not None:
+        plans.append(following)
+        assert len(plans) < 50
+    return plans
+
+
+@pytest.mark.parametrize(("hardware", "dtype"), [(LAPTOP, "fp32"), (SERVER, "bf16"), (GPU, "bf16"), (OLD_GPU, "fp16")])
+def test_precision_follows_what_the_machine_multiplies_fast(hardware, dtype):
+    assert made(hardware).dtype == dtype
+    assert hardware.name in made(hardware).why
+
+
+def test_a_cpu_never_gets_fp16_by_itself():
+    assert made(replace(LAPTOP, fp16=True)).dtype == "fp32"
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("hardware", [LAPTOP, GPU])
+def test_a_precision_that_was_asked_for_wins(hardware, precision):
+    assert made(hardware, precision=precision).dtype == precision
+    assert "asked" in made(hardware, precision=precision).why
+
+
+@pytest.mark.parametrize("hardware", [LAPTOP, SERVER, GPU, OLD_GPU])
+def test_tiles_shrink_with_free_memory_and_never_below_128(hardware):
+    sides = [made(replace(hardware, free_bytes=free)).tile for free in FREE]
+    assert sides == sorted(sides)
+    assert (sides[0], sides[-1]) == (128, NANO.tile)
+    assert all(side % 16 == 0 for side in sides)
+
+
+@pytest.mark.parametrize("free", FREE)
+def test_the_overlap_always_leaves_a_step(free):
+    p = made(replace(LAPTOP, free_bytes=free))
+    assert 0 <= p.overlap < p.tile
+    assert p.overlap % 16 == 0
+
+
+@pytest.mark.parametrize("free", [3 * GB, 8 * GB, 80 * GB])
+def test_the_prediction_fits_into_what_is_free(free):
+    assert made(replace(LAPTOP, free_bytes=free)).needed_bytes < free
+
+
+def test_a_small_picture_is_done_in_one_piece():
+    p = made(width=400, height=300)
+    assert (p.tile, p.tiles()) == (None, 1)
+
+
+def test_a_tile_that_was_asked_for_wins():
+    assert made(tile=256, overlap=32).tile == 256
+    assert made(tile=4096).tile is None
+
+
+@pytest.mark.parametrize("width", [129, 768, 769, 1472, 1473, 5000])
+def test_the_count_of_tiles_is_that_of_the_tiler(width):
+    from addsr_cli.tiling import offsets
+
+    p = made(width=width, height=900, tile=128, overlap=32)
+    assert p.tiles() == len(offsets(width, 128, 32)) * len(offsets(900, 128, 32))
+
+
+def test_a_limit_that_was_set_is_kept_to():
+    assert made(max_memory=10**8).tile < made().tile
+    assert made(max_memory=10**8).free_bytes == 10**8
+    assert made(max_memory=99 * GB).free_bytes == LAPTOP.free_bytes
+
+
+@pytest.mark.parametrize("hardware", [LAPTOP, GPU])
+@pytest.mark.parametrize("size", [(4000, 3000), (1000, 200), (130, 50), (100, 100), (20000, 20000)])
+@pytest.mark.parametrize("tile", [None, 128, 512])
+def test_smaller_plans_need_ever_less_until_there_is_none(hardware, size, tile):
+    plans = chain(made(hardware, *size, tile=tile))
+    assert all(a.needed_bytes > b.needed_bytes for a, b in pairwise(plans))
+    assert all(p.tile is None or 128 <= p.tile > p.overlap for p in plans)
+    assert plans[-1].smaller() is None
+
+
+def test_a_card_gives_up_its_pictures_last():
+    plans = chain(made(GPU))
+    assert [p.offload for p in plans] == [False] * (len(plans) - 1) + [True]
+
+
+def test_pictures_too_large_for_a_card_wait_in_main_memory():
+    p = made(replace(GPU, free_bytes=GB), 8000, 6000)
+    assert p.offload
+    assert "main memory" in p.why
+    assert not made(replace(GPU, free_bytes=GB), 8000, 6000, offload=False).offload
+
+
+def test_a_cpu_has_nowhere_to_offload_to():
+    assert not made(offload=True).offload
+
+
+def test_wider_is_float32_and_then_nothing():
+    p = made(GPU)
+    assert p.wider().dtype == "fp32"
+    assert p.wider().needed_bytes > p.needed_bytes
+    assert p.wider().wider() is None
+
+
+@pytest.mark.parametrize("hardware", [LAPTOP, SERVER, GPU, OLD_GPU])
+@pytest.mark.parametrize("wishes", [{}, {"tile": 256}, {"precision": "fp32"}, {"max_memory": 10**7}])
+def test_every_plan_says_why(hardware, wishes):
+    plans = chain(made(hardware, **wishes))
+    assert all(p.why.strip() for p in plans)
+    assert len({p.why for p in plans}) == len(plans)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"tile": 64}, {"tile": 200}, {"tile": 0}, {"overlap": -16}, {"overlap": 10}, {"precision": "fp8"}],
+)
+def test_nonsense_is_refused(wrong):
+    with pytest.raises(UsageError, match="--"):
+        made(**wrong)
+
+
+@pytest.mark.parametrize("overlap", [256, 272])
+def test_an_overlap_as_large_as_the_tile_is_refused(overlap):
+    with pytest.raises(UsageError, match="overlap"):
+        made(tile=256, overlap=overlap)
+
+
+@pytest.mark.parametrize("tile", [None, 256])
+def test_larger_pictures_need_more_memory_and_time(tile):
+    plans = [made(width=side, height=side, tile=tile) for side in (300, 600, 1200, 2400, 9600)]
+    assert all(a.needed_bytes < b.needed_bytes for a, b in pairwise(plans))
+    seconds = [predicted_seconds(NANO, p, 4, 1e11) for p in plans]
+    assert all(a < b for a, b in pairwise(seconds))
+
+
+def test_time_is_proportional_to_steps_and_speed():
+    p = made()
+    assert predicted_seconds(NANO, p, 4, 1e11) == pytest.approx(4 * predicted_seconds(NANO, p, 1, 1e11))
+    assert predicted_seconds(NANO, p, 4, 2e11) == pytest.approx(predicted_seconds(NANO, p, 4, 1e11) / 2)

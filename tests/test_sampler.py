@@ -1,0 +1,181 @@
+"""The sampling loop, step by step, with networks of a few lines."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+
+from addsr_cli.models.restorer import Condition
+from addsr_cli.sampler import cpu_noise, refine, sample
+from addsr_cli.schedule import STEPS, Schedule
+
+
+class Fake:
+    """Keeps a diary. The latent is the picture doubled; the network predicts ``answer``, or what it is shown."""
+
+    factor, channels = 1, 3
+
+    def __init__(self, answer=None, prediction="sample"):
+        self.schedule = Schedule(prediction=prediction)
+        self.answer, self.calls, self.decoded, self.embedded = answer, [], [], []
+
+    def encode(self, image):
+        return 2 * image
+
+    def decode(self, z):
+        self.decoded.append(z)
+        return z / 2
+
+    def describe(self, image, prompt):
+        return Condition(tags=prompt)
+
+    def embed(self, image, cond):
+        self.embedded.append(image)
+        return Condition(tags=cond.tags + "+")
+
+    def denoise(self, z, t, control, cond):
+        self.calls.append((z, t, control, cond))
+        return z * 0.1 if self.answer is None else self.answer
+
+
+class Oracle(Fake):
+    """Knows the picture and says what its kind of network should."""
+
+    def denoise(self, z, t, control, cond):
+        super().denoise(z, t, control, cond)
+        signal, sigma = self.schedule.coefficients(t, z)
+        noise = (z - signal * self.answer) / sigma
+        return {"sample": self.answer, "epsilon": noise, "v": signal * noise - sigma * self.answer}[
+            self.schedule.prediction
+        ]
+
+
+@pytest.fixture
+def canvas():
+    torch.manual_seed(0)
+    return torch.rand(1, 3, 6, 5)
+
+
+def go(restorer, canvas, **options):
+    options = {"timesteps": STEPS, "noise": cpu_noise(0)} | options
+    return sample(restorer, canvas, Condition(tags="cat"), **options)
+
+
+def listed(draws):
+    """A noise source that notes what it gave."""
+    source = cpu_noise(0)
+
+    def draw(shape):
+        draws.append(source(shape))
+        return draws[-1]
+
+    return draw
+
+
+def test_the_network_is_asked_at_the_timesteps_in_order(canvas):
+    fake = Fake()
+    go(fake, canvas)
+    assert [t.tolist() for _, t, _, _ in fake.calls] == [[999], [749], [499], [249]]
+
+
+def test_every_sample_of_a_batch_gets_its_timestep(canvas):
+    fake = Fake()
+    go(fake, canvas.expand(3, -1, -1, -1), timesteps=(999,))
+    assert fake.calls[0][1].tolist() == [999, 999, 999]
+
+
+def test_each_step_gets_fresh_noise_on_the_latent_before(canvas):
+    fake, draws = Fake(), []
+    go(fake, canvas, noise=listed(draws))
+    assert len(draws) == 4
+    assert not any(torch.equal(a, b) for a, b in pairwise(draws))
+    for k in range(3):
+        z0 = fake.calls[k][0] * 0.1
+        assert torch.equal(fake.calls[k + 1][0], fake.schedule.add_noise(z0, draws[k + 1], STEPS[k + 1]))
+
+
+def test_starting_from_lr_hides_the_canvas_under_the_noise(canvas):
+    fake, draws = Fake(), []
+    go(fake, canvas, noise=listed(draws), start="lr")
+    assert torch.equal(fake.calls[0][0], fake.schedule.add_noise(2 * canvas, draws[0], 999))
+
+
+def test_starting_from_noise_starts_from_noise_alone(canvas):
+    fake, draws = Fake(), []
+    go(fake, canvas, noise=listed(draws), start="noise")
+    assert torch.equal(fake.calls[0][0], draws[0])
+
+
+@pytest.mark.parametrize("weight", [0.25, 0.4, 1.0])
+def test_the_next_control_is_the_clamped_prediction_blended_with_the_first_canvas(canvas, weight):
+    answer = torch.linspace(-3, 5, canvas.numel()).reshape(canvas.shape)
+    fake = Fake(answer)
+    go(fake, canvas, psr=weight)
+    assert torch.equal(fake.calls[0][2], canvas)
+    for _, _, control, _ in fake.calls[1:]:
+        assert torch.allclose(control, weight * (answer / 2).clamp(0, 1) + (1 - weight) * canvas, atol=1e-7)
+
+
+def test_without_refinement_the_canvas_stays_control_and_only_the_end_is_decoded(canvas):
+    fake = Fake()
+    go(fake, canvas, psr=0)
+    assert all(control is canvas for _, _, control, _ in fake.calls)
+    assert (len(fake.decoded), fake.embedded) == (1, [])
+
+
+def test_every_refined_picture_is_read_once_and_told_to_the_next_step(canvas):
+    fake = Fake()
+    go(fake, canvas, psr=0.4)
+    assert all(seen is call[2] for seen, call in zip(fake.embedded, fake.calls[1:], strict=True))
+    assert [cond.tags for *_, cond in fake.calls] == ["cat", "cat+", "cat++", "cat+++"]
+
+
+def test_one_step_reads_and_refines_nothing(canvas):
+    fake = Fake()
+    go(fake, canvas, timesteps=(999,))
+    assert (len(fake.calls), len(fake.decoded), fake.embedded) == (1, 1, [])
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v", "sample"])
+@pytest.mark.parametrize("start", ["lr", "noise"])
+def test_a_network_that_knows_the_picture_returns_it(canvas, prediction, start):
+    picture = torch.rand(1, 3, 6, 5)
+    result = go(Oracle(2 * picture, prediction), canvas, start=start)
+    assert torch.allclose(result, picture, atol=1e-5)
+
+
+def test_the_result_is_not_clamped(canvas):
+    assert torch.equal(go(Fake(torch.full_like(canvas, 4.0)), canvas), torch.full_like(canvas, 2.0))
+
+
+def test_every_clean_latent_is_reported(canvas):
+    seen, fake = [], Fake()
+    go(fake, canvas, on_step=lambda k, z0: seen.append((k, z0)))
+    assert [k for k, _ in seen] == [0, 1, 2, 3]
+    assert all(torch.equal(z0, call[0] * 0.1) for (_, z0), call in zip(seen, fake.calls, strict=True))
+
+
+def test_a_seed_means_one_picture(canvas):
+    first, again, other = (go(Fake(), canvas, noise=cpu_noise(seed)) for seed in (7, 7, 8))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+def test_the_global_generator_is_neither_read_nor_moved(canvas):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = go(Fake(), canvas)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(go(Fake(), canvas), first)
+
+
+def test_refining_clamps_the_prediction_but_not_the_canvas():
+    out = refine(torch.tensor([-1.0, 2.0]), torch.tensor([1.5, -0.5]), 0.5)
+    assert out.tolist() == [0.75, 0.25]
+
+
+def test_refining_takes_one_weight_per_sample():
+    weights = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
+    out = refine(torch.ones(2, 1, 1, 1), torch.zeros(2, 1, 1, 1), weights)
+    assert out.flatten().tolist() == [0, 1]

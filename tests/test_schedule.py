@@ -1,0 +1,102 @@
+"""The three formulas: against the official scheduler's tensors, and as laws."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from addsr_cli.errors import UsageError
+from addsr_cli.schedule import STEPS, Schedule, steps
+
+GOLDEN = Path(__file__).parent / "golden" / "scheduler.safetensors"
+PREDICTIONS = ("epsilon", "v", "sample")
+
+
+@pytest.fixture(scope="module")
+def golden():
+    return load_file(GOLDEN)
+
+
+@pytest.fixture
+def latents():
+    torch.manual_seed(0)
+    return torch.randn(3, 4, 5, 7), torch.randn(3, 4, 5, 7)
+
+
+def close(ours, reference):
+    return (ours - reference).abs().max() <= 1e-5 * max(1.0, float(reference.abs().max()))
+
+
+def velocity(schedule, z0, noise, t):
+    signal, sigma = schedule.coefficients(t, z0)
+    return signal * noise - sigma * z0
+
+
+def network_output(schedule, z0, noise, t):
+    outputs = {"epsilon": noise, "sample": z0, "v": velocity(schedule, z0, noise, t)}
+    return outputs[schedule.prediction]
+
+
+def test_alphas_cumprod_are_those_of_the_official_scheduler(golden):
+    assert close(Schedule().alphas_cumprod, golden["out.alphas_cumprod"])
+
+
+def test_noise_is_added_like_the_official_scheduler_does(golden):
+    ours = Schedule().add_noise(golden["in.x"], golden["in.noise"], golden["in.timesteps"])
+    assert close(ours, golden["out.add_noise"])
+
+
+def test_the_clean_latent_of_a_noise_prediction_is_the_official_z0(golden):
+    ours = Schedule().predict_z0(golden["in.x"], golden["in.noise"], golden["in.timesteps"])
+    assert close(ours, golden["out.get_z0"])
+
+
+def test_the_signal_coefficient_is_the_official_weight(golden):
+    signal, sigma = Schedule().coefficients(golden["in.timesteps"], golden["in.x"])
+    assert close(signal, golden["out.get_weights"])
+    assert torch.allclose(signal**2 + sigma**2, torch.ones(()))
+
+
+def test_the_official_velocity_leads_back_to_the_clean_latent(golden):
+    schedule, t = Schedule(prediction="v"), golden["in.timesteps"]
+    assert close(velocity(schedule, golden["in.x"], golden["in.noise"], t), golden["out.get_velocity"])
+    z = schedule.add_noise(golden["in.x"], golden["in.noise"], t)
+    assert close(schedule.predict_z0(z, golden["out.get_velocity"], t), golden["in.x"])
+
+
+@pytest.mark.parametrize("t", [0, 1, *STEPS])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_a_perfect_prediction_undoes_the_noise(prediction, t, latents):
+    schedule, (z0, noise) = Schedule(prediction=prediction), latents
+    z = schedule.add_noise(z0, noise, t)
+    assert torch.allclose(schedule.predict_z0(z, network_output(schedule, z0, noise, t), t), z0, atol=2e-5)
+
+
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_an_int_and_one_timestep_per_sample_agree(prediction, latents):
+    schedule, (z0, noise) = Schedule(prediction=prediction), latents
+    together = schedule.add_noise(z0, noise, torch.tensor([999, 499, 3]))
+    back = schedule.predict_z0(together, noise, torch.tensor([999, 499, 3]))
+    for k, t in enumerate((999, 499, 3)):
+        alone = schedule.add_noise(z0[k : k + 1], noise[k : k + 1], t)
+        assert torch.equal(together[k : k + 1], alone)
+        assert torch.equal(back[k : k + 1], schedule.predict_z0(alone, noise[k : k + 1], t))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("prediction", PREDICTIONS)
+def test_results_are_float32_whatever_comes_in(prediction, dtype, latents):
+    schedule, (z0, noise) = Schedule(prediction=prediction), [x.to(dtype) for x in latents]
+    assert schedule.add_noise(z0, noise, 999).dtype == torch.float32
+    assert schedule.predict_z0(z0, noise, 999).dtype == torch.float32
+
+
+def test_n_steps_are_the_first_n_of_four():
+    assert [steps(n) for n in (1, 2, 3, 4)] == [(999,), (999, 749), (999, 749, 499), (999, 749, 499, 249)]
+
+
+@pytest.mark.parametrize("n", [0, 5, -1])
+def test_any_other_number_of_steps_is_refused(n):
+    with pytest.raises(UsageError, match="1 to 4"):
+        steps(n)
