@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 from typer.main import get_command
 
 from addsr_cli.cli import config, distill, doctor, upscale
@@ -48,7 +49,7 @@ def run(arguments: list[str] | None = None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
     defaults: dict[str, dict[str, Any]] = {}
     try:
-        defaults = config.defaults()
+        defaults = config.defaults(_options())
         if not _asked("debug", words, defaults):
             sys.excepthook = _unexpected
         return _finished(_parsed(words, defaults), words, defaults)
@@ -59,6 +60,13 @@ def run(arguments: list[str] | None = None) -> int:
         return exc.exit_code
 
 
+def _options() -> dict[str, frozenset[str]]:
+    """Names of the options of every command."""
+    group = get_command(app)
+    commands = group.commands.items() if isinstance(group, TyperGroup) else ()
+    return {name: frozenset(p.name for p in command.params if p.name) for name, command in commands}
+
+
 def _parsed(words: list[str], defaults: dict[str, dict[str, Any]]) -> int:
     """Parse and call; what the parser refuses becomes one sentence instead of its box."""
     try:
@@ -67,7 +75,7 @@ def _parsed(words: list[str], defaults: dict[str, dict[str, Any]]) -> int:
         sentence = " ".join(exc.format_message().split()).rstrip(".")
         if not sentence:  # no arguments at all: the help has been shown
             return exc.exit_code
-        command = next((f" {word}" for word in words if word in config.COMMANDS), "")
+        command = next((f" {word}" for word in words if word in defaults), "")
         raise UsageError(f"{sentence}.", f"See addsr{command} --help.") from exc
     except SystemExit as exc:
         code = exc.code

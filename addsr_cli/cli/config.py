@@ -1,20 +1,25 @@
 """Defaults from files: ``addsr.toml`` in the working folder over the user's own configuration.
 
-Keys are option names with underscores, at the top level for every command or in a table named after one command::
+Keys are option names. At the top level they are those of ``addsr upscale`` (``addsr doctor`` follows where it has the
+same option); a table named after a command holds that command's own::
 
     steps = 2
-    [upscale]
-    color = "adain"
+    [distill]
+    workers = 4
 """
 
 import tomllib
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from addsr_cli.errors import UsageError
 
 FILE = "addsr.toml"
-COMMANDS = ("upscale", "distill", "doctor")
+SHARED = ("upscale", "doctor")  # the commands that top-level keys speak to
+
+Options = Mapping[str, frozenset[str]]
 
 
 def places() -> list[Path]:
@@ -24,14 +29,21 @@ def places() -> list[Path]:
     return [user_config_path("addsr") / FILE, Path(FILE)]
 
 
-def defaults() -> dict[str, dict[str, Any]]:
-    """Default values by command, as the command line parser wants them."""
-    merged: dict[str, dict[str, Any]] = {command: {} for command in COMMANDS}
+def defaults(options: Options) -> dict[str, dict[str, Any]]:
+    """Default values by command, as the command line parser wants them; ``options`` are the names each command has.
+
+    Raises UsageError for a file that cannot be read and for a key that no command knows.
+    """
+    merged: dict[str, dict[str, Any]] = {command: {} for command in options}
     for path in places():
-        content = _read(path)
-        shared = {key: value for key, value in content.items() if not isinstance(value, dict)}
-        for command in COMMANDS:
-            merged[command] |= _plain(shared) | _plain(content.get(command, {}))
+        content = _plain(_read(path))
+        tables = {key: content.pop(key) for key in list(content) if key in options and isinstance(content[key], dict)}
+        _refuse_unknown(path, "", content, options["upscale"])
+        for command, known in options.items():
+            table = _plain(tables.get(command, {}))
+            _refuse_unknown(path, f"[{command}] ", table, known)
+            shared = {key: value for key, value in content.items() if key in known} if command in SHARED else {}
+            merged[command] |= shared | table
     return merged
 
 
@@ -44,5 +56,13 @@ def _read(path: Path) -> dict[str, Any]:
         raise UsageError(f"The configuration {path} cannot be read: {exc}", "Mend it, or move it away.") from exc
 
 
-def _plain(table: dict[str, Any]) -> dict[str, Any]:
+def _refuse_unknown(path: Path, where: str, table: Mapping[str, Any], known: frozenset[str]) -> None:
+    for key in table:
+        if key not in known:
+            close = get_close_matches(key, known, n=1)
+            hint = f"Did you mean {close[0]}?" if close else "See addsr upscale --help for the names."
+            raise UsageError(f"The configuration {path} has an unknown key: {where}{key}.", hint)
+
+
+def _plain(table: Mapping[str, Any]) -> dict[str, Any]:
     return {key.replace("-", "_"): value for key, value in table.items()}

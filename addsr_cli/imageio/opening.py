@@ -144,7 +144,9 @@ def _file(path: Path, name: str) -> BinaryIO:
     except FileNotFoundError as exc:
         raise UnreadableInput(f"{name} does not exist.", "Check the spelling and the folder.") from exc
     except IsADirectoryError as exc:
-        raise UnreadableInput(f"{name} is a folder, not a picture.", "Use: addsr batch FOLDER -o OUT") from exc
+        raise UnreadableInput(
+            f"{name} is a folder, not a picture.", "Name the files in it, as in: addsr upscale FOLDER/*"
+        ) from exc
     except PermissionError as exc:
         raise UnreadableInput(f"{name} may not be read.", "Check its permissions (chmod +r).") from exc
     except (OSError, ValueError) as exc:

@@ -88,3 +88,19 @@ def test_quiet_may_come_from_a_file(photo, addsr, tmp_path):
 def test_debug_may_come_from_the_environment(photo, addsr, monkeypatch):
     monkeypatch.setenv("ADDSR_DEBUG", "1")
     assert "Traceback" in addsr("upscale", photo(), "--steps", 9).err
+
+
+def test_an_unknown_key_is_refused_with_the_nearest_name(photo, addsr, tmp_path):
+    (tmp_path / "addsr.toml").write_text("step = 2\n")
+    outcome = addsr("upscale", photo())
+    assert outcome.code == 2
+    assert "unknown key: step" in outcome.err
+    assert "steps" in outcome.err
+
+
+def test_top_level_keys_do_not_reach_training(tmp_path):
+    from addsr_cli.cli import config
+
+    (tmp_path / "addsr.toml").write_text("steps = 2\n")
+    found = config.defaults({"upscale": frozenset({"steps"}), "distill": frozenset({"steps"})})
+    assert found == {"upscale": {"steps": 2}, "distill": {}}
