@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from addsr_cli import color, hardware, imageio, planner
-from addsr_cli.errors import AddsrError, OutOfMemory
+from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.models import loader
 from addsr_cli.models.restorer import Restorer
@@ -140,7 +140,11 @@ class Upscaler:
         self._digest = ""
 
     def plan(self, width: int, height: int, settings: Settings = DEFAULTS) -> list[Plan]:
-        """How an input of this size (pixels) would be run: one plan per pass, most often one."""
+        """How an input of this size (pixels) would be run: one plan per pass, most often one.
+
+        Raises OutOfMemory, with the numbers, when even the smallest plan is foreseen not to fit: waiting for the
+        system to run out would end the process instead.
+        """
         machine, size, plans = hardware.probe(self.machine.device), (width, height), []
         for out in passes(size, settings.target(width, height)):
             request = Request(
@@ -154,6 +158,8 @@ class Upscaler:
                 max_memory=self.machine.max_memory,
             )
             plans.append(planner.plan(request, machine, self.spec))
+            if plans[-1].needed_bytes > plans[-1].free_bytes:
+                raise planner.no_room(plans[-1])
             size = out
         return plans
 
@@ -220,7 +226,7 @@ class Upscaler:
                     raise
                 following, problem = plan.smaller(), exc  # type: ignore[assignment]
                 if following is None:
-                    raise OutOfMemory(_no_room(plan), "Close other programs, or ask for a smaller output.") from exc
+                    raise planner.no_room(plan) from exc
             notes.append(f"{_first_line(problem)}: went on with {following.why}")
             plan = following
             _free_memory()
@@ -326,11 +332,6 @@ def _like(photo: Photo, rgb: np.ndarray[Any, Any], target: tuple[int, int]) -> P
 def _is_out_of_memory(exc: BaseException) -> bool:
     known = isinstance(exc, MemoryError | torch.OutOfMemoryError)
     return known or any(words in str(exc).lower() for words in OUT_OF_MEMORY_WORDS)
-
-
-def _no_room(plan: Plan) -> str:
-    need, free = plan.needed_bytes / 1e9, plan.free_bytes / 1e9
-    return f"Not enough memory for {plan.width}x{plan.height} px: about {need:.1f} GB needed, {free:.1f} GB free."
 
 
 def _first_line(exc: BaseException) -> str:

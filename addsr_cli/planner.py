@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from addsr_cli.errors import UsageError
+from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
 from addsr_cli.models.registry import Footprint, ModelSpec
 
@@ -89,7 +89,7 @@ class Plan:
 
 
 def plan(request: Request, hardware: Hardware, spec: ModelSpec) -> Plan:
-    """The fastest way to run ``request`` that fits into memory."""
+    """The fastest way to run ``request`` that fits into memory; when nothing fits, the smallest one there is."""
     dtype, why_dtype = _precision(request.precision, hardware)
     free = min(hardware.free_bytes, request.max_memory or hardware.free_bytes)
     budget = int(free * (SHARE_OF_FREE_MEMORY if request.max_memory is None else 1.0))
@@ -108,6 +108,15 @@ def plan(request: Request, hardware: Hardware, spec: ModelSpec) -> Plan:
         height=request.height,
         free_bytes=free,
         footprint=spec.footprint,
+    )
+
+
+def no_room(plan: Plan) -> OutOfMemory:
+    """The refusal of a plan, with its numbers."""
+    need, free = plan.needed_bytes / 1e9, plan.free_bytes / 1e9
+    return OutOfMemory(
+        f"Not enough memory for {plan.width}x{plan.height} px: about {need:.2f} GB needed, {free:.2f} GB free.",
+        "Close other programs, raise --max-memory, or upscale a smaller picture.",
     )
 
 
@@ -139,11 +148,17 @@ def _tile(request: Request, spec: ModelSpec, dtype: Dtype, budget: int) -> tuple
         return request.tile, overlap, f"tiles of {request.tile} px as asked"
     per_pixel = spec.footprint.network * BYTES[dtype] // 4
     side = int((max(budget, 0) / per_pixel) ** 0.5) // 16 * 16
-    tile = max(SMALLEST_TILE, min(spec.tile, side))
-    if longest <= tile:
+    largest = max(SMALLEST_TILE, min(spec.tile, side))
+    if longest <= largest:
         return None, overlap, "one piece, since it is small"
-    reason = "the size this model works best in" if tile == spec.tile else "what free memory allows"
-    return tile, min(overlap, tile // 4 // 16 * 16), f"tiles of {tile} px, {reason}"
+    overlap = min(overlap, largest // 4 // 16 * 16)
+
+    def work(tile: int) -> int:
+        return _count(request.width, tile, overlap) * _count(request.height, tile, overlap) * tile**2
+
+    tile = min(range(max(SMALLEST_TILE, largest // 2 // 16 * 16), largest + 1, 16), key=work)
+    reason = "which cover it with least overlap" if largest == spec.tile else "as free memory allows"
+    return tile, overlap, f"tiles of {tile} px, {reason}"
 
 
 def _pictures(spec: ModelSpec, request: Request, *, offload: bool) -> int:

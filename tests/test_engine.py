@@ -250,8 +250,14 @@ def test_memory_that_never_suffices_is_told_with_numbers(nano, denoise):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
     denoise(full)
-    with pytest.raises(OutOfMemory, match=r"256x192 px: about \d+\.\d GB needed, \d+\.\d GB free"):
+    with pytest.raises(OutOfMemory, match=r"256x192 px: about \d+\.\d+ GB needed, \d+\.\d+ GB free"):
         nano.upscale(eight_bit(48, 64), ONE)
+
+
+def test_what_cannot_fit_is_refused_before_any_work():
+    upscaler = Upscaler("nano", Machine(max_memory=10**7))
+    with pytest.raises(OutOfMemory, match=r"0\.01 GB free"):
+        upscaler.plan(1000, 750)
 
 
 def test_other_failures_of_the_network_are_not_taken_for_lack_of_memory(nano, denoise):

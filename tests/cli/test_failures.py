@@ -58,7 +58,7 @@ def test_control_c_while_the_file_is_written_leaves_nothing_behind(photo, upscal
 
 
 def test_control_c_before_the_command_starts_is_quiet_too(addsr, monkeypatch):
-    def interrupted():
+    def interrupted(options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("addsr_cli.cli.config.defaults", interrupted)
