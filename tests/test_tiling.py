@@ -85,8 +85,11 @@ def cat():
 
 @pytest.fixture(scope="module")
 def pictures(cat):
-    """What the bundled model makes of it, by tile side; None is in one piece."""
-    return {tile: run(cat, tile) for tile in (None, 128, 256)}
+    """What the bundled model makes of it, by tile side; None is in one piece. One thread: busy machines are shared."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield {tile: run(cat, tile) for tile in (None, 128, 256)}
+    torch.set_num_threads(before)
 
 
 def run(photo, tile):

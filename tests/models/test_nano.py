@@ -1,0 +1,218 @@
+"""The small model: what it promises before it has learnt anything, and how it is stored."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch.utils.flop_counter import FlopCounterMode
+
+from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.nano import NanoConfig, NanoNet, build_nano, load_nano, save_nano
+from addsr_cli.models.registry import NANO
+from addsr_cli.models.restorer import Condition
+
+SMALL = NanoConfig(channels=(8, 8, 8), depths=(1, 1, 1), embedding=8)
+
+
+@pytest.fixture
+def nano():
+    torch.manual_seed(0)
+    return build_nano(SMALL)
+
+
+@pytest.fixture
+def stirred(nano):
+    """A nano whose layers all do something."""
+    with torch.no_grad():
+        for p in nano.net.parameters():
+            p.add_(torch.randn_like(p) * 0.1)
+    return nano
+
+
+@pytest.fixture
+def file(stirred, tmp_path):
+    save_nano(stirred.net, tmp_path / "nano.safetensors", {"steps": "7"})
+    return tmp_path / "nano.safetensors"
+
+
+def ask(nano, z, control, t=999):
+    with torch.inference_mode():
+        return nano.denoise(z, torch.full((len(z),), t), control, Condition())
+
+
+def inputs(h, w, batch=1):
+    return torch.randn(batch, 48, h, w), torch.rand(batch, 3, 4 * h, 4 * w)
+
+
+@pytest.mark.parametrize("size", [(4, 4), (8, 12), (64, 32)])
+def test_decoding_undoes_encoding(nano, size):
+    image = torch.randint(0, 256, (2, 3, *size)) / 255
+    before = image.clone()
+    z = nano.encode(image)
+    assert z.shape == (2, nano.channels, size[0] // nano.factor, size[1] // nano.factor)
+    assert torch.allclose(nano.decode(z), image, atol=1e-6)
+    assert torch.equal(image, before)
+
+
+def test_encoding_undoes_decoding(nano):
+    z = torch.randn(1, 48, 5, 3)
+    before = z.clone()
+    assert torch.allclose(nano.encode(nano.decode(z)), z, atol=1e-5)
+    assert torch.equal(z, before)
+
+
+def test_latents_of_pictures_have_about_unit_variance(nano):
+    z = nano.encode(torch.rand(1, 3, 64, 64))
+    assert z.mean().abs() < 0.1
+    assert 0.8 < z.std() < 1.5
+
+
+def test_an_untrained_network_returns_its_control(nano):
+    z, control = inputs(5, 7)
+    assert torch.allclose(nano.decode(ask(nano, z, control)), control, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 7), (6, 4), (8, 8), (9, 3)])
+def test_any_latent_size_works(stirred, size):
+    z, control = inputs(*size)
+    output = ask(stirred, z, control)
+    assert output.shape == z.shape
+    assert output.dtype == torch.float32
+    assert output.isfinite().all()
+
+
+def test_an_odd_size_is_the_padded_size_cropped(stirred):
+    z, control = inputs(5, 7)
+    wide = torch.nn.functional.pad(z, (0, 1, 0, 3), "replicate")
+    latent = torch.nn.functional.pad(stirred.encode(control), (0, 1, 0, 3), "replicate")
+    assert torch.allclose(ask(stirred, z, control), ask(stirred, wide, stirred.decode(latent))[..., :5, :7], atol=1e-5)
+
+
+def test_every_input_matters(stirred):
+    z, control = inputs(8, 8)
+    output = ask(stirred, z, control)
+    assert not torch.allclose(ask(stirred, z, control.flip(3)), output, atol=1e-3)
+    assert not torch.allclose(ask(stirred, z.flip(3), control), output, atol=1e-3)
+    assert not torch.allclose(ask(stirred, z, control, t=249), output, atol=1e-6)
+
+
+def test_samples_of_a_batch_do_not_mix(stirred):
+    z, control = inputs(6, 5, batch=3)
+    alone = torch.cat([ask(stirred, z[k : k + 1], control[k : k + 1]) for k in range(3)])
+    assert torch.allclose(ask(stirred, z, control), alone, atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_narrow_network_still_answers_in_float32(stirred, dtype):
+    z, control = inputs(8, 8)
+    wide = ask(stirred, z, control)
+    stirred.net.to(dtype)
+    narrow = ask(stirred, z, control)
+    assert narrow.dtype == torch.float32
+    assert (narrow - wide).abs().mean() < 0.02 * wide.abs().mean()
+
+
+def test_it_reads_neither_pictures_nor_text(nano):
+    cond = Condition(tags="kept")
+    assert nano.describe(torch.rand(1, 3, 8, 8), "a cat") == Condition()
+    assert nano.embed(torch.rand(1, 3, 8, 8), cond) is cond
+
+
+def test_what_is_saved_is_what_is_loaded(stirred, file):
+    loaded = load_nano(file)
+    z, control = inputs(8, 8)
+    assert torch.equal(ask(loaded, z, control), ask(stirred, z, control))
+    assert loaded.net.config == SMALL
+
+
+def test_half_size_storage_is_the_rounded_weights(stirred, tmp_path):
+    save_nano(stirred.net, tmp_path / "half", dtype=torch.float16)
+    loaded, stored = load_nano(tmp_path / "half").net.state_dict(), load_file(tmp_path / "half")
+    assert all(value.dtype == torch.float16 for value in stored.values())
+    for key, value in stirred.net.state_dict().items():
+        assert loaded[key].dtype == torch.float32
+        assert torch.equal(loaded[key], value.half().float())
+
+
+def test_the_file_says_what_it_is(file):
+    with safe_open(file, framework="pt") as opened:
+        notes = opened.metadata()
+    assert (notes["arch"], notes["steps"]) == ("nano", "7")
+    assert json.loads(notes["config"])["channels"] == [8, 8, 8]
+
+
+def spoil(file, config=None, drop=(), **extra):
+    """Write a file again with another configuration, fewer or more tensors."""
+    with safe_open(file, framework="pt") as opened:
+        notes = opened.metadata()
+    state = {key: value for key, value in load_file(file).items() if key not in drop} | extra
+    save_file(state, file, {**notes, "config": json.dumps(config) if config is not None else notes["config"]})
+
+
+@pytest.mark.parametrize("keep", [0, 7, 100, -1])
+def test_a_truncated_file_is_refused(file, keep):
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(ModelUnavailable, match="not a nano model"):
+        load_nano(file)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path):
+    (tmp_path / "x").write_bytes(b"PK" + bytes(1000))
+    save_file({"a": torch.zeros(1)}, tmp_path / "y")
+    for name in ("x", "y", "missing"):
+        with pytest.raises(ModelUnavailable, match=name):
+            load_nano(tmp_path / name)
+
+
+def test_missing_and_unknown_weights_are_refused(file):
+    spoil(file, drop=("out.weight",))
+    with pytest.raises(ModelUnavailable, match=r"out\.weight"):
+        load_nano(file)
+
+
+def test_unknown_weights_are_refused(file):
+    spoil(file, stranger=torch.zeros(1))
+    with pytest.raises(ModelUnavailable, match="stranger"):
+        load_nano(file)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        [],
+        "nano",
+        3,
+        {"channels": [8, 8], "depths": [1]},
+        {"channels": [8, 8], "depths": [1, 1], "embedding": 8},
+        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8, "colour": "red"},
+        {"channels": ["a", "b", "c"], "depths": [1, 1, 1]},
+        {"channels": [], "depths": []},
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(file, config):
+    spoil(file, config=config)
+    with pytest.raises(ModelUnavailable):
+        load_nano(file)
+
+
+@pytest.mark.parametrize(("channels", "depths"), [((8,), (1, 1)), ((0, 8), (1, 1)), ((8, 8), (1, 0)), ((), ())])
+def test_levels_must_match(channels, depths):
+    with pytest.raises(ValueError, match=r"per level|empty"):
+        NanoConfig(channels=channels, depths=depths)
+
+
+def test_the_registry_knows_how_large_the_network_is():
+    with torch.device("meta"):
+        net = NanoNet(NanoConfig())
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(NANO.footprint.parameters, rel=0.02)
+
+
+def test_the_registry_knows_how_much_work_a_pixel_is():
+    with torch.device("meta"):
+        net, z, t = NanoNet(NanoConfig()), torch.empty(1, 48, 64, 64), torch.empty(1)
+    with FlopCounterMode(display=False) as counter:
+        net(z, t, z)
+    assert counter.get_total_flops() / (64 * 64 * 16) == pytest.approx(NANO.footprint.flop, rel=0.05)

@@ -1,0 +1,84 @@
+"""Three small photos, a run of few steps, and an accelerate that has forgotten the test before."""
+
+from itertools import pairwise
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from addsr_cli.train.config import TrainConfig
+
+SIZES = ((96, 80), (64, 120), (72, 72))
+
+
+def scene(seed, height, width):
+    """A picture with soft ground, hard edges and fine texture, uint8 (height, width, 3)."""
+    rng = np.random.default_rng(seed)
+    image = cv2.resize(rng.random((4, 4, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
+    for (x, y), colour in zip(rng.integers(0, (width, height), (6, 2)).tolist(), rng.random((6, 3)), strict=True):
+        cv2.rectangle(image, (x, y), (x + 20, y + 12), colour.tolist(), -1)
+    image += 0.05 * rng.standard_normal((height, width, 1))
+    return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate():
+    """The state of accelerate is one for the process; each test gets a new one."""
+    AcceleratorState._reset_state(True)
+    yield
+    AcceleratorState._reset_state(True)
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Networks this small only wait for each other on more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of three photos, one of them in a folder below."""
+    folder = tmp_path / "photos"
+    (folder / "below").mkdir(parents=True)
+    for seed, (name, size) in enumerate(zip(("a.png", "b.png", "below/c.png"), SIZES, strict=True)):
+        cv2.imwrite(str(folder / name), scene(seed, *size))
+    return folder
+
+
+@pytest.fixture
+def configured(photos, tmp_path):
+    """Makes configurations of the smallest possible run."""
+
+    def make(**changes):
+        smallest = {"data": photos, "output": tmp_path / "run", "arch": "tiny", "crop": 64, "batch_size": 2}
+        quick = {"workers": 0, "device": "cpu", "steps": 6, "warmup": 2, "log_every": 1}
+        return TrainConfig(**(smallest | quick | changes))
+
+    return make
+
+
+@pytest.fixture
+def same():
+    """Whether nested dicts and lists of tensors and values are equal, bit for bit."""
+
+    def compare(a, b):
+        if isinstance(a, torch.Tensor):
+            return a.dtype == b.dtype and torch.equal(a, b)
+        if isinstance(a, dict):
+            return a.keys() == b.keys() and all(compare(a[key], b[key]) for key in a)
+        if isinstance(a, list | tuple):
+            return len(a) == len(b) and all(compare(x, y) for x, y in zip(a, b, strict=True))
+        return a == b
+
+    return compare
+
+
+@pytest.fixture
+def falling():
+    """Whether values never rise."""
+    return lambda values: all(a >= b for a, b in pairwise(values))

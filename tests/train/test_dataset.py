@@ -1,0 +1,186 @@
+"""Pairs are functions of seed and position, and bad files are counted, not suffered."""
+
+from collections import Counter
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from addsr_cli.errors import UnreadableInput, UsageError
+from addsr_cli.imageio import resize
+from addsr_cli.train.dataset import Onwards, Pairs, find_photos, loader
+from addsr_cli.train.degradation import usm_sharpen
+
+
+@pytest.fixture
+def pairs_of(configured):
+    """Makes the pairs of a run."""
+
+    def make(**changes):
+        config = configured(**changes)
+        return Pairs(find_photos(config.data, config.crop), config)
+
+    return make
+
+
+def equal(a, b):
+    return torch.equal(a["hr"], b["hr"]) and torch.equal(a["canvas"], b["canvas"])
+
+
+def chosen(pairs, positions, monkeypatch):
+    """Which photos these positions take."""
+    seen, crop = [], Pairs._crop
+    monkeypatch.setattr(Pairs, "_crop", lambda self, index, rng: (seen.append(index), crop(self, index, rng))[1])
+    for position in positions:
+        pairs[position]
+    return seen
+
+
+def test_a_pair_is_a_crop_and_its_enlarged_ruin(pairs_of):
+    item = pairs_of()[0]
+    for picture in item.values():
+        assert (picture.shape, picture.dtype) == ((3, 64, 64), torch.float32)
+        assert 0 <= picture.min() <= picture.max() <= 1
+    assert 0 < (item["hr"] - item["canvas"]).abs().mean() < 0.3
+
+
+def test_the_crop_is_a_piece_of_a_photo_turned_or_not(pairs_of):
+    pairs = pairs_of(mix=(("clean", 1.0),))
+    hr = (pairs[0]["hr"].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
+    turned = [np.rot90(flip, k) for flip in (hr, hr[:, ::-1]) for k in range(4)]
+    photos = [cv2.imread(str(path))[..., ::-1].copy() for path in pairs.photos.paths]
+    exact = [cv2.matchTemplate(p, np.ascontiguousarray(t), cv2.TM_SQDIFF).min() for p in photos for t in turned]
+    assert min(exact) < 1
+
+
+def test_the_canvas_of_a_clean_pair_is_bicubic_down_and_up(pairs_of):
+    item = pairs_of(mix=(("clean", 1.0),))[1]
+    small = np.round(np.clip(resize(item["hr"].permute(1, 2, 0).numpy(), (16, 16)), 0, 1) * 255) / np.float32(255)
+    canvas = np.clip(resize(small.astype(np.float32), (64, 64)), 0, 1)
+    assert np.abs(item["canvas"].permute(1, 2, 0).numpy() - canvas).max() < 1e-6
+
+
+def test_targets_are_sharpened_when_wished(pairs_of):
+    plain, sharp = pairs_of()[0]["hr"], pairs_of(usm=True)[0]["hr"]
+    expected = usm_sharpen(np.ascontiguousarray(plain.permute(1, 2, 0).numpy()))
+    assert np.array_equal(sharp.permute(1, 2, 0).numpy(), expected)
+
+
+def test_a_pair_depends_on_seed_and_position_alone(pairs_of):
+    pairs, others = pairs_of(), pairs_of()
+    backwards = {p: others[p] for p in reversed(range(5))}
+    assert all(equal(pairs[p], backwards[p]) for p in range(5))
+    assert not equal(pairs[0], pairs_of(seed=1)[0])
+
+
+def test_other_settings_of_the_run_do_not_change_the_draws(pairs_of):
+    assert equal(pairs_of()[3], pairs_of(steps=99, batch_size=1, lr=1.0)[3])
+
+
+def test_worker_processes_change_nothing(pairs_of):
+    alone, helped = (list(loader(pairs_of(workers=n, steps=3), 0)) for n in (0, 2))
+    assert len(alone) == 3
+    assert all(equal(a, b) for a, b in zip(alone, helped, strict=True))
+
+
+def test_every_epoch_takes_every_photo_once_in_an_order_of_its_own(pairs_of, monkeypatch):
+    order = chosen(pairs_of(), range(30), monkeypatch)
+    epochs = [tuple(order[k : k + 3]) for k in range(0, 30, 3)]
+    assert all(sorted(epoch) == [0, 1, 2] for epoch in epochs)
+    assert len(set(epochs)) > 2
+
+
+def test_the_same_photo_is_cropped_anew_in_the_next_epoch(pairs_of):
+    pairs = pairs_of()
+    assert len({pairs[p]["hr"].numpy().tobytes() for p in range(12)}) == 12
+
+
+def test_recipes_come_in_their_shares(pairs_of, monkeypatch):
+    from addsr_cli.train import dataset
+
+    seen = Counter()
+    monkeypatch.setattr(dataset, "degrade", lambda hr, rng, recipe: (seen.update([recipe.name]), hr[::4, ::4])[1])
+    pairs = pairs_of(mix=(("clean", 0.2), ("strong", 0.8)))
+    for position in range(200):
+        pairs[position]
+    assert seen["clean"] / 200 == pytest.approx(0.2, abs=0.08)
+    assert seen["mild"] == 0
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_shards_of_two_processes_are_disjoint_and_cover(first):
+    start = first * 2 * 2
+    shards = [list(Onwards(start, 24, rank, 2)) for rank in (0, 1)]
+    assert sorted(shards[0] + shards[1]) == list(range(start, 24))
+    assert [len(Onwards(start, 24, rank, 2)) for rank in (0, 1)] == [len(shard) for shard in shards]
+
+
+def test_batches_of_two_processes_are_the_pairs_of_that_step(pairs_of):
+    pairs = pairs_of(steps=4)
+    one, two = (next(iter(loader(pairs, 1, rank, 2))) for rank in (0, 1))
+    for k, position in enumerate((4, 5, 6, 7)):
+        batch, place = ((one, two)[k % 2], k // 2)
+        assert torch.equal(batch["hr"][place], pairs[position]["hr"])
+
+
+def test_a_run_has_as_many_batches_as_steps_are_left(pairs_of):
+    pairs = pairs_of(steps=6)
+    assert [len(loader(pairs, first)) for first in (0, 4, 6)] == [6, 2, 0]
+
+
+def test_unreadable_and_small_files_are_counted_with_reasons(photos):
+    (photos / "broken.png").write_bytes(b"not a picture")
+    (photos / "empty.jpg").touch()
+    (photos / "notes.txt").write_text("no photo and not counted")
+    (photos / ".hidden.png").write_bytes(b"not counted")
+    cv2.imwrite(str(photos / "small.png"), np.zeros((20, 200, 3), np.uint8))
+    found = find_photos(photos, 64)
+    assert found.summary() == "3 photos, 1 smaller than 64 px, 2 unreadable"
+    assert [path.name for path in found.paths] == ["a.png", "b.png", "c.png"]
+
+
+def test_a_photo_may_be_exactly_as_small_as_a_crop(photos):
+    assert len(find_photos(photos, 64).paths) == 3
+    assert len(find_photos(photos, 65).paths) == 2
+
+
+@pytest.mark.parametrize("content", [[], ["broken.png"]])
+def test_a_folder_without_a_usable_photo_is_refused(tmp_path, content):
+    for name in content:
+        (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(UnreadableInput, match="No photo") as caught:
+        find_photos(tmp_path, 64)
+    assert "64" in caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["missing", "file"])
+def test_what_is_no_folder_is_refused(tmp_path, name):
+    (tmp_path / "file").touch()
+    with pytest.raises(UsageError, match="not a folder"):
+        find_photos(tmp_path / name, 64)
+
+
+def test_a_photo_that_breaks_later_is_replaced_by_the_next(pairs_of):
+    pairs = pairs_of()
+    pairs.photos.paths[0].write_bytes(b"gone")
+    for position in range(6):
+        assert pairs[position]["hr"].shape == (3, 64, 64)
+
+
+def test_when_every_photo_breaks_the_run_ends_with_a_sentence(pairs_of):
+    pairs = pairs_of()
+    for path in pairs.photos.paths:
+        path.unlink()
+    with pytest.raises(UnreadableInput, match="any more"):
+        pairs[0]
+
+
+def test_photos_beyond_the_cache_are_read_again(pairs_of, monkeypatch):
+    from addsr_cli.train import dataset
+
+    expected = pairs_of()[0]
+    monkeypatch.setattr(dataset, "CACHE_BYTES", 0)
+    pairs = pairs_of()
+    assert equal(pairs[0], expected)
+    assert pairs.cache == {}

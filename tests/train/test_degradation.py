@@ -1,0 +1,211 @@
+"""Bad photos, made on purpose and by the numbers."""
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from scipy.special import j1
+
+from addsr_cli.train import degradation
+from addsr_cli.train.degradation import (
+    CLEAN,
+    KERNEL_KINDS,
+    KERNEL_ODDS,
+    KERNEL_SIDES,
+    MILD,
+    RECIPES,
+    STRONG,
+    Stage,
+    degrade,
+    gaussian_kernel,
+    sinc_kernel,
+    usm_sharpen,
+)
+
+EVERY = sorted(RECIPES)
+KERNELS = [(side, kind, beta) for side in (7, 21) for kind in KERNEL_KINDS for beta in (0.5, 1.0, 1.7)]
+
+
+@pytest.fixture(scope="module")
+def hr():
+    rng = np.random.default_rng(0)
+    soft = cv2.resize(rng.random((5, 6, 3), dtype=np.float32), (80, 64), interpolation=cv2.INTER_CUBIC)
+    return np.clip(soft + rng.normal(0, 0.05, soft.shape), 0, 1).astype(np.float32)
+
+
+def made(hr, recipe, seed=0):
+    return degrade(hr, np.random.default_rng(seed), RECIPES[recipe])
+
+
+@pytest.mark.parametrize("recipe", EVERY)
+@pytest.mark.parametrize("seed", range(8))
+def test_the_result_is_a_quarter_in_range_and_on_the_8_bit_grid(hr, recipe, seed):
+    lr = made(hr, recipe, seed)
+    assert (lr.shape, lr.dtype) == ((16, 20, 3), np.float32)
+    assert 0 <= lr.min() <= lr.max() <= 1
+    assert np.abs(lr * 255 - np.round(lr * 255)).max() < 1e-4
+
+
+@pytest.mark.parametrize("recipe", EVERY)
+def test_a_seed_means_one_result_and_the_input_is_left_alone(hr, recipe):
+    before = hr.copy()
+    assert np.array_equal(made(hr, recipe, 5), made(hr, recipe, 5))
+    assert np.array_equal(hr, before)
+
+
+@pytest.mark.parametrize("recipe", ["mild", "strong"])
+def test_seeds_differ(hr, recipe):
+    assert len({made(hr, recipe, seed).tobytes() for seed in range(10)}) == 10
+
+
+@pytest.mark.parametrize("recipe", EVERY)
+def test_a_very_small_picture_works(recipe):
+    assert made(np.full((16, 16, 3), 0.5, np.float32), recipe).shape == (4, 4, 3)
+
+
+@pytest.mark.parametrize("recipe", ["mild", "strong"])
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_black_and_white_survive(recipe, value):
+    assert np.isfinite(made(np.full((32, 32, 3), value, np.float32), recipe)).all()
+
+
+def test_clean_is_antialiased_bicubic_and_nothing_else(hr):
+    planes = [Image.fromarray(hr[..., c]).resize((20, 16), Image.Resampling.BICUBIC) for c in range(3)]
+    expected = np.clip(np.stack(planes, axis=2), 0, 1)
+    assert np.abs(made(hr, "clean") - expected).max() <= 0.51 / 255
+    assert CLEAN.stages == ()
+
+
+def test_strong_hurts_more_than_mild_and_mild_more_than_clean(hr):
+    clean = made(hr, "clean")
+    mild, strong = (np.mean([np.abs(made(hr, r, s) - clean).mean() for s in range(40)]) for r in ("mild", "strong"))
+    assert 0.005 < mild < strong
+
+
+@pytest.mark.parametrize(("side", "kind", "beta"), KERNELS)
+def test_kernels_sum_to_one_and_look_the_same_upside_down(side, kind, beta):
+    kernel = gaussian_kernel(side, (2.5, 0.7), 0.6, kind, beta)
+    assert kernel.shape == (side, side)
+    assert kernel.sum() == pytest.approx(1, abs=1e-5)
+    assert np.allclose(kernel, kernel[::-1, ::-1], atol=1e-7)
+    assert kernel.min() >= 0
+    assert kernel.argmax() == side * side // 2
+
+
+@pytest.mark.parametrize("kind", ["iso", "generalised_iso", "plateau_iso"])
+def test_round_kernels_look_the_same_from_everywhere(kind):
+    kernel = gaussian_kernel(21, (1.8, 1.8), 0.6, kind, 1.3)
+    assert np.allclose(kernel, np.rot90(kernel), atol=1e-7)
+    assert np.allclose(kernel, kernel.T, atol=1e-7)
+    assert np.allclose(kernel, gaussian_kernel(21, (1.8, 1.8), -2.0, kind, 1.3), atol=1e-7)
+
+
+def test_long_kernels_are_long_in_the_direction_of_their_angle():
+    flat, upright = (gaussian_kernel(21, (3, 0.5), angle, "aniso") for angle in (0, np.pi / 2))
+    assert flat[10].sum() > 0.6 > flat[:, 10].sum()
+    assert np.allclose(upright, flat.T, atol=1e-6)
+
+
+def test_the_plain_kernel_is_the_gaussian_of_the_textbook():
+    line = np.exp(-0.5 * (np.arange(-10, 11) / 1.5) ** 2)
+    expected = np.outer(line, line) / line.sum() ** 2
+    assert np.allclose(gaussian_kernel(21, (1.5, 1.5), 0.3), expected, atol=1e-7)
+    assert np.allclose(gaussian_kernel(21, (1.5, 1.5), 0, "generalised_iso", 1.0), expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("side", [7, 13, 21])
+@pytest.mark.parametrize("cutoff", [np.pi / 5, np.pi / 3, 2.0, np.pi])
+def test_the_sinc_kernel_is_the_formula_of_real_esrgan(side, cutoff):
+    expected = np.empty((side, side))
+    for y in range(side):
+        for x in range(side):
+            r = np.hypot(y - (side - 1) / 2, x - (side - 1) / 2)
+            expected[y, x] = cutoff * j1(cutoff * r) / (2 * np.pi * r) if r else cutoff**2 / (4 * np.pi)
+    assert np.allclose(sinc_kernel(side, cutoff), expected / expected.sum(), atol=1e-6)
+
+
+TABLE = {
+    "strong": (
+        (1.0, (0.2, 3), (0.2, 0.7, 0.1), (0.15, 1.5), (1, 30), (0.05, 3), (30, 95)),
+        (0.8, (0.2, 1.5), (0.3, 0.4, 0.3), (0.3, 1.2), (1, 25), (0.05, 2.5), (30, 95)),
+    ),
+    "mild": (
+        (1.0, (0.2, 3), (0.2, 0.7, 0.1), (0.3, 1.5), (1, 15), (0.05, 2), (60, 95)),
+        (0.5, (0.2, 1.5), (0.3, 0.4, 0.3), (0.6, 1.2), (1, 12), (0.05, 1), (60, 100)),
+    ),
+}
+COLUMNS = ("blur_odds", "sigma", "resize_odds", "resize", "noise", "poisson", "jpeg")
+
+
+@pytest.mark.parametrize("recipe", [STRONG, MILD], ids=lambda r: r.name)
+def test_recipes_are_those_of_real_esrgan_and_its_gentler_sibling(recipe):
+    assert recipe.stages == tuple(Stage(**dict(zip(COLUMNS, row, strict=True))) for row in TABLE[recipe.name])
+
+
+def test_the_odds_shared_by_all_recipes_are_those_of_real_esrgan():
+    assert KERNEL_ODDS == (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
+    assert KERNEL_SIDES == (7, 9, 11, 13, 15, 17, 19, 21)
+    assert (degradation.SINC_ODDS, degradation.FINAL_SINC_ODDS) == (0.1, 0.8)
+    assert (degradation.GRAY_NOISE_ODDS, degradation.GAUSSIAN_ODDS) == (0.4, 0.5)
+    assert (degradation.GENERALISED_BETA, degradation.PLATEAU_BETA) == ((0.5, 4.0), (1.0, 2.0))
+
+
+def test_kernels_are_drawn_with_their_odds_and_ranges(monkeypatch):
+    seen = []
+    monkeypatch.setattr(degradation, "gaussian_kernel", lambda *drawn: seen.append(drawn))
+    monkeypatch.setattr(degradation, "sinc_kernel", lambda side, cutoff: seen.append((side, cutoff)))
+    rng = np.random.default_rng(0)
+    for _ in range(3000):
+        degradation._random_kernel(rng, (0.2, 3))
+    sincs, gaussians = [d for d in seen if len(d) == 2], [d for d in seen if len(d) == 5]
+    assert len(sincs) / 3000 == pytest.approx(0.1, abs=0.02)
+    for kind, odds in zip(KERNEL_KINDS, KERNEL_ODDS, strict=True):
+        assert np.mean([d[3] == kind for d in gaussians]) == pytest.approx(odds, abs=0.03)
+    assert all(np.pi / (3 if side < 13 else 5) <= cutoff <= np.pi for side, cutoff in sincs)
+    assert all(0.2 <= s <= 3 for d in gaussians for s in d[1])
+    assert all((d[1][0] == d[1][1]) == ("aniso" not in d[3]) for d in gaussians)
+    assert all((1 if "plateau" in d[3] else 0.5) <= d[4] <= (2 if "plateau" in d[3] else 4) for d in gaussians)
+
+
+def test_noise_is_gray_in_two_of_five_pictures():
+    ramp, rng = np.linspace(0.3, 0.7, 256, dtype=np.float32), np.random.default_rng(0)
+    image = np.repeat(ramp.reshape(16, 16, 1), 3, axis=2)
+    noisy = [degradation._add_noise(image, rng, STRONG.stages[0]) for _ in range(600)]
+    assert np.mean([np.ptp(n, axis=2).max() < 1e-6 for n in noisy]) == pytest.approx(0.4, abs=0.06)
+    assert np.mean(noisy) == pytest.approx(0.5, abs=0.01)
+
+
+def test_sizes_are_drawn_with_their_odds_and_ranges():
+    image, rng = np.zeros((40, 40, 3), np.float32), np.random.default_rng(0)
+    base = (1000, 8)
+    widths = np.array([degradation._random_resize(image, rng, STRONG.stages[0], base).shape[1] for _ in range(600)])
+    assert (widths > 1000).mean() == pytest.approx(0.2, abs=0.05)
+    assert (widths < 1000).mean() == pytest.approx(0.7, abs=0.06)
+    assert 150 <= widths.min() < 200
+    assert 1400 < widths.max() <= 1500
+
+
+@pytest.mark.parametrize("recipe", ["mild", "strong"])
+def test_jpeg_is_written_twice_with_the_quality_of_its_stage(hr, recipe, monkeypatch):
+    encode, seen = cv2.imencode, []
+    monkeypatch.setattr(cv2, "imencode", lambda *a: (seen.append(a[2][1]), encode(*a))[1])
+    for seed in range(30):
+        made(hr, recipe, seed)
+    assert len(seen) == 60
+    for stage, qualities in zip(RECIPES[recipe].stages, (seen[::2], seen[1::2]), strict=True):
+        assert stage.jpeg[0] <= min(qualities) < max(qualities) <= stage.jpeg[1]
+
+
+def test_sharpening_leaves_flat_and_soft_areas_alone():
+    flat, ramp = np.full((60, 60, 3), 0.4, np.float32), np.linspace(0.4, 0.5, 60, dtype=np.float32)
+    soft = np.tile(ramp[None, :, None], (60, 1, 3))
+    assert np.array_equal(usm_sharpen(flat), flat)
+    assert np.array_equal(usm_sharpen(soft), soft)
+
+
+def test_sharpening_raises_the_contrast_of_edges_and_stays_in_range():
+    edge = np.full((60, 60, 3), 0.3, np.float32)
+    edge[:, 30:] = 0.7
+    sharp = usm_sharpen(edge)
+    assert sharp[30, 31, 0] - sharp[30, 28, 0] > 0.45
+    assert 0 <= usm_sharpen(np.round(edge)).min() <= usm_sharpen(np.round(edge)).max() <= 1

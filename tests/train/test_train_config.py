@@ -1,0 +1,65 @@
+"""What a run may be, and how it is written down."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from addsr_cli.errors import UsageError
+from addsr_cli.train.config import TrainConfig, parse_mix
+
+PLAIN = TrainConfig(data=Path("photos"), output=Path("run"))
+
+
+@pytest.mark.parametrize(
+    "config",
+    [PLAIN, replace(PLAIN, init=Path("x.safetensors"), mix=(("clean", 1.0),), usm=True, lr=1e-5, seed=9)],
+)
+def test_json_and_back_is_the_same_run(config):
+    assert TrainConfig.from_json(config.to_json()) == config
+
+
+def test_settings_of_a_later_version_are_passed_over():
+    assert TrainConfig.from_json(PLAIN.to_json().replace("{", '{"novelty": 3,', 1)) == PLAIN
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"arch": "seesr"},
+        {"stage": "student"},
+        {"crop": 48},
+        {"crop": 100},
+        {"steps": 0},
+        {"batch_size": 0},
+        {"save_every": 0},
+        {"sample_every": 0},
+        {"log_every": 0},
+        {"keep": 0},
+        {"mix": (("dirty", 1.0),)},
+        {"mix": (("clean", 0.5),)},
+        {"mix": (("clean", 1.5), ("mild", -0.5))},
+        {"mix": ()},
+        {"first_step_share": 1.1},
+        {"ema": 1.0},
+        {"workers": -1},
+        {"lr": 0.0},
+        {"lr": float("nan")},
+        {"clip": 0.0},
+        {"ssim_weight": -0.1},
+        {"seed": -1},
+    ],
+)
+def test_what_cannot_train_is_refused(wrong):
+    with pytest.raises(UsageError):
+        replace(PLAIN, **wrong)
+
+
+def test_a_mix_is_read_as_pairs():
+    assert parse_mix("clean=0.34, mild=0.33,strong=0.33") == PLAIN.mix
+
+
+@pytest.mark.parametrize("text", ["", "clean", "clean=much", "clean=0.5=0.5", "clean=0.5;mild=0.5"])
+def test_a_mix_that_is_not_understood_is_refused(text):
+    with pytest.raises(UsageError, match="--mix"):
+        parse_mix(text)
