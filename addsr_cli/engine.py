@@ -1,25 +1,24 @@
 """Load once, upscale many: the whole path of a photo through a model, with what can go wrong on the way."""
 
 import gc
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from addsr_cli import color, hardware, imageio, planner
+from addsr_cli import color, hardware, imageio, pictures, planner
 from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.models import loader
 from addsr_cli.models.restorer import Restorer
 from addsr_cli.planner import Plan, Request
+from addsr_cli.progress import Clock, Meter, Progress
 from addsr_cli.sampler import cpu_noise, sample
 from addsr_cli.schedule import steps as timesteps
 from addsr_cli.settings import NATIVE_SCALE, Settings, passes
@@ -28,6 +27,7 @@ from addsr_cli.version import __version__
 
 OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 DEFAULTS = Settings()
+Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +41,6 @@ class Machine:
     offload: bool | None = None
     max_memory: int | None = None
     compile: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Progress:
-    """How far one photo is: tiles done of all tiles in all steps, and which step is running (1-based)."""
-
-    done: int
-    total: int
-    step: int
-    steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,47 +71,18 @@ class Result:
         return Path(path)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Run:
+    """One call of ``upscale``: what was asked, and where it reports to."""
+
+    settings: Settings
+    meter: Meter
+    clock: Clock
+    notes: list[str]
+
+
 class UnusableNumbers(ArithmeticError):
     """A network gave NaN, infinity, or one flat colour from a picture that has detail."""
-
-
-@dataclass
-class _Meter:
-    """Counts tiles over all steps and passes, and tells."""
-
-    report: Callable[[Progress], None] | None
-    steps: int
-    totals: list[int]
-    done: int = 0
-    base: int = 0
-
-    def tick(self) -> None:
-        self.done += 1
-        tiles = max(1, self.totals[0] // self.steps)
-        step = min(self.steps, (self.done - self.base - 1) // tiles + 1)
-        if self.report:
-            total = self.base + sum(self.totals)
-            self.report(Progress(done=min(self.done, total), total=total, step=step, steps=self.steps))
-
-    def restart(self, tiles: int) -> None:
-        self.done, self.totals[0] = self.base, tiles * self.steps
-
-    def next_pass(self) -> None:
-        self.base += self.totals.pop(0)
-        self.done = self.base
-
-
-@dataclass
-class _Clock:
-    seconds: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 class Upscaler:
@@ -173,22 +134,22 @@ class Upscaler:
 
         Raises UnreadableInput for a bad file, OutOfMemory when no plan fits, UsageError for an impossible size.
         """
-        clock = _Clock()
+        clock = Clock()
         with clock.stage("read"):
-            photo = as_photo(image)
+            photo = pictures.as_photo(image)
             rgb = photo.rgb if photo.alpha is None else imageio.fill_transparent(photo.rgb, photo.alpha)
         target = settings.target(photo.width, photo.height)
         plans = self.plan(photo.width, photo.height, settings)
         count = settings.effective_steps(self.spec.default_steps)
-        meter = _Meter(on_progress, count, [p.tiles() * count for p in plans])
-        notes = list(photo.warnings)
+        meter = Meter(on_progress, count, [p.tiles() * count for p in plans])
+        run = _Run(settings=settings, meter=meter, clock=clock, notes=list(photo.warnings))
         if settings.prompt and not self.spec.reads_text:
-            notes.append(f"the model {self.spec.name} reads no text, so the prompt has no effect")
+            run.notes.append(f"the model {self.spec.name} reads no text, so the prompt has no effect")
         for number, size in enumerate(passes((photo.width, photo.height), target)):
-            rgb, plans[number] = self._attempt(rgb, size, plans[number], settings, meter, clock, notes)
+            rgb, plans[number] = self._attempt(rgb, size, plans[number], run)
             meter.next_pass()
         with clock.stage("finish"):
-            result = _like(photo, rgb, target)
+            result = pictures.with_pixels(photo, rgb, target)
         return Result(
             photo=result,
             plan=plans[-1],
@@ -198,56 +159,40 @@ class Upscaler:
             steps=count,
             seconds=clock.seconds,
             peak_memory=_peak(plans[-1]),
-            warnings=tuple(notes),
+            warnings=tuple(run.notes),
         )
 
-    def _attempt(
-        self,
-        rgb: np.ndarray[Any, Any],
-        size: tuple[int, int],
-        plan: Plan,
-        settings: Settings,
-        meter: _Meter,
-        clock: _Clock,
-        notes: list[str],
-    ) -> tuple[np.ndarray[Any, Any], Plan]:
+    def _attempt(self, rgb: Array, size: tuple[int, int], plan: Plan, run: _Run) -> tuple[Array, Plan]:
         """One pass, going to a smaller plan when memory runs out and to a wider type when numbers do."""
         while True:
-            meter.restart(plan.tiles())
+            run.meter.restart(plan.tiles())
             following: Plan | None
             try:
-                return self._pass(rgb, size, plan, settings, meter, clock), plan
+                return self._pass(rgb, size, plan, run), plan
             except UnusableNumbers as exc:
-                following, problem = plan.wider(), exc
+                following, problem = plan.wider(), _first_line(exc)
                 if following is None:
                     raise AddsrError(f"The model gave unusable numbers: {exc}.", "Try --model nano.") from exc
             except (MemoryError, RuntimeError) as exc:
                 if not _is_out_of_memory(exc):
                     raise
-                following, problem = plan.smaller(), exc  # type: ignore[assignment]
+                following, problem = plan.smaller(), _first_line(exc)
                 if following is None:
                     raise planner.no_room(plan) from exc
-            notes.append(f"{_first_line(problem)}: went on with {following.why}")
+            run.notes.append(f"{problem}: went on with {following.why}")
             plan = following
             _free_memory()
 
     @torch.inference_mode()
-    def _pass(
-        self,
-        rgb: np.ndarray[Any, Any],
-        size: tuple[int, int],
-        plan: Plan,
-        settings: Settings,
-        meter: _Meter,
-        clock: _Clock,
-    ) -> np.ndarray[Any, Any]:
+    def _pass(self, rgb: Array, size: tuple[int, int], plan: Plan, run: _Run) -> Array:
         """Canvas, sampling, colours, crop, exact size: (h, w, 3) -> (size[1], size[0], 3), float32."""
+        clock, settings = run.clock, run.settings
         with clock.stage("load"):
             restorer = self._on(plan)
         with clock.stage("canvas"):
-            canvas = _canvas(rgb, restorer.factor).to("cpu" if plan.offload else plan.device)
+            canvas = pictures.enlarge(rgb, restorer.factor).to("cpu" if plan.offload else plan.device)
         with clock.stage("network"):
-            image = self._sample(restorer, canvas, plan, settings, meter)
+            image = _restore(restorer, canvas, plan, run)
         with clock.stage("color"):
             image = color.match(image, canvas, settings.color)
             if settings.blend:
@@ -260,32 +205,6 @@ class Upscaler:
             if size != (width, height):
                 pixels = imageio.resize(pixels, size)
             return np.clip(pixels, 0, 1, out=pixels)
-
-    def _sample(self, restorer: Restorer, canvas: Tensor, plan: Plan, settings: Settings, meter: _Meter) -> Tensor:
-        cond = restorer.describe(canvas, settings.prompt)
-        worker: Restorer = restorer
-        if plan.tile is not None:
-            worker = Tiled(restorer, plan.tile // restorer.factor, plan.overlap // restorer.factor, meter.tick)
-
-        def on_step(number: int, z0: Tensor) -> None:
-            if not torch.isfinite(z0).all():
-                raise UnusableNumbers(f"not finite after step {number + 1}")
-            if plan.tile is None:
-                meter.tick()
-
-        image = sample(
-            worker,
-            canvas,
-            cond,
-            timesteps=timesteps(meter.steps),
-            noise=cpu_noise(settings.seed),
-            psr=settings.effective_psr,
-            start=settings.start,
-            on_step=on_step,
-        )
-        if image.amin() == image.amax() and canvas.amin() != canvas.amax():
-            raise UnusableNumbers("one flat colour from a picture that has detail")
-        return image
 
     def _on(self, plan: Plan) -> Restorer:
         if self._restorer is None or self._loaded != (plan.device, plan.dtype):
@@ -300,33 +219,31 @@ class Upscaler:
         return self._digest
 
 
-def as_photo(image: str | Path | Photo | Image.Image | np.ndarray[Any, Any]) -> Photo:
-    """Whatever a caller holds, as a ``Photo``."""
-    if isinstance(image, Photo):
-        return image
-    if isinstance(image, Image.Image):
-        return imageio.from_pil(image)
-    if isinstance(image, np.ndarray):
-        return imageio.from_array(image)
-    return imageio.read(Path(image))
+def _restore(restorer: Restorer, canvas: Tensor, plan: Plan, run: _Run) -> Tensor:
+    """Sample one canvas as the plan says, and check what comes out. Raises UnusableNumbers."""
+    settings, worker = run.settings, restorer
+    if plan.tile is not None:
+        worker = Tiled(restorer, plan.tile // restorer.factor, plan.overlap // restorer.factor, run.meter.tick)
 
+    def on_step(number: int, z0: Tensor) -> None:
+        if not torch.isfinite(z0).all():
+            raise UnusableNumbers(f"not finite after step {number + 1}")
+        if plan.tile is None:
+            run.meter.tick()
 
-def _canvas(rgb: np.ndarray[Any, Any], factor: int) -> Tensor:
-    """The photo enlarged 4 times, (1, 3, H, W), edges repeated until sides divide by ``factor``."""
-    size = (rgb.shape[1] * NATIVE_SCALE, rgb.shape[0] * NATIVE_SCALE)
-    large = imageio.resize(rgb, size)
-    np.clip(large, 0, 1, out=large)
-    tensor = torch.from_numpy(large).permute(2, 0, 1)[None].contiguous()
-    pad = (0, -size[0] % factor, 0, -size[1] % factor)
-    return F.pad(tensor, pad, mode="replicate") if any(pad) else tensor
-
-
-def _like(photo: Photo, rgb: np.ndarray[Any, Any], target: tuple[int, int]) -> Photo:
-    """New pixels with everything else of ``photo``: alpha enlarged, grey kept grey."""
-    if photo.gray:
-        rgb[:] = rgb.mean(axis=2, keepdims=True)
-    alpha = None if photo.alpha is None else imageio.resize_alpha(photo.alpha, target)
-    return replace(photo, rgb=rgb, alpha=alpha)
+    image = sample(
+        worker,
+        canvas,
+        restorer.describe(canvas, settings.prompt),
+        timesteps=timesteps(run.meter.steps),
+        noise=cpu_noise(settings.seed),
+        psr=settings.effective_psr,
+        start=settings.start,
+        on_step=on_step,
+    )
+    if image.amin() == image.amax() and canvas.amin() != canvas.amax():
+        raise UnusableNumbers("one flat colour from a picture that has detail")
+    return image
 
 
 def _is_out_of_memory(exc: BaseException) -> bool:
