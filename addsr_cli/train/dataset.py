@@ -146,6 +146,8 @@ def loader(pairs: Pairs, first_step: int, rank: int = 0, world: int = 1) -> Data
         worker_init_fn=_one_thread,
         drop_last=True,
         prefetch_factor=4 if config.workers else None,
+        # a forked child of a process whose OpenMP threads have run can wait for them for ever
+        multiprocessing_context="spawn" if config.workers else None,
     )
 
 

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.nano import NanoConfig, NanoNet, build_nano, load_nano, save_nano
+from addsr_cli.models.nano import NanoConfig, NanoNet, block_dct, build_nano, deviations, load_nano, save_nano
 from addsr_cli.models.registry import NANO
 from addsr_cli.models.restorer import Condition
 
@@ -67,6 +67,27 @@ def test_latents_of_pictures_have_about_unit_variance(nano):
     z = nano.encode(torch.rand(1, 3, 64, 64))
     assert z.mean().abs() < 0.1
     assert 0.8 < z.std() < 1.5
+
+
+def test_the_block_transform_is_orthonormal_and_finds_the_mean():
+    matrix = block_dct()
+    assert torch.allclose(matrix @ matrix.T, torch.eye(48), atol=1e-6)
+    flat = torch.full((48,), 0.3)
+    assert torch.allclose((matrix @ flat)[::16], torch.full((3,), 1.2), atol=1e-6)
+    assert (matrix @ flat).abs().sum() == pytest.approx(3.6, abs=1e-4)
+
+
+def test_finer_detail_is_expected_to_be_weaker():
+    expected = deviations(4.0)[:16]
+    assert expected[0] == 4.0
+    assert expected[1] == expected[4] > expected[2] == expected[8] > expected[15] > 0
+
+
+def test_the_noise_of_the_first_step_reaches_the_network_damped(stirred):
+    (z, control), seen = inputs(4, 4), []
+    stirred.net.noisy_in.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
+    ask(stirred, z, control, 999)
+    assert torch.allclose(seen[0], 0.0682649 * z, atol=1e-5)
 
 
 def test_an_untrained_network_returns_its_control(nano):
