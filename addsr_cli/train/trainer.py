@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from addsr_cli import hardware
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
+from addsr_cli.hardware import Hardware
 from addsr_cli.models.nano import Nano, NanoConfig, build_nano, load_nano, save_nano
 from addsr_cli.models.restorer import Condition
 from addsr_cli.sampler import cpu_noise, refine, sample
@@ -41,7 +42,7 @@ UNUSED = Condition()
 
 @dataclass(frozen=True, kw_only=True)
 class Progress:
-    """What a run tells while it goes; losses are means since the last report, NaN where a timestep had no sample."""
+    """What a run tells while it goes; losses are means since the last report, by the timesteps that had samples."""
 
     step: int
     steps: int
@@ -63,8 +64,8 @@ class Trainer:
     def __init__(self, config: TrainConfig, report: Callable[[Progress], None] | None = None) -> None:
         self.config = config
         self.report = report
-        hardware.probe(config.device)  # refuses a device that is not there
-        self.accelerator = Accelerator(cpu=config.device == "cpu", mixed_precision=_mixed(config.precision))
+        machine = hardware.probe(config.device)  # refuses a device that is not there
+        self.accelerator = Accelerator(cpu=machine.kind == "cpu", mixed_precision=_mixed(config.precision, machine))
         self.photos: Photos = find_photos(config.data, config.crop)
         torch.manual_seed(config.seed)
         self.nano = _build(config)
@@ -101,18 +102,22 @@ class Trainer:
             optimiser.zero_grad(set_to_none=True)
         losses, index = self.losses(hr, canvas)
         loss = losses.mean()
-        if not math.isfinite(loss.item()):
-            raise AddsrError(
-                f"The loss became {loss.item()} at step {self.step}, timesteps {[STEPS[i] for i in index.tolist()]}.",
-                "The last checkpoint is from before: resume from it with a lower --lr or --precision fp32.",
-            )
+        self._refuse_non_finite("loss", loss.item(), index)
         self.accelerator.backward(loss)
-        norm = self.accelerator.clip_grad_norm_(self.net.parameters(), config.clip)
+        norm = float(self.accelerator.clip_grad_norm_(self.net.parameters(), config.clip))
+        self._refuse_non_finite("gradient norm", norm, index)
         for optimiser in self.optimisers:
             optimiser.step()
         self.ema.update(self.accelerator.unwrap_model(self.net))
         self.step += 1
-        self.recent.append((loss.item(), losses.tolist(), index.tolist(), float(norm)))
+        self.recent.append((loss.item(), losses.tolist(), index.tolist(), norm))
+
+    def _refuse_non_finite(self, what: str, value: float, index: Tensor) -> None:
+        if not math.isfinite(value):
+            raise AddsrError(
+                f"The {what} became {value} at step {self.step}, timesteps {[STEPS[i] for i in index.tolist()]}.",
+                "The last checkpoint is from before: resume from it with a lower --lr or --precision fp32.",
+            )
 
     def losses(self, hr: Tensor, canvas: Tensor) -> tuple[Tensor, Tensor]:
         """Loss of every sample (B,), and which of STEPS each was trained at (B,)."""
@@ -165,7 +170,7 @@ class Trainer:
             step=self.step,
             steps=self.config.steps,
             loss=_mean(entry[0] for entry in self.recent),
-            by_timestep={t: _mean(loss for i, loss in seen if i == k) for k, t in enumerate(STEPS)},
+            by_timestep={STEPS[k]: _mean(loss for i, loss in seen if i == k) for k in sorted({i for i, _ in seen})},
             grad_norm=_mean(entry[3] for entry in self.recent),
             lr=learning_rate(self.config, self.step),
             seconds_per_step=seconds,
@@ -277,10 +282,13 @@ def _build(config: TrainConfig) -> Nano:
     return build_nano(TINY if config.arch == "tiny" else None)
 
 
-def _mixed(precision: str) -> str:
-    return precision if precision in ("bf16", "fp16") else "no"
+def _mixed(precision: str, machine: Hardware) -> str:
+    """What accelerate calls it; auto is bf16 where the machine multiplies that fast, else float32."""
+    if precision == "auto":
+        return "bf16" if machine.bf16 else "no"
+    return "no" if precision == "fp32" else precision
 
 
 def _mean(values: Iterable[float]) -> float:
     found = list(values)
-    return sum(found) / len(found) if found else math.nan
+    return sum(found) / len(found)
