@@ -11,20 +11,25 @@ from addsr_cli.cli.console import Console, human_seconds
 if TYPE_CHECKING:
     from addsr_cli.train.trainer import Progress
 
-MIX = "clean=0.34,mild=0.33,strong=0.33"
+MIX = "clean=0.25,mild=0.3,strong=0.45"
 
 
 def distill(
     data: Annotated[Path, typer.Option("--data", help="Folder of sharp, large photos.")],
-    run: Annotated[Path, typer.Option("--output", "-o", help="Run folder: checkpoints, samples, log, export.")],
+    run: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", help="Run folder: checkpoints, samples, log, export. [default: runs/ARCH-STAGE]"
+        ),
+    ] = None,
     arch: Annotated[Literal["nano", "tiny"], typer.Option(help="Which network; tiny is a smoke test.")] = "nano",
     stage: Annotated[Literal["teacher"], typer.Option(help="teacher trains from scratch.")] = "teacher",
     steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 20_000,
     batch_size: Annotated[int, typer.Option(help="Samples per step and process.")] = 8,
-    crop: Annotated[int, typer.Option(help="Side of the training crops in pixels, a multiple of 16.")] = 192,
-    lr: Annotated[float, typer.Option(help="Highest learning rate; it falls to zero as a cosine.")] = 4e-4,
+    crop: Annotated[int, typer.Option(help="Side of the training crops in pixels, a multiple of 16.")] = 160,
+    lr: Annotated[float, typer.Option(help="Highest learning rate; it falls to zero as a cosine.")] = 2e-3,
     mix: Annotated[str, typer.Option(help="Share of each degradation.")] = MIX,
-    ssim_weight: Annotated[float, typer.Option(help="Weight of 1 - SSIM in the loss.")] = 0.05,
+    ssim_weight: Annotated[float, typer.Option(help="Weight of 1 - SSIM in the loss.")] = 0.1,
     usm: Annotated[bool, typer.Option("--usm", help="Sharpen the targets, as Real-ESRGAN does.")] = False,
     init: Annotated[Path | None, typer.Option(help="Start from this model's weights (a .safetensors file).")] = None,
     resume: Annotated[str | None, typer.Option(help="latest, or the path of a checkpoint.")] = None,
@@ -46,7 +51,7 @@ def distill(
     console = Console(quiet=quiet)
     config = TrainConfig(
         data=data,
-        output=run,
+        output=run or Path("runs") / f"{arch}-{stage}",
         arch=arch,
         stage=stage,
         steps=steps,

@@ -25,14 +25,14 @@ class TrainConfig:
     stage: str = "teacher"
     steps: int = 20_000
     batch_size: int = 8
-    crop: int = 192
-    lr: float = 4e-4
-    warmup: int = 200
+    crop: int = 160
+    lr: float = 2e-3
+    warmup: int = 100
     clip: float = 1.0
     ema: float = 0.999
-    first_step_share: float = 0.5
-    ssim_weight: float = 0.05
-    mix: tuple[tuple[str, float], ...] = (("clean", 0.34), ("mild", 0.33), ("strong", 0.33))
+    first_step_share: float = 0.6
+    ssim_weight: float = 0.1
+    mix: tuple[tuple[str, float], ...] = (("clean", 0.25), ("mild", 0.3), ("strong", 0.45))
     usm: bool = False
     seed: int = 0
     workers: int = 1
@@ -80,8 +80,8 @@ class TrainConfig:
 
 
 def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
-    """``clean=0.34,mild=0.33,strong=0.33`` as pairs."""
+    """``clean=0.25,mild=0.3,strong=0.45`` as pairs."""
     try:
         return tuple((name.strip(), float(share)) for name, share in (part.split("=") for part in text.split(",")))
     except ValueError as exc:
-        raise UsageError(f"--mix {text} is not understood.", "Write it as clean=0.34,mild=0.33,strong=0.33.") from exc
+        raise UsageError(f"--mix {text} is not understood.", "Write it as clean=0.25,mild=0.3,strong=0.45.") from exc
