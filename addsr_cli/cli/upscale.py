@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict, replace
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -125,7 +126,7 @@ def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     with console.bar(job.label) as bar:
         photo = imageio.read(job.source)
         result = upscaler.upscale(photo, job.settings, bar)
-    notes = list(result.warnings)
+    notes, started = list(result.warnings), perf_counter()
     if job.output is None:
         data = imageio.encode(result.photo, job.options, result.embedded(), warn=notes.append)
         _to_stdout(data)
@@ -133,7 +134,7 @@ def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
         imageio.write(result.photo, job.output, job.options, result.embedded(), warn=notes.append)
     for note in notes:
         console.say(f"warning: {job.label}: {note}")
-    result = replace(result, warnings=tuple(notes))
+    result = replace(result, warnings=tuple(notes), seconds=result.seconds | {"write": perf_counter() - started})
     size = f"{result.photo.width}x{result.photo.height}"
     seconds = sum(result.seconds.values())
     console.say(
