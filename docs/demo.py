@@ -1,4 +1,4 @@
-"""Draw docs/demo.png: a piece of the example photo, enlarged by bicubic interpolation and by nano in one and four steps.
+"""Draw docs/demo.png: a piece of the example photo, enlarged by bicubic interpolation and by nano in 1 and 4 steps.
 
 Run it from the repository: ``python docs/demo.py``.
 """
