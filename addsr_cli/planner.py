@@ -96,7 +96,8 @@ def plan(request: Request, hardware: Hardware, spec: ModelSpec) -> Plan:
     offload = bool(request.offload) and hardware.kind != "cpu"
     if request.offload is None and hardware.kind != "cpu":
         offload = _pictures(spec, request, offload=False) > budget // 2
-    tile, overlap, why_tile = _tile(request, spec, dtype, budget - _pictures(spec, request, offload=offload))
+    resident = _pictures(spec, request, offload=offload) + spec.footprint.parameters * BYTES[dtype]
+    tile, overlap, why_tile = _tile(request, spec, dtype, budget - resident)
     return Plan(
         device=hardware.device,
         dtype=dtype,

@@ -29,6 +29,8 @@ ROOT = str(Path(addsr_cli.__file__).parent.parent)
 RESUME = """
 import sys
 from pathlib import Path
+import torch
+torch.set_num_threads(1)  # as the fixtures do: sums are exact only over the same threads
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.trainer import Trainer
 Trainer(TrainConfig.from_json((Path(sys.argv[1]) / "config.json").read_text())).run("latest")
