@@ -1,9 +1,13 @@
 """What every test stands on: no network, no configuration or cache of the machine, a folder of its own."""
 
+import signal
 import socket
 import sys
 
 import pytest
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under nohup: children would never notice a Ctrl-C
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CACHES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "HF_HOME", "ADDSR_HOME", "TORCHINDUCTOR_CACHE_DIR")
 
