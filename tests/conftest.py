@@ -40,3 +40,19 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture
+def denoise(monkeypatch):
+    """Put something else in the place of the network; it is given the latent and the true network's answer."""
+    from addsr_cli.models.nano import Nano
+
+    true = Nano.denoise
+
+    def install(fake):
+        def around(self, z, t, control, cond):
+            return fake(self, z, lambda: true(self, z, t, control, cond))
+
+        monkeypatch.setattr(Nano, "denoise", around)
+
+    return install

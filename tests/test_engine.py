@@ -8,7 +8,6 @@ from PIL import Image
 from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.errors import AddsrError, ModelUnavailable, OutOfMemory, OutputRefused, UnreadableInput, UsageError
 from addsr_cli.imageio import Photo, read
-from addsr_cli.models.nano import Nano
 
 ONE = Settings(steps=1)
 
@@ -27,20 +26,6 @@ def eight_bit(*shape):
 @pytest.fixture(scope="module")
 def nano():
     return Upscaler("nano", Machine(device="cpu", precision="fp32"))
-
-
-@pytest.fixture
-def denoise(monkeypatch):
-    """Put something else in the place of the network; it is given the latent and the true network's answer."""
-    true = Nano.denoise
-
-    def install(fake):
-        def around(self, z, t, control, cond):
-            return fake(self, z, lambda: true(self, z, t, control, cond))
-
-        monkeypatch.setattr(Nano, "denoise", around)
-
-    return install
 
 
 def test_the_documented_sentence_works(tmp_path):

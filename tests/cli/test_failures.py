@@ -109,22 +109,6 @@ def test_debug_adds_a_traceback_to_foreseen_errors_and_keeps_the_exit_code(photo
     assert debug.lines[-1] == plain.lines[-1]
 
 
-@pytest.fixture
-def denoise(monkeypatch):
-    """Put something else in the place of the network; it is given the true network's answer."""
-    from addsr_cli.models.nano import Nano
-
-    true = Nano.denoise
-
-    def install(fake):
-        def around(self, z, t, control, cond):
-            return fake(self, z, lambda: true(self, z, t, control, cond))
-
-        monkeypatch.setattr(Nano, "denoise", around)
-
-    return install
-
-
 def test_no_memory_at_all_exits_with_5_and_the_numbers(photo, upscale, denoise, tree):
     def full(nano, z, answer):
         raise MemoryError
