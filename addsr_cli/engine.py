@@ -111,7 +111,6 @@ class Upscaler:
             request = Request(
                 width=size[0] * NATIVE_SCALE,
                 height=size[1] * NATIVE_SCALE,
-                steps=settings.effective_steps(self.spec.default_steps),
                 precision=self.machine.precision,
                 tile=self.machine.tile,
                 overlap=self.machine.overlap,

@@ -22,7 +22,6 @@ class Request:
 
     width: int
     height: int
-    steps: int
     precision: str = "auto"
     tile: int | None = None
     overlap: int | None = None

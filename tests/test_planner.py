@@ -21,7 +21,7 @@ FREE = [0, 10**6, 10**7, 3 * 10**7, 10**8, 3 * 10**8, GB, 8 * GB, 80 * GB]
 
 
 def made(hardware=LAPTOP, width=4000, height=3000, **wishes):
-    return plan(Request(width=width, height=height, steps=4, **wishes), hardware, NANO)
+    return plan(Request(width=width, height=height, **wishes), hardware, NANO)
 
 
 def chain(first):
