@@ -16,12 +16,12 @@ from addsr_cli import color, hardware, imageio, pictures, planner
 from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.models import loader
-from addsr_cli.models.restorer import Restorer
+from addsr_cli.models.restorer import Condition, Guide, Restorer
 from addsr_cli.planner import Plan, Request
 from addsr_cli.progress import Clock, Meter, Progress
 from addsr_cli.sampler import cpu_noise, sample
 from addsr_cli.schedule import steps as timesteps
-from addsr_cli.settings import NATIVE_SCALE, Settings, passes
+from addsr_cli.settings import Settings, passes
 from addsr_cli.tiling import Tiled
 from addsr_cli.version import __version__
 
@@ -55,6 +55,8 @@ class Result:
     steps: int
     seconds: dict[str, float]
     peak_memory: int
+    tags: str = ""
+    prompt: str = ""
     warnings: tuple[str, ...] = ()
 
     def embedded(self) -> dict[str, str]:
@@ -62,7 +64,8 @@ class Result:
         s = self.settings
         record = {"model": self.model, "model_sha256": self.model_sha256, "steps": self.steps, "seed": s.seed}
         choices = {"psr": s.effective_psr, "start": s.start, "color": s.color, "blend": s.blend}
-        text = ", ".join(f"{key}={value}" for key, value in (record | choices).items())
+        words = {"guidance": s.guidance, "prompt": self.prompt} if self.prompt else {}
+        text = ", ".join(f"{key}={value}" for key, value in (record | choices | words).items())
         return {"Software": f"addsr {__version__}", "Comment": f"AI-upscaled with addsr: {text}"}
 
     def save(self, path: str | Path, options: WriteOptions | None = None) -> Path:
@@ -108,9 +111,10 @@ class Upscaler:
         """
         machine, size, plans = hardware.probe(self.machine.device), (width, height), []
         for out in passes(size, settings.target(width, height)):
+            canvas = pictures.canvas_size(*size, self.spec.shortest)
             request = Request(
-                width=size[0] * NATIVE_SCALE,
-                height=size[1] * NATIVE_SCALE,
+                width=canvas[0],
+                height=canvas[1],
                 precision=self.machine.precision,
                 tile=self.machine.tile,
                 overlap=self.machine.overlap,
@@ -142,10 +146,12 @@ class Upscaler:
         count = settings.effective_steps(self.spec.default_steps)
         meter = Meter(on_progress, count, [p.tiles() * count for p in plans])
         run = _Run(settings=settings, meter=meter, clock=clock, notes=list(photo.warnings))
-        if settings.prompt and not self.spec.reads_text:
-            run.notes.append(f"the model {self.spec.name} reads no text, so the prompt has no effect")
+        if settings.words and not self.spec.reads_text:
+            run.notes.append(f"the model {self.spec.name} reads no text, so prompts, tags and guidance have no effect")
+        told = Condition()
         for number, size in enumerate(passes((photo.width, photo.height), target)):
-            rgb, plans[number] = self._attempt(rgb, size, plans[number], run)
+            rgb, plans[number], told = self._attempt(rgb, size, plans[number], run)
+            run.notes.extend(note for note in told.notes if note not in run.notes)
             meter.next_pass()
         with clock.stage("finish"):
             result = pictures.with_pixels(photo, rgb, target)
@@ -158,16 +164,19 @@ class Upscaler:
             steps=count,
             seconds=clock.seconds,
             peak_memory=_peak(plans[-1]),
+            tags=told.tags,
+            prompt=told.prompt,
             warnings=tuple(run.notes),
         )
 
-    def _attempt(self, rgb: Array, size: tuple[int, int], plan: Plan, run: _Run) -> tuple[Array, Plan]:
+    def _attempt(self, rgb: Array, size: tuple[int, int], plan: Plan, run: _Run) -> tuple[Array, Plan, Condition]:
         """One pass, going to a smaller plan when memory runs out and to a wider type when numbers do."""
         while True:
             run.meter.restart(plan.tiles())
             following: Plan | None
             try:
-                return self._pass(rgb, size, plan, run), plan
+                pixels, told = self._pass(rgb, size, plan, run)
+                return pixels, plan, told
             except UnusableNumbers as exc:
                 following, problem = plan.wider(), _first_line(exc)
                 if following is None:
@@ -183,27 +192,29 @@ class Upscaler:
             _free_memory()
 
     @torch.inference_mode()
-    def _pass(self, rgb: Array, size: tuple[int, int], plan: Plan, run: _Run) -> Array:
+    def _pass(self, rgb: Array, size: tuple[int, int], plan: Plan, run: _Run) -> tuple[Array, Condition]:
         """Canvas, sampling, colours, crop, exact size: (h, w, 3) -> (size[1], size[0], 3), float32."""
         clock, settings = run.clock, run.settings
         with clock.stage("load"):
             restorer = self._on(plan)
         with clock.stage("canvas"):
-            canvas = pictures.enlarge(rgb, restorer.factor).to("cpu" if plan.offload else plan.device)
+            canvas = pictures.enlarge(rgb, (plan.width, plan.height), restorer.factor)
+            canvas = canvas.to("cpu" if plan.offload else plan.device)
+        with clock.stage("tag"):
+            told = restorer.describe(pictures.as_tensor(rgb), _guide(settings))
         with clock.stage("network"):
-            image = _restore(restorer, canvas, plan, run)
+            image = _restore(restorer, canvas, told, plan, run)
         with clock.stage("color"):
             image = color.match(image, canvas, settings.color)
             if settings.blend:
                 image = torch.lerp(image, canvas, settings.blend)
-        height, width = (side * NATIVE_SCALE for side in rgb.shape[:2])
         del canvas
         with clock.stage("finish"):
-            pixels = image[0, :, :height, :width].permute(1, 2, 0).cpu().contiguous().numpy()
+            pixels = image[0, :, : plan.height, : plan.width].permute(1, 2, 0).cpu().contiguous().numpy()
             del image
-            if size != (width, height):
+            if size != (plan.width, plan.height):
                 pixels = imageio.resize(pixels, size)
-            return np.clip(pixels, 0, 1, out=pixels)
+            return np.clip(pixels, 0, 1, out=pixels), told
 
     def _on(self, plan: Plan) -> Restorer:
         if self._restorer is None or self._loaded != (plan.device, plan.dtype):
@@ -218,7 +229,18 @@ class Upscaler:
         return self._digest
 
 
-def _restore(restorer: Restorer, canvas: Tensor, plan: Plan, run: _Run) -> Tensor:
+def _guide(settings: Settings) -> Guide:
+    return Guide(
+        prompt=settings.prompt,
+        negative_prompt=settings.negative_prompt,
+        added_prompt=settings.added_prompt,
+        tags=settings.tags,
+        guidance=settings.guidance,
+        conditioning_scale=settings.conditioning_scale,
+    )
+
+
+def _restore(restorer: Restorer, canvas: Tensor, told: Condition, plan: Plan, run: _Run) -> Tensor:
     """Sample one canvas as the plan says, and check what comes out. Raises UnusableNumbers."""
     settings, worker = run.settings, restorer
     if plan.tile is not None:
@@ -233,7 +255,7 @@ def _restore(restorer: Restorer, canvas: Tensor, plan: Plan, run: _Run) -> Tenso
     image = sample(
         worker,
         canvas,
-        restorer.describe(canvas, settings.prompt),
+        told,
         timesteps=timesteps(run.meter.steps),
         noise=cpu_noise(settings.seed),
         psr=settings.effective_psr,

@@ -1,6 +1,8 @@
 """Between photos and tensors: what a caller holds becomes a canvas, and new pixels become a photo again."""
 
+import math
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,25 @@ def as_photo(image: str | Path | Photo | Image.Image | np.ndarray[Any, Any]) -> 
     return imageio.read(Path(image))
 
 
-def enlarge(rgb: np.ndarray[Any, Any], factor: int) -> Tensor:
-    """The photo enlarged 4 times, (1, 3, H, W), edges repeated until sides divide by ``factor``."""
-    size = (rgb.shape[1] * NATIVE_SCALE, rgb.shape[0] * NATIVE_SCALE)
+def canvas_size(width: int, height: int, shortest: int = 0) -> tuple[int, int]:
+    """Size of the enlarged photo: 4 times, or what brings its shorter side to ``shortest`` when that is more.
+
+    Rounded up, where the official code cuts off and can end 4 px short of the size it wants.
+    """
+    factor = max(Fraction(NATIVE_SCALE), Fraction(shortest, min(width, height)))
+    return math.ceil(width * factor), math.ceil(height * factor)
+
+
+def as_tensor(rgb: np.ndarray[Any, Any]) -> Tensor:
+    """(H, W, 3) -> (1, 3, H, W), the same memory."""
+    return torch.from_numpy(rgb).permute(2, 0, 1)[None]
+
+
+def enlarge(rgb: np.ndarray[Any, Any], size: tuple[int, int], factor: int) -> Tensor:
+    """The photo enlarged to ``size`` (width, height), (1, 3, H, W), edges repeated until sides divide by ``factor``."""
     large = imageio.resize(rgb, size)
     np.clip(large, 0, 1, out=large)
-    tensor = torch.from_numpy(large).permute(2, 0, 1)[None].contiguous()
+    tensor = as_tensor(large).contiguous()
     pad = (0, -size[0] % factor, 0, -size[1] % factor)
     return F.pad(tensor, pad, mode="replicate") if any(pad) else tensor
 

@@ -6,10 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from addsr_cli.models.restorer import Condition, Restorer
+from addsr_cli.models.restorer import Condition, Noise, Restorer
 
 Start = Literal["lr", "noise"]
-Noise = Callable[[Sequence[int]], Tensor]
 OnStep = Callable[[int, Tensor], None]
 
 
@@ -47,7 +46,7 @@ def sample(
     shape = (batch, restorer.channels, height // restorer.factor, width // restorer.factor)
     z = noise(shape).to(canvas.device)
     if start == "lr":
-        z = schedule.add_noise(restorer.encode(canvas), z, timesteps[0])
+        z = schedule.add_noise(restorer.encode(canvas, noise), z, timesteps[0])
     for k, t in enumerate(timesteps):
         output = restorer.denoise(z, torch.full((batch,), t, device=canvas.device), control, cond)
         z0 = schedule.predict_z0(z, output, t)
@@ -57,5 +56,5 @@ def sample(
             z = schedule.add_noise(z0, noise(shape).to(canvas.device), timesteps[k + 1])
             if psr > 0:
                 control = refine(restorer.decode(z0), canvas, psr)
-                cond = restorer.embed(control, cond)
+            cond = restorer.embed(control, cond)
     return restorer.decode(z0)

@@ -23,6 +23,10 @@ class Settings:
     aspect is kept). ``steps`` 1..4; ``psr`` 0..1 is the weight of the prediction in the next step's control image;
     ``fidelity`` 0..1 sets steps, PSR and a blend with the plain enlargement at once: 0 invents most, 0.5 is the
     default, 1 stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``seed`` fixes all noise.
+
+    For models that read text: ``prompt``, ``negative_prompt`` and ``added_prompt`` (None means the model's own);
+    ``tags`` is ``auto`` (read from the photo), ``none`` or the tags themselves; ``guidance`` 0..20 follows the words
+    more closely above 1, at twice the time; ``conditioning_scale`` 0..4 weighs the control image.
     """
 
     scale: float | None = None
@@ -37,6 +41,11 @@ class Settings:
     color: Color = "wavelet"
     seed: int = 0
     prompt: str = ""
+    negative_prompt: str | None = None
+    added_prompt: str | None = None
+    tags: str = "auto"
+    guidance: float = 1.0
+    conditioning_scale: float = 1.0
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense, in a sentence."""
@@ -51,6 +60,9 @@ class Settings:
         for name, value in (("psr", self.psr), ("fidelity", self.fidelity)):
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"--{name} must be from 0 to 1, not {value}.")
+        for name, value, most in (("guidance", self.guidance, 20), ("conditioning-scale", self.conditioning_scale, 4)):
+            if not 0 <= value <= most:
+                raise UsageError(f"--{name} must be from 0 to {most}, not {value}.")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be from 0 to 2^63 - 1, not {self.seed}.")
 
@@ -83,6 +95,12 @@ class Settings:
     def blend(self) -> float:
         """Share of the plain enlargement in the result: 0 up to the middle, 0.3 at fidelity 1."""
         return 0.0 if self.fidelity is None else MAX_BLEND * max(0.0, 2 * self.fidelity - 1)
+
+    @property
+    def words(self) -> bool:
+        """Whether anything here needs a model that reads text."""
+        said = bool(self.prompt) or self.negative_prompt is not None or self.added_prompt is not None
+        return said or self.tags != "auto" or self.guidance > 1 or self.conditioning_scale != 1
 
     def _factor(self, width: int, height: int) -> float:
         if self.width:

@@ -89,7 +89,7 @@ def test_a_tile_that_was_asked_for_wins():
 
 @pytest.mark.parametrize("width", [129, 768, 769, 1472, 1473, 5000])
 def test_the_count_of_tiles_is_that_of_the_tiler(width):
-    from addsr_cli.tiling import offsets
+    from addsr_cli.windows import offsets
 
     p = made(width=width, height=900, tile=128, overlap=32)
     assert p.tiles() == len(offsets(width, 128, 32)) * len(offsets(900, 128, 32))

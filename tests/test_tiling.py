@@ -1,7 +1,5 @@
 """Tiles: they cover, they blend, and nobody can tell."""
 
-from itertools import pairwise
-
 import pytest
 import torch
 from skimage import data
@@ -10,15 +8,14 @@ from addsr_cli.engine import Machine, Upscaler
 from addsr_cli.models.restorer import Condition
 from addsr_cli.schedule import Schedule
 from addsr_cli.settings import Settings
-from addsr_cli.tiling import Tiled, offsets, window
-
-SIZES = [(length, tile, overlap) for length in (1, 16, 31, 32, 33, 47, 64, 100) for tile, overlap in ((32, 8), (16, 0))]
+from addsr_cli.tiling import Tiled
+from addsr_cli.windows import offsets
 
 
 class Pointwise:
     """A restorer whose network looks at one latent pixel at a time."""
 
-    schedule, factor, channels = Schedule(prediction="sample"), 2, 3
+    schedule, factor, channels, exact_codec = Schedule(prediction="sample"), 2, 3, True
 
     def __init__(self):
         self.seen = []
@@ -31,27 +28,6 @@ class Pointwise:
     def denoise(self, z, t, control, cond):
         self.seen.append(tuple(z.shape[-2:]))
         return torch.sin(3 * z) + torch.nn.functional.avg_pool2d(control, 2)
-
-
-@pytest.mark.parametrize(("length", "tile", "overlap"), SIZES)
-def test_tiles_cover_everything_and_the_last_one_is_flush(length, tile, overlap):
-    starts = offsets(length, tile, overlap)
-    assert {i for s in starts for i in range(s, min(s + tile, length))} == set(range(length))
-    assert starts[-1] + tile == length or starts == [0]
-    assert starts == sorted(set(starts))
-    assert all(a + tile - b >= overlap for a, b in pairwise(starts))
-
-
-def test_one_tile_is_enough_when_the_picture_fits():
-    assert offsets(32, 32, 8) == offsets(5, 32, 8) == [0]
-
-
-@pytest.mark.parametrize("length", [1, 2, 31, 32, 192])
-def test_the_window_is_positive_symmetric_and_highest_in_the_middle(length):
-    w = window(length)
-    assert (w > 0).all()
-    assert torch.allclose(w, w.flip(0))
-    assert w.argmax() in (length // 2, (length - 1) // 2)
 
 
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (16, 50), (33, 47), (70, 17), (5, 3)])
@@ -117,3 +93,37 @@ def test_the_bundled_model_makes_the_same_picture_in_tiles(pictures, tile):
 @pytest.mark.parametrize("tile", [128, 256])
 def test_the_bundled_model_leaves_no_seams(pictures, tile):
     assert seam(pictures[tile], tile) <= 1.1 * seam(pictures[None], tile)
+
+
+class Codec(Pointwise):
+    """Its codec must be tiled: encoding draws, decoding looks at the values only."""
+
+    exact_codec = False
+
+    def encode(self, image, noise=None):
+        z = torch.nn.functional.avg_pool2d(image, 2)
+        return z if noise is None else z + noise(z.shape)
+
+    def decode(self, z):
+        self.seen.append(tuple(z.shape[-2:]))
+        return torch.nn.functional.interpolate(torch.cos(z), scale_factor=2)
+
+
+def test_a_codec_that_is_not_exact_goes_through_tiles_with_one_noise_for_all():
+    image, inner = torch.rand(1, 3, 80, 60), Codec()
+    draws = torch.randn(1, 3, 40, 30)
+    tiled = Tiled(inner, 16, 4)
+    z = tiled.encode(image, lambda shape: draws)
+    assert torch.allclose(z, inner.encode(image) + draws, atol=1e-5)
+    assert torch.allclose(tiled.encode(image), inner.encode(image), atol=1e-5)
+    assert torch.allclose(tiled.decode(z), Codec().decode(z), atol=1e-5)
+    assert max(inner.seen) <= (16, 16)
+
+
+def test_an_exact_codec_is_left_alone():
+    class Exact(Codec):
+        exact_codec = True
+
+    inner = Exact()
+    Tiled(inner, 16, 4).decode(torch.zeros(1, 3, 40, 30))
+    assert inner.seen == [(40, 30)]

@@ -24,6 +24,23 @@ Steps = Annotated[
     int | None, _option("--steps", "Denoising steps, 1 to 4. Fewer is faster and plainer. [default: 4]", QUALITY)
 ]
 Prompt = Annotated[str, _option("--prompt", "Words that describe the photo, for models that read text.", QUALITY)]
+NegativePrompt = Annotated[
+    str | None,
+    _option(
+        "--negative-prompt", "What the picture shall not look like; needs --guidance. [default: the model's]", QUALITY
+    ),
+]
+AddedPrompt = Annotated[
+    str | None,
+    _option("--added-prompt", "Quality words after every prompt. [default: the model's]", QUALITY),
+]
+Tags = Annotated[str, _option("--tags", 'auto reads them from the photo; none; or your own, as "cat, sofa".', QUALITY)]
+Guidance = Annotated[
+    float, _option("--guidance", "Follow the words more closely above 1, at twice the time (0 to 20).", QUALITY)
+]
+ConditioningScale = Annotated[
+    float, _option("--conditioning-scale", "Weight of the photo against the model's imagination, 0 to 4.", QUALITY)
+]
 Psr = Annotated[
     float | None,
     _option("--psr", "Weight of each step's picture in the next step's condition, 0 to 1. [default: 0.4]", QUALITY),

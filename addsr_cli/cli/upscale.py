@@ -37,6 +37,11 @@ def upscale(
     model: options.Model = "auto",
     steps: options.Steps = None,
     prompt: options.Prompt = "",
+    negative_prompt: options.NegativePrompt = None,
+    added_prompt: options.AddedPrompt = None,
+    tags: options.Tags = "auto",
+    guidance: options.Guidance = 1.0,
+    conditioning_scale: options.ConditioningScale = 1.0,
     psr: options.Psr = None,
     fidelity: options.Fidelity = None,
     start: options.StartPoint = "lr",
@@ -82,6 +87,11 @@ def upscale(
         color=color,
         seed=seed,
         prompt=prompt,
+        negative_prompt=negative_prompt,
+        added_prompt=added_prompt,
+        tags=tags,
+        guidance=guidance,
+        conditioning_scale=conditioning_scale,
     )
     machine = Machine(
         device=device,
@@ -141,6 +151,8 @@ def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
         f"{job.label} -> {job.output or 'stdout'}: {size}, {result.steps} steps, seed {job.settings.seed}, "
         f"{human_seconds(seconds)}"
     )
+    if result.prompt:
+        console.detail(f"prompt: {result.prompt}")
     console.detail(f"plan: {result.plan.why}; peak memory {human_bytes(result.peak_memory)}")
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in result.seconds.items()))
     if job.output is not None:
@@ -210,6 +222,8 @@ def _record(job: "Job", result: "Result") -> dict[str, Any]:
         "model": result.model,
         "model_sha256": result.model_sha256,
         "steps": result.steps,
+        "tags": result.tags,
+        "prompt": result.prompt or job.settings.prompt,
         "plan": plan_record(result.plan),
         "warnings": list(result.warnings),
     }

@@ -1,6 +1,6 @@
 """From a model's name to a ``Restorer`` in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import cast
@@ -8,8 +8,9 @@ from typing import cast
 import torch
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.bundle import RECORD, Bundle
 from addsr_cli.models.nano import load_nano
-from addsr_cli.models.registry import MODELS, NANO, PLANNED, ModelSpec
+from addsr_cli.models.registry import MODELS, NANO, PLANNED, SEESR_FOOTPRINT, ModelSpec
 from addsr_cli.models.restorer import Restorer
 
 ASSETS = Path(__file__).parent / "assets"
@@ -18,14 +19,16 @@ NANO_FILE = "nano.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Located:
-    """A model found on this machine: what it is, where, and why it was taken."""
+    """A model found on this machine: what it is, where, why it was taken. ``file`` is a bundle's record, or nano."""
 
     spec: ModelSpec
     file: Path
     reason: str
 
     def digest(self) -> str:
-        """sha256 of the weights, hexadecimal."""
+        """sha256 of the weights, hexadecimal; of a bundle the one over its recorded digests."""
+        if self.spec.arch == SEESR:
+            return Bundle.read(self.file.parent).digest
         return sha256(self.file.read_bytes()).hexdigest()
 
 
@@ -42,14 +45,19 @@ def locate(name: str) -> Located:
     for file in (folder / NANO_FILE, folder / "export" / NANO_FILE):
         if file.is_file():
             return Located(spec=NANO, file=file, reason=f"from {file.parent}")
+    if (folder / RECORD).is_file():
+        return Located(spec=_bundle_spec(folder), file=folder / RECORD, reason=f"from {folder}")
     if folder.is_dir():
-        raise ModelUnavailable(f"{name} holds no model ({NANO_FILE}).", "Give the folder of a training run.")
+        problem = f"{name} holds no model ({NANO_FILE} or {RECORD})."
+        raise ModelUnavailable(problem, "Give the folder of a training run or of a bundle.")
     known = ", ".join(["auto", *MODELS])
     raise ModelUnavailable(f"There is no model called {name!r}.", f"Use {known}, or a folder that holds a model.")
 
 
 def load(located: Located, *, device: str, dtype: str, compiled: bool = False) -> Restorer:
     """Bring the weights into memory on ``device`` as ``fp32``, ``bf16`` or ``fp16``; ``compiled`` if wished."""
+    if located.spec.arch == SEESR:
+        return _load_seesr(located.file.parent, device, DTYPES[dtype], compiled=compiled)
     nano = load_nano(located.file)
     nano.net.eval().requires_grad_(False)
     nano.net.to(device=device, dtype=DTYPES[dtype])
@@ -58,6 +66,33 @@ def load(located: Located, *, device: str, dtype: str, compiled: bool = False) -
     return cast("Restorer", nano)
 
 
+def _load_seesr(folder: Path, device: str, dtype: torch.dtype, *, compiled: bool) -> Restorer:
+    from addsr_cli.models.assemble import load_bundle  # pulls in diffusers and transformers, which nano does not need
+
+    seesr = load_bundle(folder, device=device, dtype=dtype)
+    if compiled:
+        seesr.unet.compile()
+        seesr.controlnet.compile()
+    return cast("Restorer", seesr)
+
+
+def _bundle_spec(folder: Path) -> ModelSpec:
+    record = Bundle.read(folder)
+    return ModelSpec(
+        name=record.name,
+        arch=SEESR,
+        title=f"bundle in {folder}",
+        licence=record.licence,
+        footprint=replace(SEESR_FOOTPRINT, parameters=record.parameters),
+        reads_text=True,
+        shortest=record.shortest,
+        default_steps=record.default_steps,
+        tile=768,
+        overlap=256,
+    )
+
+
+SEESR = "seesr"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 

@@ -26,7 +26,7 @@ from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.restorer import Condition
+from addsr_cli.models.restorer import Condition, Guide, Noise
 from addsr_cli.schedule import Schedule
 
 BLOCK = 4  # pixels folded per side; also the native scale
@@ -181,21 +181,22 @@ class Nano:
 
     factor = BLOCK
     channels = LATENT
+    exact_codec = True
 
     def __init__(self, net: NanoNet) -> None:
         self.net = net
         self.scaling_factor = net.config.scaling_factor
         self.schedule = Schedule(prediction="sample")
 
-    def encode(self, image: Tensor) -> Tensor:
-        """[0,1] image (B, 3, H, W) -> latent (B, 48, H/4, W/4)."""
+    def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
+        """[0,1] image (B, 3, H, W) -> latent (B, 48, H/4, W/4); there is nothing to draw."""
         return F.pixel_unshuffle(image, BLOCK).mul_(2 * self.scaling_factor).sub_(self.scaling_factor)
 
     def decode(self, z: Tensor) -> Tensor:
         """Exact inverse of ``encode``."""
         return F.pixel_shuffle(z, BLOCK).div(2 * self.scaling_factor).add_(0.5)
 
-    def describe(self, image: Tensor, prompt: str) -> Condition:
+    def describe(self, photo: Tensor, guide: Guide) -> Condition:
         """Nothing to read: nano has no tagger and no text encoder."""
         return Condition()
 

@@ -19,7 +19,10 @@ class Footprint:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """One model: its name, what it is, what it costs, and whether it reads text."""
+    """One model: its name, what it is, what it costs, whether it reads text.
+
+    ``shortest`` is the least shorter side of its canvas, ``tile`` and ``overlap`` its favourite tiling; all in pixels.
+    """
 
     name: str
     arch: str
@@ -27,6 +30,7 @@ class ModelSpec:
     licence: str
     footprint: Footprint
     reads_text: bool
+    shortest: int = 0
     default_steps: int = 4
     tile: int = 768
     overlap: int = 64
@@ -40,5 +44,6 @@ NANO = ModelSpec(
     footprint=Footprint(parameters=2_939_728, network=160, pictures=120, flop=49_900),
     reads_text=False,
 )
+SEESR_FOOTPRINT = Footprint(parameters=2_251_900_000, network=3000, pictures=120, flop=15_800_000)
 MODELS = {spec.name: spec for spec in (NANO,)}
 PLANNED = ("addsr", "seesr", "seesr-turbo")  # named in the documentation, not yet in this version

@@ -1,5 +1,6 @@
 """The seam between sampling and networks: everything a model must offer, and nothing else."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,41 +8,68 @@ from torch import Tensor
 
 from addsr_cli.schedule import Schedule
 
+Noise = Callable[[Sequence[int]], Tensor]  # shape -> standard normal draws
+
+
+@dataclass(frozen=True, kw_only=True)
+class Guide:
+    """What a person says about one photo and how strongly the network shall follow.
+
+    ``tags`` is ``auto`` (read them from the photo), ``none``, or the tags themselves; ``added_prompt`` None means the
+    model's own. ``guidance`` is the classifier-free guidance scale, off up to 1; ``conditioning_scale`` multiplies what
+    the control image contributes.
+    """
+
+    prompt: str = ""
+    negative_prompt: str | None = None
+    added_prompt: str | None = None
+    tags: str = "auto"
+    guidance: float = 1.0
+    conditioning_scale: float = 1.0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Condition:
     """What the network is told about one photo besides the control image.
 
-    ``text`` (B, L, C) and ``image`` (B, N, C) are token sequences, or None for a model that reads none;
-    ``tags`` is the tag string they were made from.
+    ``text`` and ``negative`` (1, L, C) and ``image`` (1, N, C) are token sequences, or None for a model that reads
+    none; ``negative`` is there only under guidance. ``tags`` is what was read from the photo, ``prompt`` the whole text
+    that ``text`` was made of, ``notes`` what a person should know about it.
     """
 
     text: Tensor | None = None
+    negative: Tensor | None = None
     image: Tensor | None = None
+    guidance: float = 1.0
+    conditioning_scale: float = 1.0
     tags: str = ""
+    prompt: str = ""
+    notes: tuple[str, ...] = ()
 
 
 class Restorer(Protocol):
     """A network behind one face, so that the sampler, the tiler and the trainer never learn which it is.
 
     Images are float (B, 3, H, W) in [0, 1] with H and W divisible by ``factor``; latents are float32
-    (B, C, H/factor, W/factor), already scaled to about unit variance.
+    (B, C, H/factor, W/factor), already scaled to about unit variance. ``exact_codec`` says that ``encode`` and
+    ``decode`` treat every ``factor`` x ``factor`` block by itself, so that tiles would gain nothing.
     """
 
     schedule: Schedule
     factor: int
     channels: int
+    exact_codec: bool
 
-    def encode(self, image: Tensor) -> Tensor:
-        """Scaled latent of an image."""
+    def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
+        """Scaled latent of an image: a draw from the posterior where there is one, its mean without ``noise``."""
         ...
 
     def decode(self, z: Tensor) -> Tensor:
         """Image of a scaled latent; not clamped."""
         ...
 
-    def describe(self, image: Tensor, prompt: str) -> Condition:
-        """Read one photo, once: text tokens, image tokens and tags."""
+    def describe(self, photo: Tensor, guide: Guide) -> Condition:
+        """Read one photo, once, at its own size (1, 3, H, W), any H and W: text tokens, image tokens and tags."""
         ...
 
     def embed(self, image: Tensor, cond: Condition) -> Condition:

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import read, read_header, resize
+from addsr_cli.train.augment import crop, defocus
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.degradation import RECIPES, SCALE, Array, degrade, usm_sharpen
 
@@ -84,20 +85,13 @@ class Pairs(Dataset[dict[str, Tensor]]):
         epoch, place = divmod(position, len(self.photos.paths))
         order = np.random.default_rng((self.config.seed, epoch)).permutation(len(self.photos.paths))
         rng = np.random.default_rng((self.config.seed, epoch, place, 1))
-        hr = self._crop(int(order[place]), rng)
+        hr = defocus(crop(self._photo(int(order[place])), self.config.crop, rng), rng)
         if self.config.usm:
             hr = usm_sharpen(hr)
         recipe = RECIPES[str(rng.choice(self.names, p=self.shares / self.shares.sum()))]
         lr = degrade(hr, rng, recipe)
         canvas = np.clip(resize(lr, (lr.shape[1] * SCALE, lr.shape[0] * SCALE)), 0, 1)
         return {"hr": _tensor(hr), "canvas": _tensor(canvas)}
-
-    def _crop(self, index: int, rng: np.random.Generator) -> Array:
-        photo, side = self._photo(index), self.config.crop
-        top, left = (int(rng.integers(0, length - side + 1)) for length in photo.shape[:2])
-        crop = np.rot90(photo[top : top + side, left : left + side], k=int(rng.integers(0, 4)))
-        crop = crop[:, ::-1] if rng.random() < 0.5 else crop
-        return np.ascontiguousarray(crop, dtype=np.float32) / np.float32(255)
 
     def _photo(self, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         if index not in self.cache:

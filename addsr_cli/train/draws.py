@@ -20,6 +20,7 @@ class Draws:
     earlier: Tensor  # (B, C, h, w) of the roll-out before it
     from_lr: Tensor  # (B,) bool: the first step starts from the LR latent, else from noise alone
     psr: Tensor  # (B,) weight of the prediction in the control image
+    own: Tensor  # (B,) weight of the prediction, against HR, in the noisy latent of a later step
 
 
 def draw(config: TrainConfig, step: int, rank: int, shape: tuple[int, ...]) -> Draws:
@@ -35,14 +36,15 @@ def draw(config: TrainConfig, step: int, rank: int, shape: tuple[int, ...]) -> D
         earlier=torch.randn(shape, generator=generator),
         from_lr=torch.rand(batch, generator=generator) < 0.5,
         psr=torch.rand(batch, generator=generator),
+        own=torch.rand(batch, generator=generator),
     )
 
 
 def noisy_latent(
-    restorer: Restorer, hr: Tensor, canvas: Tensor, index: Tensor, noise: Tensor, from_lr: Tensor
+    restorer: Restorer, picture: Tensor, canvas: Tensor, index: Tensor, noise: Tensor, from_lr: Tensor
 ) -> Tensor:
-    """Input of the trained step: LR latent or nothing under the noise at 999, the HR latent at later timesteps."""
+    """Input of the trained step: LR latent or nothing under the noise at 999, ``picture``'s at later timesteps."""
     t = torch.tensor(STEPS, device=index.device)[index]
     later = (index > 0).view(-1, 1, 1, 1)
-    z = restorer.schedule.add_noise(torch.where(later, restorer.encode(hr), restorer.encode(canvas)), noise, t)
+    z = restorer.schedule.add_noise(torch.where(later, restorer.encode(picture), restorer.encode(canvas)), noise, t)
     return torch.where(later | from_lr.view(-1, 1, 1, 1), z, noise)

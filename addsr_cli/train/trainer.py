@@ -37,6 +37,7 @@ from addsr_cli.train.muon import Muon
 
 TINY = NanoConfig(channels=(16, 16, 16), depths=(1, 1, 1), embedding=16)
 GRID_PHOTOS = 4
+FLOOR = 0.005  # added to the canvas's own distance, by which every sample's distance is divided: all count alike
 UNUSED = Condition()
 
 
@@ -126,31 +127,31 @@ class Trainer:
         shape = (len(hr), nano.channels, height, width)
         d = draw(self.config, self.step, self.accelerator.process_index, shape)
         index, from_lr = d.index.to(device), d.from_lr.to(device)
-        z = noisy_latent(nano, hr, canvas, index, d.noise.to(device), from_lr)
-        control = self._control(hr, canvas, index, d.earlier.to(device), from_lr, d.psr.to(device))
+        before = self._rollout(hr, canvas, index, d.earlier.to(device), from_lr)
+        own, psr = (weight.to(device).view(-1, 1, 1, 1) for weight in (d.own, d.psr))
+        z = noisy_latent(nano, torch.lerp(hr, before, own), canvas, index, d.noise.to(device), from_lr)
+        control = torch.where((index > 0).view(-1, 1, 1, 1), refine(before, canvas, psr), canvas)
         with self.accelerator.autocast():
             output = nano.denoise(z, torch.tensor(STEPS, device=device)[index], control, UNUSED)
         picture = nano.decode(output)
-        losses = charbonnier(picture, hr)
+        losses = charbonnier(picture, hr) / (charbonnier(canvas, hr) + FLOOR)
         if self.config.ssim_weight:
             losses = losses + self.config.ssim_weight * (1 - ssim(picture, hr))
         return losses, index
 
     @torch.no_grad()
-    def _control(
-        self, hr: Tensor, canvas: Tensor, index: Tensor, noise: Tensor, from_lr: Tensor, psr: Tensor
-    ) -> Tensor:
-        """Canvas at the first step; after that the PSR blend with a prediction one timestep earlier."""
+    def _rollout(self, hr: Tensor, canvas: Tensor, index: Tensor, noise: Tensor, from_lr: Tensor) -> Tensor:
+        """The network's own prediction one timestep earlier (B, 3, H, W); the canvas where there is none."""
         later = index > 0
         if not later.any():
             return canvas
-        hr, lr, before = hr[later], canvas[later], index[later] - 1
-        z = noisy_latent(self.nano, hr, lr, before, noise[later], from_lr[later])
+        lr, earlier = canvas[later], index[later] - 1
+        z = noisy_latent(self.nano, hr[later], lr, earlier, noise[later], from_lr[later])
         with self.accelerator.autocast():
-            output = self.nano.denoise(z, torch.tensor(STEPS, device=hr.device)[before], lr, UNUSED)
-        control = canvas.clone()
-        control[later] = refine(self.nano.decode(output), lr, psr[later].view(-1, 1, 1, 1))
-        return control
+            output = self.nano.denoise(z, torch.tensor(STEPS, device=hr.device)[earlier], lr, UNUSED)
+        before = canvas.clone()
+        before[later] = self.nano.decode(output)
+        return before
 
     def _after_step(self, started: float) -> float:
         config, now = self.config, time.perf_counter()

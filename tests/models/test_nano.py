@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.nano import NanoConfig, NanoNet, block_dct, build_nano, deviations, load_nano, save_nano
 from addsr_cli.models.registry import NANO
-from addsr_cli.models.restorer import Condition
+from addsr_cli.models.restorer import Condition, Guide
 
 SMALL = NanoConfig(channels=(8, 8, 8), depths=(1, 1, 1), embedding=8)
 
@@ -137,7 +137,7 @@ def test_a_narrow_network_still_answers_in_float32(stirred, dtype):
 
 def test_it_reads_neither_pictures_nor_text(nano):
     cond = Condition(tags="kept")
-    assert nano.describe(torch.rand(1, 3, 8, 8), "a cat") == Condition()
+    assert nano.describe(torch.rand(1, 3, 8, 8), Guide(prompt="a cat")) == Condition()
     assert nano.embed(torch.rand(1, 3, 8, 8), cond) is cond
 
 

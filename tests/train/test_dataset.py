@@ -30,8 +30,8 @@ def equal(a, b):
 
 def chosen(pairs, positions, monkeypatch):
     """Which photos these positions take."""
-    seen, crop = [], Pairs._crop
-    monkeypatch.setattr(Pairs, "_crop", lambda self, index, rng: (seen.append(index), crop(self, index, rng))[1])
+    seen, photo = [], Pairs._photo
+    monkeypatch.setattr(Pairs, "_photo", lambda self, index: (seen.append(index), photo(self, index))[1])
     for position in positions:
         pairs[position]
     return seen
@@ -45,13 +45,15 @@ def test_a_pair_is_a_crop_and_its_enlarged_ruin(pairs_of):
     assert 0 < (item["hr"] - item["canvas"]).abs().mean() < 0.3
 
 
-def test_the_crop_is_a_piece_of_a_photo_turned_or_not(pairs_of):
+def test_the_crop_is_a_piece_of_a_photo_turned_or_not(pairs_of, monkeypatch):
+    monkeypatch.setattr("addsr_cli.train.augment.DEFOCUS_ODDS", 0)
+    monkeypatch.setattr("addsr_cli.train.augment.FURTHER_ODDS", 0)
     pairs = pairs_of(mix=(("clean", 1.0),))
     hr = (pairs[0]["hr"].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     turned = [np.rot90(flip, k) for flip in (hr, hr[:, ::-1]) for k in range(4)]
     photos = [cv2.imread(str(path))[..., ::-1].copy() for path in pairs.photos.paths]
     exact = [cv2.matchTemplate(p, np.ascontiguousarray(t), cv2.TM_SQDIFF).min() for p in photos for t in turned]
-    assert min(exact) < 1
+    assert min(exact) < 500  # of 12,288 values; the search works in float32
 
 
 def test_the_canvas_of_a_clean_pair_is_bicubic_down_and_up(pairs_of):

@@ -274,17 +274,54 @@ def test_a_run_folder_that_cannot_be_made_is_refused(configured, tmp_path):
         Trainer(configured(output=tmp_path / "file")).run()
 
 
-def test_later_steps_see_a_refined_control_and_first_ones_the_canvas(configured):
+def test_later_steps_are_told_the_prediction_before_and_first_ones_the_canvas(configured):
     trainer = Trainer(configured())
     hr, canvas = batch(trainer)
-    noise, always, weight = torch.zeros(2, 48, 16, 16), torch.tensor([True, True]), torch.tensor([1.0, 0.0])
+    noise, always = torch.zeros(2, 48, 16, 16), torch.tensor([True, True])
     with torch.no_grad():
         trainer.nano.net.out.bias[::16] = 2.0  # a tenth brighter: the block mean, in units of its deviation
-    first = trainer._control(hr, canvas, torch.tensor([0, 0]), noise, always, weight)
-    later = trainer._control(hr, canvas, torch.tensor([1, 3]), noise, always, weight)
+    first = trainer._rollout(hr, canvas, torch.tensor([0, 0]), noise, always)
+    mixed = trainer._rollout(hr, canvas, torch.tensor([0, 3]), noise, always)
     assert torch.equal(first, canvas)
-    assert torch.allclose(later[0], (canvas[0] + 0.1).clamp(0, 1), atol=1e-5)
-    assert torch.equal(later[1], canvas[1])
+    assert torch.equal(mixed[0], canvas[0])
+    assert torch.allclose(mixed[1], canvas[1] + 0.1, atol=1e-5)
+
+
+@pytest.mark.parametrize(("own", "psr"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.25)])
+def test_prediction_and_truth_are_mixed_as_drawn(configured, monkeypatch, own, psr):
+    from addsr_cli.train import trainer as module
+
+    trainer = Trainer(configured(first_step_share=0.0))
+    hr, canvas = batch(trainer)
+    with torch.no_grad():
+        trainer.nano.net.out.bias[::16] = 2.0
+    draw = module.draw
+    fixed = torch.tensor([own, own]), torch.tensor([psr, psr])
+    monkeypatch.setattr(module, "draw", lambda *words: replace(draw(*words), own=fixed[0], psr=fixed[1]))
+    seen = {}
+    monkeypatch.setattr(module, "noisy_latent", _keeping(module.noisy_latent, seen))
+    denoise = trainer.nano.denoise
+    monkeypatch.setattr(trainer.nano, "denoise", lambda z, t, c, cond: seen.update(control=c) or denoise(z, t, c, cond))
+    trainer.losses(hr, canvas)
+    before = canvas + 0.1
+    assert torch.allclose(seen["picture"], torch.lerp(hr, before, own), atol=1e-5)
+    assert torch.allclose(seen["control"], torch.lerp(canvas, before.clamp(0, 1), psr), atol=1e-5)
+
+
+def _keeping(function, seen):
+    def around(restorer, picture, *words):
+        seen["picture"] = picture
+        return function(restorer, picture, *words)
+
+    return around
+
+
+def test_every_sample_counts_by_how_much_of_its_damage_is_left(configured):
+    trainer = Trainer(configured(first_step_share=1.0, ssim_weight=0.0))
+    hr, _ = batch(trainer)
+    canvas = torch.stack([hr[0] + 0.1, hr[1] + 0.02])
+    losses, _ = trainer.losses(hr, canvas)  # a fresh network answers with the canvas
+    assert torch.allclose(losses, torch.tensor([0.1 / 0.105, 0.02 / 0.025]), atol=0.01)
 
 
 def command(photos, run, *more):

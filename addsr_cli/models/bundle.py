@@ -1,0 +1,83 @@
+"""What a bundle is: a model as a folder, with a record of what lies in it.
+
+``bundle.json`` lies beside one subfolder per network in the layout of diffusers and transformers: ``unet/``,
+``controlnet/``, ``vae/``, ``text_encoder/``, ``tokenizer/`` and ``tagger/``. Weights are safetensors, those of UNet and
+ControlNet under the official names. Nothing here loads a network: ``assemble`` does.
+"""
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any, Self
+
+from addsr_cli.errors import ModelUnavailable
+
+RECORD = "bundle.json"
+FORMAT = "addsr-bundle-1"
+PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
+CHUNK = 1 << 20
+ADDED_PROMPT = "clean, high-resolution, 8k, extremely detailed, best quality, sharp"  # test_addsr.py's
+NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What a model adds to every prompt unless told otherwise."""
+
+    added_prompt: str = ADDED_PROMPT
+    negative_prompt: str = NEGATIVE_PROMPT
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """What ``bundle.json`` says. ``parameters`` counts the weights of all parts; ``files`` maps path to sha256.
+
+    ``shortest`` is the least shorter side of the canvas in pixels, which the networks were trained at.
+    """
+
+    name: str
+    parameters: int
+    licence: str = "unknown"
+    default_steps: int = 4
+    shortest: int = 512
+    words: Words = field(default_factory=Words)
+    files: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def read(cls, folder: Path) -> Self:
+        """The record of a bundle folder. Raises ModelUnavailable when it is damaged or of another kind."""
+        path = folder / RECORD
+        try:
+            raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if raw.pop("format", None) != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
+            words = Words(**raw.pop("words", {}))
+            files = tuple((str(name), str(digest)) for name, digest in raw.pop("files", {}).items())
+            known = {each.name for each in fields(cls)}
+            return cls(words=words, files=files, **{key: value for key, value in raw.items() if key in known})
+        except (OSError, AttributeError, TypeError, ValueError) as exc:
+            raise ModelUnavailable(f"{path} is not a bundle record: {exc}", "Import the model again.") from exc
+
+    def write(self, folder: Path) -> None:
+        """Write the record, with the digests of all files that lie in the folder now."""
+        files = {str(path.relative_to(folder)): _digest(path) for path in _files(folder)}
+        record = asdict(self) | {"format": FORMAT, "files": files}
+        (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the files' names and digests: one number for the whole model."""
+        return sha256(json.dumps(sorted(self.files)).encode()).hexdigest()
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
+
+
+def _digest(path: Path) -> str:
+    made = sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(CHUNK):
+            made.update(chunk)
+    return made.hexdigest()

@@ -1,0 +1,42 @@
+"""A bundle of the golden networks: a few MB of random weights that drive the whole program."""
+
+import json
+import shutil
+from pathlib import Path
+
+from safetensors.torch import load_file
+
+from addsr_cli.models.assemble import save_tagger
+from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.tagger import TaggerConfig, merge
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+def tagger_config() -> TaggerConfig:
+    """Sizes and tags of the golden tagger."""
+    config = json.loads((GOLDEN / "ram_dape" / "tensors.json").read_text())["config"]
+    swin, head = config["swin_config"], config["q2l_config"]
+    return TaggerConfig(
+        tags=tuple(config["tag_list"]),
+        thresholds=tuple(config["tag_thresholds"]),
+        embed_dim=swin["embed_dim"],
+        depths=tuple(swin["depths"]),
+        num_heads=tuple(swin["num_heads"]),
+        head_hidden=head["hidden_size"],
+        head_intermediate=head["intermediate_size"],
+        head_layers=head["num_hidden_layers"],
+        head_heads=head["num_attention_heads"],
+    )
+
+
+def write_bundle(folder: Path, shortest: int = 64) -> Path:
+    """UNet, ControlNet, VAE, text encoder and tagger of the golden cases as one model folder."""
+    for part in ("unet", "controlnet", "vae", "text_encoder", "tokenizer"):
+        shutil.copytree(GOLDEN / "models" / part, folder / part)
+    config = tagger_config()
+    ram = {key: value.float() for key, value in load_file(GOLDEN / "ram_dape" / "ram_base.safetensors").items()}
+    merged = merge(ram, load_file(GOLDEN / "ram_dape" / "dape_lora.safetensors"), config)
+    save_tagger(merged, config, folder / "tagger")
+    Bundle(name="golden", parameters=2_000_000, licence="random numbers", shortest=shortest).write(folder)
+    return folder

@@ -1,0 +1,174 @@
+"""The full model's path through the command line, with a bundle of random numbers."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from bundles import write_bundle
+from PIL import Image
+
+from addsr_cli import Machine, Settings, Upscaler
+from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.loader import locate
+from addsr_cli.models.seesr import SeeSR
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory):
+    return write_bundle(tmp_path_factory.mktemp("models") / "golden")
+
+
+@pytest.fixture(scope="module")
+def upscaler(bundle):
+    return Upscaler(str(bundle), Machine(device="cpu", precision="fp32"))
+
+
+@pytest.fixture
+def photo(tmp_path):
+    y, x = np.mgrid[:18, :27]
+    waves = [127 + 100 * np.sin(x / (2 + k) + k) * np.cos(y / (3 + k)) for k in range(3)]
+    Image.fromarray(np.stack(waves, 2).astype(np.uint8)).save(tmp_path / "photo.jpg")
+    return tmp_path / "photo.jpg"
+
+
+def pixels(seed=0, height=20, width=24):
+    return np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
+
+
+def test_the_command_of_the_issue(addsr, bundle, photo, tmp_path):
+    done = addsr("upscale", photo, "--model", bundle, "--prompt", "a cat", "--steps", 4, "--json")
+    assert done.code == 0
+    record = json.loads(done.out)
+    assert (record["status"], record["size_out"], record["steps"]) == ("ok", [108, 72], 4)
+    assert record["tags"].startswith("tag")
+    assert record["prompt"].startswith(f"{record['tags']}, a cat,clean")
+    with Image.open(tmp_path / "photo_x4.jpg") as image:
+        assert image.size == (108, 72)
+    assert "Loading" not in done.err
+
+
+def test_all_words_reach_the_network(addsr, bundle, photo):
+    words = ("--tags", "a fox", "--prompt", "at dusk", "--added-prompt", "sharp", "--guidance", 2.5)
+    more = ("--negative-prompt", "blur", "--conditioning-scale", 0.7, "--steps", 2, "--json")
+    done = addsr("upscale", photo, "--model", bundle, *words, *more)
+    record = json.loads(done.out)
+    assert (record["tags"], record["prompt"]) == ("a fox", "a fox, at dusk,sharp")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"prompt": "a red house"},
+        {"tags": "none"},
+        {"added_prompt": ""},
+        {"guidance": 4.0},
+        {"conditioning_scale": 0.5},
+        {"start": "noise"},
+        {"seed": 1},
+        {"psr": 0.9},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_every_setting_changes_the_picture(upscaler, change):
+    base = {"steps": 2, "color": "none", "tags": "fox"}
+    plain = upscaler.upscale(pixels(), Settings(**base)).photo.rgb
+    other = upscaler.upscale(pixels(), Settings(**base | change)).photo.rgb
+    assert np.abs(plain - other).max() > 1e-3
+
+
+def test_a_negative_prompt_counts_under_guidance_only(upscaler):
+    def run(**more):
+        return upscaler.upscale(pixels(), Settings(steps=1, color="none", **more)).photo.rgb
+
+    assert (run() == run(negative_prompt="ugly")).all()
+    assert np.abs(run(guidance=4.0) - run(guidance=4.0, negative_prompt="ugly")).max() > 1e-3
+
+
+@pytest.mark.parametrize("option", [("--guidance", 21), ("--guidance", -1), ("--conditioning-scale", 5)])
+def test_impossible_weights_are_refused(addsr, bundle, photo, option):
+    assert addsr("upscale", photo, "--model", bundle, *option).code == 2
+
+
+def test_words_for_a_model_that_reads_none_are_remarked(addsr, photo):
+    done = addsr("upscale", photo, "--model", "nano", "--tags", "a fox", "--steps", 1)
+    assert done.code == 0
+    assert "reads no text" in done.err
+
+
+def test_a_small_photo_is_worked_on_at_the_size_the_networks_know(bundle):
+    record = json.loads((bundle / "bundle.json").read_text())
+    assert record["shortest"] == 64
+    plan = Upscaler(str(bundle)).plan(10, 8, Settings(scale=2))[0]
+    assert (plan.width, plan.height) == (80, 64)
+    result = Upscaler(str(bundle)).upscale(pixels(height=8, width=10), Settings(scale=2, steps=1))
+    assert result.photo.size == (20, 16)
+
+
+def test_the_same_seed_gives_the_same_picture(upscaler):
+    first, again = (upscaler.upscale(pixels(), Settings(steps=2, seed=7)).photo.rgb for _ in range(2))
+    assert (first == again).all()
+
+
+def test_tiles_and_the_whole_agree(bundle):
+    image = pixels(height=70, width=64)
+
+    def run(tile):
+        machine = Machine(device="cpu", precision="fp32", tile=tile, overlap=None if tile > 256 else 64)
+        return Upscaler(str(bundle), machine).upscale(image, Settings(steps=4, color="wavelet")).photo.rgb
+
+    assert np.abs(run(192) - run(4096)).mean() <= 0.1  # random weights; the true measure is the 1 Mpx one
+
+
+def test_numbers_that_overflow_lead_to_a_wider_type(bundle, monkeypatch):
+    true, types = SeeSR.denoise, []
+
+    def overflowing(self, z, t, control, cond):
+        types.append(self._weight.dtype)
+        output = true(self, z, t, control, cond)
+        return output * float("inf") if types[-1] != torch.float32 else output
+
+    monkeypatch.setattr(SeeSR, "denoise", overflowing)
+    upscaler = Upscaler(str(bundle), Machine(device="cpu", precision="bf16"))
+    result = upscaler.upscale(pixels(), Settings(steps=2))
+    assert types == [torch.bfloat16, torch.float32, torch.float32]
+    assert result.plan.dtype == "fp32"
+    assert any("went on with" in note for note in result.warnings)
+    assert np.isfinite(result.photo.rgb).all()
+
+
+def test_the_model_hash_covers_every_file(bundle, tmp_path):
+    copy = write_bundle(tmp_path / "copy")
+    assert locate(str(copy)).digest() == locate(str(bundle)).digest()
+    path = copy / "tokenizer" / "merges.txt"
+    path.write_text(path.read_text() + "\n")
+    from addsr_cli.models.bundle import Bundle
+
+    Bundle.read(copy).write(copy)
+    assert locate(str(copy)).digest() != locate(str(bundle)).digest()
+
+
+@pytest.mark.parametrize("part", ["unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger"])
+def test_a_missing_part_is_named(tmp_path, part):
+    folder = write_bundle(tmp_path / "bundle")
+    shutil.rmtree(folder / part)
+    with pytest.raises(ModelUnavailable, match=f"lacks {part}"):
+        Upscaler(str(folder)).upscale(pixels(), Settings(steps=1))
+
+
+@pytest.mark.parametrize("file", ["unet/diffusion_pytorch_model.safetensors", "tagger/model.safetensors"])
+def test_a_broken_weight_file_is_a_sentence(addsr, photo, tmp_path, file):
+    folder = write_bundle(tmp_path / "bundle")
+    path = folder / file
+    path.write_bytes(path.read_bytes()[:1000])
+    done = addsr("upscale", photo, "--model", folder)
+    assert done.code == 4
+    assert "cannot be loaded" in done.err
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"format": "other"}', '{"format": "addsr-bundle-1"}'])
+def test_a_broken_record_is_a_sentence(tmp_path, text):
+    (tmp_path / "bundle.json").write_text(text)
+    with pytest.raises(ModelUnavailable, match="not a bundle record"):
+        locate(str(tmp_path))
