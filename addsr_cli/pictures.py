@@ -44,9 +44,10 @@ def as_tensor(rgb: np.ndarray[Any, Any]) -> Tensor:
 
 def enlarge(rgb: np.ndarray[Any, Any], size: tuple[int, int], factor: int) -> Tensor:
     """The photo enlarged to ``size`` (width, height), (1, 3, H, W), edges repeated until sides divide by ``factor``."""
-    large = imageio.resize(rgb, size)
-    np.clip(large, 0, 1, out=large)
-    tensor = as_tensor(large).contiguous()
+    planes = np.empty((3, size[1], size[0]), np.float32)
+    for channel, plane in enumerate(planes):
+        np.clip(imageio.resize(rgb[:, :, channel], size), 0, 1, out=plane)
+    tensor = torch.from_numpy(planes)[None]
     pad = (0, -size[0] % factor, 0, -size[1] % factor)
     return F.pad(tensor, pad, mode="replicate") if any(pad) else tensor
 

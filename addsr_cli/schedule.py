@@ -51,7 +51,7 @@ class Schedule:
     def add_noise(self, z0: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
         """``sqrt(abar_t) * z0 + sqrt(1 - abar_t) * noise``."""
         signal, sigma = self.coefficients(t, z0)
-        return signal * z0.float() + sigma * noise.float()
+        return (signal * z0.float()).addcmul_(noise.float(), sigma)
 
     def predict_z0(self, z: Tensor, output: Tensor, t: int | Tensor) -> Tensor:
         """Clean latent that the network's ``output`` at ``z``, ``t`` stands for (AddSR eq. 2 for epsilon)."""

@@ -43,7 +43,8 @@ NANO = ModelSpec(
     licence="Apache-2.0",
     footprint=Footprint(parameters=2_939_728, network=160, pictures=120, flop=49_900),
     reads_text=False,
+    overlap=32,
 )
-SEESR_FOOTPRINT = Footprint(parameters=2_251_900_000, network=3000, pictures=120, flop=15_800_000)
+SEESR_FOOTPRINT = Footprint(parameters=2_251_900_000, network=4800, pictures=120, flop=15_800_000)
 MODELS = {spec.name: spec for spec in (NANO,)}
 PLANNED = ("addsr", "seesr", "seesr-turbo")  # named in the documentation, not yet in this version
