@@ -20,7 +20,7 @@ from addsr_cli.models.restorer import Condition, Guide, Restorer
 from addsr_cli.planner import Plan, Request
 from addsr_cli.progress import Clock, Meter, Progress
 from addsr_cli.sampler import cpu_noise, sample
-from addsr_cli.schedule import steps as timesteps
+from addsr_cli.schedule import Schedule
 from addsr_cli.settings import Settings, passes
 from addsr_cli.tiling import Tiled
 from addsr_cli.version import __version__
@@ -64,7 +64,7 @@ class Result:
         s = self.settings
         record = {"model": self.model, "model_sha256": self.model_sha256, "steps": self.steps, "seed": s.seed}
         choices = {"psr": s.effective_psr, "start": s.start, "color": s.color, "blend": s.blend}
-        words = {"guidance": s.guidance, "prompt": self.prompt} if self.prompt else {}
+        words = {"prompt": self.prompt} if self.prompt else {}
         text = ", ".join(f"{key}={value}" for key, value in (record | choices | words).items())
         return {"Software": f"addsr {__version__}", "Comment": f"AI-upscaled with addsr: {text}"}
 
@@ -102,6 +102,12 @@ class Upscaler:
         self._restorer: Restorer | None = None
         self._loaded: tuple[str, str] | None = None
         self._digest = ""
+
+    def steps(self, settings: Settings = DEFAULTS) -> int:
+        """How many steps ``settings`` mean for this model. Raises UsageError when it does not take so many."""
+        count = settings.effective_steps(self.spec.default_steps)
+        Schedule(rule=self.spec.rule).timesteps(count)
+        return count
 
     def plan(self, width: int, height: int, settings: Settings = DEFAULTS) -> list[Plan]:
         """How an input of this size (pixels) would be run: one plan per pass, most often one.
@@ -143,7 +149,7 @@ class Upscaler:
             rgb = photo.rgb if photo.alpha is None else imageio.fill_transparent(photo.rgb, photo.alpha)
         target = settings.target(photo.width, photo.height)
         plans = self.plan(photo.width, photo.height, settings)
-        count = settings.effective_steps(self.spec.default_steps)
+        count = self.steps(settings)
         meter = Meter(on_progress, count, [p.tiles() * count for p in plans])
         run = _Run(settings=settings, meter=meter, clock=clock, notes=list(photo.warnings))
         if settings.words and not self.spec.reads_text:
@@ -201,7 +207,7 @@ class Upscaler:
             canvas = pictures.enlarge(rgb, (plan.width, plan.height), restorer.factor)
             canvas = canvas.to("cpu" if plan.offload else plan.device)
         with clock.stage("tag"):
-            told = restorer.describe(pictures.as_tensor(rgb), _guide(settings))
+            told = restorer.describe(pictures.as_tensor(rgb), _guide(settings, self.spec.guidance))
         with clock.stage("network"):
             image = _restore(restorer, canvas, told, plan, run)
         with clock.stage("color"):
@@ -229,13 +235,13 @@ class Upscaler:
         return self._digest
 
 
-def _guide(settings: Settings) -> Guide:
+def _guide(settings: Settings, usual: float) -> Guide:
     return Guide(
         prompt=settings.prompt,
         negative_prompt=settings.negative_prompt,
         added_prompt=settings.added_prompt,
         tags=settings.tags,
-        guidance=settings.guidance,
+        guidance=usual if settings.guidance is None else settings.guidance,
         conditioning_scale=settings.conditioning_scale,
     )
 
@@ -256,9 +262,9 @@ def _restore(restorer: Restorer, canvas: Tensor, told: Condition, plan: Plan, ru
         worker,
         canvas,
         told,
-        timesteps=timesteps(run.meter.steps),
+        timesteps=restorer.schedule.timesteps(run.meter.steps),
         noise=cpu_noise(settings.seed),
-        psr=settings.effective_psr,
+        psr=settings.effective_psr if restorer.schedule.rule == "renoise" else None,
         start=settings.start,
         on_step=on_step,
     )

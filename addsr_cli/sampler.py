@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from addsr_cli.models.restorer import Condition, Noise, Restorer
+from addsr_cli.schedule import FIRST
 
 Start = Literal["lr", "noise"]
 OnStep = Callable[[int, Tensor], None]
@@ -31,30 +32,30 @@ def sample(
     *,
     timesteps: Sequence[int],
     noise: Noise,
-    psr: float = 0.4,
+    psr: float | None = 0.4,
     start: Start = "lr",
     on_step: OnStep | None = None,
 ) -> Tensor:
     """Restore a canvas: the LR photo enlarged to the output size, (1, 3, H, W) in [0, 1].
 
-    Each step predicts a clean latent, mixes it with fresh noise for the next timestep, and gives the next step the
-    refined picture as control. Returns the last prediction decoded, (1, 3, H, W), float32, not clamped.
-    ``on_step(k, z0)`` is told of every step's clean latent.
+    Each step predicts a clean latent, goes on to the next timestep as the schedule says, and gives the next step the
+    refined picture as control; with ``psr`` None the control stays the canvas and its tokens stay too. Returns the last
+    prediction decoded, (1, 3, H, W), float32, not clamped. ``on_step(k, z0)`` is told of every step's clean latent.
     """
     schedule, control = restorer.schedule, canvas
     batch, _, height, width = canvas.shape
     shape = (batch, restorer.channels, height // restorer.factor, width // restorer.factor)
     z = noise(shape).to(canvas.device)
     if start == "lr":
-        z = schedule.add_noise(restorer.encode(canvas, noise), z, timesteps[0])
+        z = schedule.add_noise(restorer.encode(canvas, noise), z, FIRST)
     for k, t in enumerate(timesteps):
         output = restorer.denoise(z, torch.full((batch,), t, device=canvas.device), control, cond)
         z0 = schedule.predict_z0(z, output, t)
         if on_step:
             on_step(k, z0)
         if k + 1 < len(timesteps):
-            z = schedule.add_noise(z0, noise(shape).to(canvas.device), timesteps[k + 1])
-            if psr > 0:
-                control = refine(restorer.decode(z0), canvas, psr)
-            cond = restorer.embed(control, cond)
+            z = schedule.advance(z, z0, noise(shape).to(canvas.device), t, timesteps[k + 1])
+            if psr is not None:
+                control = refine(restorer.decode(z0), canvas, psr) if psr > 0 else canvas
+                cond = restorer.embed(control, cond)
     return restorer.decode(z0)

@@ -13,15 +13,17 @@ from torch import Tensor
 from addsr_cli.errors import UsageError
 
 Prediction = Literal["epsilon", "v", "sample"]
+Rule = Literal["renoise", "leading", "trailing"]
 
 TRAIN_TIMESTEPS = 1000
+FIRST = 999  # what the enlarged photo is noised to, whatever timestep the network is told first
 STEPS = (999, 749, 499, 249)  # AddSR section 3: S, the student's timesteps; N steps are the first N of them
 
 
 def steps(n: int) -> tuple[int, ...]:
     """Timesteps of an ``n``-step run, noisiest first: the first ``n`` of 999, 749, 499, 249 (1 <= n <= 4)."""
     if not 1 <= n <= len(STEPS):
-        raise UsageError(f"steps must be 1 to {len(STEPS)}, not {n}.", "Use --steps 1, 2, 3 or 4.")
+        raise UsageError(f"--steps must be 1 to {len(STEPS)}, not {n}.", "Use --steps 1, 2, 3 or 4.")
     return STEPS[:n]
 
 
@@ -33,13 +35,18 @@ def scaled_linear_alphas_cumprod(beta_start: float = 0.00085, beta_end: float = 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What a network predicts, and how clean latents and noise mix.
+    """What a network predicts, how clean latents and noise mix, and how sampling goes from one timestep to the next.
+
+    ``rule`` "renoise" is AddSR's: the predicted clean latent under fresh noise, at the first N of four timesteps.
+    "leading" and "trailing" are the ancestral steps of DDPM (Ho et al. 2020, eq. 6 and 7, the smaller variance) over N
+    timesteps spread evenly as diffusers names it: SeeSR's and SeeSR-Turbo's.
 
     ``t`` is an int, or an integer tensor (B,) with one timestep per sample. Results are float32 whatever the
     inputs: at t=999 dividing by ``sqrt(abar)`` multiplies rounding errors by 14.6.
     """
 
     prediction: Prediction = "epsilon"
+    rule: Rule = "renoise"
     alphas_cumprod: Tensor = field(default_factory=scaled_linear_alphas_cumprod, repr=False, compare=False)
 
     def coefficients(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -52,6 +59,28 @@ class Schedule:
         """``sqrt(abar_t) * z0 + sqrt(1 - abar_t) * noise``."""
         signal, sigma = self.coefficients(t, z0)
         return (signal * z0.float()).addcmul_(noise.float(), sigma)
+
+    def timesteps(self, n: int) -> tuple[int, ...]:
+        """Timesteps of an ``n``-step run, noisiest first."""
+        if self.rule == "renoise":
+            return steps(n)
+        if not 1 <= n <= TRAIN_TIMESTEPS:
+            raise UsageError(f"steps must be 1 to {TRAIN_TIMESTEPS}, not {n}.")
+        if self.rule == "trailing":
+            return tuple(round(TRAIN_TIMESTEPS - k * TRAIN_TIMESTEPS / n) - 1 for k in range(n))
+        stride = TRAIN_TIMESTEPS // n
+        return tuple(min(k * stride + 1, FIRST) for k in reversed(range(n)))  # Stable Diffusion's offset of 1
+
+    def advance(self, z: Tensor, z0: Tensor, noise: Tensor, t: int, following: int) -> Tensor:
+        """Noisy latent at the ``following`` timestep, from that at ``t`` and the clean latent predicted there."""
+        if self.rule == "renoise":
+            return self.add_noise(z0, noise, following)
+        abar, abar_next = (float(self.alphas_cumprod[i]) for i in (t, following))
+        alpha = abar / abar_next
+        share = abar_next**0.5 * (1 - alpha) / (1 - abar)
+        kept = alpha**0.5 * (1 - abar_next) / (1 - abar)
+        variance = (1 - abar_next) / (1 - abar) * (1 - alpha)
+        return share * z0.float() + kept * z.float() + variance**0.5 * noise.float()
 
     def predict_z0(self, z: Tensor, output: Tensor, t: int | Tensor) -> Tensor:
         """Clean latent that the network's ``output`` at ``z``, ``t`` stands for (AddSR eq. 2 for epsilon)."""

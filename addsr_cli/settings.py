@@ -20,9 +20,10 @@ class Settings:
     """Options of one upscale; None means the default.
 
     Size: at most one of ``scale`` (default 4), ``width``, ``height``, ``longest``, ``shortest`` (output pixels; the
-    aspect is kept). ``steps`` 1..4; ``psr`` 0..1 is the weight of the prediction in the next step's control image;
-    ``fidelity`` 0..1 sets steps, PSR and a blend with the plain enlargement at once: 0 invents most, 0.5 is the
-    default, 1 stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``seed`` fixes all noise.
+    aspect is kept). ``steps`` 1..4, more for models that take more; ``psr`` 0..1 is the weight of the prediction in the
+    next step's control image; ``fidelity`` 0..1 sets steps, PSR and a blend with the plain enlargement at once: 0
+    invents most, 0.5 is the default, 1 stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``seed``
+    fixes all noise.
 
     For models that read text: ``prompt``, ``negative_prompt`` and ``added_prompt`` (None means the model's own);
     ``tags`` is ``auto`` (read from the photo), ``none`` or the tags themselves; ``guidance`` 0..20 follows the words
@@ -44,7 +45,7 @@ class Settings:
     negative_prompt: str | None = None
     added_prompt: str | None = None
     tags: str = "auto"
-    guidance: float = 1.0
+    guidance: float | None = None
     conditioning_scale: float = 1.0
 
     def __post_init__(self) -> None:
@@ -55,13 +56,13 @@ class Settings:
             raise UsageError("Give only one of --scale, --width, --height, --longest and --shortest.")
         if given and not (math.isfinite(given[0]) and given[0] > 0):
             raise UsageError(f"The output size must be above 0, not {given[0]}.")
-        if self.steps is not None and not 1 <= self.steps <= 4:
-            raise UsageError(f"--steps must be 1 to 4, not {self.steps}.")
+        if self.steps is not None and self.steps < 1:
+            raise UsageError(f"--steps must be at least 1, not {self.steps}.")
         for name, value in (("psr", self.psr), ("fidelity", self.fidelity)):
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"--{name} must be from 0 to 1, not {value}.")
         for name, value, most in (("guidance", self.guidance, 20), ("conditioning-scale", self.conditioning_scale, 4)):
-            if not 0 <= value <= most:
+            if value is not None and not 0 <= value <= most:
                 raise UsageError(f"--{name} must be from 0 to {most}, not {value}.")
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be from 0 to 2^63 - 1, not {self.seed}.")
@@ -100,7 +101,7 @@ class Settings:
     def words(self) -> bool:
         """Whether anything here needs a model that reads text."""
         said = bool(self.prompt) or self.negative_prompt is not None or self.added_prompt is not None
-        return said or self.tags != "auto" or self.guidance > 1 or self.conditioning_scale != 1
+        return said or self.tags != "auto" or (self.guidance or 0) > 1 or self.conditioning_scale != 1
 
     def _factor(self, width: int, height: int) -> float:
         if self.width:

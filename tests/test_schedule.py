@@ -1,5 +1,6 @@
 """The three formulas: against the official scheduler's tensors, and as laws."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,47 @@ def test_n_steps_are_the_first_n_of_four():
 def test_any_other_number_of_steps_is_refused(n):
     with pytest.raises(UsageError, match="1 to 4"):
         steps(n)
+
+
+def scheduler(spacing, n):
+    """diffusers' DDPM with Stable Diffusion 2-base's numbers."""
+    from diffusers import DDPMScheduler
+
+    betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
+    made = DDPMScheduler(**betas, clip_sample=False, steps_offset=1, timestep_spacing=spacing)
+    made.set_timesteps(n)
+    return made
+
+
+@pytest.mark.parametrize(("rule", "n"), [("leading", 50), ("leading", 20), ("trailing", 2), ("trailing", 7)])
+def test_ancestral_steps_are_those_of_ddpm(rule, n):
+    theirs, ours = scheduler(rule, n), Schedule(rule=rule)
+    times = ours.timesteps(n)
+    assert list(times) == theirs.timesteps.tolist()
+    torch.manual_seed(0)
+    z, eps = torch.randn(1, 4, 6, 5), torch.randn(1, 4, 6, 5)
+    for t, following in pairwise(times):
+        draws = torch.randn(z.shape, generator=torch.Generator().manual_seed(t))
+        expected = theirs.step(eps, t, z, generator=torch.Generator().manual_seed(t))
+        z0 = ours.predict_z0(z, eps, t)
+        assert torch.allclose(z0, expected.pred_original_sample, rtol=1e-5, atol=1e-5)
+        assert torch.allclose(ours.advance(z, z0, draws, t, following), expected.prev_sample, rtol=1e-4, atol=1e-4)
+
+
+def test_the_last_ancestral_step_is_the_prediction_itself():
+    theirs, ours = scheduler("leading", 50), Schedule(rule="leading")
+    z, eps = torch.randn(1, 4, 6, 5), torch.randn(1, 4, 6, 5)
+    last = ours.timesteps(50)[-1]
+    assert torch.allclose(theirs.step(eps, last, z).prev_sample, ours.predict_z0(z, eps, last), atol=1e-4)
+
+
+def test_the_rule_of_addsr_forgets_the_latent_before():
+    ours, z0, noise = Schedule(), torch.randn(1, 4, 2, 2), torch.randn(1, 4, 2, 2)
+    assert torch.equal(ours.advance(noise * 9, z0, noise, 999, 749), ours.add_noise(z0, noise, 749))
+    assert ours.timesteps(3) == STEPS[:3]
+
+
+@pytest.mark.parametrize(("rule", "n"), [("renoise", 5), ("renoise", 0), ("leading", 1001), ("trailing", 0)])
+def test_too_many_or_no_steps_are_refused(rule, n):
+    with pytest.raises(UsageError, match="steps must be"):
+        Schedule(rule=rule).timesteps(n)

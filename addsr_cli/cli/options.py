@@ -36,7 +36,8 @@ AddedPrompt = Annotated[
 ]
 Tags = Annotated[str, _option("--tags", 'auto reads them from the photo; none; or your own, as "cat, sofa".', QUALITY)]
 Guidance = Annotated[
-    float, _option("--guidance", "Follow the words more closely above 1, at twice the time (0 to 20).", QUALITY)
+    float | None,
+    _option("--guidance", "Follow the words more closely above 1, at twice the time (0 to 20). [default: 1]", QUALITY),
 ]
 ConditioningScale = Annotated[
     float, _option("--conditioning-scale", "Weight of the photo against the model's imagination, 0 to 4.", QUALITY)

@@ -40,7 +40,7 @@ def upscale(
     negative_prompt: options.NegativePrompt = None,
     added_prompt: options.AddedPrompt = None,
     tags: options.Tags = "auto",
-    guidance: options.Guidance = 1.0,
+    guidance: options.Guidance = None,
     conditioning_scale: options.ConditioningScale = 1.0,
     psr: options.Psr = None,
     fidelity: options.Fidelity = None,
@@ -111,7 +111,7 @@ def upscale(
         overwrite=overwrite,
     )
     upscaler = Upscaler(model, machine)
-    count = settings.effective_steps(upscaler.spec.default_steps)
+    count = upscaler.steps(settings)
     wish = Wish(output=output, name=name, samples=samples, model=upscaler.spec.name, steps=count, dry_run=dry_run)
     work = gather(images, settings, wanted, wish)
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
@@ -173,7 +173,7 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     from addsr_cli import hardware, planner
 
     plans = upscaler.plan(job.header.width, job.header.height, job.settings)
-    steps = job.settings.effective_steps(upscaler.spec.default_steps)
+    steps = upscaler.steps(job.settings)
     rate = hardware.multiply_rate()
     seconds = sum(planner.predicted_seconds(upscaler.spec, plan, steps, rate) for plan in plans)
     plan = plans[-1]

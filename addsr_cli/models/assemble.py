@@ -39,6 +39,7 @@ def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch
             text=_text(folder, device, dtype),
             tagger=_tagger(folder / "tagger", device, dtype),
             words=record.words,
+            rule=record.rule,
         )
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as exc:
         raise ModelUnavailable(f"{folder} cannot be loaded: {exc}", "Import the model again.") from exc

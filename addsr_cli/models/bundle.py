@@ -9,9 +9,10 @@ import json
 from dataclasses import asdict, dataclass, field, fields
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.schedule import Rule
 
 RECORD = "bundle.json"
 FORMAT = "addsr-bundle-1"
@@ -31,15 +32,19 @@ class Words:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What ``bundle.json`` says. ``parameters`` counts the weights of all parts; ``files`` maps path to sha256.
+    """What ``bundle.json`` says.
 
-    ``shortest`` is the least shorter side of the canvas in pixels, which the networks were trained at.
+    ``parameters`` counts the weights of all parts; ``files`` maps path to sha256. ``rule``, ``default_steps`` and
+    ``guidance`` are how it is sampled; ``shortest`` is the least shorter side of the canvas in pixels, which the
+    networks were trained at.
     """
 
     name: str
     parameters: int
     licence: str = "unknown"
+    rule: Rule = "renoise"
     default_steps: int = 4
+    guidance: float = 1.0
     shortest: int = 512
     words: Words = field(default_factory=Words)
     files: tuple[tuple[str, str], ...] = ()
@@ -54,6 +59,8 @@ class Bundle:
                 raise ValueError(f"its format is not {FORMAT}")
             words = Words(**raw.pop("words", {}))
             files = tuple((str(name), str(digest)) for name, digest in raw.pop("files", {}).items())
+            if raw.get("rule", "renoise") not in get_args(Rule):
+                raise ValueError(f"its rule {raw['rule']!r} is unknown")
             known = {each.name for each in fields(cls)}
             return cls(words=words, files=files, **{key: value for key, value in raw.items() if key in known})
         except (OSError, AttributeError, TypeError, ValueError) as exc:

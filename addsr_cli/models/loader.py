@@ -86,7 +86,9 @@ def _bundle_spec(folder: Path) -> ModelSpec:
         footprint=replace(SEESR_FOOTPRINT, parameters=record.parameters),
         reads_text=True,
         shortest=record.shortest,
+        rule=record.rule,
         default_steps=record.default_steps,
+        guidance=record.guidance,
         tile=768,
         overlap=256,
     )

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from addsr_cli.schedule import Rule
+
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
@@ -19,7 +21,7 @@ class Footprint:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSpec:
-    """One model: its name, what it is, what it costs, whether it reads text.
+    """One model: its name, what it is, what it costs, whether it reads text, how it is sampled.
 
     ``shortest`` is the least shorter side of its canvas, ``tile`` and ``overlap`` its favourite tiling; all in pixels.
     """
@@ -31,7 +33,9 @@ class ModelSpec:
     footprint: Footprint
     reads_text: bool
     shortest: int = 0
+    rule: Rule = "renoise"
     default_steps: int = 4
+    guidance: float = 1.0
     tile: int = 768
     overlap: int = 64
 

@@ -15,7 +15,7 @@ from addsr_cli.models.pairs import IMAGE_TOKENS
 from addsr_cli.models.restorer import Condition, Guide, Noise
 from addsr_cli.models.tagger import Tagger
 from addsr_cli.models.text import TextEncoder, assemble
-from addsr_cli.schedule import Schedule
+from addsr_cli.schedule import Rule, Schedule
 
 
 class SeeSR:
@@ -32,10 +32,11 @@ class SeeSR:
         text: TextEncoder,
         tagger: Tagger,
         words: Words | None = None,
+        rule: Rule = "renoise",
     ) -> None:
         self.unet, self.controlnet, self.vae, self.text, self.tagger = unet, controlnet, vae, text, tagger
         self.words = words or Words()
-        self.schedule = Schedule(prediction="epsilon")
+        self.schedule = Schedule(prediction="epsilon", rule=rule)
         self.scaling_factor = float(vae.config.scaling_factor)
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.channels = int(vae.config.latent_channels)

@@ -172,3 +172,36 @@ def test_a_broken_record_is_a_sentence(tmp_path, text):
     (tmp_path / "bundle.json").write_text(text)
     with pytest.raises(ModelUnavailable, match="not a bundle record"):
         locate(str(tmp_path))
+
+
+@pytest.mark.parametrize(("rule", "steps"), [("leading", 5), ("trailing", 2)])
+def test_seesr_and_its_turbo_run_through_the_same_loop(tmp_path, rule, steps):
+    from addsr_cli.models.bundle import Bundle, Words
+
+    folder = write_bundle(tmp_path / "bundle")
+    words = Words(added_prompt="clean, high-resolution, 8k")
+    record = {"name": "seesr", "parameters": 2_000_000, "words": words, "shortest": 64, "guidance": 5.5}
+    Bundle(**record, rule=rule, default_steps=steps).write(folder)
+    upscaler = Upscaler(str(folder), Machine(device="cpu", precision="fp32"))
+    calls, true = [], SeeSR.denoise
+
+    class Watching(SeeSR):
+        def denoise(self, z, t, control, cond):
+            calls.append((int(t[0]), cond.guidance, control))
+            return true(self, z, t, control, cond)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SeeSR, "denoise", Watching.denoise)
+        result = upscaler.upscale(pixels(), Settings(tags="none"))
+    assert result.steps == steps == len(calls)
+    assert calls[0][0] == (801 if rule == "leading" else 999)
+    assert {guidance for _, guidance, _ in calls} == {5.5}
+    assert all(control is calls[0][2] for _, _, control in calls)
+    assert result.prompt.endswith(",clean, high-resolution, 8k")
+    assert np.isfinite(result.photo.rgb).all()
+
+
+def test_a_model_of_four_steps_refuses_five(addsr, bundle, photo):
+    done = addsr("upscale", photo, "--model", bundle, "--steps", 5)
+    assert done.code == 2
+    assert "1 to 4" in done.err
