@@ -11,7 +11,7 @@ from addsr_cli.cli.console import Console, human_seconds
 if TYPE_CHECKING:
     from addsr_cli.train.trainer import Progress
 
-MIX = "clean=0.25,mild=0.3,strong=0.45"
+MIX = "clean=0.22,mild=0.2,strong=0.58"
 
 
 def distill(
@@ -27,9 +27,10 @@ def distill(
     steps: Annotated[int, typer.Option(help="Optimiser steps in all.")] = 20_000,
     batch_size: Annotated[int, typer.Option(help="Samples per step and process.")] = 8,
     crop: Annotated[int, typer.Option(help="Side of the training crops in pixels, a multiple of 16.")] = 160,
-    lr: Annotated[float, typer.Option(help="Highest learning rate; it falls to zero as a cosine.")] = 2e-3,
+    lr: Annotated[float, typer.Option(help="Highest learning rate; it falls to zero as a cosine.")] = 2.5e-3,
     mix: Annotated[str, typer.Option(help="Share of each degradation.")] = MIX,
-    ssim_weight: Annotated[float, typer.Option(help="Weight of 1 - SSIM in the loss.")] = 0.1,
+    ssim_weight: Annotated[float, typer.Option(help="Weight of 1 - SSIM in the loss.")] = 0.8,
+    first_step_share: Annotated[float, typer.Option(help="Share of samples trained at the first timestep.")] = 0.8,
     usm: Annotated[bool, typer.Option("--usm", help="Sharpen the targets, as Real-ESRGAN does.")] = False,
     init: Annotated[Path | None, typer.Option(help="Start from this model's weights (a .safetensors file).")] = None,
     resume: Annotated[str | None, typer.Option(help="latest, or the path of a checkpoint.")] = None,
@@ -60,6 +61,7 @@ def distill(
         lr=lr,
         mix=parse_mix(mix),
         ssim_weight=ssim_weight,
+        first_step_share=first_step_share,
         usm=usm,
         init=init,
         save_every=save_every,

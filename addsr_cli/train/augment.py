@@ -11,7 +11,7 @@ import numpy as np
 from addsr_cli.imageio import resize
 from addsr_cli.train.degradation import Array
 
-DEFOCUS_ODDS, WHOLE_ODDS = 0.35, 0.4
+DEFOCUS_ODDS, WHOLE_ODDS = 0.45, 0.4
 SIGMA = (1.5, 10.0)  # of the blur, pixels
 FURTHER_ODDS, FURTHEST = 0.4, 3.0
 

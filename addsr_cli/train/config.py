@@ -15,8 +15,9 @@ class TrainConfig:
 
     ``crop`` and ``batch_size`` shape a batch (HR pixels per side, samples per process); ``mix`` is the share of each
     degradation recipe; ``first_step_share`` the share of samples trained at t=999, the rest falls evenly on the later
-    timesteps; ``ssim_weight`` weighs 1 - SSIM against the Charbonnier distance; ``init`` starts from another model's
-    weights. ``steps`` is the length of the whole schedule: the learning rate falls to zero over it as a cosine.
+    timesteps; ``ssim_weight`` weighs 1 - SSIM against the Charbonnier distance, which is relative to that of the canvas;
+    ``init`` starts from another model's weights. ``steps`` is the length of the whole schedule: the learning rate falls
+    to zero over it as a cosine.
     """
 
     data: Path
@@ -26,13 +27,13 @@ class TrainConfig:
     steps: int = 20_000
     batch_size: int = 8
     crop: int = 160
-    lr: float = 2e-3
+    lr: float = 2.5e-3
     warmup: int = 100
     clip: float = 1.0
     ema: float = 0.999
-    first_step_share: float = 0.6
-    ssim_weight: float = 0.1
-    mix: tuple[tuple[str, float], ...] = (("clean", 0.25), ("mild", 0.3), ("strong", 0.45))
+    first_step_share: float = 0.8
+    ssim_weight: float = 0.8
+    mix: tuple[tuple[str, float], ...] = (("clean", 0.22), ("mild", 0.2), ("strong", 0.58))
     usm: bool = False
     seed: int = 0
     workers: int = 1
@@ -80,8 +81,8 @@ class TrainConfig:
 
 
 def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
-    """``clean=0.25,mild=0.3,strong=0.45`` as pairs."""
+    """``clean=0.22,mild=0.2,strong=0.58`` as pairs."""
     try:
         return tuple((name.strip(), float(share)) for name, share in (part.split("=") for part in text.split(",")))
     except ValueError as exc:
-        raise UsageError(f"--mix {text} is not understood.", "Write it as clean=0.25,mild=0.3,strong=0.45.") from exc
+        raise UsageError(f"--mix {text} is not understood.", "Write it as clean=0.22,mild=0.2,strong=0.58.") from exc
