@@ -68,7 +68,7 @@ class Bundle:
 
     def write(self, folder: Path) -> None:
         """Write the record, with the digests of all files that lie in the folder now."""
-        files = {str(path.relative_to(folder)): _digest(path) for path in _files(folder)}
+        files = {str(path.relative_to(folder)): digest_of(path) for path in _files(folder)}
         record = asdict(self) | {"format": FORMAT, "files": files}
         (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
@@ -82,7 +82,8 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
 
 
-def _digest(path: Path) -> str:
+def digest_of(path: Path) -> str:
+    """sha256 of a file, hexadecimal."""
     made = sha256()
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):

@@ -1,5 +1,6 @@
 """From a model's name to a ``Restorer`` in memory."""
 
+import re
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import cast
 import torch
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models import library
 from addsr_cli.models.bundle import RECORD, Bundle
 from addsr_cli.models.nano import load_nano
 from addsr_cli.models.registry import MODELS, NANO, PLANNED, SEESR_FOOTPRINT, ModelSpec
@@ -15,6 +17,7 @@ from addsr_cli.models.restorer import Restorer
 
 ASSETS = Path(__file__).parent / "assets"
 NANO_FILE = "nano.safetensors"
+MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")  # NAME or ORG/REPO
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,8 +42,13 @@ def locate(name: str) -> Located:
         return Located(spec=NANO, file=_bundled(), reason=reason)
     if name in MODELS:
         return Located(spec=MODELS[name], file=_bundled(), reason="asked for by name")
+    folder = library.held(name) if MODEL_NAME.fullmatch(name) else None
+    if folder:
+        return Located(spec=_bundle_spec(folder), file=folder / RECORD, reason=f"installed in {folder}")
     if name in PLANNED:
-        raise ModelUnavailable(f"The model {name} is not part of this version yet.", "Use --model nano, or auto.")
+        raise ModelUnavailable(
+            f"The model {name} is not installed, and this version cannot fetch it yet.", "Use --model nano, or auto."
+        )
     folder = Path(name)
     for file in (folder / NANO_FILE, folder / "export" / NANO_FILE):
         if file.is_file():

@@ -15,9 +15,9 @@ class TrainConfig:
 
     ``crop`` and ``batch_size`` shape a batch (HR pixels per side, samples per process); ``mix`` is the share of each
     degradation recipe; ``first_step_share`` the share of samples trained at t=999, the rest falls evenly on the later
-    timesteps; ``ssim_weight`` weighs 1 - SSIM against the Charbonnier distance, which is relative to that of the canvas;
-    ``init`` starts from another model's weights. ``steps`` is the length of the whole schedule: the learning rate falls
-    to zero over it as a cosine.
+    timesteps; ``ssim_weight`` weighs 1 - SSIM against the Charbonnier distance (relative to that of the canvas);
+    ``init`` starts from another model's weights. ``steps`` is the length of the whole schedule: the learning rate
+    falls to zero over it as a cosine.
     """
 
     data: Path

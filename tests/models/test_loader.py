@@ -38,7 +38,7 @@ def test_known_names_lead_to_the_bundled_file(name):
 
 @pytest.mark.parametrize("name", PLANNED)
 def test_names_of_the_future_say_so(name):
-    with pytest.raises(ModelUnavailable, match="not part of this version") as caught:
+    with pytest.raises(ModelUnavailable, match="not installed") as caught:
         locate(name)
     assert "nano" in caught.value.hint
 
