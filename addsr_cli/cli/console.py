@@ -93,6 +93,24 @@ class Console:
 
             yield show
 
+    @contextmanager
+    def transfers(self) -> Iterator[Callable[[Any], None] | None]:
+        """A progress bar over all files of a download, in bytes, with time left; None when no terminal watches."""
+        if self.quiet or not sys.stderr.isatty():
+            yield None
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+            task = progress.add_task("", total=None)
+
+            def show(now: Any) -> None:  # noqa: ANN401 (models.hub.Transfer, which this file does not import)
+                progress.update(task, description=now.file, completed=now.all_done, total=now.all_size)
+
+            yield show
+
 
 def error_record(exc: AddsrError) -> dict[str, str]:
     """A failure as data."""

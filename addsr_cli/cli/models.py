@@ -1,7 +1,7 @@
-"""``addsr models``: which models are here, where they lie, whether they are intact; remove them."""
+"""``addsr models``: which models are here, where they lie, whether they are intact; fetch, import, share, remove."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -9,7 +9,12 @@ from addsr_cli.cli import options
 from addsr_cli.cli.console import Console, human_bytes
 from addsr_cli.errors import ModelUnavailable
 
+if TYPE_CHECKING:
+    from addsr_cli.models.install import Needed
+
 app = typer.Typer(no_args_is_help=True, help="Models: what is here, where, how large, under which licence.")
+Dtype = Annotated[Literal["fp16", "bf16", "fp32"], typer.Option(help="Number type of the converted weights.")]
+Drop = Annotated[bool, typer.Option("--drop-downloads", help="Delete the fetched originals when the model is made.")]
 Name = Annotated[str, typer.Argument(help="A model's name, as `addsr models list` shows it.", show_default=False)]
 
 
@@ -78,3 +83,114 @@ def rm(name: Name, json: options.Json = False, debug: options.Debug = False) -> 
     freed = library.remove(name)
     record = {"name": name, "freed": freed}
     Console(json=json, debug=debug).result(f"{name}: removed, {human_bytes(freed)} freed", record)
+
+
+@app.command("pull")
+def pull(
+    name: Annotated[str, typer.Argument(help="addsr, seesr, seesr-turbo, or ORG/REPO on the Hugging Face Hub.")],
+    dtype: Dtype = "fp16",
+    drop: Drop = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Fetch a model's weights, check them, and convert them to one folder that --model takes."""
+    from addsr_cli.models import install, library
+
+    console = Console(json=json, quiet=quiet, debug=debug)
+    if dry_run and "/" not in name:
+        show(name, install.needed(name), console)
+        return
+    if library.held(name):
+        console.say(f"{name} is installed already")
+    elif "/" not in name:
+        announce(name, install.needed(name), console)
+    _installed(name, None, dtype, drop, console)
+
+
+@app.command("import")
+def import_(
+    path: Annotated[Path, typer.Argument(help="What the authors publish: an archive or a folder, as downloaded.")],
+    name: Annotated[Literal["addsr"], typer.Option("--as", help="Which model it is.")] = "addsr",
+    dtype: Dtype = "fp16",
+    drop: Drop = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Make a model of weights that you downloaded yourself; the other parts are fetched."""
+    _installed(name, path, dtype, drop, Console(json=json, quiet=quiet, debug=debug))
+
+
+def _installed(name: str, student: Path | None, dtype: str, drop: bool, console: Console) -> None:
+    from addsr_cli.models import install
+    from addsr_cli.models.loader import DTYPES
+
+    with console.transfers() as report:
+        folder = install.install(name, student=student, dtype=DTYPES[dtype], report=report, say=console.say)
+    left = install.downloads(name) if "/" not in name else 0
+    if drop and left:
+        console.say(f"{human_bytes(install.drop_downloads(name))} of originals deleted")
+    elif left:
+        console.say(f"the originals, {human_bytes(left)}, are no longer needed: --drop-downloads deletes them")
+    console.result(str(folder), {"name": name, "path": str(folder)})
+
+
+@app.command("push")
+def push(
+    name: Name,
+    repo: Annotated[str, typer.Argument(help="Your repository on the Hub, as ORG/REPO.")],
+    private: Annotated[bool, typer.Option("--private", help="Only you can see it.")] = False,
+    json: options.Json = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write an installed model, with a model card, to your own repository on the Hugging Face Hub."""
+    from addsr_cli.models import share
+
+    address = share.push(name, repo, private=private)
+    Console(json=json, debug=debug).result(address, {"name": name, "repo": repo, "url": address})
+
+
+def show(name: str, parts: "tuple[Needed, ...]", console: Console) -> None:
+    """Every file, source, size and licence, and the total, as data."""
+    for record in plan_records(name, parts):
+        console.result(_line(record), record)
+
+
+def plan_records(name: str, parts: "tuple[Needed, ...]") -> list[dict[str, Any]]:
+    """One record per file or unavailable component, then the total."""
+    rows: list[dict[str, Any]] = []
+    for part in parts:
+        base = {"model": name, "component": part.component.name, "licence": part.component.licence}
+        if part.survey is None:
+            rows.append(base | {"file": None, "source": None, "size": None, "here": False, "problem": part.problem})
+            continue
+        source = f"{part.survey.source.repo}@{part.survey.revision}"
+        rows += [
+            base | {"file": file.path, "source": source, "size": file.size, "here": file.here}
+            for file in part.survey.files
+        ]
+    total = sum(row["size"] or 0 for row in rows)
+    fetch = sum(row["size"] or 0 for row in rows if not row["here"])
+    return [*rows, {"model": name, "component": "total", "size": total, "to_fetch": fetch}]
+
+
+def announce(name: str, parts: "tuple[Needed, ...]", console: Console) -> None:
+    """Size and licences, before the first byte."""
+    total = plan_records(name, parts)[-1]
+    licences = "; ".join(dict.fromkeys(part.component.licence for part in parts))
+    console.say(f"{name}: {human_bytes(total['to_fetch'])} to fetch. Licences: {licences}")
+    for part in parts:
+        if part.problem:
+            console.say(f"warning: {part.problem}")
+
+
+def _line(record: dict[str, Any]) -> str:
+    if record["component"] == "total":
+        return f"total {human_bytes(record['size'])}, to fetch {human_bytes(record['to_fetch'])}"
+    if record["file"] is None:
+        return f"{record['component']}: {record['problem']} ({record['licence']})"
+    size = human_bytes(record["size"]) if record["size"] is not None else "size unknown"
+    here = ", here already" if record["here"] else ""
+    return f"{record['component']}/{record['file']}  {size}{here}  {record['source']}  {record['licence']}"

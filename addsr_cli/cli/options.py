@@ -18,7 +18,7 @@ def _option(flag: str, text: str, panel: str, *more: str) -> typer.models.Option
 
 
 Model = Annotated[
-    str, _option("--model", "auto, nano, or the folder of a model that `addsr distill` made.", QUALITY, "-m")
+    str, _option("--model", "auto, nano, addsr, seesr, seesr-turbo, a folder, or ORG/REPO on the Hub.", QUALITY, "-m")
 ]
 Steps = Annotated[
     int | None, _option("--steps", "Denoising steps, 1 to 4. Fewer is faster and plainer. [default: 4]", QUALITY)

@@ -13,6 +13,7 @@ from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.settings import Settings
 
 if TYPE_CHECKING:
+    from addsr_cli.cli.choice import chosen
     from addsr_cli.cli.jobs import Job, Refused
     from addsr_cli.engine import Result, Upscaler
     from addsr_cli.planner import Plan
@@ -69,6 +70,7 @@ def upscale(
     debug: options.Debug = False,
 ) -> None:
     """Upscale one or several photos."""
+    from addsr_cli.cli.choice import chosen
     from addsr_cli.cli.jobs import Refused, Wish, gather
     from addsr_cli.engine import Machine, Upscaler
     from addsr_cli.imageio import WriteOptions
@@ -110,7 +112,7 @@ def upscale(
         metadata=not no_metadata,
         overwrite=overwrite,
     )
-    upscaler = Upscaler(model, machine)
+    upscaler = Upscaler(chosen(model, device, console, fetch=not dry_run), machine)
     count = upscaler.steps(settings)
     wish = Wish(output=output, name=name, samples=samples, model=upscaler.spec.name, steps=count, dry_run=dry_run)
     work = gather(images, settings, wanted, wish)

@@ -11,8 +11,9 @@ import torch
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models import library
 from addsr_cli.models.bundle import RECORD, Bundle
+from addsr_cli.models.components import MADE_OF
 from addsr_cli.models.nano import load_nano
-from addsr_cli.models.registry import MODELS, NANO, PLANNED, SEESR_FOOTPRINT, ModelSpec
+from addsr_cli.models.registry import MODELS, NANO, SEESR_FOOTPRINT, ModelSpec
 from addsr_cli.models.restorer import Restorer
 
 ASSETS = Path(__file__).parent / "assets"
@@ -38,17 +39,15 @@ class Located:
 def locate(name: str) -> Located:
     """Find the weights that ``--model`` names: a known model, ``auto``, or the folder of a training run."""
     if name == "auto":
-        reason = "the bundled model; addsr, the full one, is not part of this version yet"
+        reason = "the bundled model, since the full one takes minutes a photo without a GPU"
         return Located(spec=NANO, file=_bundled(), reason=reason)
     if name in MODELS:
         return Located(spec=MODELS[name], file=_bundled(), reason="asked for by name")
     folder = library.held(name) if MODEL_NAME.fullmatch(name) else None
     if folder:
         return Located(spec=_bundle_spec(folder), file=folder / RECORD, reason=f"installed in {folder}")
-    if name in PLANNED:
-        raise ModelUnavailable(
-            f"The model {name} is not installed, and this version cannot fetch it yet.", "Use --model nano, or auto."
-        )
+    if name in MADE_OF:
+        raise ModelUnavailable(f"The model {name} is not installed.", f"addsr models pull {name}, or use --model nano.")
     folder = Path(name)
     for file in (folder / NANO_FILE, folder / "export" / NANO_FILE):
         if file.is_file():

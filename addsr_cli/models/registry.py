@@ -51,4 +51,3 @@ NANO = ModelSpec(
 )
 SEESR_FOOTPRINT = Footprint(parameters=2_251_900_000, network=4800, pictures=120, flop=15_800_000)
 MODELS = {spec.name: spec for spec in (NANO,)}
-PLANNED = ("addsr", "seesr", "seesr-turbo")  # named in the documentation, not yet in this version

@@ -1,12 +1,18 @@
 """``addsr models``: what is said about models, and what is deleted."""
 
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from bundles import write_bundle
 from PIL import Image
 
+from addsr_cli.cli.choice import chosen
+from addsr_cli.cli.console import Console
+from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models import library
+from addsr_cli.models.loader import locate
 
 
 @pytest.fixture
@@ -92,3 +98,101 @@ def test_removal_frees_the_space_and_forgets_the_model(addsr, installed):
 @pytest.mark.parametrize("name", ["..", "", "a\\b", "-x", "C:"])
 def test_names_that_are_none_are_refused(addsr, name):
     assert addsr("models", "rm", "--", name).code == 2
+
+
+@pytest.fixture
+def gpu(monkeypatch):
+    """A machine with a GPU, as far as the choice of the model goes."""
+    from addsr_cli import hardware
+
+    true = hardware.probe
+    monkeypatch.setattr(hardware, "probe", lambda device="auto": replace(true("cpu"), device="cuda:0"))
+
+
+def choose(model, **options):
+    return chosen(model, "auto", Console(), **{"fetch": True} | options)
+
+
+def test_without_a_gpu_auto_is_the_bundled_model(capsys):
+    assert choose("auto") == "auto"
+    assert locate("auto").spec.name == "nano"
+    assert "GPU" in locate("auto").reason
+
+
+def test_with_a_gpu_auto_is_the_full_model_when_it_is_here(gpu, installed):
+    assert choose("auto") == "addsr"
+
+
+def test_when_the_full_model_cannot_be_had_auto_says_why_and_takes_nano(gpu, capsys):
+    assert choose("auto") == "nano"
+    said = capsys.readouterr().err
+    assert "auto takes nano" in said
+    assert "offline" in said
+
+
+def test_a_dry_run_fetches_nothing(gpu, capsys):
+    assert choose("auto", fetch=False) == "nano"
+    assert "would be fetched" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["addsr", "seesr", "seesr-turbo", "someone/sharp"])
+def test_a_model_asked_for_by_name_is_never_replaced(addsr, tmp_path, name):
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
+    done = addsr("upscale", tmp_path / "photo.png", "--model", name)
+    assert done.code == 4
+    assert "offline" in done.err
+    assert not (tmp_path / "photo_x4.png").exists()
+
+
+def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
+    from addsr_cli.models import hub, install
+    from addsr_cli.models.components import MADE_OF, STUDENT
+
+    def survey(component):
+        if component is STUDENT:
+            raise ModelUnavailable("It has no public source.", "Import it.")
+        files = tuple(hub.Planned(path=file.path, size=file.size or 1000, here=False) for file in component.files)
+        source = component.sources[0]
+        return hub.Survey(component=component.name, source=source, revision=source.revision, files=files)
+
+    monkeypatch.setattr(install.hub, "survey", survey)
+    done = addsr("models", "pull", "addsr", "--dry-run")
+    assert done.code == 0
+    for part in MADE_OF["addsr"]:
+        assert part.name in done.out
+        assert part.licence in done.out
+    assert "f5bc1bd97485577aa0b946fa8a9004e2ec147402" in done.out
+    assert done.out.splitlines()[-1].startswith("total 1.7 GB")
+    rows = [json.loads(line) for line in addsr("models", "pull", "addsr", "--dry-run", "--json").out.splitlines()]
+    assert rows[-1]["size"] == sum(row["size"] or 0 for row in rows[:-1])
+    assert next(row for row in rows if row["component"] == "addsr-student")["problem"]
+
+
+def test_pull_offline_is_one_line_and_exit_4(addsr):
+    done = addsr("models", "pull", "seesr")
+    assert done.code == 4
+    assert "offline" in done.lines[-1]
+
+
+def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
+    from addsr_cli.models import install
+
+    seen = {}
+
+    def making(name, **options):
+        seen.update(options, name=name)
+        return write_bundle(library.folder_of(name))
+
+    monkeypatch.setattr(install, "install", making)
+    done = addsr("models", "import", tmp_path / "addsr.zip", "--as", "addsr", "--dtype", "fp32")
+    assert done.code == 0
+    assert (seen["name"], seen["student"], seen["dtype"]) == ("addsr", tmp_path / "addsr.zip", torch.float32)
+    assert done.out.strip() == str(library.folder_of("addsr"))
+
+
+def test_push_tells_the_address(addsr, installed, monkeypatch):
+    from addsr_cli.models import share
+
+    monkeypatch.setattr(share, "push", lambda name, repo, private: f"https://hub/{repo}?{name}{private}")
+    done = addsr("models", "push", "addsr", "me/addsr", "--private")
+    assert done.out == "https://hub/me/addsr?addsrTrue\n"

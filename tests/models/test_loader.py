@@ -7,9 +7,10 @@ import torch
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models import loader
+from addsr_cli.models.components import MADE_OF
 from addsr_cli.models.loader import ASSETS, NANO_FILE, load, locate
 from addsr_cli.models.nano import NanoConfig, build_nano, save_nano
-from addsr_cli.models.registry import MODELS, NANO, PLANNED
+from addsr_cli.models.registry import MODELS, NANO
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_known_names_lead_to_the_bundled_file(name):
     assert found.reason
 
 
-@pytest.mark.parametrize("name", PLANNED)
+@pytest.mark.parametrize("name", MADE_OF)
 def test_names_of_the_future_say_so(name):
     with pytest.raises(ModelUnavailable, match="not installed") as caught:
         locate(name)
