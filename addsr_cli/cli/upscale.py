@@ -13,7 +13,6 @@ from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from addsr_cli.cli.choice import chosen
     from addsr_cli.cli.jobs import Job, Refused
     from addsr_cli.engine import Result, Upscaler
     from addsr_cli.planner import Plan
