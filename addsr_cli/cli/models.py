@@ -10,6 +10,7 @@ from addsr_cli.cli.console import Console, human_bytes
 from addsr_cli.errors import ModelUnavailable
 
 if TYPE_CHECKING:
+    from addsr_cli.models.components import Source
     from addsr_cli.models.install import Needed
 
 app = typer.Typer(no_args_is_help=True, help="Models: what is here, where, how large, under which licence.")
@@ -163,17 +164,37 @@ def plan_records(name: str, parts: "tuple[Needed, ...]") -> list[dict[str, Any]]
     rows: list[dict[str, Any]] = []
     for part in parts:
         base = {"model": name, "component": part.component.name, "licence": part.component.licence}
-        if part.survey is None:
-            rows.append(base | {"file": None, "source": None, "size": None, "here": False, "problem": part.problem})
+        if part.survey is None:  # then what is written down must do
+            rows += [
+                base | {"file": file.path, "source": _known(part), "size": file.size, "here": False}
+                for file in part.component.files
+            ]
+            rows[-1]["problem"] = part.problem
             continue
-        source = f"{part.survey.source.repo}@{part.survey.revision}"
+        source = _address(part.survey.source, part.survey.revision)
         rows += [
             base | {"file": file.path, "source": source, "size": file.size, "here": file.here}
             for file in part.survey.files
         ]
     total = sum(row["size"] or 0 for row in rows)
     fetch = sum(row["size"] or 0 for row in rows if not row["here"])
-    return [*rows, {"model": name, "component": "total", "size": total, "to_fetch": fetch}]
+    unknown = sum(row["size"] is None for row in rows)
+    return [*rows, {"model": name, "component": "total", "size": total, "to_fetch": fetch, "unknown": unknown}]
+
+
+def _known(part: "Needed") -> str:
+    """The first place that a component is written down for."""
+    from addsr_cli.models.components import STUDENT
+    from addsr_cli.models.install import DRIVE
+
+    sources = part.component.sources
+    if not sources:
+        return DRIVE if part.component.name == STUDENT.name else "no source"
+    return _address(sources[0], sources[0].revision)
+
+
+def _address(source: "Source", revision: str) -> str:
+    return source.repo if source.kind == "url" else f"{source.repo}@{revision}"
 
 
 def announce(name: str, parts: "tuple[Needed, ...]", console: Console) -> None:
@@ -188,9 +209,9 @@ def announce(name: str, parts: "tuple[Needed, ...]", console: Console) -> None:
 
 def _line(record: dict[str, Any]) -> str:
     if record["component"] == "total":
-        return f"total {human_bytes(record['size'])}, to fetch {human_bytes(record['to_fetch'])}"
-    if record["file"] is None:
-        return f"{record['component']}: {record['problem']} ({record['licence']})"
+        least = "at least " if record["unknown"] else ""
+        return f"total {least}{human_bytes(record['size'])}, to fetch {least}{human_bytes(record['to_fetch'])}"
     size = human_bytes(record["size"]) if record["size"] is not None else "size unknown"
     here = ", here already" if record["here"] else ""
-    return f"{record['component']}/{record['file']}  {size}{here}  {record['source']}  {record['licence']}"
+    line = f"{record['component']}/{record['file']}  {size}{here}  {record['source']}  {record['licence']}"
+    return f"{line}\n  {record['problem']}" if "problem" in record else line

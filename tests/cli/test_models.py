@@ -165,7 +165,19 @@ def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
     assert done.out.splitlines()[-1].startswith("total 1.7 GB")
     rows = [json.loads(line) for line in addsr("models", "pull", "addsr", "--dry-run", "--json").out.splitlines()]
     assert rows[-1]["size"] == sum(row["size"] or 0 for row in rows[:-1])
-    assert next(row for row in rows if row["component"] == "addsr-student")["problem"]
+    ours = [row for row in rows if row["component"] == "addsr-student"]
+    assert [row["file"] for row in ours] == [file.path for file in STUDENT.files]
+    assert all("drive.google.com" in row["source"] for row in ours)
+    assert "no public source" in ours[-1]["problem"]
+
+
+def test_a_dry_run_without_a_network_tells_what_is_written_down(addsr):
+    done = addsr("models", "pull", "seesr", "--dry-run")
+    assert done.code == 0
+    assert "ram_swin_large_14m.pth" in done.out
+    assert "text_encoder/model.safetensors  1.4 GB" in done.out
+    assert "offline" in done.out
+    assert done.out.splitlines()[-1].startswith("total at least 1.7 GB")
 
 
 def test_pull_offline_is_one_line_and_exit_4(addsr):
