@@ -11,7 +11,7 @@ from addsr_cli.cli.console import Console, human_seconds
 if TYPE_CHECKING:
     from addsr_cli.train.trainer import Progress
 
-MIX = "clean=0.22,mild=0.2,strong=0.58"
+MIX = "clean=0.2,mild=0.1,camera=0.42,strong=0.28"
 
 
 def distill(

@@ -33,7 +33,7 @@ class TrainConfig:
     ema: float = 0.999
     first_step_share: float = 0.8
     ssim_weight: float = 0.8
-    mix: tuple[tuple[str, float], ...] = (("clean", 0.22), ("mild", 0.2), ("strong", 0.58))
+    mix: tuple[tuple[str, float], ...] = (("clean", 0.2), ("mild", 0.1), ("camera", 0.42), ("strong", 0.28))
     usm: bool = False
     seed: int = 0
     workers: int = 1
@@ -81,8 +81,10 @@ class TrainConfig:
 
 
 def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
-    """``clean=0.22,mild=0.2,strong=0.58`` as pairs."""
+    """``clean=0.2,mild=0.1,camera=0.42,strong=0.28`` as pairs."""
     try:
         return tuple((name.strip(), float(share)) for name, share in (part.split("=") for part in text.split(",")))
     except ValueError as exc:
-        raise UsageError(f"--mix {text} is not understood.", "Write it as clean=0.22,mild=0.2,strong=0.58.") from exc
+        raise UsageError(
+            f"--mix {text} is not understood.", "Write it as clean=0.2,mild=0.1,camera=0.42,strong=0.28."
+        ) from exc

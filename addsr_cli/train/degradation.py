@@ -1,8 +1,9 @@
 """From a sharp crop to a believable bad photo: the second-order degradation of Real-ESRGAN, and milder company.
 
 Everything works on float32 RGB (H, W, 3) in [0, 1] and draws from one ``numpy.random.Generator``, so that a sample
-is a function of its seed alone. Numbers of ``STRONG`` are those of Real-ESRGAN x4plus, ``MILD`` those of its
-gentler sibling; ``CLEAN`` is antialiased bicubic shrinking and nothing else.
+is a function of its seed alone. Numbers of ``STRONG`` are those of Real-ESRGAN x4plus, ``MILD`` those of its gentler
+sibling; ``CAMERA`` lies between them and keeps the noise of single pixels, as small cameras do, where the others mostly
+blur it; ``CLEAN`` is antialiased bicubic shrinking and nothing else.
 """
 
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ KERNEL_SIDES = tuple(range(7, 22, 2))
 KERNEL_KINDS = ("iso", "aniso", "generalised_iso", "generalised_aniso", "plateau_iso", "plateau_aniso")
 KERNEL_ODDS = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 GENERALISED_BETA, PLATEAU_BETA = (0.5, 4.0), (1.0, 2.0)
-SINC_ODDS, FINAL_SINC_ODDS = 0.1, 0.8
+SINC_ODDS = 0.1
 GRAY_NOISE_ODDS, GAUSSIAN_ODDS = 0.4, 0.5
 INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 
@@ -44,10 +45,17 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Two stages; none means plain bicubic shrinking."""
+    """Two stages; none means plain bicubic shrinking.
+
+    ``second_odds`` is how often the second stage happens, ``sinc_odds`` how often a last sinc filter rings over all,
+    ``jpeg_last_odds`` how often JPEG comes after the last shrinking and not before.
+    """
 
     name: str
     stages: tuple[Stage, ...] = field(default=())
+    second_odds: float = 1.0
+    sinc_odds: float = 0.8
+    jpeg_last_odds: float = 0.5
 
 
 STRONG = Recipe(
@@ -96,8 +104,34 @@ MILD = Recipe(
         ),
     ),
 )
+CAMERA = Recipe(
+    name="camera",
+    stages=(
+        Stage(
+            blur_odds=1.0,
+            sigma=(0.2, 2.5),
+            resize_odds=(0.2, 0.5, 0.3),
+            resize=(0.25, 1.2),
+            noise=(1, 20),
+            poisson=(0.05, 2),
+            jpeg=(40, 95),
+        ),
+        Stage(
+            blur_odds=0.5,
+            sigma=(0.2, 1.4),
+            resize_odds=(0.3, 0.4, 0.3),
+            resize=(0.4, 1.2),
+            noise=(1, 12),
+            poisson=(0.05, 1.2),
+            jpeg=(50, 95),
+        ),
+    ),
+    second_odds=0.8,
+    sinc_odds=0.3,
+    jpeg_last_odds=1.0,
+)
 CLEAN = Recipe(name="clean")
-RECIPES = {recipe.name: recipe for recipe in (CLEAN, MILD, STRONG)}
+RECIPES = {recipe.name: recipe for recipe in (CLEAN, MILD, CAMERA, STRONG)}
 
 
 def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG) -> Array:
@@ -108,11 +142,12 @@ def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG) -> Array:
     first, second = recipe.stages
     image = _blur(hr, _random_kernel(rng, first.sigma))
     image = _jpeg(_add_noise(_random_resize(image, rng, first, (hr.shape[1], hr.shape[0])), rng, first), rng, first)
-    if rng.random() < second.blur_odds:
-        image = _blur(image, _random_kernel(rng, second.sigma))
-    image = _add_noise(_random_resize(image, rng, second, target), rng, second)
-    kernel = _final_kernel(rng)
-    if rng.random() < 0.5:
+    if recipe.second_odds == 1 or rng.random() < recipe.second_odds:
+        if rng.random() < second.blur_odds:
+            image = _blur(image, _random_kernel(rng, second.sigma))
+        image = _add_noise(_random_resize(image, rng, second, target), rng, second)
+    kernel = _final_kernel(rng, recipe.sinc_odds)
+    if rng.random() < recipe.jpeg_last_odds:
         return _jpeg(_finish(image, rng, target, kernel), rng, second)
     return _to_8bit(_finish(_jpeg(image, rng, second), rng, target, kernel))
 
@@ -163,8 +198,8 @@ def _random_kernel(rng: Rng, sigma: Range) -> Array:
     return gaussian_kernel(side, spread, rng.uniform(-np.pi, np.pi), kind, beta)
 
 
-def _final_kernel(rng: Rng) -> Array | None:
-    if rng.random() >= FINAL_SINC_ODDS:
+def _final_kernel(rng: Rng, odds: float) -> Array | None:
+    if rng.random() >= odds:
         return None
     return sinc_kernel(int(rng.choice(KERNEL_SIDES)), rng.uniform(np.pi / 3, np.pi))
 

@@ -53,7 +53,7 @@ def test_a_seed_means_one_result_and_the_input_is_left_alone(hr, recipe):
     assert np.array_equal(hr, before)
 
 
-@pytest.mark.parametrize("recipe", ["mild", "strong"])
+@pytest.mark.parametrize("recipe", ["mild", "camera", "strong"])
 def test_seeds_differ(hr, recipe):
     assert len({made(hr, recipe, seed).tobytes() for seed in range(10)}) == 10
 
@@ -63,7 +63,7 @@ def test_a_very_small_picture_works(recipe):
     assert made(np.full((16, 16, 3), 0.5, np.float32), recipe).shape == (4, 4, 3)
 
 
-@pytest.mark.parametrize("recipe", ["mild", "strong"])
+@pytest.mark.parametrize("recipe", ["mild", "camera", "strong"])
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_black_and_white_survive(recipe, value):
     assert np.isfinite(made(np.full((32, 32, 3), value, np.float32), recipe)).all()
@@ -145,7 +145,8 @@ def test_recipes_are_those_of_real_esrgan_and_its_gentler_sibling(recipe):
 def test_the_odds_shared_by_all_recipes_are_those_of_real_esrgan():
     assert KERNEL_ODDS == (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
     assert KERNEL_SIDES == (7, 9, 11, 13, 15, 17, 19, 21)
-    assert (degradation.SINC_ODDS, degradation.FINAL_SINC_ODDS) == (0.1, 0.8)
+    assert degradation.SINC_ODDS == 0.1
+    assert (STRONG.sinc_odds, STRONG.jpeg_last_odds, STRONG.second_odds) == (0.8, 0.5, 1.0)
     assert (degradation.GRAY_NOISE_ODDS, degradation.GAUSSIAN_ODDS) == (0.4, 0.5)
     assert (degradation.GENERALISED_BETA, degradation.PLATEAU_BETA) == ((0.5, 4.0), (1.0, 2.0))
 
@@ -209,3 +210,32 @@ def test_sharpening_raises_the_contrast_of_edges_and_stays_in_range():
     sharp = usm_sharpen(edge)
     assert sharp[30, 31, 0] - sharp[30, 28, 0] > 0.45
     assert 0 <= usm_sharpen(np.round(edge)).min() <= usm_sharpen(np.round(edge)).max() <= 1
+
+
+def grain(lr):
+    """Noise of single pixels: the median of the finest diagonal detail."""
+    grey = lr.mean(axis=2)
+    detail = grey[:-1:2, :-1:2] - grey[1::2, :-1:2] - grey[:-1:2, 1::2] + grey[1::2, 1::2]
+    return float(np.median(np.abs(detail)))
+
+
+def test_the_camera_recipe_keeps_more_noise_of_single_pixels_than_the_others():
+    flat = np.full((256, 256, 3), 0.5, np.float32)
+    mean = {name: np.mean([grain(made(flat, name, seed)) for seed in range(40)]) for name in EVERY}
+    assert mean["camera"] > 1.2 * mean["strong"]
+    assert mean["camera"] > 1.2 * mean["mild"]
+    assert mean["clean"] == 0
+
+
+def test_the_camera_recipe_ends_with_jpeg_and_may_have_one_stage(hr, monkeypatch):
+    counts = []
+    true_jpeg, true_noise = degradation._jpeg, degradation._add_noise
+    monkeypatch.setattr(degradation, "_jpeg", lambda *w: counts.append("jpeg") or true_jpeg(*w))
+    monkeypatch.setattr(degradation, "_add_noise", lambda *w: counts.append("noise") or true_noise(*w))
+    endings = []
+    for seed in range(40):
+        counts.clear()
+        made(hr, "camera", seed)
+        endings.append((counts[-1], counts.count("noise")))
+    assert {last for last, _ in endings} == {"jpeg"}
+    assert {count for _, count in endings} == {1, 2}

@@ -56,7 +56,7 @@ def test_what_cannot_train_is_refused(wrong):
 
 
 def test_a_mix_is_read_as_pairs():
-    assert parse_mix("clean=0.22, mild=0.2,strong=0.58") == PLAIN.mix
+    assert parse_mix("clean=0.2, mild=0.1,camera=0.42, strong=0.28") == PLAIN.mix
 
 
 @pytest.mark.parametrize("text", ["", "clean", "clean=much", "clean=0.5=0.5", "clean=0.5;mild=0.5"])
