@@ -113,7 +113,7 @@ def pull(
 @app.command("import")
 def import_(
     path: Annotated[Path, typer.Argument(help="What the authors publish: an archive or a folder, as downloaded.")],
-    name: Annotated[Literal["addsr"], typer.Option("--as", help="Which model it is.")] = "addsr",
+    name: Annotated[Literal["addsr", "seesr"], typer.Option("--as", help="Which model it is.")] = "addsr",
     dtype: Dtype = "fp16",
     drop: Drop = False,
     json: options.Json = False,

@@ -38,6 +38,7 @@ RECIPES = {
     "seesr": Bundle(name="seesr", parameters=0, rule="leading", default_steps=50, guidance=5.5, words=SHORT_PROMPT),
     "seesr-turbo": Bundle(name="seesr-turbo", parameters=0, rule="trailing", default_steps=2, words=SHORT_PROMPT),
 }
+OWN = {"addsr": STUDENT.name, "seesr": SEESR.name}  # the component that a user may bring along
 TAG_FILES = ("ram_tag_list.txt", "ram_tag_list_threshold.txt")
 
 Report = Callable[[hub.Transfer], None]
@@ -82,10 +83,10 @@ def install(
         return ready
     if "/" in name:
         return _from_hub(name, report)
-    parts = [part for part in _parts(name) if part is not STUDENT or student is None]
+    parts = [part for part in _parts(name) if student is None or part.name != OWN.get(name)]
     with _scratch() as scratch:
         if STUDENT in parts and not hub.sources(STUDENT):
-            student = _from_drive(scratch, say)
+            student = _from_drive(say)
             parts.remove(STUDENT)
         folders = {}
         for part in parts:
@@ -138,9 +139,9 @@ def _build(name: str, folders: Mapping[str, Path], student: Path | None, scratch
 
 
 def _pair(name: str, folders: Mapping[str, Path], student: Path | None, scratch: Path) -> Pair:
-    if student is not None and name == "addsr":
+    if student is not None:
         return find_pair(student, scratch / "student")
-    seesr = folders[STUDENT.name if name == "addsr" else SEESR.name]
+    seesr = folders[OWN.get(name, SEESR.name)]
     if name != "seesr-turbo":
         return Pair(unet=seesr / "unet", controlnet=seesr / "controlnet")
     turbo = folders[SD_TURBO.name] / "unet" / "diffusion_pytorch_model.fp16.safetensors"
@@ -162,22 +163,25 @@ def _turbo_parts(turbo: Path, base: Path, folder: Path) -> Path:
     return folder
 
 
-def _from_drive(scratch: Path, say: Say) -> Path:
-    """The authors' archive from Google Drive, through gdown."""
+def _from_drive(say: Say) -> Path:
+    """The authors' archive from Google Drive, through gdown; what came before a break is kept for the next time."""
     try:
         import gdown
+        from gdown.exceptions import DownloadError
     except ImportError as exc:
         raise ModelUnavailable(
             f"AddSR's own weights lie on Google Drive only ({DRIVE}), and gdown is not installed.",
             'pip install "addsr[drive]", or download the file yourself and run: addsr models import FILE --as addsr',
         ) from exc
     say(f"{STUDENT.title}: from the authors' file on Google Drive. {STUDENT.notice}")
+    place = hub.folder(STUDENT.name)
+    place.mkdir(parents=True, exist_ok=True)
     try:
-        made = gdown.download(DRIVE, str(scratch / "addsr-student"), quiet=True, resume=True)
-    except (OSError, RuntimeError, ValueError) as exc:
+        made = gdown.download(DRIVE, str(place / "from-drive"), quiet=True, resume=True)
+    except (DownloadError, OSError, RuntimeError, ValueError) as exc:
         made, reason = None, str(exc).splitlines()[0]
     else:
-        reason = "Google Drive did not give it"
+        reason = "it did not answer with a file"
     if not made:
         raise ModelUnavailable(
             f"AddSR's own weights could not be fetched from Google Drive: {reason}.",

@@ -150,7 +150,7 @@ def test_google_drive_is_asked_through_gdown(hub, tmp_path, monkeypatch):
         asked.append(url)
         return str(archive(tmp_path / "from-drive", student()))
 
-    monkeypatch.setitem(sys.modules, "gdown", SimpleNamespace(download=download))
+    drive(monkeypatch, download)
     said = []
     install.install("addsr", dtype=torch.float32, say=said.append)
     assert asked == [install.DRIVE]
@@ -165,15 +165,35 @@ def test_without_gdown_it_is_said_what_to_do(hub, monkeypatch):
     assert not any(seen.method == "GET" for seen in hub.seen)
 
 
-def refused(*_, **__):
-    raise OSError("Too many users have viewed this file")
+class DownloadError(Exception):
+    """gdown's own, which stands below nothing but Exception."""
 
 
-@pytest.mark.parametrize("download", [lambda *_, **__: None, refused], ids=["nothing", "quota"])
-def test_a_drive_that_gives_nothing_is_a_sentence(hub, monkeypatch, download):
+def drive(monkeypatch, download):
+    """gdown, as far as we use it."""
     monkeypatch.setitem(sys.modules, "gdown", SimpleNamespace(download=download))
+    monkeypatch.setitem(sys.modules, "gdown.exceptions", SimpleNamespace(DownloadError=DownloadError))
+
+
+def quota(*_, **__):
+    raise DownloadError("Too many users have viewed this file\nlately")
+
+
+def unplugged(*_, **__):
+    raise OSError("Network is unreachable")
+
+
+@pytest.mark.parametrize("download", [lambda *_, **__: None, quota, unplugged], ids=["nothing", "quota", "no network"])
+def test_a_drive_that_gives_nothing_is_a_sentence(hub, monkeypatch, download):
+    drive(monkeypatch, download)
     with pytest.raises(ModelUnavailable, match="could not be fetched from Google Drive"):
         install.install("addsr")
+
+
+def test_seesr_may_be_brought_along_too(hub, tmp_path):
+    folder = install.install("seesr", student=archive(tmp_path / "seesr.tar.gz", pair()), dtype=torch.float32)
+    assert not any("org/seesr" in seen.path for seen in hub.seen)
+    assert Bundle.read(folder).default_steps == 50
 
 
 def test_a_students_own_repository_may_be_named(hub, monkeypatch, tmp_path):
