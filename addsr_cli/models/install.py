@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
+from torch import Tensor
 
 from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
 from addsr_cli.models import hub, library
@@ -118,11 +119,9 @@ def _build(name: str, folders: Mapping[str, Path], student: Path | None, scratch
     tags, thresholds = (folders[TAGS.name] / file for file in TAG_FILES)
     ram, dape = folders[RAM.name] / RAM.files[0].path, folders[DAPE.name] / DAPE.files[0].path
     convert_tagger(ram, dape, tags, thresholds, scratch / "tagger", dtype)
-    pair, parts, teacher = _pair(name, folders, student, scratch), folders[SD2_BASE.name], None
+    pair, parts = _pair(name, folders, student, scratch), folders[SD2_BASE.name]
     if name == "seesr-turbo":
         parts = _turbo_parts(folders[SD_TURBO.name], parts, scratch / "parts")
-    if name == "addsr" and SEESR.name in folders:
-        teacher = read_weights(folders[SEESR.name] / "unet" / WEIGHTS)
     licence = "; ".join(dict.fromkeys(part.licence for part in MADE_OF[name]))
     return build_bundle(
         name=name,
@@ -134,7 +133,7 @@ def _build(name: str, folders: Mapping[str, Path], student: Path | None, scratch
         output=library.folder_of(name),
         source={part: str(folder.name) for part, folder in folders.items()} | {"student": str(student or "")},
         dtype=dtype,
-        teacher=teacher,
+        teacher=_teacher() if name == "addsr" else None,
     )
 
 
@@ -150,6 +149,12 @@ def _pair(name: str, folders: Mapping[str, Path], student: Path | None, scratch:
     save_file(mixed, scratch / "unet" / WEIGHTS)
     shutil.copyfile(seesr / "unet" / "config.json", scratch / "unet" / "config.json")
     return Pair(unet=scratch / "unet", controlnet=seesr / "controlnet")
+
+
+def _teacher() -> dict[str, Tensor] | None:
+    """SeeSR's UNet where it lies here, to tell it from a student; None where it does not."""
+    place = library.held("seesr") or hub.held(SEESR)
+    return read_weights(place / "unet" / WEIGHTS) if place else None
 
 
 def _turbo_parts(turbo: Path, base: Path, folder: Path) -> Path:

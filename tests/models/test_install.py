@@ -196,6 +196,13 @@ def test_seesr_may_be_brought_along_too(hub, tmp_path):
     assert Bundle.read(folder).default_steps == 50
 
 
+def test_the_teacher_is_not_taken_for_the_student(hub, tmp_path):
+    install.install("seesr", dtype=torch.float32)
+    with pytest.raises(ModelUnavailable, match="SeeSR"):
+        install.install("addsr", student=archive(tmp_path / "addsr.tar.gz", pair()), dtype=torch.float32)
+    assert library.held("addsr") is None
+
+
 def test_a_students_own_repository_may_be_named(hub, monkeypatch, tmp_path):
     hub.repos["me/student"] = Repo(student())
     monkeypatch.setenv("ADDSR_STUDENT_REPO", "me/student")
