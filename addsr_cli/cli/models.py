@@ -198,13 +198,14 @@ def _address(source: "Source", revision: str) -> str:
 
 
 def announce(name: str, parts: "tuple[Needed, ...]", console: Console) -> None:
-    """Size and licences, before the first byte."""
+    """Size and licences, before the first byte. Raises ModelUnavailable when a part that has sources cannot be had."""
+    for part in parts:
+        if part.problem and part.component.sources:
+            raise ModelUnavailable(part.problem)
     total = plan_records(name, parts)[-1]
     licences = "; ".join(dict.fromkeys(part.component.licence for part in parts))
-    console.say(f"{name}: {human_bytes(total['to_fetch'])} to fetch. Licences: {licences}")
-    for part in parts:
-        if part.problem:
-            console.say(f"warning: {part.problem}")
+    least = "at least " if total["unknown"] else ""
+    console.say(f"{name}: {least}{human_bytes(total['to_fetch'])} to fetch. Licences: {licences}")
 
 
 def _line(record: dict[str, Any]) -> str:
