@@ -7,7 +7,7 @@ ControlNet under the official names. Nothing here loads a network: ``assemble`` 
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import Any, Self, get_args
 
@@ -17,7 +17,6 @@ from addsr_cli.schedule import Rule
 RECORD = "bundle.json"
 FORMAT = "addsr-bundle-1"
 PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
-CHUNK = 1 << 20
 ADDED_PROMPT = "clean, high-resolution, 8k, extremely detailed, best quality, sharp"  # test_addsr.py's
 NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"
 
@@ -84,8 +83,5 @@ def _files(folder: Path) -> list[Path]:
 
 def digest_of(path: Path) -> str:
     """sha256 of a file, hexadecimal."""
-    made = sha256()
     with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            made.update(chunk)
-    return made.hexdigest()
+        return file_digest(file, "sha256").hexdigest()

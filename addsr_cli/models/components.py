@@ -24,11 +24,6 @@ class Source:
     prefix: str = ""
     kind: Kind = "model"
 
-    @property
-    def pinned(self) -> bool:
-        """Whether the revision can never change."""
-        return len(self.revision) == 40 or self.kind == "url"
-
 
 @dataclass(frozen=True, kw_only=True)
 class FileSpec:

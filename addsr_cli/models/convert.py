@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from hashlib import file_digest
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -27,7 +26,7 @@ from torch import Tensor, nn
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 from addsr_cli.models.archive import AGAIN, CLASSES, CONFIG, TITLES, Pair, first_bytes, weights_file
 from addsr_cli.models.assemble import TAGGER_WEIGHTS, WEIGHTS, save_tagger
-from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.bundle import Bundle, digest_of
 from addsr_cli.models.pairs import build_controlnet, build_unet, image_width, load_pairs
 from addsr_cli.models.tagger import TaggerConfig, load_tagger, merge
 from addsr_cli.version import __version__
@@ -177,7 +176,7 @@ def build_bundle(
             (folder / part).mkdir()
             for path in paths:
                 shutil.copyfile(path, folder / part / path.name)
-        inputs = {f"{part}/{path.name}": _digest(path) for part, paths in used.items() for path in paths}
+        inputs = {f"{part}/{path.name}": digest_of(path) for part, paths in used.items() for path in paths}
         history = {
             "source": dict(source),
             "inputs": inputs,
@@ -243,11 +242,6 @@ def _vocabulary(folder: Path) -> list[Path]:
     if missing := [name for name in VOCABULARY if not (folder / name).is_file()]:
         raise ModelUnavailable(f"{folder} lacks {' and '.join(missing)}.", "Take tokenizer/ of SD2-base.")
     return sorted(path for path in folder.iterdir() if path.is_file())
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
 
 
 def _count(state: State) -> int:

@@ -32,6 +32,14 @@ def held(name: str) -> Path | None:
     return folder if (folder / RECORD).is_file() else None
 
 
+def demanded(name: str) -> Path:
+    """The folder of an installed model. Raises ModelUnavailable when there is none."""
+    folder = held(name)
+    if folder is None:
+        raise ModelUnavailable(f"The model {name} is not installed.", "addsr models list shows what is.")
+    return folder
+
+
 def installed() -> dict[str, Path]:
     """All installed models by name, sorted."""
     records = sorted(home().glob(f"*/{RECORD}"))
@@ -57,9 +65,7 @@ def problems(folder: Path) -> tuple[str, ...]:
 
 def remove(name: str) -> int:
     """Delete an installed model; returns the bytes freed. Raises ModelUnavailable when there is none."""
-    folder = held(name)
-    if folder is None:
-        raise ModelUnavailable(f"The model {name} is not installed.", "addsr models list shows what is.")
+    folder = demanded(name)
     freed = size(folder)
     (folder / RECORD).unlink()  # first, so that a removal cut short leaves no model that looks whole
     shutil.rmtree(folder)

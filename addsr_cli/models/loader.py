@@ -2,7 +2,6 @@
 
 import re
 from dataclasses import dataclass, replace
-from hashlib import sha256
 from pathlib import Path
 from typing import cast
 
@@ -10,7 +9,7 @@ import torch
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models import library
-from addsr_cli.models.bundle import RECORD, Bundle
+from addsr_cli.models.bundle import RECORD, Bundle, digest_of
 from addsr_cli.models.components import MADE_OF
 from addsr_cli.models.nano import load_nano
 from addsr_cli.models.registry import MODELS, NANO, SEESR_FOOTPRINT, ModelSpec
@@ -33,7 +32,7 @@ class Located:
         """sha256 of the weights, hexadecimal; of a bundle the one over its recorded digests."""
         if self.spec.arch == SEESR:
             return Bundle.read(self.file.parent).digest
-        return sha256(self.file.read_bytes()).hexdigest()
+        return digest_of(self.file)
 
 
 def locate(name: str) -> Located:

@@ -28,9 +28,7 @@ says from which files, and `bundle.json` holds the SHA-256 of every file. Licenc
 
 def push(name: str, repo: str, *, private: bool = False, endpoint: str | None = None, token: str | None = None) -> str:
     """Upload the bundle ``name`` with a model card; returns the address. Raises ModelUnavailable and UsageError."""
-    folder = library.held(name)
-    if folder is None:
-        raise ModelUnavailable(f"The model {name} is not installed.", "addsr models list shows what is.")
+    folder = library.demanded(name)
     wrong = library.problems(folder)
     if wrong:
         raise ModelUnavailable(

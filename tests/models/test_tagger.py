@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from bundles import tagger_config
 from safetensors.torch import load_file
 from transformers import SwinModel
 
@@ -37,19 +38,8 @@ def notes():
 
 
 @pytest.fixture(scope="module")
-def config(notes):
-    swin, head = notes["config"]["swin_config"], notes["config"]["q2l_config"]
-    return TaggerConfig(
-        tags=tuple(notes["config"]["tag_list"]),
-        thresholds=tuple(notes["config"]["tag_thresholds"]),
-        embed_dim=swin["embed_dim"],
-        depths=tuple(swin["depths"]),
-        num_heads=tuple(swin["num_heads"]),
-        head_hidden=head["hidden_size"],
-        head_intermediate=head["intermediate_size"],
-        head_layers=head["num_hidden_layers"],
-        head_heads=head["num_attention_heads"],
-    )
+def config():
+    return tagger_config()
 
 
 @pytest.fixture(scope="module")
