@@ -56,3 +56,13 @@ def denoise(monkeypatch):
         monkeypatch.setattr(Nano, "denoise", around)
 
     return install
+
+
+@pytest.fixture
+def pair():
+    """Three pictures and the same under noise, (3, 3, 24, 31), float32 in [0, 1]."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    clean = torch.rand(3, 3, 24, 31, generator=generator)
+    return clean, (clean + 0.2 * torch.randn(clean.shape, generator=generator)).clamp(0, 1)

@@ -8,8 +8,8 @@ a soft border as in a shallow depth of field; what the network must give back is
 import cv2
 import numpy as np
 
+from addsr_cli.degradation import Array
 from addsr_cli.imageio import resize
-from addsr_cli.train.degradation import Array
 
 DEFOCUS_ODDS, WHOLE_ODDS = 0.45, 0.4
 SIGMA = (1.5, 10.0)  # of the blur, pixels

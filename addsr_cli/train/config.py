@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
+from addsr_cli.degradation import RECIPES, SCALE
 from addsr_cli.errors import UsageError
-from addsr_cli.train.degradation import RECIPES, SCALE
 
 
 @dataclass(frozen=True, kw_only=True)

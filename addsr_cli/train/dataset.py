@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from addsr_cli.degradation import RECIPES, SCALE, Array, degrade, usm_sharpen
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import read, read_header, resize
 from addsr_cli.train.augment import crop, defocus
 from addsr_cli.train.config import TrainConfig
-from addsr_cli.train.degradation import RECIPES, SCALE, Array, degrade, usm_sharpen
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp")
 CACHE_BYTES = 1 << 30  # decoded 8-bit photos kept per worker

@@ -26,13 +26,14 @@ from addsr_cli.models.nano import Nano, NanoConfig, build_nano, load_nano, save_
 from addsr_cli.models.restorer import Condition
 from addsr_cli.sampler import cpu_noise, refine, sample
 from addsr_cli.schedule import STEPS
+from addsr_cli.similarity import ssim
 from addsr_cli.train import checkpoint
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.dataset import Pairs, Photos, find_photos, loader
 from addsr_cli.train.draws import draw, noisy_latent
 from addsr_cli.train.ema import Ema
 from addsr_cli.train.interrupt import interrupts_wait
-from addsr_cli.train.losses import charbonnier, ssim
+from addsr_cli.train.losses import charbonnier
 from addsr_cli.train.muon import Muon
 
 TINY = NanoConfig(channels=(16, 16, 16), depths=(1, 1, 1), embedding=16)

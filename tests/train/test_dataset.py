@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from addsr_cli.degradation import usm_sharpen
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import resize
 from addsr_cli.train.dataset import Onwards, Pairs, find_photos, loader
-from addsr_cli.train.degradation import usm_sharpen
 
 
 @pytest.fixture

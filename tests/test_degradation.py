@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from scipy.special import j1
 
-from addsr_cli.train import degradation
-from addsr_cli.train.degradation import (
+from addsr_cli import degradation
+from addsr_cli.degradation import (
     CLEAN,
     KERNEL_KINDS,
     KERNEL_ODDS,
