@@ -16,7 +16,10 @@ FIELDS = ("stem", "scale", "ext", "model", "steps", "seed", "width", "height")
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One output of ``size`` pixels. ``source`` is a path or the bytes of stdin; ``output`` None means stdout."""
+    """One output of ``size`` pixels. ``source`` is a path or the bytes of stdin; ``output`` None means stdout.
+
+    ``page``: where the comparison of before and after goes, if one is wanted.
+    """
 
     source: Path | bytes
     label: str
@@ -25,6 +28,7 @@ class Job:
     output: Path | None
     settings: Settings
     options: WriteOptions
+    page: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +48,7 @@ class Wish:
     samples: int
     model: str
     steps: int
+    compare: bool = False
     dry_run: bool = False
 
 
@@ -54,6 +59,8 @@ def gather(images: Sequence[Path], settings: Settings, options: WriteOptions, wi
     to_stdout = wish.output == "-" or (wish.output is None and STREAM in images)
     if to_stdout and len(images) * wish.samples > 1:
         raise UsageError("Only one picture fits through stdout.", "Give -o a folder.")
+    if to_stdout and wish.compare:
+        raise UsageError("--compare writes a page beside the output, and stdout has no place for it.", "Use -o FILE.")
     found: list[Job | Refused] = []
     for image in images:
         try:
@@ -87,6 +94,9 @@ def _jobs(image: Path, settings: Settings, options: WriteOptions, wish: Wish, *,
                 bit_depth=depth,
                 overwrite=options.overwrite,
             )
+        page = compare_path(output) if output and wish.compare else None
+        if page and not wish.dry_run:
+            imageio.check_target(page, overwrite=options.overwrite)
         jobs.append(
             Job(
                 source=source,
@@ -96,9 +106,15 @@ def _jobs(image: Path, settings: Settings, options: WriteOptions, wish: Wish, *,
                 output=output,
                 settings=seeded,
                 options=chosen,
+                page=page,
             )
         )
     return jobs
+
+
+def compare_path(picture: Path) -> Path:
+    """Where a page that compares this picture with others lies: beside it."""
+    return picture.with_name(f"{picture.stem}_compare.html")
 
 
 def _label(image: Path) -> str:
@@ -165,17 +181,15 @@ def _file_name(image: Path, name: str, size: tuple[int, int], settings: Settings
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     seen: dict[Path, str] = {}
     inputs = {job.source.resolve(): job.label for job in jobs if isinstance(job.source, Path)}
-    for job in jobs:
-        if job.output is None:
-            continue
-        path = job.output.resolve()
+    for job, output in [(each, path) for each in jobs for path in (each.output, each.page) if path]:
+        path = output.resolve()
         if path in seen:
             raise OutputRefused(
-                f"{seen[path]} and {job.label} would both become {job.output}.",
+                f"{seen[path]} and {job.label} would both become {output}.",
                 "Use --name with more parts, or --format, or one folder at a time.",
             )
         if inputs.get(path, job.label) != job.label:
             raise OutputRefused(
-                f"{job.label} would become {job.output}, which is another input.", "Give -o a folder, or --name."
+                f"{job.label} would become {output}, which is another input.", "Give -o a folder, or --name."
             )
         seen[path] = job.label

@@ -88,6 +88,9 @@ Overwrite = Annotated[bool, _option("--overwrite", "Replace existing files.", OU
 NoMetadata = Annotated[
     bool, _option("--no-metadata", "Write no EXIF, XMP or settings (the colour profile stays).", OUTPUT)
 ]
+Compare = Annotated[
+    bool, _option("--compare", "Also write OUTPUT_compare.html: before and after, to look at in a browser.", OUTPUT)
+]
 
 Device = Annotated[str, _option("--device", "auto, cpu, cuda, cuda:N or mps.", MACHINE)]
 Precision = Annotated[

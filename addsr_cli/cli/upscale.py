@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +16,14 @@ from addsr_cli.settings import Settings
 if TYPE_CHECKING:
     from addsr_cli.cli.jobs import Job, Refused
     from addsr_cli.engine import Result, Upscaler
+    from addsr_cli.imageio import Photo
     from addsr_cli.planner import Plan
 
 SOME_FAILED = 3
 FORMATS = {"jpg": "JPEG"}
 FIELDS = (
     *("input", "output", "status", "seconds", "peak_memory", "size_in", "size_out", "model", "steps", "seed"),
-    *("tags", "prompt", "plan", "warnings", "error"),
+    *("tags", "prompt", "plan", "compare", "warnings", "error"),
 )
 UNKNOWN: dict[str, Any] = dict.fromkeys(FIELDS) | {"warnings": []}
 
@@ -55,6 +57,7 @@ def upscale(
     name: options.Name = "{stem}_x{scale}{ext}",
     overwrite: options.Overwrite = False,
     no_metadata: options.NoMetadata = False,
+    compare: options.Compare = False,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
     tile: options.Tile = "auto",
@@ -113,7 +116,15 @@ def upscale(
     )
     upscaler = Upscaler(chosen(model, device, console, fetch=not dry_run), machine)
     count = upscaler.steps(settings)
-    wish = Wish(output=output, name=name, samples=samples, model=upscaler.spec.name, steps=count, dry_run=dry_run)
+    wish = Wish(
+        output=output,
+        name=name,
+        samples=samples,
+        model=upscaler.spec.name,
+        steps=count,
+        compare=compare,
+        dry_run=dry_run,
+    )
     work = gather(images, settings, wanted, wish)
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     failed = []
@@ -143,6 +154,9 @@ def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
         _to_stdout(data)
     else:
         imageio.write(result.photo, job.output, job.options, result.embedded(), warn=notes.append)
+        if job.page is not None:
+            _write_page(job.page, job, photo, result)
+            console.say(f"{job.label} compared in {job.page}")
     for note in notes:
         console.say(f"warning: {job.label}: {note}")
     result = replace(result, warnings=tuple(notes), seconds=result.seconds | {"write": perf_counter() - started})
@@ -158,6 +172,15 @@ def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in result.seconds.items()))
     if job.output is not None:
         console.result(str(job.output), _record(job, result))
+
+
+def _write_page(page: Path, job: "Job", photo: "Photo", result: "Result") -> None:
+    from addsr_cli.cli.compare import write_page
+    from addsr_cli.report import Picture
+
+    after = f"After: {result.model}, {result.steps} steps, seed {job.settings.seed}"
+    pictures = [Picture(photo=photo, label="Before"), Picture(photo=result.photo, label=after)]
+    write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
 
 
 def _to_stdout(data: bytes) -> None:
@@ -212,6 +235,7 @@ def _facts(job: "Job") -> dict[str, Any]:
         "size_out": list(job.size),
         "seed": job.settings.seed,
         "prompt": job.settings.prompt,
+        "compare": str(job.page) if job.page else None,
     }
 
 
