@@ -92,11 +92,18 @@ class Upscaler:
     """A model on a device, ready for any number of photos.
 
     ``Upscaler(model="nano").upscale("photo.jpg").save("out.png")``. ``model`` is a name, ``auto``, or the folder of a
-    training run. Raises ModelUnavailable when there is no such model. Weights are read at first use.
+    training run. Raises ModelUnavailable when there is no such model. Weights are read at first use. ``around`` puts
+    something around the network that looks like it, such as a stopwatch.
     """
 
-    def __init__(self, model: str = "auto", machine: Machine | None = None) -> None:
-        self.located = loader.locate(model)
+    def __init__(
+        self,
+        model: str | loader.Located = "auto",
+        machine: Machine | None = None,
+        around: Callable[[Restorer], Restorer] = lambda restorer: restorer,
+    ) -> None:
+        self.located = loader.locate(model) if isinstance(model, str) else model
+        self.around = around
         self.spec = self.located.spec
         self.machine = machine or Machine()
         self._restorer: Restorer | None = None
@@ -148,7 +155,8 @@ class Upscaler:
             photo = pictures.as_photo(image)
             rgb = photo.rgb if photo.alpha is None else imageio.fill_transparent(photo.rgb, photo.alpha)
         target = settings.target(photo.width, photo.height)
-        plans = self.plan(photo.width, photo.height, settings)
+        with clock.stage("plan"):
+            plans = self.plan(photo.width, photo.height, settings)
         count = self.steps(settings)
         meter = Meter(on_progress, count, [p.tiles() * count for p in plans])
         run = _Run(settings=settings, meter=meter, clock=clock, notes=list(photo.warnings))
@@ -169,7 +177,7 @@ class Upscaler:
             model_sha256=self._sha256(),
             steps=count,
             seconds=clock.seconds,
-            peak_memory=_peak(plans[-1]),
+            peak_memory=hardware.peak_bytes(plans[-1].device),
             tags=told.tags,
             prompt=told.prompt,
             warnings=tuple(run.notes),
@@ -214,6 +222,7 @@ class Upscaler:
             image = color.match(image, canvas, settings.color)
             if settings.blend:
                 image = torch.lerp(image, canvas, settings.blend)
+            hardware.settle(plan.device)
         del canvas
         with clock.stage("finish"):
             pixels = image[0, :, : plan.height, : plan.width].permute(1, 2, 0).cpu().contiguous().numpy()
@@ -224,9 +233,8 @@ class Upscaler:
 
     def _on(self, plan: Plan) -> Restorer:
         if self._restorer is None or self._loaded != (plan.device, plan.dtype):
-            self._restorer = loader.load(
-                self.located, device=plan.device, dtype=plan.dtype, compiled=self.machine.compile
-            )
+            restorer = loader.load(self.located, device=plan.device, dtype=plan.dtype, compiled=self.machine.compile)
+            self._restorer = self.around(restorer)
             self._loaded = (plan.device, plan.dtype)
         return self._restorer
 
@@ -286,8 +294,3 @@ def _free_memory() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
-
-
-def _peak(plan: Plan) -> int:
-    on_gpu = plan.device.startswith("cuda")
-    return torch.cuda.max_memory_allocated(plan.device) if on_gpu else hardware.peak_resident_bytes()

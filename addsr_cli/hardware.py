@@ -1,6 +1,7 @@
 """What machine this is. The only file that asks."""
 
 import platform
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +60,7 @@ def best_device() -> str:
 
 
 def peak_resident_bytes() -> int:
-    """Most memory this process ever held, bytes; 0 where the system does not tell."""
+    """Most memory this process held since its start or ``forget_peak``, bytes; 0 where the system does not tell."""
     try:
         import resource
     except ImportError:
@@ -68,16 +69,49 @@ def peak_resident_bytes() -> int:
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
-def multiply_rate(size: int = 768) -> float:
-    """Measured float32 matrix multiplication speed of the CPU, FLOP per second; takes a few milliseconds."""
+def peak_bytes(device: str) -> int:
+    """Most memory that the work on ``device`` held since ``forget_peak``: the GPU's own, or that of this process."""
+    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else peak_resident_bytes()
+
+
+def forget_peak(device: str) -> None:
+    """Begin counting peak memory anew, where the system allows it: on CUDA, and for a process on Linux."""
+    if device.startswith("cuda"):
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
+def settle(device: str) -> None:
+    """Wait until ``device`` has done what it was given, so that a clock tells the truth."""
+    if device.startswith("cuda"):
+        torch.cuda.synchronize(device)
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+def driver() -> str:
+    """Version of the GPU's driver as the system tells it, or empty."""
+    try:
+        words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").split()
+    except OSError:
+        return ""
+    return next((word for word in words if word[0].isdigit()), "")
+
+
+def multiply_rate(size: int = 768, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+    """Measured speed of multiplying square matrices on a device, FLOP per second; takes a few milliseconds on a CPU."""
     from time import perf_counter
 
-    a = torch.randn(size, size)
+    a = torch.randn(size, size, device=device).to(dtype)
     a @ a
     best = float("inf")
     for _ in range(3):
+        settle(device)
         start = perf_counter()
         a @ a
+        settle(device)
         best = min(best, perf_counter() - start)
     return 2 * size**3 / best
 

@@ -146,9 +146,7 @@ def parse_steps(text: str) -> dict[str, float]:
     limits = {"blur": 50, "noise": 255, "jpeg": 100}
     if not all(0 < found[name] <= limits.get(name, 0) for name in found):
         names = ", ".join(NAMED)
-        raise UsageError(
-            f"--degradation {text} is unknown.", f"Use {names}, or steps such as blur=2,noise=20,jpeg=50."
-        )
+        raise UsageError(f"--degradation {text} is unknown.", f"Use {names}, or steps such as blur=2,noise=20,jpeg=50.")
     return found
 
 

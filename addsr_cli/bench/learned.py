@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from addsr_cli.bench.metrics import Metric, Picture
-from addsr_cli.errors import UsageError
 
 NAMES = ("lpips", "dists", "musiq", "maniqa", "clipiqa")  # pyiqa's own names, so its default variants
 
@@ -65,11 +64,3 @@ def _version() -> str:
 
 def _first_line(exc: BaseException) -> str:
     return str(exc).splitlines()[0][:100] if str(exc) else type(exc).__name__
-
-
-def chosen(metrics: Sequence[Metric], names: Sequence[str]) -> list[Metric]:
-    """Those that were asked for, in that order; all when nothing was. Raises UsageError for an unknown name."""
-    known = {metric.name: metric for metric in metrics}
-    if missing := [name for name in names if name not in known]:
-        raise UsageError(f"The metric {missing[0]} is not there.", f"There are {', '.join(known)}.")
-    return [known[name] for name in names] or list(metrics)

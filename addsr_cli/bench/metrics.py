@@ -6,6 +6,7 @@ Larger tells which way is better. All of them except ssimulacra2 need nothing bu
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ SMALLEST = 7  # pixels: the window of SSIM
 class Metric:
     """One measure: how it is called, which way is better, and in which variant it is measured.
 
-    ``blind`` says that it looks at the result alone; ``peak`` is its value for a perfect pair where there is one.
+    ``digits`` are those to print; ``blind`` says that it looks at the result alone.
     """
 
     name: str
@@ -98,8 +99,8 @@ PLAIN = (
     Metric(name="psnr_y", measure=psnr_luma, larger=True, variant="BT.601 luma 16-235, dB", digits=2),
     Metric(name="ssim_y", measure=ssim_luma, larger=True, variant="BT.601 luma 16-235, uniform 7x7 window"),
     Metric(name="ssimulacra2", measure=ssimulacra2, larger=True, variant="pip ssimulacra2", digits=1),
-    Metric(name="grad", measure=gradient, larger=True, variant="gradient over the reference's, 1 is as sharp", digits=3),
-    Metric(name="spec", measure=spectrum, larger=False, variant="log power spectrum above a quarter of Nyquist", digits=2),
+    Metric(name="grad", measure=gradient, larger=True, variant="gradient over the reference's", digits=3),
+    Metric(name="spec", measure=spectrum, larger=False, variant="log power spectrum from Nyquist / 4", digits=2),
     Metric(
         name="niqe",
         measure=lambda _, result: niqe.niqe(result),
@@ -109,6 +110,13 @@ PLAIN = (
         blind=True,
     ),
 )
+
+
+def installed() -> tuple[list[Metric], str]:
+    """The plain metrics that can be had here, and one line on what is missing."""
+    if find_spec("ssimulacra2"):
+        return list(PLAIN), ""
+    return [m for m in PLAIN if m.measure is not ssimulacra2], "no ssimulacra2: pip install ssimulacra2"
 
 
 def scores(metrics: Sequence[Metric], reference: Picture | None, result: Picture, border: int = 0) -> dict[str, float]:

@@ -22,14 +22,16 @@ SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))  # to the neighbours whose products a
 ROUNDING = 1e-9  # grey levels
 
 
-def niqe(picture: NDArray[np.uint8]) -> float:
+def niqe(pixels: NDArray[np.uint8]) -> float:
     """NIQE of uint8 RGB (H, W, 3); NaN for a picture with fewer than two blocks of 96 pixels."""
-    grey = np.rint(picture @ GREY)
+    grey = np.rint(pixels @ GREY)
     rows, columns = (side // BLOCK for side in grey.shape)
     if rows * columns < 2:
         return float("nan")
     grey = grey[: rows * BLOCK, : columns * BLOCK]
-    found = np.hstack([features(blocks(normalised(grey), BLOCK)), features(blocks(normalised(_half(grey)), BLOCK // 2))])
+    found = np.hstack(
+        [features(blocks(normalised(grey), BLOCK)), features(blocks(normalised(_half(grey)), BLOCK // 2))]
+    )
     whole = found[~np.isnan(found).any(axis=1)]
     if len(whole) < 2:
         return float("nan")
@@ -63,7 +65,7 @@ def blocks(picture: Array, side: int) -> Array:
 
 
 def features(squares: Array) -> Array:
-    """The 18 numbers that describe each square (n, side, side): shapes and scales of its values and of four products."""
+    """Shapes and scales of the values and of four products of each square (n, side, side): (n, 18)."""
     shape, left, right = fitted(squares)
     found = [shape, (left + right) / 2]
     for shift in SHIFTS:

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -31,11 +31,11 @@ Maker = Callable[[Item, Picture, Size], Made | None]  # item, input, wanted size
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One row of a table: its name, the settings it ran with, and what makes its pictures."""
+    """One row of a table: its name, what makes its pictures, its steps if it has any, and where it comes from."""
 
     name: str
     make: Maker
-    settings: dict[str, Any]
+    steps: int | None = None
     detail: str = ""
 
 
@@ -48,7 +48,7 @@ def plain() -> Iterator[Method]:
             picture = np.asarray(Image.fromarray(lr).resize(size, Image.Resampling[kind.upper()]))
             return Made(picture=picture, seconds=perf_counter() - start)
 
-        yield Method(name=name, make=make, settings={}, detail="Pillow")
+        yield Method(name=name, make=make, detail="Pillow")
 
 
 def results(folder: Path) -> Method:
@@ -69,7 +69,7 @@ def results(folder: Path) -> Method:
             raise UnreadableInput(f"{path} is {found} px, not {size[0]}x{size[1]}.", "Results must be as large as hr/.")
         return Made(picture=picture[: size[1], : size[0]])
 
-    return Method(name=folder.name, make=make, settings={}, detail=f"pictures of {folder}")
+    return Method(name=folder.name, make=make, detail=f"pictures of {folder}")
 
 
 def network(file: Path, device: str) -> Method:
@@ -78,15 +78,17 @@ def network(file: Path, device: str) -> Method:
     Raises ModelUnavailable when spandrel is not installed or does not know the file.
     """
     try:
-        from spandrel import ImageModelDescriptor, ModelLoader
+        from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError as exc:
         problem = f"--peer needs spandrel ({exc})."
         raise ModelUnavailable(problem, 'pip install "addsr[peers]".') from exc
     place = hardware.probe(device).device
     try:
         model = ModelLoader(device=place).load_from_file(file)
-    except (OSError, RuntimeError, ValueError, KeyError) as exc:  # spandrel's own errors derive from these
-        raise ModelUnavailable(f"{file} cannot be loaded: {exc}", "spandrel's list tells which networks it knows.") from exc
+    except (UnsupportedModelError, UnpicklingError, OSError, RuntimeError, ValueError, KeyError) as exc:
+        raise ModelUnavailable(
+            f"{file} cannot be loaded: {exc}", "spandrel's list tells which networks it knows."
+        ) from exc
     if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
         raise ModelUnavailable(f"{file} is no network from RGB to RGB.", "Give a super-resolution network.")
     model.eval()
@@ -101,4 +103,4 @@ def network(file: Path, device: str) -> Method:
             picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
         return Made(picture=picture, seconds=perf_counter() - start)
 
-    return Method(name=file.stem, make=make, settings={}, detail=f"{model.architecture.name} x{model.scale}, spandrel")
+    return Method(name=file.stem, make=make, detail=f"{model.architecture.name} x{model.scale}, spandrel")

@@ -94,6 +94,24 @@ class Console:
             yield show
 
     @contextmanager
+    def counting(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
+        """Tells how many of how many are done and what is next: a bar on a terminal, else lines when asked for more."""
+        if self.quiet or not sys.stderr.isatty():
+            yield lambda done, total, what: self.detail(f"{title} {done + 1}/{total}: {what}")
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+        with Progress(*columns, TimeRemainingColumn(), console=RichConsole(stderr=True), transient=True) as progress:
+            task = progress.add_task(title, total=None)
+
+            def show(done: int, total: int, what: str) -> None:
+                progress.update(task, completed=done, total=total, description=f"{title}: {what}")
+
+            yield show
+
+    @contextmanager
     def transfers(self) -> Iterator[Callable[[Any], None] | None]:
         """A progress bar over all files of a download, in bytes, with time left; None when no terminal watches."""
         if self.quiet or not sys.stderr.isatty():

@@ -17,6 +17,9 @@ from addsr_cli.models.restorer import Restorer
 
 ASSETS = Path(__file__).parent / "assets"
 NANO_FILE = "nano.safetensors"
+SEESR, RANDOM = "seesr", "random"
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+FULL_TILE, FULL_OVERLAP = 768, 256  # canvas pixels
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")  # NAME or ORG/REPO
 
 
@@ -29,7 +32,9 @@ class Located:
     reason: str
 
     def digest(self) -> str:
-        """sha256 of the weights, hexadecimal; of a bundle the one over its recorded digests."""
+        """sha256 of the weights, hexadecimal; of a bundle the one over its recorded digests; of random ones nothing."""
+        if self.spec.arch == RANDOM:
+            return ""
         if self.spec.arch == SEESR:
             return Bundle.read(self.file.parent).digest
         return digest_of(self.file)
@@ -60,10 +65,26 @@ def locate(name: str) -> Located:
     raise ModelUnavailable(f"There is no model called {name!r}.", f"Use {known}, or a folder that holds a model.")
 
 
+def random_weights() -> Located:
+    """The full model, with random numbers that ``load`` makes up in place of weights: to measure speed and memory."""
+    spec = ModelSpec(
+        name="random",
+        arch=RANDOM,
+        title="the full model with random weights",
+        licence="random numbers",
+        footprint=SEESR_FOOTPRINT,
+        reads_text=True,
+        shortest=512,
+        tile=FULL_TILE,
+        overlap=FULL_OVERLAP,
+    )
+    return Located(spec=spec, file=Path("random"), reason="random weights of the full model")
+
+
 def load(located: Located, *, device: str, dtype: str, compiled: bool = False) -> Restorer:
     """Bring the weights into memory on ``device`` as ``fp32``, ``bf16`` or ``fp16``; ``compiled`` if wished."""
-    if located.spec.arch == SEESR:
-        return _load_seesr(located.file.parent, device, DTYPES[dtype], compiled=compiled)
+    if located.spec.arch in (SEESR, RANDOM):
+        return _load_seesr(located, device, DTYPES[dtype], compiled=compiled)
     nano = load_nano(located.file)
     nano.net.eval().requires_grad_(False)
     nano.net.to(device=device, dtype=DTYPES[dtype])
@@ -72,10 +93,16 @@ def load(located: Located, *, device: str, dtype: str, compiled: bool = False) -
     return cast("Restorer", nano)
 
 
-def _load_seesr(folder: Path, device: str, dtype: torch.dtype, *, compiled: bool) -> Restorer:
-    from addsr_cli.models.assemble import load_bundle  # pulls in diffusers and transformers, which nano does not need
+def _load_seesr(located: Located, device: str, dtype: torch.dtype, *, compiled: bool) -> Restorer:
+    # imported here, since they pull in diffusers and transformers, which nano does not need
+    if located.spec.arch == RANDOM:
+        from addsr_cli.models.random_weights import random_seesr
 
-    seesr = load_bundle(folder, device=device, dtype=dtype)
+        seesr = random_seesr(device, dtype)
+    else:
+        from addsr_cli.models.assemble import load_bundle
+
+        seesr = load_bundle(located.file.parent, device=device, dtype=dtype)
     if compiled:
         seesr.unet.compile()
         seesr.controlnet.compile()
@@ -95,13 +122,9 @@ def _bundle_spec(folder: Path) -> ModelSpec:
         rule=record.rule,
         default_steps=record.default_steps,
         guidance=record.guidance,
-        tile=768,
-        overlap=256,
+        tile=FULL_TILE,
+        overlap=FULL_OVERLAP,
     )
-
-
-SEESR = "seesr"
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def _bundled() -> Path:

@@ -1,6 +1,25 @@
-"""Pages that people open in a browser: pictures in one HTML file, without network. No torch."""
+"""Pages that people open in a browser, and the tables and charts on them: HTML without network. No torch."""
 
+from addsr_cli.report.bench_page import Scene, bench_page
+from addsr_cli.report.charts import Axis, Point, Series, scatter
 from addsr_cli.report.page import Page
+from addsr_cli.report.tables import Cell, Column, Table
 from addsr_cli.report.viewer import MAX_PICTURES, Embedding, Picture, compare_page, viewer_html
 
-__all__ = ["MAX_PICTURES", "Embedding", "Page", "Picture", "compare_page", "viewer_html"]
+__all__ = [
+    "MAX_PICTURES",
+    "Axis",
+    "Cell",
+    "Column",
+    "Embedding",
+    "Page",
+    "Picture",
+    "Point",
+    "Scene",
+    "Series",
+    "Table",
+    "bench_page",
+    "compare_page",
+    "scatter",
+    "viewer_html",
+]

@@ -8,7 +8,7 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-_STYLES = ("page.css", "viewer.css")
+_STYLES = ("page.css", "viewer.css", "numbers.css")
 _SCRIPTS = ("viewer.js", "painting.js", "gestures.js")  # each uses the ones before
 
 

@@ -31,11 +31,13 @@ class Embedding:
     """How pictures are put into a page.
 
     ``quality`` (1 to 100) is for those of more than 512x512 pixels, which are not kept lossless; ``max_side`` is the
-    longest side in pixels, to which larger ones are reduced. Raises UsageError outside the ranges.
+    longest side in pixels, to which larger ones are reduced; ``lossless`` False treats small ones like large ones.
+    Raises UsageError outside the ranges.
     """
 
     quality: int = 95
     max_side: int = 8192
+    lossless: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
@@ -94,7 +96,7 @@ def _figure(picture: Picture, embedding: Embedding) -> str:
 def _data_url(photo: Photo, embedding: Embedding) -> str:
     """Lossless when small. JPEG else, because WebP halves the resolution of colour; WebP where there is alpha."""
     photo = _fitted(photo, embedding.reduced(photo.size))
-    small = photo.width * photo.height <= _LOSSLESS_PIXELS
+    small = embedding.lossless and photo.width * photo.height <= _LOSSLESS_PIXELS
     name = "PNG" if small else "WEBP" if photo.has_alpha else "JPEG"
     options = WriteOptions(format=name, quality=None if small else embedding.quality, bit_depth=8, metadata=False)
     return f"data:{_TYPES[name]};base64,{b64encode(imageio.encode(photo, options)).decode()}"

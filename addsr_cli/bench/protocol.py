@@ -1,0 +1,61 @@
+"""How it was measured: what every report says, so that two numbers can be told apart or laid side by side."""
+
+import os
+import platform
+import shlex
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+
+from addsr_cli import hardware
+from addsr_cli.bench.dataset import Case
+from addsr_cli.bench.metrics import Metric
+from addsr_cli.models.loader import Located
+from addsr_cli.version import __version__
+
+LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "opencv-python-headless", "ssimulacra2", "pyiqa")
+
+
+def machine(device: str, located: Located, seed: int) -> dict[str, str]:
+    """Command, model, seed, device and versions, as words by name."""
+    found = hardware.probe(device)
+    driver = hardware.driver() if found.kind == "cuda" else ""
+    cuda = torch.version.cuda if found.kind == "cuda" else ""
+    return {
+        "command": shlex.join(["addsr", *sys.argv[1:]]),
+        "model": f"{located.spec.name} ({located.reason})",
+        "sha256": located.digest() or "random weights",
+        "seed": str(seed),
+        "device": f"{found.device}: {found.name}" + (f", driver {driver}, CUDA {cuda}" if driver or cuda else ""),
+        "processor": f"{hardware.probe('cpu').name}, {os.cpu_count()} logical cores, {found.threads} threads used",
+        "memory": f"{found.total_bytes / 1e9:.1f} GB on {found.device}",
+        "system": f"{platform.platform()}, Python {platform.python_version()}",
+        "versions": ", ".join([f"addsr {__version__}", *_versions()]),
+    }
+
+
+def pictures(folder: str, cases: Sequence[Case], metrics: Sequence[Metric], border: int) -> dict[str, str]:
+    """Data and metrics, as words by name."""
+    told = [f"{case.name} ({len(case.items)} photos{_made(case)})" for case in cases]
+    variants = [f"{metric.name} {'up' if metric.larger else 'down'}: {metric.variant}" for metric in metrics]
+    return {
+        "data": f"{folder}: {', '.join(told)}",
+        "metrics": "; ".join(variants),
+        "pixels": f"8-bit RGB as the files have it, no colour conversion; border cropped: {border} px; means over photos",
+    }
+
+
+def _made(case: Case) -> str:
+    return f", degraded by {case.degradation}, seed {case.seed}" if case.degradation else ""
+
+
+def _versions() -> list[str]:
+    found = []
+    for name in LIBRARIES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            continue
+    return found

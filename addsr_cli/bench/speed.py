@@ -1,0 +1,188 @@
+"""How fast a model runs here: every stage of a whole upscale, from a file's bytes to a file's bytes."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from torch.utils.flop_counter import FlopCounterMode
+
+from addsr_cli import hardware, imageio
+from addsr_cli.bench.stages import NETWORK, Timed, ordered
+from addsr_cli.bench.variants import Variant
+from addsr_cli.engine import Machine, Upscaler
+from addsr_cli.errors import UsageError
+from addsr_cli.imageio import Photo, WriteOptions
+from addsr_cli.models.loader import DTYPES, Located
+from addsr_cli.models.restorer import Restorer
+
+JPEG = WriteOptions(format="JPEG")
+LARGE_MATRIX = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # a side that fills the device
+SMALLEST, LARGEST = 16, 20_000  # pixels of a side
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repeats:
+    """How often a case is run: ``warmup`` times unmeasured, then ``runs`` times."""
+
+    runs: int = 5
+    warmup: int = 1
+
+    def __post_init__(self) -> None:
+        """Refuse what measures nothing."""
+        if self.runs < 1 or self.warmup < 1:
+            raise UsageError("--runs and --warmup must be at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """One case. Seconds per picture; ``stages`` are those of the median run, so they add up to ``median``.
+
+    ``load`` happened once, before; ``flop`` is what the networks were counted to do for one picture, ``rate`` what this
+    machine multiplies in that type (FLOP/s), ``share`` how much of it the networks reached.
+    """
+
+    label: str
+    size: tuple[int, int]
+    out: tuple[int, int]
+    steps: int
+    dtype: str
+    plan: str
+    tiles: int
+    runs: int
+    median: float
+    p90: float
+    stages: dict[str, float]
+    load: float
+    peak_memory: int
+    flop: int
+    rate: float
+
+    @property
+    def images_per_second(self) -> float:
+        """Pictures a second at the median."""
+        return 1 / self.median
+
+    @property
+    def megapixels_per_second(self) -> float:
+        """Output pixels, in millions, a second at the median."""
+        return self.out[0] * self.out[1] / self.median / 1e6
+
+    @property
+    def network_seconds(self) -> float:
+        """Time inside the networks."""
+        return sum(self.stages[name] for name in NETWORK)
+
+    @property
+    def share(self) -> float:
+        """What the networks reached of the machine's matrix rate, 0 to about 1."""
+        return self.flop / self.network_seconds / self.rate if self.network_seconds else 0.0
+
+
+class Stopwatch:
+    """An ``Upscaler`` with a stopwatch around its network."""
+
+    def __init__(self, located: Located, machine: Machine) -> None:
+        self.timed: Timed | None = None
+        self.upscaler = Upscaler(located, machine, self._around)
+
+    def _around(self, restorer: Restorer) -> Restorer:
+        self.timed = Timed(restorer)
+        return self.timed
+
+    def run(self, data: bytes, variant: Variant) -> tuple[float, dict[str, float], Any]:
+        """One picture from bytes to bytes: total seconds, seconds by stage, and the engine's result."""
+        if self.timed:
+            self.timed.clock.seconds.clear()
+        start = perf_counter()
+        photo = imageio.read(data)
+        read = perf_counter()
+        result = self.upscaler.upscale(photo, variant.settings)
+        done = perf_counter()
+        imageio.encode(result.photo, JPEG)
+        end = perf_counter()
+        spent = dict(result.seconds)
+        spent["read"] = spent.get("read", 0.0) + read - start
+        spent["write"] = end - done
+        return (
+            end - start - spent.get("load", 0.0),
+            ordered(spent, self.timed.clock.seconds if self.timed else {}),
+            result,
+        )
+
+
+def measure(
+    located: Located,
+    machine: Machine,
+    sweep: Sequence[Variant],
+    sizes: Sequence[tuple[int, int]],
+    repeats: Repeats,
+    on_case: Callable[[int, str], None] = lambda *_: None,
+) -> list[Speed]:
+    """One row per precision, size and variant, smallest pictures first so that peaks of memory do not hide each other.
+
+    Inputs are random pictures with the spectrum of photos, as JPEG. Raises UsageError for sizes out of range.
+    """
+    if wrong := [size for size in sizes if min(size) < SMALLEST or max(size) > LARGEST]:
+        raise UsageError(
+            f"A picture of {wrong[0][0]}x{wrong[0][1]} px cannot be measured.", "Use sides of 16 to 20000."
+        )
+    rows: list[Speed] = []
+    for precision in dict.fromkeys(variant.precision for variant in sweep):
+        watch = Stopwatch(located, replace(machine, precision=precision))
+        for size in sorted(sizes, key=lambda size: size[0] * size[1]):
+            data = imageio.encode(imitation(*size), replace(JPEG, quality=95))
+            for variant in (each for each in sweep if each.precision == precision):
+                on_case(len(rows), f"{size[0]}x{size[1]}, {variant.label}")
+                rows.append(_case(watch, data, size, variant, repeats))
+    rates = {row.dtype: max(other.rate for other in rows if other.dtype == row.dtype) for row in rows}
+    return [replace(row, rate=rates[row.dtype]) for row in rows]
+
+
+def _case(watch: Stopwatch, data: bytes, size: tuple[int, int], variant: Variant, repeats: Repeats) -> Speed:
+    device = hardware.probe(watch.upscaler.machine.device).device
+    load, flop = 0.0, 0
+    for number in range(repeats.warmup):
+        if number or watch.upscaler.machine.compile:  # counting would break compiled code up
+            _, _, result = watch.run(data, variant)
+        else:
+            with FlopCounterMode(display=False) as counter:
+                _, _, result = watch.run(data, variant)
+            flop = counter.get_total_flops()
+        load = load or result.seconds.get("load", 0.0)
+    hardware.forget_peak(device)
+    runs = sorted((watch.run(data, variant) for _ in range(repeats.runs)), key=lambda run: run[0])
+    totals = [run[0] for run in runs]
+    median = runs[(len(runs) - 1) // 2]
+    kind = hardware.probe(device).kind
+    return Speed(
+        label=variant.label,
+        size=size,
+        out=median[2].photo.size,
+        steps=median[2].steps,
+        dtype=median[2].plan.dtype,
+        plan=median[2].plan.why,
+        tiles=median[2].plan.tiles(),
+        runs=repeats.runs,
+        median=median[0],
+        p90=totals[min(len(totals) - 1, -(-9 * len(totals) // 10) - 1)],
+        stages=median[1],
+        load=load,
+        peak_memory=max(run[2].peak_memory for run in runs),
+        flop=flop,
+        rate=hardware.multiply_rate(LARGE_MATRIX[kind], device, DTYPES[median[2].plan.dtype]),
+    )
+
+
+def imitation(width: int, height: int) -> Photo:
+    """A random picture whose power falls with frequency as in photos, so that JPEG and PNG work as on photos."""
+    rng = np.random.default_rng(0)
+    frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
+    frequency[0, 0] = 1
+    planes = [
+        np.fft.irfft2(np.fft.rfft2(rng.standard_normal((height, width))) / frequency, (height, width)) for _ in "rgb"
+    ]
+    pixels = np.stack(planes, axis=2)
+    pixels = 0.5 + 0.2 * (pixels - pixels.mean()) / pixels.std()
+    return imageio.from_array(np.clip(pixels, 0, 1).astype(np.float32))

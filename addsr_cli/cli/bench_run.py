@@ -1,0 +1,164 @@
+"""What ``addsr bench`` does between its options and its report."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from addsr_cli.bench import dataset, learned, metrics, peers, protocol, published, quality, speed
+from addsr_cli.bench.published import Published
+from addsr_cli.bench.variants import Sweep, Variant, usual_steps, variants
+from addsr_cli.cli.bench_report import GRID, Report
+from addsr_cli.cli.choice import chosen
+from addsr_cli.cli.console import Console
+from addsr_cli.engine import Machine, Upscaler
+from addsr_cli.errors import UsageError
+from addsr_cli.imageio import check_target
+from addsr_cli.models import loader
+from addsr_cli.models.loader import Located
+
+SPEED_PROTOCOL = (
+    "{warmup} warm-up and {runs} measured runs of one picture at a time, JPEG bytes in, JPEG bytes out; "
+    "stages are those of the median run; flop counted by torch, matmul peak measured in the same type"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """Files to write the report into, besides stdout; ``markdown`` may be ``-``."""
+
+    csv: Path | None
+    markdown: str | None
+    html: Path | None
+    overwrite: bool
+
+    def check(self) -> None:
+        """Raise OutputRefused when one of them cannot be written, before anything is measured."""
+        for path in (self.csv, self.html, Path(self.markdown) if self.markdown not in (None, "-") else None):
+            if path is not None:
+                check_target(path, overwrite=self.overwrite)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the command line asks for. ``model`` None means random weights; ``pictures`` keeps some for a page."""
+
+    model: str | None
+    machine: Machine
+    sweep: Sweep
+    sizes: Sequence[tuple[int, int]]
+    runs: int
+    warmup: int
+    data: Path | None
+    lr: Sequence[str]
+    degradations: Sequence[str]
+    limit: int | None
+    border: int
+    metrics: Sequence[str]
+    results: Sequence[Path]
+    peers: Sequence[Path]
+    preset: str | None
+    save: Path | None
+    pictures: bool
+
+
+def run(wish: Wish, console: Console) -> Report:
+    """Measure what was asked for. All refusals that can be foreseen come first."""
+    table = published.preset(wish.preset) if wish.preset else None
+    _check(wish, table)
+    repeats = speed.Repeats(runs=wish.runs, warmup=wish.warmup)
+    located = _located(wish, console)
+    sweep = variants(wish.sweep, usual_steps(located.spec.rule, located.spec.default_steps))
+    upscaler = Upscaler(located, wish.machine)
+    for variant in sweep:
+        upscaler.steps(variant.settings)
+    console.say(f"model {located.spec.name}: {located.reason}")
+    told = protocol.machine(wish.machine.device, located, wish.sweep.base.seed)
+    report = Report(protocol=told, published=table)
+    if wish.sizes:
+        with console.counting("speed") as count:
+            cases = len(sweep) * len(wish.sizes)
+            report.speed = speed.measure(
+                located, wish.machine, sweep, wish.sizes, repeats, lambda done, what: count(done, cases, what)
+            )
+        report.protocol["timing"] = SPEED_PROTOCOL.format(runs=wish.runs, warmup=wish.warmup)
+    if wish.data is not None:
+        _quality(report, located, sweep, wish, wish.data, console)
+    return report
+
+
+def _check(wish: Wish, table: Published | None) -> None:
+    if wish.data is not None:
+        return
+    if table:
+        raise UsageError(f"--preset {wish.preset} needs --data.", table.data)
+    asked = {"--results": wish.results, "--peer": wish.peers, "--lr": wish.lr, "--degradation": wish.degradations}
+    asked |= {"--metrics": wish.metrics, "--save": wish.save}
+    if useless := [flag for flag, given in asked.items() if given]:
+        raise UsageError(f"{useless[0]} needs --data.", "Give --data a folder with HR/ and LR/.")
+
+
+def _located(wish: Wish, console: Console) -> Located:
+    if wish.model is None:
+        return loader.random_weights()
+    return loader.locate(chosen(wish.model, wish.machine.device, console, fetch=True))
+
+
+def _quality(
+    report: Report, located: Located, sweep: Sequence[Variant], wish: Wish, data: Path, console: Console
+) -> None:
+    """Fill in the rows of quality, the protocol's words on them, and the pictures of the first photos."""
+    cases = dataset.find_cases(
+        data, lr=wish.lr, degradations=wish.degradations, limit=wish.limit, seed=wish.sweep.base.seed
+    )
+    methods = [
+        *peers.plain(),
+        *(peers.network(file, wish.machine.device) for file in wish.peers),
+        *(peers.results(folder) for folder in wish.results),
+        *quality.models(located, wish.machine, sweep),
+    ]
+    measured, missing = _metrics(wish)
+    if missing:
+        console.say(missing)
+    keeps = [quality.saver(wish.save)] if wish.save else []
+    if wish.pictures:
+        keeps.append(_remember(report))
+    with console.counting("quality") as count:
+        photos = sum(len(case.items) for case in cases)
+        report.quality = quality.measure(
+            cases,
+            methods,
+            measured,
+            border=wish.border,
+            keeps=keeps,
+            on_photo=lambda done, what: count(done, photos, what),
+        )
+    report.metrics = measured
+    report.protocol |= protocol.pictures(str(data), cases, measured, wish.border)
+    if missing:
+        report.protocol["left out"] = missing
+
+
+def _metrics(wish: Wish) -> tuple[list[metrics.Metric], str]:
+    """The metrics to measure, and one line on those that are not installed; naming one makes it a must."""
+    from addsr_cli.hardware import probe
+
+    plain, missing = metrics.installed()
+    networks: list[metrics.Metric] = []
+    if not wish.metrics or set(wish.metrics) & set(learned.NAMES):
+        wanted = [name for name in learned.NAMES if name in wish.metrics] or learned.NAMES
+        networks, problem = learned.learned(probe(wish.machine.device).device, wanted)
+        missing = "; ".join(line for line in (missing, problem) if line)
+    every = {metric.name: metric for metric in [*plain, *networks]}
+    if unknown := [name for name in wish.metrics if name not in every]:
+        raise UsageError(f"The metric {unknown[0]} cannot be had here.", missing or f"There are {', '.join(every)}.")
+    return [every[name] for name in wish.metrics] or list(every.values()), "" if wish.metrics else missing
+
+
+def _remember(report: Report) -> quality.Keep:
+    """Keeps the pictures of the first photos of the report for its page."""
+
+    def keep(case: str, method: str, stem: str, picture: metrics.Picture) -> None:
+        if (case, stem) in report.scenes or len(report.scenes) < GRID:
+            report.scenes.setdefault((case, stem), []).append((method, picture))
+
+    return keep
