@@ -39,6 +39,7 @@ def _metric(name: str, network: Any) -> Metric:  # noqa: ANN401 (pyiqa's Inferen
         name=name,
         measure=partial(_measure, network, blind),
         larger=not network.lower_better,
+        digits=2 if name == "musiq" else 4,
         variant=f"pyiqa {_version()} {name}",
         blind=blind,
     )

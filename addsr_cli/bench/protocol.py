@@ -43,7 +43,7 @@ def pictures(folder: str, cases: Sequence[Case], metrics: Sequence[Metric], bord
     return {
         "data": f"{folder}: {', '.join(told)}",
         "metrics": "; ".join(variants),
-        "pixels": f"8-bit RGB as the files have it, no colour conversion; border cropped: {border} px; means over photos",
+        "pixels": f"8-bit RGB as in the files, profiles not applied; border cropped: {border} px; means over photos",
     }
 
 

@@ -27,7 +27,7 @@ class Published:
 
 
 def preset(name: str) -> Published:
-    """A table by name, or from a JSON file of the same form with one table in it. Raises UsageError, UnreadableInput."""
+    """A table by name, or from a JSON file that holds one. Raises UsageError and UnreadableInput."""
     held = _read(DATA)
     if name in held:
         return _table(name, held[name], DATA)

@@ -22,7 +22,7 @@ Keep = Callable[[str, str, str, Picture], None]  # case, method, stem, picture
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """One row: a method on a case. ``means`` over the photos that have a finite value, ``seconds`` the median of one."""
+    """One row: a method on a case. ``means`` are over its photos but for NaN, ``seconds`` the median of one photo."""
 
     case: str
     method: str
@@ -106,7 +106,7 @@ def saver(folder: Path) -> Keep:
         name = method.replace(", ", "_").replace(" ", "-").replace("/", "-")
         path = folder / case / name / f"{stem}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        imageio.write(imageio.from_array(picture), path)
+        imageio.write(imageio.from_array(picture), path, imageio.WriteOptions())
 
     return keep
 

@@ -16,6 +16,7 @@ from addsr_cli.errors import UsageError
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.models.loader import DTYPES, Located
 from addsr_cli.models.restorer import Restorer
+from addsr_cli.settings import Settings
 
 JPEG = WriteOptions(format="JPEG")
 LARGE_MATRIX = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # a side that fills the device
@@ -39,11 +40,12 @@ class Repeats:
 class Speed:
     """One case. Seconds per picture; ``stages`` are those of the median run, so they add up to ``median``.
 
-    ``load`` happened once, before; ``flop`` is what the networks were counted to do for one picture, ``rate`` what this
-    machine multiplies in that type (FLOP/s), ``share`` how much of it the networks reached.
+    ``load`` happened once, before; ``flop`` is what the networks were counted to do for one picture (0: not counted),
+    ``rate`` what this machine multiplies in that type (FLOP/s), ``share`` how much of it the networks reached.
     """
 
     label: str
+    settings: Settings
     size: tuple[int, int]
     out: tuple[int, int]
     steps: int
@@ -105,11 +107,8 @@ class Stopwatch:
         spent = dict(result.seconds)
         spent["read"] = spent.get("read", 0.0) + read - start
         spent["write"] = end - done
-        return (
-            end - start - spent.get("load", 0.0),
-            ordered(spent, self.timed.clock.seconds if self.timed else {}),
-            result,
-        )
+        network = self.timed.clock.seconds if self.timed else {}
+        return end - start - spent["load"], ordered(spent, network), result
 
 
 def measure(
@@ -125,53 +124,61 @@ def measure(
     Inputs are random pictures with the spectrum of photos, as JPEG. Raises UsageError for sizes out of range.
     """
     if wrong := [size for size in sizes if min(size) < SMALLEST or max(size) > LARGEST]:
-        raise UsageError(
-            f"A picture of {wrong[0][0]}x{wrong[0][1]} px cannot be measured.", "Use sides of 16 to 20000."
-        )
+        sides = "x".join(map(str, wrong[0]))
+        raise UsageError(f"A picture of {sides} px cannot be measured.", f"Use sides of {SMALLEST} to {LARGEST}.")
     rows: list[Speed] = []
+    inputs = [(size, _jpeg(size)) for size in sorted(sizes, key=lambda size: size[0] * size[1])]
     for precision in dict.fromkeys(variant.precision for variant in sweep):
         watch = Stopwatch(located, replace(machine, precision=precision))
-        for size in sorted(sizes, key=lambda size: size[0] * size[1]):
-            data = imageio.encode(imitation(*size), replace(JPEG, quality=95))
-            for variant in (each for each in sweep if each.precision == precision):
+        chosen = [variant for variant in sweep if variant.precision == precision]
+        for size, data in inputs:
+            for variant in chosen:
                 on_case(len(rows), f"{size[0]}x{size[1]}, {variant.label}")
                 rows.append(_case(watch, data, size, variant, repeats))
+    if not machine.compile:  # counting breaks compiled code up
+        # at the very end, because what torch loads to count with would be in every peak of memory
+        work = {(size, variant.settings): _work(watch, data, variant) for size, data in inputs for variant in chosen}
+        rows = [replace(row, flop=work[row.size, row.settings]) for row in rows]
     rates = {row.dtype: max(other.rate for other in rows if other.dtype == row.dtype) for row in rows}
     return [replace(row, rate=rates[row.dtype]) for row in rows]
 
 
+def _jpeg(size: tuple[int, int]) -> bytes:
+    return imageio.encode(imitation(*size), replace(JPEG, quality=95))
+
+
+def _work(watch: Stopwatch, data: bytes, variant: Variant) -> int:
+    """FLOP of all networks for one picture, as torch counts products of matrices and convolutions; any precision."""
+    with FlopCounterMode(display=False) as counter:
+        watch.run(data, variant)
+    return int(counter.get_total_flops())
+
+
 def _case(watch: Stopwatch, data: bytes, size: tuple[int, int], variant: Variant, repeats: Repeats) -> Speed:
-    device = hardware.probe(watch.upscaler.machine.device).device
-    load, flop = 0.0, 0
-    for number in range(repeats.warmup):
-        if number or watch.upscaler.machine.compile:  # counting would break compiled code up
-            _, _, result = watch.run(data, variant)
-        else:
-            with FlopCounterMode(display=False) as counter:
-                _, _, result = watch.run(data, variant)
-            flop = counter.get_total_flops()
-        load = load or result.seconds.get("load", 0.0)
-    hardware.forget_peak(device)
+    found = hardware.probe(watch.upscaler.machine.device)
+    new = watch.timed is None
+    warm = [watch.run(data, variant)[2] for _ in range(repeats.warmup)]
+    hardware.forget_peak(found.device)
     runs = sorted((watch.run(data, variant) for _ in range(repeats.runs)), key=lambda run: run[0])
     totals = [run[0] for run in runs]
-    median = runs[(len(runs) - 1) // 2]
-    kind = hardware.probe(device).kind
+    total, stages, result = runs[(len(runs) - 1) // 2]
     return Speed(
         label=variant.label,
+        settings=variant.settings,
         size=size,
-        out=median[2].photo.size,
-        steps=median[2].steps,
-        dtype=median[2].plan.dtype,
-        plan=median[2].plan.why,
-        tiles=median[2].plan.tiles(),
+        out=result.photo.size,
+        steps=result.steps,
+        dtype=result.plan.dtype,
+        plan=result.plan.why,
+        tiles=result.plan.tiles(),
         runs=repeats.runs,
-        median=median[0],
-        p90=totals[min(len(totals) - 1, -(-9 * len(totals) // 10) - 1)],
-        stages=median[1],
-        load=load,
+        median=total,
+        p90=totals[-(-9 * len(totals) // 10) - 1],
+        stages=stages,
+        load=warm[0].seconds["load"] if new else 0.0,
         peak_memory=max(run[2].peak_memory for run in runs),
-        flop=flop,
-        rate=hardware.multiply_rate(LARGE_MATRIX[kind], device, DTYPES[median[2].plan.dtype]),
+        flop=0,
+        rate=hardware.multiply_rate(LARGE_MATRIX[found.kind], found.device, DTYPES[result.plan.dtype]),
     )
 
 

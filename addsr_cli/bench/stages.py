@@ -9,7 +9,14 @@ from addsr_cli.hardware import settle
 from addsr_cli.models.restorer import Condition, Guide, Noise, Restorer
 from addsr_cli.progress import Clock
 
-NETWORK = ("encode", "denoise", "psr decode", "decode")  # what the matrix rate of the machine is compared with
+NETWORK = (
+    "tag",
+    "encode",
+    "denoise",
+    "psr decode",
+    "psr tag",
+    "decode",
+)  # what the matrix rate of the machine is compared with
 STAGES = ("io", "resize", "tag", "encode", "denoise", "psr decode", "psr tag", "decode", "sampler", "color")
 OURS = {"read": "io", "write": "io", "plan": "resize", "canvas": "resize", "finish": "resize"}
 T = TypeVar("T")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 GRID = 20  # photos that a page shows
 DISTORTION = ("psnr_y", "psnr")  # for the charts, the first that was measured
+DIGITS = {"fid": 2, "musiq": 2}
 PERCEPTION = ("musiq", "lpips", "niqe", "ssimulacra2", "spec")
 
 
@@ -99,7 +100,7 @@ def _quality_table(report: Report, case: str) -> Table:
     found = [metric for metric in report.metrics if any(metric.name in row.means for row in rows)]
     extra = _published_only(report, found)
     titles = [("method", None), ("photos", 0), *((f"{m.name} {'+' if m.larger else '-'}", m.digits) for m in found)]
-    titles += [*((name, 4) for name in extra), ("s/photo", 3)]
+    titles += [*((name, DIGITS.get(name, 4)) for name in extra), ("s/photo", 3)]
     cells: list[tuple[Cell, ...]] = [
         (row.method, row.count, *(row.means.get(m.name) for m in found), *(None for _ in extra), row.seconds)
         for row in rows
@@ -118,13 +119,15 @@ def charts(report: Report) -> list[str]:
     named = {metric.name: metric for metric in report.metrics}
     across = next((named[name] for name in DISTORTION if name in named), None)
     upward = next((named[name] for name in PERCEPTION if name in named), None)
-    pairs = [(across, upward), (None, across), (None, upward)]  # None stands for time
+    pairs: list[tuple[Metric | None, Metric]] = [
+        (None, metric) for metric in (across, upward) if metric
+    ]  # None stands for time
+    if across and upward:
+        pairs.insert(0, (across, upward))
     made = []
     for case in dict.fromkeys(row.case for row in report.quality):
         rows = [row for row in report.quality if row.case == case]
-        for x, y in pairs:
-            if y is not None and (x is not None or across is not None):
-                made.append(_chart(case, rows, x, y))
+        made += [_chart(case, rows, x, y) for x, y in pairs]
     return [chart for chart in made if chart]
 
 
@@ -173,7 +176,7 @@ def _csv(report: Report) -> str:
     lines = []
     for record in records(report):
         if record["kind"] != "protocol":
-            record.pop("photos", None)
+            record = {key: value for key, value in record.items() if key not in ("photos", "settings")}
             lines.append(_flat(record) | report.protocol)
     columns = dict.fromkeys(key for line in lines for key in line)
     text = io.StringIO()
@@ -195,14 +198,8 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _markdown(report: Report, made: Sequence[Table]) -> str:
-    told = "\n".join(
-        f"- {name}: {_code(words) if name == 'command' else words}" for name, words in report.protocol.items()
-    )
+    told = "\n".join(f"- {name}: `{words}`" for name, words in report.protocol.items())
     return "\n\n".join([*(table.markdown() for table in made), told]) + "\n"
-
-
-def _code(words: str) -> str:
-    return f"`{words}`"
 
 
 def _print(report: Report, made: Sequence[Table]) -> None:

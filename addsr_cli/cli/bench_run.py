@@ -91,9 +91,11 @@ def _check(wish: Wish, table: Published | None) -> None:
         return
     if table:
         raise UsageError(f"--preset {wish.preset} needs --data.", table.data)
-    asked = {"--results": wish.results, "--peer": wish.peers, "--lr": wish.lr, "--degradation": wish.degradations}
-    asked |= {"--metrics": wish.metrics, "--save": wish.save}
-    if useless := [flag for flag, given in asked.items() if given]:
+    asked = (
+        *(("--results", wish.results), ("--peer", wish.peers), ("--lr", wish.lr), ("--degradation", wish.degradations)),
+        *(("--metrics", wish.metrics), ("--save", wish.save), ("--limit", wish.limit), ("--crop-border", wish.border)),
+    )
+    if useless := [flag for flag, given in asked if given]:
         raise UsageError(f"{useless[0]} needs --data.", "Give --data a folder with HR/ and LR/.")
 
 

@@ -119,7 +119,7 @@ def _frame(x: Axis, y: Axis, across: _Scale, upward: _Scale) -> str:
 def _drawn(places: Sequence[tuple[float, float, str]], name: str, colour: str) -> str:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
     dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"><title>{escape(name)} {escape(label)}</title></circle>'
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"><title>{escape(f"{name} {label}")}</title></circle>'
         + (_text(x + 8, y - 7, label, "start") if label else "")
         for x, y, label in places
     )

@@ -1,0 +1,47 @@
+import json
+
+import pytest
+
+from addsr_cli.bench.learned import NAMES
+from addsr_cli.bench.metrics import PLAIN
+from addsr_cli.bench.published import DATA, preset
+from addsr_cli.errors import UnreadableInput, UsageError
+
+TABLES = list(json.loads(DATA.read_text()))
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_names_its_source_and_how_to_get_the_data(name):
+    table = preset(name)
+    assert table.source
+    assert table.protocol
+    assert f"--preset {name}" in table.data
+    known = {metric.name for metric in PLAIN} | {*NAMES, "fid"}
+    assert {metric for values in table.rows.values() for metric in values} <= known
+
+
+def test_addsr_stands_in_every_table():
+    assert all(any("AddSR" in method for method in preset(name).rows) for name in TABLES)
+
+
+def test_a_table_of_ones_own_is_read(tmp_path):
+    path = tmp_path / "paper.json"
+    path.write_text(json.dumps({"source": "page 7", "rows": {"X": {"psnr": 20}}}))
+    table = preset(str(path))
+    assert (table.name, table.source, table.rows) == ("paper", "page 7", {"X": {"psnr": 20.0}})
+
+
+def test_an_unknown_table_is_refused_with_the_known_names():
+    with pytest.raises(UsageError, match="no table paper-table2") as caught:
+        preset("paper-table2")
+    assert "realsr" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "rows", ["", "[]", "{}", '{"source": "x", "rows": [1]}', '{"source": "x", "rows": {"a": {"b": "c"}}}']
+)
+def test_a_file_that_is_no_table_is_refused(tmp_path, rows):
+    path = tmp_path / "paper.json"
+    path.write_text(rows)
+    with pytest.raises(UnreadableInput, match=r"paper\.json"):
+        preset(str(path))

@@ -1,0 +1,136 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.fixture
+def data(photo):
+    """A data folder with two pairs."""
+    for name in ("a", "b"):
+        photo(f"set/hr/{name}.png", (64, 48))
+        photo(f"set/lr/{name}.png", (16, 12))
+    return "set"
+
+
+@pytest.fixture
+def bench(addsr):
+    """``addsr bench`` with nano on the processor, few metrics."""
+    return lambda *words: addsr("bench", "--model", "nano", "--device", "cpu", *words)
+
+
+QUICK = ("--sizes", "16", "--steps", "1", "--runs", "1")
+TWO = ("--metrics", "psnr,ssim")
+
+
+def records(outcome):
+    return [json.loads(line) for line in outcome.out.splitlines()]
+
+
+def test_speed_is_a_table_with_its_protocol(bench):
+    outcome = bench(*QUICK)
+    assert outcome.code == 0
+    for words in ("Speed", "Seconds by stage", "16x16", "64x64", "matmul peak %", "sha256", "seed", "threads", "torch"):
+        assert words in outcome.out
+    assert "addsr" in outcome.out
+    assert outcome.lines == ["model nano: asked for by name"]
+
+
+def test_speed_as_records(bench):
+    told, row = records(bench(*QUICK, "--json", "--precision", "fp32"))
+    assert (told["kind"], row["kind"], row["steps"], row["dtype"]) == ("protocol", "speed", 1, "fp32")
+    assert len(told["sha256"]) == 64
+    assert sum(row["stages"].values()) == pytest.approx(row["median"], rel=0.1)
+    assert row["matmul_share"] > 0
+
+
+def test_quality_against_references_and_other_results(bench, data):
+    outcome = bench("--data", data, "--results", "set/hr", "--steps", "1,4", "--psr", "0,0.4", *TWO, "--json")
+    told, *rows = records(outcome)
+    assert [row["method"] for row in rows] == [
+        *("bicubic", "lanczos", "hr", "nano, 1 step", "nano, 4 steps, psr 0", "nano, 4 steps, psr 0.4")
+    ]
+    assert rows[2]["means"] == {"psnr": "infinity", "ssim": pytest.approx(1)}
+    assert rows[4]["means"] != rows[5]["means"]
+    assert told["data"] == "set: lr (2 photos)"
+    assert "psnr up: RGB, dB" in told["metrics"]
+
+
+def test_every_report_holds_the_same_numbers(bench, data):
+    words = ("--data", data, *TWO, "--steps", "1", "--csv", "r.csv", "--markdown", "r.md", "--html", "r.html", "--json")
+    row = next(row for row in records(bench(*words)) if row.get("method") == "nano, 1 step")
+    with open("r.csv", encoding="utf-8") as file:  # noqa: PTH123
+        line = next(line for line in csv.DictReader(file) if line["method"] == "nano, 1 step")
+    assert float(line["psnr"]) == row["means"]["psnr"]
+    assert line["sha256"]
+    shown = f"{row['means']['psnr']:.2f}"
+    with open("r.md", encoding="utf-8") as file:  # noqa: PTH123
+        text = file.read()
+    assert f"| nano, 1 step | 2 | {shown} |" in text
+    assert "- command: `addsr " in text
+    with open("r.html", encoding="utf-8") as file:  # noqa: PTH123
+        page = file.read()
+    assert f">{shown}<" in page
+    assert page.count('class="viewer"') == 2
+
+
+def test_markdown_goes_to_stdout_when_asked(bench, data):
+    outcome = bench("--data", data, *TWO, "--steps", "1", "--markdown", "-")
+    assert outcome.out.startswith("**Quality, lr**\n\n| method | photos | psnr + | ssim + |")
+
+
+def test_published_numbers_stand_below_ours(bench, data):
+    outcome = bench("--data", data, "--metrics", "psnr_y", "--steps", "1", "--preset", "realsr")
+    assert "published: AddSR, 4 steps" in outcome.out
+    assert "23.33" in outcome.out
+    assert "TSD-SR, Tables 1 and 2" in outcome.out
+
+
+def test_references_alone_are_degraded_as_named(bench, data):
+    words = ("--data", "set/hr", "--degradation", "bicubic", "--degradation", "noise=30", "--limit", "1", "--json")
+    told, *rows = records(bench(*words, *TWO, "--steps", "1", "--save", "kept"))
+    psnr = {row["case"]: row["means"]["psnr"] for row in rows if row["method"] == "bicubic"}
+    assert psnr["bicubic"] > psnr["noise=30"]
+    assert "degraded by noise=30, seed 0" in told["data"]
+    with Image.open("kept/noise=30/nano_1-step/a.png") as held:
+        assert np.asarray(held).shape == (48, 64, 3)
+
+
+def test_metrics_that_are_missing_are_one_line(bench, data, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pyiqa", None)
+    outcome = bench("--data", data, "--steps", "1", "--quiet")
+    assert "left out" in outcome.out
+    assert outcome.err == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("--sizes", "big"), 2, "not a list of sizes"),
+        (("--sizes", "4"), 2, "cannot be measured"),
+        (("--steps", "one"), 2, "not a list of numbers"),
+        (("--steps", "9"), 2, "must be 1 to 4"),
+        (("--start", "middle"), 2, "--start middle is unknown"),
+        (("--precision", "fp8"), 2, "--precision fp8 is unknown"),
+        (("--runs", "0"), 2, "at least 1"),
+        (("--preset", "realsr"), 2, "needs --data"),
+        (("--results", "x"), 2, "--results needs --data"),
+        (("--data", "none"), 2, "not a folder"),
+        (("--data", "set", "--metrics", "beauty"), 2, "beauty cannot be had here"),
+        (("--data", "set", "--peer", "x.pth"), 4, "needs spandrel"),
+        (("--csv", "set/hr/a.png", *QUICK), 7, "exists"),
+    ],
+)
+@pytest.mark.usefixtures("data")
+def test_what_cannot_be_measured_is_one_line(bench, words, code, said, monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    outcome = bench(*words)
+    assert outcome.code == code
+    assert said in outcome.lines[-1]
+    assert outcome.out == ""
