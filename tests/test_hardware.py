@@ -1,12 +1,22 @@
 """What the machine says about itself, and what its container allows."""
 
+from pathlib import Path
+
 import psutil
 import pytest
 import torch
 
 from addsr_cli import hardware
 from addsr_cli.errors import UsageError
-from addsr_cli.hardware import peak_resident_bytes, probe
+from addsr_cli.hardware import (
+    driver,
+    forget_peak,
+    multiply_rate,
+    peak_bytes,
+    peak_resident_bytes,
+    probe,
+    settle,
+)
 
 
 @pytest.fixture
@@ -100,3 +110,24 @@ def test_the_peak_is_at_least_what_is_held_now():
 
 def test_the_speed_of_matrices_is_measured_in_sane_units():
     assert 1e8 < hardware.multiply_rate(128) < 1e15
+
+
+def test_peak_memory_can_be_counted_anew():
+    if not Path("/proc/self/clear_refs").exists():
+        pytest.skip("only Linux forgets the peak of a process")
+    held = b"x" * 200_000_000
+    high = peak_bytes("cpu")
+    del held
+    forget_peak("cpu")
+    assert peak_bytes("cpu") < high - 100_000_000
+
+
+def test_multiplying_has_a_speed_in_every_type_that_models_run_in():
+    for dtype in (torch.float32, torch.bfloat16, torch.float16):
+        assert multiply_rate(64, "cpu", dtype) > 1e6
+
+
+def test_a_processor_is_settled_and_has_no_driver_of_a_gpu(monkeypatch):
+    settle("cpu")
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "NVRM version: NVIDIA UNIX Module  580.65  x86_64")
+    assert driver() == "580.65"

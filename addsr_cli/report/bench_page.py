@@ -39,11 +39,15 @@ def _viewers(scenes: Sequence[Scene]) -> tuple[list[str], int]:
     """Viewers within the limit of bytes, at the best quality that lets all of them in; and how many had to go."""
     made: list[str] = []
     for quality in QUALITIES:
-        made = [_viewer(scene, Embedding(quality=quality, lossless=False)) for scene in scenes]
-        if sum(map(len, made)) <= LARGEST:
-            return made, 0
-    while sum(map(len, made)) > LARGEST:
-        made.pop()
+        made, room = [], LARGEST
+        for scene in scenes:
+            viewer = _viewer(scene, Embedding(quality=quality, lossless=False))
+            room -= len(viewer)
+            if room < 0:
+                break
+            made.append(viewer)
+        if len(made) == len(scenes):
+            break
     return made, len(scenes) - len(made)
 
 
