@@ -135,13 +135,13 @@ def _chart(case: str, rows: Sequence[Quality], x: Metric | None, y: Metric) -> s
     """Methods as points, those that differ by steps alone joined; ``x`` None is time."""
     series: dict[str, list[Point]] = {}
     for row in rows:
-        place = row.seconds if x is None else row.means.get(x.name)
-        height = row.means.get(y.name)
-        if place is None or height is None:
-            continue
         word = "" if row.steps is None else f"{row.steps} step{'' if row.steps == 1 else 's'}"
         name = row.method.replace(f", {word}", "") if word else row.method
-        series.setdefault(name, []).append(Point(x=place, y=height, label=word))
+        points = series.setdefault(name, [])
+        place = row.seconds if x is None else row.means.get(x.name)
+        height = row.means.get(y.name)
+        if place is not None and height is not None:
+            points.append(Point(x=place, y=height, label=word))
     across = Axis(title="seconds per photo", log=True) if x is None else _axis(x)
     title = f"{case}: {y.name} against {'time' if x is None else x.name}"
     return scatter(title, across, _axis(y), [Series(name=name, points=points) for name, points in series.items()])

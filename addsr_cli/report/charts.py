@@ -44,22 +44,26 @@ class Axis:
 def scatter(title: str, x: Axis, y: Axis, series: Sequence[Series]) -> str:
     """A ``figure`` with the chart; points that are no finite numbers (or not above 0 on a log axis) are left out.
 
-    Empty when nothing remains.
+    Empty when nothing remains. A series keeps the colour of its place in the list, with points or without.
     """
-    shown = [Series(name=each.name, points=[p for p in each.points if _usable(p, x, y)]) for each in series]
-    shown = [each for each in shown if each.points]
+    usable = [[p for p in each.points if _usable(p, x, y)] for each in series]
+    shown = [
+        (each.name, points, COLOURS[number % len(COLOURS)])
+        for number, (each, points) in enumerate(zip(series, usable, strict=True))
+        if points
+    ]
     if not shown:
         return ""
-    across = _Scale.of([x.value(p.x) for each in shown for p in each.points], LEFT, WIDTH - RIGHT)
-    upward = _Scale.of([y.value(p.y) for each in shown for p in each.points], HEIGHT - BOTTOM, TOP)
+    across = _Scale.of([x.value(p.x) for points in usable for p in points], LEFT, WIDTH - RIGHT)
+    upward = _Scale.of([y.value(p.y) for points in usable for p in points], HEIGHT - BOTTOM, TOP)
     parts = [_frame(x, y, across, upward)]
-    for number, each in enumerate(shown):
-        places = [(across.place(x.value(p.x)), upward.place(y.value(p.y)), p.label) for p in each.points]
-        parts.append(_drawn(places, each.name, COLOURS[number % len(COLOURS)]))
+    for name, points, colour in shown:
+        places = [(across.place(x.value(p.x)), upward.place(y.value(p.y)), p.label) for p in points]
+        parts.append(_drawn(places, name, colour))
     keys = "".join(
         f'<li><svg width="12" height="12" aria-hidden="true"><circle cx="6" cy="6" r="5" '
-        f'fill="{COLOURS[number % len(COLOURS)]}"/></svg> {escape(each.name)}</li>'
-        for number, each in enumerate(shown)
+        f'fill="{colour}"/></svg> {escape(name)}</li>'
+        for name, _, colour in shown
     )
     return (
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
@@ -85,8 +89,13 @@ class _Scale:
     def place(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
-    def ticks(self) -> list[float]:
-        """About five round numbers."""
+    def ticks(self, axis: Axis) -> list[float]:
+        """About five round numbers; on a log axis the 1, 2 and 5 of every power of ten, where they are not too many."""
+        if axis.log:
+            powers = range(math.floor(self.low), math.ceil(self.high) + 1)
+            factors = (1, 2, 5) if self.high - self.low < 2 else (1,)
+            places = (power + math.log10(factor) for power in powers for factor in factors)
+            return [place for place in places if self.low <= place <= self.high]
         rough = (self.high - self.low) / TICKS
         power = 10.0 ** math.floor(math.log10(rough))
         step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda size: abs(size - rough))
@@ -100,11 +109,11 @@ def _usable(point: Point, x: Axis, y: Axis) -> bool:
 
 def _frame(x: Axis, y: Axis, across: _Scale, upward: _Scale) -> str:
     lines = []
-    for value in across.ticks():
+    for value in across.ticks(x):
         place = across.place(value)
         lines.append(f'<line x1="{place:.1f}" y1="{TOP}" x2="{place:.1f}" y2="{HEIGHT - BOTTOM}"/>')
         lines.append(_text(place, HEIGHT - BOTTOM + 16, _number(value, x), "middle"))
-    for value in upward.ticks():
+    for value in upward.ticks(y):
         place = upward.place(value)
         lines.append(f'<line x1="{LEFT}" y1="{place:.1f}" x2="{WIDTH - RIGHT}" y2="{place:.1f}"/>')
         lines.append(_text(LEFT - 6, place + 4, _number(value, y), "end"))

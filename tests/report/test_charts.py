@@ -43,3 +43,17 @@ def test_one_point_has_a_scale_too(value):
     ((x, y),) = circles(drawn(Series(name="m", points=[Point(x=value, y=value)])))
     assert 60 < x < 560
     assert 0 < y < 360
+
+
+def test_a_series_keeps_its_colour_where_others_have_no_points():
+    here = Series(name="b", points=[Point(x=1, y=1)])
+    both = drawn(Series(name="a", points=[Point(x=2, y=2)]), here).findall("svg/circle")
+    alone = drawn(Series(name="a", points=[]), here).findall("svg/circle")
+    assert [circle.get("fill") for circle in alone] == [both[1].get("fill")]
+
+
+def test_a_log_axis_has_round_numbers():
+    points = [Point(x=0.3, y=1), Point(x=4, y=2)]
+    said = "".join(drawn(Series(name="m", points=points), x_log=True).itertext())
+    assert all(number in said for number in ("0.5", "1", "2"))
+    assert "3.16" not in said
