@@ -1,7 +1,8 @@
 """What our pictures are laid beside: plain interpolation, folders of other programs' results, other networks."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from time import perf_counter
@@ -39,6 +40,12 @@ class Method:
     detail: str = ""
 
 
+def told_apart(*methods: Method) -> list[Method]:
+    """The methods, each with a name of its own: where two have the same, where they come from is added."""
+    count = Counter(method.name for method in methods)
+    return [replace(m, name=f"{m.name} ({m.detail})") if count[m.name] > 1 else m for m in methods]
+
+
 def plain() -> Iterator[Method]:
     """Bicubic and Lanczos enlargement by Pillow."""
     for name in ("bicubic", "lanczos"):
@@ -69,7 +76,7 @@ def results(folder: Path) -> Method:
             raise UnreadableInput(f"{path} is {found} px, not {size[0]}x{size[1]}.", "Results must be as large as hr/.")
         return Made(picture=picture[: size[1], : size[0]])
 
-    return Method(name=folder.name, make=make, detail=f"pictures of {folder}")
+    return Method(name=folder.name, make=make, detail=str(folder))
 
 
 def network(file: Path, device: str) -> Method:

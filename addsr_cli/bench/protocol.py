@@ -13,13 +13,14 @@ from addsr_cli import hardware
 from addsr_cli.bench.dataset import Case
 from addsr_cli.bench.metrics import Metric
 from addsr_cli.models.loader import Located
+from addsr_cli.settings import Settings
 from addsr_cli.version import __version__
 
 LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "opencv-python-headless", "ssimulacra2", "pyiqa")
 
 
-def machine(device: str, located: Located, seed: int) -> dict[str, str]:
-    """Command, model, seed, device and versions, as words by name."""
+def machine(device: str, located: Located, base: Settings) -> dict[str, str]:
+    """Command, model, settings, device and versions, as words by name; ``base`` holds what no row says otherwise."""
     found = hardware.probe(device)
     driver = hardware.driver() if found.kind == "cuda" else ""
     cuda = torch.version.cuda if found.kind == "cuda" else ""
@@ -27,7 +28,8 @@ def machine(device: str, located: Located, seed: int) -> dict[str, str]:
         "command": shlex.join(["addsr", *sys.argv[1:]]),
         "model": f"{located.spec.name} ({located.reason})",
         "sha256": located.digest() or "random weights",
-        "seed": str(seed),
+        "seed": str(base.seed),
+        "settings": f"psr {base.effective_psr:g}, start {base.start}, color {base.color}, unless a row says otherwise",
         "device": f"{found.device}: {found.name}" + (f", driver {driver}, CUDA {cuda}" if driver or cuda else ""),
         "processor": f"{hardware.probe('cpu').name}, {os.cpu_count()} logical cores, {found.threads} threads used",
         "memory": f"{found.total_bytes / 1e9:.1f} GB on {found.device}",

@@ -1,7 +1,7 @@
 """What ``addsr bench`` does between its options and its report."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from addsr_cli.bench import dataset, learned, metrics, peers, protocol, published, quality, speed
@@ -11,11 +11,12 @@ from addsr_cli.cli.bench_report import GRID, Report
 from addsr_cli.cli.choice import chosen
 from addsr_cli.cli.console import Console
 from addsr_cli.engine import Machine, Upscaler
-from addsr_cli.errors import UsageError
+from addsr_cli.errors import OutputRefused, UsageError
 from addsr_cli.imageio import check_target
 from addsr_cli.models import loader
 from addsr_cli.models.loader import Located
 
+SMALL = 128  # pixels of a side that every plan can take
 SPEED_PROTOCOL = (
     "{warmup} warm-up and {runs} measured runs of one picture at a time, JPEG bytes in, JPEG bytes out; "
     "stages are those of the median run; flop counted by torch, matmul peak measured in the same type"
@@ -68,12 +69,10 @@ def run(wish: Wish, console: Console) -> Report:
     repeats = speed.Repeats(runs=wish.runs, warmup=wish.warmup)
     located = _located(wish, console)
     sweep = variants(wish.sweep, usual_steps(located.spec.rule, located.spec.default_steps))
-    upscaler = Upscaler(located, wish.machine)
-    for variant in sweep:
-        upscaler.steps(variant.settings)
+    precisions = _precisions(located, wish, sweep)
     console.say(f"model {located.spec.name}: {located.reason}")
-    told = protocol.machine(wish.machine.device, located, wish.sweep.base.seed)
-    report = Report(protocol=told, published=table)
+    report = Report(protocol=protocol.machine(wish.machine.device, located, wish.sweep.base), published=table)
+    report.protocol["precision"] = "; ".join(precisions)
     if wish.sizes:
         with console.counting("speed") as count:
             cases = len(sweep) * len(wish.sizes)
@@ -86,7 +85,20 @@ def run(wish: Wish, console: Console) -> Report:
     return report
 
 
+def _precisions(located: Located, wish: Wish, sweep: Sequence[Variant]) -> list[str]:
+    """What each precision means here, and why. Raises UsageError for impossible steps, OutOfMemory before any work."""
+    found = {}
+    for variant in sweep:
+        upscaler = Upscaler(located, replace(wish.machine, precision=variant.precision))
+        upscaler.steps(variant.settings)
+        if variant.precision not in found:
+            found[variant.precision] = upscaler.plan(SMALL, SMALL)[-1].why.partition(";")[0]
+    return list(found.values())
+
+
 def _check(wish: Wish, table: Published | None) -> None:
+    if wish.save and wish.save.exists() and not (wish.save.is_dir() and not any(wish.save.iterdir())):
+        raise OutputRefused(f"{wish.save} exists and is not an empty folder.", "Give --save a new folder.")
     if wish.data is not None:
         return
     if table:
@@ -112,12 +124,12 @@ def _quality(
     cases = dataset.find_cases(
         data, lr=wish.lr, degradations=wish.degradations, limit=wish.limit, seed=wish.sweep.base.seed
     )
-    methods = [
+    methods = peers.told_apart(
         *peers.plain(),
         *(peers.network(file, wish.machine.device) for file in wish.peers),
         *(peers.results(folder) for folder in wish.results),
         *quality.models(located, wish.machine, sweep),
-    ]
+    )
     measured, missing = _metrics(wish)
     if missing:
         console.say(missing)

@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from addsr_cli.bench.dataset import Item
-from addsr_cli.bench.peers import network, plain, results
+from addsr_cli.bench.peers import network, plain, results, told_apart
 from addsr_cli.errors import ModelUnavailable, UnreadableInput, UsageError
 
 ITEM = Item(stem="a", lr=None, hr=None)
@@ -67,6 +67,12 @@ def test_results_are_matched_by_stem(save, clean, small, name):
     assert np.array_equal(made.picture, clean)
     assert made.seconds is None
     assert results(folder).make(Item(stem="b", lr=None, hr=None), small, SIZE) is None
+
+
+def test_methods_of_one_name_are_told_apart(save, clean):
+    folders = [save(f"{maker}/out/a.png", clean).parent for maker in ("one", "two")]
+    names = [method.name for method in told_apart(*plain(), *map(results, folders))]
+    assert names == ["bicubic", "lanczos", *(f"out ({folder})" for folder in folders)]
 
 
 def test_results_of_another_size_are_refused(save, clean, small):
