@@ -91,6 +91,11 @@ def settle(device: str) -> None:
         torch.mps.synchronize()
 
 
+def busy() -> float:
+    """How many processes waited for a core or had one, on average over the last minute, per core."""
+    return psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
+
+
 def driver() -> str:
     """Version of the GPU's driver as the system tells it, or empty."""
     try:

@@ -32,6 +32,7 @@ def machine(device: str, located: Located, base: Settings) -> dict[str, str]:
         "settings": f"psr {base.effective_psr:g}, start {base.start}, color {base.color}, unless a row says otherwise",
         "device": f"{found.device}: {found.name}" + (f", driver {driver}, CUDA {cuda}" if driver or cuda else ""),
         "processor": f"{hardware.probe('cpu').name}, {os.cpu_count()} logical cores, {found.threads} threads used",
+        "busy": f"{hardware.busy():.2f} running processes per core before the start",
         "memory": f"{found.total_bytes / 1e9:.1f} GB on {found.device}",
         "system": f"{platform.platform()}, Python {platform.python_version()}",
         "versions": ", ".join([f"addsr {__version__}", *_versions()]),

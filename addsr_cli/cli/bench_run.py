@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from addsr_cli import hardware
 from addsr_cli.bench import dataset, learned, metrics, peers, protocol, published, quality, speed
 from addsr_cli.bench.published import Published
 from addsr_cli.bench.variants import Sweep, Variant, usual_steps, variants
@@ -16,6 +17,7 @@ from addsr_cli.imageio import check_target
 from addsr_cli.models import loader
 from addsr_cli.models.loader import Located
 
+QUIET = 0.3  # running processes per core that a measurement can bear
 SMALL = 128  # pixels of a side that every plan can take
 SPEED_PROTOCOL = (
     "{warmup} warm-up and {runs} measured runs of one picture at a time, JPEG bytes in, JPEG bytes out; "
@@ -74,6 +76,8 @@ def run(wish: Wish, console: Console) -> Report:
     report = Report(protocol=protocol.machine(wish.machine.device, located, wish.sweep.base), published=table)
     report.protocol["precision"] = "; ".join(precisions)
     if wish.sizes:
+        if hardware.busy() > QUIET:
+            console.say("warning: other programs keep this machine busy, so the times are too long")
         with console.counting("speed") as count:
             cases = len(sweep) * len(wish.sizes)
             report.speed = speed.measure(
@@ -154,13 +158,11 @@ def _quality(
 
 def _metrics(wish: Wish) -> tuple[list[metrics.Metric], str]:
     """The metrics to measure, and one line on those that are not installed; naming one makes it a must."""
-    from addsr_cli.hardware import probe
-
     plain, missing = metrics.installed()
     networks: list[metrics.Metric] = []
     if not wish.metrics or set(wish.metrics) & set(learned.NAMES):
         wanted = [name for name in learned.NAMES if name in wish.metrics] or learned.NAMES
-        networks, problem = learned.learned(probe(wish.machine.device).device, wanted)
+        networks, problem = learned.learned(hardware.probe(wish.machine.device).device, wanted)
         missing = "; ".join(line for line in (missing, problem) if line)
     every = {metric.name: metric for metric in [*plain, *networks]}
     if unknown := [name for name in wish.metrics if name not in every]:

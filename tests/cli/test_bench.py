@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from addsr_cli import hardware
+
 
 @pytest.fixture
 def data(photo):
@@ -29,7 +31,8 @@ def records(outcome):
     return [json.loads(line) for line in outcome.out.splitlines()]
 
 
-def test_speed_is_a_table_with_its_protocol(bench):
+def test_speed_is_a_table_with_its_protocol(bench, monkeypatch):
+    monkeypatch.setattr(hardware, "busy", lambda: 0.0)
     outcome = bench(*QUICK)
     assert outcome.code == 0
     for words in (
@@ -45,6 +48,13 @@ def test_speed_is_a_table_with_its_protocol(bench):
     ):
         assert words in outcome.out
     assert outcome.lines == ["model nano: asked for by name"]
+
+
+def test_a_busy_machine_is_named(bench, monkeypatch):
+    monkeypatch.setattr(hardware, "busy", lambda: 3.0)
+    outcome = bench(*QUICK)
+    assert "keep this machine busy" in outcome.lines[-1]
+    assert "3.00 running processes per core" in outcome.out
 
 
 def test_speed_as_records(bench):
