@@ -57,11 +57,22 @@ def test_a_busy_machine_is_named(bench, monkeypatch):
     assert "3.00 running processes per core" in outcome.out
 
 
+def test_who_asks_for_more_sees_every_case(bench):
+    assert "speed 1/1: 16x16, 1 step" in bench(*QUICK, "--verbose").lines
+
+
+def test_a_terminal_gets_drawn_tables(bench, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    out = bench(*QUICK).out
+    assert "┃" in out
+    assert "sha256" in out
+
+
 def test_speed_as_records(bench):
     told, row = records(bench(*QUICK, "--json", "--precision", "fp32"))
     assert (told["kind"], row["kind"], row["steps"], row["dtype"]) == ("protocol", "speed", 1, "fp32")
     assert len(told["sha256"]) == 64
-    assert sum(row["stages"].values()) == pytest.approx(row["median"], rel=0.1)
+    assert 0 < sum(row["stages"].values()) <= row["median"]
     assert row["matmul_share"] > 0
 
 
