@@ -1,6 +1,6 @@
 """What two pictures differ by: plain measures on 8-bit RGB pictures, uint8 (H, W, 3), reference first.
 
-Larger tells which way is better. All of them except ssimulacra2 need nothing but the package itself.
+All of them except ssimulacra2 need nothing but the package itself.
 """
 
 import tempfile
