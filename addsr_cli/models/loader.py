@@ -11,12 +11,11 @@ from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models import library
 from addsr_cli.models.bundle import RECORD, Bundle, digest_of
 from addsr_cli.models.components import MADE_OF
-from addsr_cli.models.nano import load_nano
+from addsr_cli.models.nano import NANO_FILE, load_nano
 from addsr_cli.models.registry import MODELS, NANO, SEESR_FOOTPRINT, ModelSpec
 from addsr_cli.models.restorer import Restorer
 
 ASSETS = Path(__file__).parent / "assets"
-NANO_FILE = "nano.safetensors"
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")  # NAME or ORG/REPO
 
 
@@ -51,8 +50,9 @@ def locate(name: str) -> Located:
     for file in (folder / NANO_FILE, folder / "export" / NANO_FILE):
         if file.is_file():
             return Located(spec=NANO, file=file, reason=f"from {file.parent}")
-    if (folder / RECORD).is_file():
-        return Located(spec=_bundle_spec(folder), file=folder / RECORD, reason=f"from {folder}")
+    for bundle in (folder, folder / "export"):
+        if (bundle / RECORD).is_file():
+            return Located(spec=_bundle_spec(bundle), file=bundle / RECORD, reason=f"from {bundle}")
     if folder.is_dir():
         problem = f"{name} holds no model ({NANO_FILE} or {RECORD})."
         raise ModelUnavailable(problem, "Give the folder of a training run or of a bundle.")
