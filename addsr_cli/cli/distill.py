@@ -222,6 +222,8 @@ def _line(p: "Progress") -> str:
 
 def _show_plan(config: "TrainConfig", console: Console) -> None:
     from addsr_cli.train.budget import budget
+    from addsr_cli.train.dataset import find_photos
 
-    plan = budget(config)
+    found, plan = find_photos(config.data, config.crop, config.pairs), budget(config)
+    console.say(f"{found.summary()} in {config.data}")
     console.result(plan.text(), plan.record())

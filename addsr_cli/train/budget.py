@@ -20,7 +20,7 @@ SAVED, SAVED_AGAIN = 4.65 * GIB, 0.72 * GIB  # activations of a 512 px sample in
 PASSING, PASSING_AGAIN = 2.8 * GIB, 1.5 * GIB  # the largest working set beside them: decoder, or one block again
 ENCODE, STUDENT, ROLLOUT, TEACHER, DECODE, TRAIN_DECODE, TAG = 1.12, 4.6, 2.3, 2.0, 2.51, 5.0, 0.4  # TFLOP at 512 px
 NANO_SAVED = 1100  # bytes that autograd saves per HR pixel of nano, its discriminator included
-NANO_JUDGE = 60_000  # FLOP per pixel of the convolutional discriminator, one way
+NANO_JUDGE = 20_300  # FLOP per pixel of the convolutional discriminator, one way
 REACHED = 0.4  # of the measured matrix rate that training reaches
 
 

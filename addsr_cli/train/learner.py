@@ -30,6 +30,10 @@ class Learner(Protocol):
         """
         ...
 
+    def read_tags(self, picture: Tensor) -> str:
+        """Tags of a whole photo (1, 3, H, W), "" for a network that reads none."""
+        ...
+
     def to(self, device: torch.device) -> None:
         """Move everything; parameters stay the same objects."""
         ...
@@ -53,6 +57,10 @@ class NanoLearner:
     def conditions(self, hr: Tensor, canvas: Tensor, tags: Sequence[str], blank: Tensor) -> tuple[Condition, Condition]:
         """Nothing to tell."""
         return Condition(), Condition()
+
+    def read_tags(self, picture: Tensor) -> str:
+        """None."""
+        return ""
 
     def to(self, device: torch.device) -> None:
         """Move both networks."""

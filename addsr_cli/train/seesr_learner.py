@@ -73,6 +73,10 @@ class SeeSRLearner:
         teacher = Condition(text=torch.cat(texts), image=self.full.tagger.look(hr))
         return replace(teacher, image=self.full.tagger.look(canvas)), teacher
 
+    def read_tags(self, picture: Tensor) -> str:
+        """What the tagger sees."""
+        return self.full.tagger.read(picture)[1][0]
+
     def to(self, device: torch.device) -> None:
         """Move all networks; what is shared stays shared."""
         for net in (self.full.unet, self.full.controlnet, *self.networks.values(), self.full.vae, self.full.tagger):

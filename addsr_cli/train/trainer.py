@@ -25,6 +25,7 @@ from addsr_cli.train.dataset import Pairs, find_photos, loader
 from addsr_cli.train.ema import Ema
 from addsr_cli.train.interrupt import interrupts_wait
 from addsr_cli.train.objective import Batch, Told
+from addsr_cli.train.tags import precomputed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,13 +51,14 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, on_progress: Callable[[Progress], None] | None = None) -> None:
         self.config, self.on_progress = config, on_progress
-        found = find_photos(config.data, config.crop)
+        found = find_photos(config.data, config.crop, config.pairs)
         self.photos, self.held_out = found.split(config.validation)
         self.accelerator = accelerator_for(config)
         self.learner = learner_for(config, self.accelerator)
         self.objective = objective_for(config, self.learner, self.accelerator)
         self.ema = Ema(self.learner.parameters, config.ema, "cpu" if config.ema_on_cpu else None)
         self.step = 0
+        self.tags: dict[str, str] = {}
         self.recent: list[Told] = []
 
     def run(self, resume: str | None = None) -> Path:
@@ -84,7 +86,9 @@ class Trainer:
     def _batches(self) -> Iterator[list[Batch]]:
         config, accelerator = self.config, self.accelerator
         first = self.step * config.accumulate
-        source = iter(loader(Pairs(self.photos, config), first, accelerator.process_index, accelerator.num_processes))
+        source = iter(
+            loader(Pairs(self.photos, config, self.tags), first, accelerator.process_index, accelerator.num_processes)
+        )
         while taken := [Batch.of(raw, accelerator.device) for raw in islice(source, config.accumulate)]:
             yield taken
 
@@ -188,6 +192,8 @@ class Trainer:
             problem = f"The run folder {config.output} cannot be written: {exc}"
             raise OutputRefused(problem, "Choose another --output.") from exc
         self.accelerator.init_trackers("addsr")
+        if config.precompute:
+            self.tags = precomputed(self.photos, self.learner, config.output, self.accelerator)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
