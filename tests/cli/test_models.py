@@ -145,7 +145,7 @@ def test_a_model_asked_for_by_name_is_never_replaced(addsr, tmp_path, name):
 
 
 def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
-    from addsr_cli.models import hub, install
+    from addsr_cli.models import hub, parts
     from addsr_cli.models.components import MADE_OF, STUDENT
 
     def survey(component):
@@ -155,7 +155,7 @@ def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
         source = component.sources[0]
         return hub.Survey(component=component.name, source=source, revision=source.revision, files=files)
 
-    monkeypatch.setattr(install.hub, "survey", survey)
+    monkeypatch.setattr(parts.hub, "survey", survey)
     done = addsr("models", "pull", "addsr", "--dry-run")
     assert done.code == 0
     for part in MADE_OF["addsr"]:

@@ -189,7 +189,7 @@ class TestStored:
         folder = fetch(component())
         os.utime(folder / BIG, ns=(1, 1))
         assert hub.held(component()) == folder
-        monkeypatch.setattr(store, "digest", lambda *_: pytest.fail("hashed again"))
+        monkeypatch.setattr(store, "digest_of", lambda *_: pytest.fail("hashed again"))
         assert hub.held(component()) == folder
 
     def test_verify_finds_what_size_and_time_hide_and_the_next_fetch_mends_it(self, fetch):
