@@ -1,4 +1,4 @@
-"""Hashes of files, and reports of how far they are, since several gigabytes take a while to read as well as to fetch."""
+"""Hashes of files, and how far fetching and checking them is, since several gigabytes take a while."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
