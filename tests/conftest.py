@@ -78,6 +78,14 @@ def server(monkeypatch):
 
 
 @pytest.fixture
+def fetch(server):
+    """Fetch a component from the imitation."""
+    from addsr_cli.models import hub
+
+    return lambda component, **more: hub.fetch(component, offline=False, endpoint=server.endpoint, **more)
+
+
+@pytest.fixture
 def hub(server, monkeypatch):
     """A Hub that serves every component, tiny, and that the program asks for all it fetches."""
     from tiny_hub import fill

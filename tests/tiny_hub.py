@@ -102,6 +102,14 @@ def served(name):
     return replace(known, sources=(Source(repo=SERVED[name], prefix="seesr/" if name == "seesr" else ""),), files=files)
 
 
+def know(monkeypatch, local):
+    """Put other rows in the place of components."""
+    for name, part in local.items():
+        monkeypatch.setitem(COMPONENTS, name, part)
+    for name, whole in MADE_OF.items():
+        monkeypatch.setitem(MADE_OF, name, tuple(COMPONENTS[part.name] for part in whole))
+
+
 def reach(server, monkeypatch):
     """Let the program ask this server, whatever it fetches."""
     for name in ("fetch", "survey"):
@@ -112,9 +120,7 @@ def reach(server, monkeypatch):
 def fill(server, monkeypatch):
     """Serve every component; recipes make models that work on small canvases."""
     server.repos = repositories()
-    local = {name: served(name) for name in SERVED}
-    made_of = {name: tuple(local.get(part.name, part) for part in whole) for name, whole in MADE_OF.items()}
-    monkeypatch.setattr(parts, "MADE_OF", made_of)
+    know(monkeypatch, {name: served(name) for name in SERVED})
     monkeypatch.setattr(install, "RECIPES", {k: replace(v, shortest=64) for k, v in install.RECIPES.items()})
     monkeypatch.setattr(install, "convert_tagger", partial(install.convert_tagger, sizes=tagger_config()))
     reach(server, monkeypatch)
