@@ -8,7 +8,7 @@ import typer
 
 from addsr_cli.cli import options, plans
 from addsr_cli.cli.console import Console, human_bytes
-from addsr_cli.errors import ModelUnavailable
+from addsr_cli.errors import ModelUnavailable, OutputRefused
 
 if TYPE_CHECKING:
     from addsr_cli.models.checkup import Checked
@@ -40,7 +40,11 @@ def survey() -> list[dict[str, Any]]:
     rows = [_row("nano", "bundled", bundled, bundled.stat().st_size, NANO.licence)]
     here = library.installed()
     for name, folder in here.items():
-        rows.append(_row(name, "installed", folder, library.size(folder), Bundle.read(folder).licence))
+        try:
+            state, licence = "installed", Bundle.read(folder).licence
+        except ModelUnavailable:
+            state, licence = "damaged", "unknown"
+        rows.append(_row(name, state, folder, library.size(folder), licence))
     for name, parts in MADE_OF.items():
         if name not in here:
             rows.append(_row(name, "not installed", None, 0, licences(parts)))
@@ -146,16 +150,20 @@ def import_(
 
     RAM's checkpoint, DAPE.pth and the tag lists, as files or in a folder, are kept for the next pull.
     """
-    from addsr_cli.models import byhand
+    from addsr_cli.models import byhand, library, parts
 
     console = Console(json=json, quiet=quiet, debug=debug)
     brought = byhand.sorted_out(paths)
+    if brought.student and library.held(name):
+        raise OutputRefused(f"{name} is installed already.", f"Remove it first: addsr models rm {name}")
     for each in brought.originals:
         with console.transfers() as report:
             place = byhand.adopt(each, report)
         console.result(str(place), {"component": each.component.name, "file": each.spec.path, "path": str(place)})
     if brought.student:
-        _installed(name, dtype, drop, console, student=brought.student)
+        found = parts.needed(name, brought=True)
+        plans.announce(name, found, console)
+        _installed(name, dtype, drop, console, student=brought.student, found=found)
 
 
 def _installed(

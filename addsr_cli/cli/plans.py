@@ -51,7 +51,9 @@ def _known(part: "Needed") -> str:
 
 
 def _address(source: "Source", revision: str) -> str:
-    return source.repo if source.kind in ("url", "file") else f"{source.repo}@{revision}"
+    if source.kind == "file":
+        return f"brought along as {source.repo}"
+    return source.repo if source.kind == "url" else f"{source.repo}@{revision}"
 
 
 def announce(name: str, parts: "tuple[Needed, ...]", console: Console) -> None:

@@ -40,7 +40,12 @@ def examined(name: str | None, report: Report | None = None) -> tuple[Checked, .
 
 
 def _model(name: str, report: Report | None) -> Checked:
-    problems = _problems(loader.locate(name), report)
+    try:
+        problems = _problems(loader.locate(name), report)
+    except ModelUnavailable as exc:  # not here, or with a record that cannot be read
+        if not (loader.MODEL_NAME.fullmatch(name) and library.held(name)):
+            raise
+        problems = (exc.message,)
     return Checked(name=name, kind="model", state="damaged" if problems else "intact", problems=problems)
 
 

@@ -17,7 +17,7 @@ class Source:
     """One place that holds a component.
 
     ``repo`` is ORG/REPO on the Hub (a model or a space), for ``url`` an address that file paths are added to, for
-    ``file`` a path on this computer that was brought along and is never asked; ``revision`` a 40-hex commit, or a
+    ``file`` the name of a file that was brought along, which nobody asks; ``revision`` a 40-hex commit, or a
     branch where none is known; ``prefix`` the folder inside, ending in a slash.
     """
 

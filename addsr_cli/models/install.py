@@ -28,7 +28,7 @@ from addsr_cli.models.components import (
 )
 from addsr_cli.models.convert import build_bundle, convert_tagger, read_weights, turbo_unet
 from addsr_cli.models.digest import Report
-from addsr_cli.models.parts import DRIVE, Needed, made_of, needed
+from addsr_cli.models.parts import DRIVE, OWN, Needed, made_of, needed
 
 SHORT_PROMPT = Words(added_prompt="clean, high-resolution, 8k")
 RECIPES = {
@@ -36,7 +36,6 @@ RECIPES = {
     "seesr": Bundle(name="seesr", parameters=0, rule="leading", default_steps=50, guidance=5.5, words=SHORT_PROMPT),
     "seesr-turbo": Bundle(name="seesr-turbo", parameters=0, rule="trailing", default_steps=2, words=SHORT_PROMPT),
 }
-OWN = {"addsr": STUDENT.name, "seesr": SEESR.name}  # the component that a user may bring along
 HALF = ".fp16.safetensors"
 TAG_FILES = ("ram_tag_list.txt", "ram_tag_list_threshold.txt")
 
@@ -67,7 +66,7 @@ def install(
             return ready
         if "/" in name:
             return _from_hub((found or needed(name))[0], scratch, report, say)
-        parts = [part for part in made_of(name) if student is None or part.name != OWN.get(name)]
+        parts = list(made_of(name, brought=student is not None))
         if STUDENT in parts and not hub.sources(STUDENT):
             student = _from_drive(say)
             parts.remove(STUDENT)
@@ -91,7 +90,7 @@ def _build(name: str, folders: Mapping[str, Path], student: Path | None, scratch
         parts = _turbo_parts(folders[SD_TURBO.name], parts, scratch / "parts", known)
     origins: dict[str, object] = {part.name: hub.origin(part) for part in made_of(name) if part.name in folders}
     if student is not None:
-        origins[OWN[name]] = {"repo": str(student)}
+        origins[OWN[name]] = {"repo": student.name}  # no path: push publishes the record
     return build_bundle(
         name=name,
         licence=licences(made_of(name)),

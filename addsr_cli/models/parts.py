@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.models import hub, library
 from addsr_cli.models.bundle import RECORD, Bundle
-from addsr_cli.models.components import MADE_OF, Component, FileSpec, Source
+from addsr_cli.models.components import MADE_OF, SEESR, STUDENT, Component, FileSpec, Source
 from addsr_cli.models.store import Record
 
 DRIVE = "https://drive.google.com/uc?id=19IB8vIdYeF65ixIvwIjZzPPuVka4sjec"
+OWN = {"addsr": STUDENT.name, "seesr": SEESR.name}  # the component that a user may bring along
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,14 +21,17 @@ class Needed:
     problem: str = ""
 
 
-def made_of(name: str) -> tuple[Component, ...]:
-    """The components of a model with a recipe. Raises UsageError for any other name."""
+def made_of(name: str, *, brought: bool = False) -> tuple[Component, ...]:
+    """The components of a model with a recipe; without UNet and ControlNet where the user has ``brought`` them.
+
+    Raises UsageError for any other name.
+    """
     if name not in MADE_OF:
         raise UsageError(f"There is no recipe for {name!r}.", f"Use {', '.join(MADE_OF)} or ORG/REPO.")
-    return MADE_OF[name]
+    return tuple(part for part in MADE_OF[name] if not brought or part.name != OWN.get(name))
 
 
-def needed(name: str) -> tuple[Needed, ...]:
+def needed(name: str, *, brought: bool = False) -> tuple[Needed, ...]:
     """What ``install`` would fetch, asking the sources for sizes only.
 
     Of ORG/REPO the record is fetched, which lists the files. Raises UsageError for a name without recipe, and
@@ -37,7 +41,7 @@ def needed(name: str) -> tuple[Needed, ...]:
         whole = bundle_on_the_hub(name)
         return (Needed(component=whole, survey=hub.survey(whole)),)
     found = []
-    for component in made_of(name):
+    for component in made_of(name, brought=brought):
         try:
             found.append(Needed(component=component, survey=hub.survey(component)))
         except ModelUnavailable as exc:

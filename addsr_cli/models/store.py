@@ -224,7 +224,7 @@ def adopt(component: Component, spec: FileSpec, file: Path, digest: str) -> Path
         stat, record = target.stat(), Record.read(component.name)
         entry = Entry(size=stat.st_size, mtime_ns=stat.st_mtime_ns, sha256=digest, declared=digest, check="manifest")
         if not record.files:
-            record = Record(repo=str(file.resolve()), kind="file")
+            record = Record(repo=file.name, kind="file")  # no path: it ends in a record that push publishes
         replace(record, files=record.files | {spec.path: entry}).write(component.name)
     return target
 

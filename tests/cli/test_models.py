@@ -187,9 +187,10 @@ def test_pull_offline_is_one_line_and_exit_4(addsr):
 
 
 def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
-    from addsr_cli.models import install
+    from addsr_cli.models import install, parts
 
     seen = {}
+    monkeypatch.setattr(parts, "needed", lambda name, brought: ())
 
     def making(name, **options):
         seen.update(options, name=name)

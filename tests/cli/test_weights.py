@@ -13,7 +13,7 @@ from loopback import Repo
 from PIL import Image
 from tiny_hub import WEIGHTS, archive, dape, know, ram, served, student
 
-from addsr_cli.models import byhand, checkup, library, store
+from addsr_cli.models import byhand, library, parts, store
 from addsr_cli.models.components import MADE_OF, FileSpec
 
 
@@ -113,8 +113,16 @@ def test_a_repository_that_is_none_gets_no_advice_about_variables(addsr, hub):
 
 
 class TestVerify:
+    @pytest.fixture(autouse=True)
+    def _fetched(self, request):
+        """A model and the originals that it could have been made of."""
+        if "hub" in request.fixturenames:
+            request.getfixturevalue("hub")
+            for part in MADE_OF["seesr"]:
+                parts.hub.fetch(part)
+            write_bundle(library.folder_of("seesr"))
+
     def test_a_model_and_its_originals_are_read_again(self, addsr, hub):
-        assert addsr("models", "pull", "seesr").code == 0
         done = addsr("models", "verify", "seesr")
         assert done.code == 0
         assert done.out.splitlines() == [
@@ -123,7 +131,6 @@ class TestVerify:
         ]
 
     def test_without_a_name_everything_here_is_read(self, addsr, hub):
-        assert addsr("models", "pull", "seesr").code == 0
         told = [(row["name"], row["kind"], row["state"]) for row in rows(addsr("models", "verify", "--json"))]
         assert told[:2] == [("nano", "model", "intact"), ("seesr", "model", "intact")]
         assert {name for name, kind, state in told if (kind, state) == ("download", "intact")} == {
@@ -138,7 +145,6 @@ class TestVerify:
         assert addsr("models", "verify").out == "nano: intact\n"
 
     def test_a_flipped_bit_in_an_original_is_found_and_the_next_pull_mends_it(self, addsr, hub):
-        assert addsr("models", "pull", "seesr").code == 0
         path = store.folder("ram") / "ram_swin_large_14m.pth"
         data, before = bytearray(path.read_bytes()), path.stat().st_mtime_ns
         data[-1] ^= 1
@@ -150,25 +156,18 @@ class TestVerify:
         assert states["ram"]["state"] == "damaged"
         assert states["ram"]["problems"][0].startswith("ram_swin_large_14m.pth has SHA-256")
         assert done.lines[-1].endswith("The next addsr models pull fetches damaged downloads anew.")
-        library.remove("seesr")
         hub.sent.clear()
-        assert addsr("models", "pull", "seesr").code == 0
+        for part in MADE_OF["seesr"]:
+            parts.hub.fetch(part)
         assert set(hub.sent) == {"ram_swin_large_14m.pth"}
 
     def test_an_unfinished_download_is_no_damage(self, addsr, hub):
-        hub.repos["org/tags"].files.pop("ram_tag_list_threshold.txt")
-        assert addsr("models", "pull", "seesr").code == 4
-        done = addsr("models", "verify")
-        assert done.code == 0
-
-    def test_what_is_half_there_is_called_incomplete(self, addsr, hub):
-        assert addsr("models", "pull", "seesr").code == 0
         record = store.Record.read("sd2-base")
         files = {path: entry for path, entry in record.files.items() if path != f"vae/{WEIGHTS}"}
         replace(record, files=files).write("sd2-base")
-        (found,) = checkup.examined("sd2-base")
-        assert found.state == "incomplete"
-        assert found.problems == (f"vae/{WEIGHTS} was never finished or checked",)
+        done = addsr("models", "verify", "sd2-base")
+        assert done.code == 0
+        assert done.out == f"download sd2-base: incomplete\n  vae/{WEIGHTS} was never finished or checked\n"
 
     def test_a_broken_nano_is_found(self, addsr, tmp_path):
         (tmp_path / "run").mkdir()
@@ -176,6 +175,13 @@ class TestVerify:
         done = addsr("models", "verify", tmp_path / "run")
         assert done.code == 4
         assert "is not a nano model" in done.err
+
+    def test_a_broken_record_is_damage_and_hides_nothing_else(self, addsr, home):
+        (write_bundle(library.folder_of("addsr")) / "bundle.json").write_text("{")
+        assert "addsr           damaged" in addsr("models", "list").out
+        done = addsr("models", "verify")
+        assert done.code == 4
+        assert done.out.splitlines()[:2] == ["nano: intact", "addsr: damaged"]
 
     def test_what_is_not_here_cannot_be_verified(self, addsr):
         assert addsr("models", "verify", "seesr").code == 4
@@ -213,30 +219,37 @@ class TestByHand:
         assert {row["file"] for row in rows(done)} == {"ram_swin_large_14m.pth", "DAPE.pth"}
         assert known.seen == []
         assert len(list(brought.iterdir())) == 2
-        assert addsr("models", "pull", "seesr").code == 0
-        assert not any("org/ram" in each.path or "org/dape" in each.path for each in known.seen)
-        source = json.loads((library.folder_of("seesr") / "import.json").read_text())["source"]
-        assert source["dape"]["repo"] == str(brought / "DAPE.pth")
+        assert [parts.hub.held(part) is not None for part in byhand.KNOWN] == [True, True]
 
     def test_a_dry_run_counts_what_was_brought_along(self, addsr, known, brought):
         addsr("models", "import", brought)
         told = {row.get("file"): row for row in rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))}
         assert told["DAPE.pth"]["here"]
-        assert told["DAPE.pth"]["source"] == str(brought / "DAPE.pth")
+        assert told["DAPE.pth"]["source"] == "brought along as DAPE.pth"
 
     def test_an_archive_beside_them_becomes_the_model(self, addsr, known, brought, tmp_path):
         made = archive(tmp_path / "addsr.tar.gz", student())
         done = addsr("models", "import", made, brought, "--as", "addsr")
         assert done.code == 0, done.err
         assert done.out.splitlines()[-1] == str(library.folder_of("addsr"))
-        assert not any("org/ram" in each.path for each in known.seen)
+        assert not any("org/ram" in each.path or "org/dape" in each.path for each in known.seen)
+        source = json.loads((library.folder_of("addsr") / "import.json").read_text())["source"]
+        assert source["dape"]["repo"] == "DAPE.pth"
+        assert source["addsr-student"] == {"repo": "addsr.tar.gz"}
+        assert "addsr: " in done.lines[0]
+        assert "to fetch. Licences: " in done.lines[0]
+        again = addsr("models", "import", made)
+        assert (again.code, again.lines) == (
+            7,
+            ["error: addsr is installed already. Remove it first: addsr models rm addsr"],
+        )
 
-    def test_a_folder_may_hold_all_of_it(self, addsr, known, brought):
+    def test_a_folder_may_hold_all_of_it(self, known, brought):
         for path, data in student().items():
             (brought / path).parent.mkdir(exist_ok=True)
             (brought / path).write_bytes(data)
-        assert addsr("models", "import", brought).code == 0
-        assert library.held("addsr")
+        found = byhand.sorted_out([brought])
+        assert (len(found.originals), found.student) == (2, brought)
 
     def test_another_file_of_that_name_is_refused_with_both_digests(self, addsr, known, brought):
         path = brought / "DAPE.pth"
