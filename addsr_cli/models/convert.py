@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError
@@ -24,6 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import ModelUnavailable, OutputRefused
+from addsr_cli.models import library
 from addsr_cli.models.archive import AGAIN, CLASSES, CONFIG, TITLES, Pair, first_bytes, weights_file
 from addsr_cli.models.assemble import TAGGER_WEIGHTS, WEIGHTS, save_tagger
 from addsr_cli.models.bundle import Bundle
@@ -275,7 +275,7 @@ def _appearing(output: Path, need: int) -> Iterator[Path]:
     """A new folder beside ``output`` that takes its name in the end, or goes without a trace."""
     if output.exists():
         raise OutputRefused(f"{output} exists already.", "Remove it, or choose another name.")
-    part = output.with_name(f".{output.name}.{uuid4().hex[:8]}.part")
+    part = library.unfinished(output)
     try:
         part.mkdir(parents=True)
         free = shutil.disk_usage(part).free

@@ -160,7 +160,7 @@ def _first(component: Component, candidates: Iterable[Source], access: Access, a
 def _demand_network(component: Component, offline: bool | None) -> None:
     if offline is None:
         offline = any(os.environ.get(name, "").upper() in TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    if offline:
+    if offline and sources(component):  # what has none is not to be had online either
         raise ModelUnavailable(
             f"{component.title} is not complete on this computer, and offline mode is on.",
             "Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE to fetch it.",

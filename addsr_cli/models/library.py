@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 from platformdirs import user_data_path
@@ -77,10 +78,15 @@ def problems(folder: Path, report: Report | None = None) -> tuple[str, ...]:
 def remove(name: str) -> int:
     """Delete an installed model; returns the bytes freed. Raises ModelUnavailable when there is none."""
     folder = demanded(name)
-    freed = size(folder)
-    (folder / RECORD).unlink()  # first, so that a removal cut short leaves no model that looks whole
-    shutil.rmtree(folder)
+    freed, going = size(folder), unfinished(folder)
+    folder.rename(going)  # first, so that a removal cut short leaves nothing in the way of the next making
+    shutil.rmtree(going)
     return freed
+
+
+def unfinished(folder: Path) -> Path:
+    """A new hidden name beside a folder that is being made or removed; ``making`` sweeps what is left of those."""
+    return folder.with_name(f".{folder.name}.{uuid4().hex[:8]}{PART}")
 
 
 @contextmanager

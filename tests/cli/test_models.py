@@ -95,6 +95,19 @@ def test_removal_frees_the_space_and_forgets_the_model(addsr, installed):
     assert addsr("models", "rm", "addsr").code == 4
 
 
+def test_a_removal_cut_short_leaves_nothing_in_the_way(addsr, installed, monkeypatch):
+    def cut(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library.shutil, "rmtree", cut)
+        assert addsr("models", "rm", "addsr").code == 130
+    assert library.installed() == {}
+    assert not installed.exists()
+    with library.making("addsr", print):
+        assert [path.name for path in library.home().iterdir()] == [".addsr.lock"]
+
+
 @pytest.mark.parametrize("name", ["..", "", "a\\b", "-x", "C:"])
 def test_names_that_are_none_are_refused(addsr, name):
     assert addsr("models", "rm", "--", name).code == 2
@@ -177,6 +190,8 @@ def test_a_dry_run_without_a_network_tells_what_is_written_down(addsr):
     assert "ram_swin_large_14m.pth" in done.out
     assert "text_encoder/model.safetensors  1.4 GB" in done.out
     assert "offline" in done.out
+    ours = addsr("models", "pull", "addsr", "--dry-run").out.splitlines()
+    assert ours[4].startswith("  AddSR: UNet and ControlNet distilled to 1-4 steps has no public source. Import it")
     assert done.out.splitlines()[-1].startswith("total at least 1.7 GB")
 
 
