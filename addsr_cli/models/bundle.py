@@ -7,12 +7,13 @@ ControlNet under the official names. Nothing here loads a network: ``assemble`` 
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.schedule import Rule
+from addsr_cli.models.digest import digest_of
+from addsr_cli.rules import Rule
 
 RECORD = "bundle.json"
 FORMAT = "addsr-bundle-1"
@@ -79,9 +80,3 @@ class Bundle:
 
 def _files(folder: Path) -> list[Path]:
     return sorted(path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
-
-
-def digest_of(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()

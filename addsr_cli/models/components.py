@@ -4,10 +4,11 @@ Facts and their confidence: **A** means three independent sources or a stored pa
 **C** inferred. A digest of A or B must match; one of C only warns. ``scripts/refresh_registry.py`` asks the Hub again.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Kind = Literal["model", "space", "url"]
+Kind = Literal["model", "space", "url", "file"]
 Confidence = Literal["A", "B", "C", ""]
 
 
@@ -15,8 +16,9 @@ Confidence = Literal["A", "B", "C", ""]
 class Source:
     """One place that holds a component.
 
-    ``repo`` is ORG/REPO on the Hub (a model or a space), or for ``url`` an address that file paths are added to;
-    ``revision`` a 40-hex commit, or a branch where none is known; ``prefix`` the folder inside, ending in a slash.
+    ``repo`` is ORG/REPO on the Hub (a model or a space), for ``url`` an address that file paths are added to, for
+    ``file`` the name of a file that was brought along, which nobody asks; ``revision`` a 40-hex commit, or a
+    branch where none is known; ``prefix`` the folder inside, ending in a slash.
     """
 
     repo: str
@@ -37,7 +39,10 @@ class FileSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """What is fetched as one: sources in order of preference, files, licence, and what a user should be told."""
+    """What is fetched as one: sources in order of preference, files, licence, and what a user should be told.
+
+    ``movable`` says whether ``ADDSR_<COMPONENT>_REPO`` may take the place of the sources.
+    """
 
     name: str
     title: str
@@ -45,6 +50,7 @@ class Component:
     files: tuple[FileSpec, ...]
     licence: str
     notice: str = ""
+    movable: bool = True
 
 
 RAM_COMMIT = "7cb804a8609e9f4b1a50b7f31436d2df40bb9481"
@@ -215,3 +221,8 @@ MADE_OF = {
     "seesr": (SEESR, SD2_BASE, RAM, TAGS, DAPE),
     "seesr-turbo": (SEESR, SD_TURBO, SD2_BASE, RAM, TAGS, DAPE),
 }
+
+
+def licences(parts: Iterable[Component]) -> str:
+    """The licences of several components, each named once."""
+    return "; ".join(dict.fromkeys(part.licence for part in parts))

@@ -9,8 +9,9 @@ import torch
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models import library
-from addsr_cli.models.bundle import RECORD, Bundle, digest_of
+from addsr_cli.models.bundle import RECORD, Bundle
 from addsr_cli.models.components import MADE_OF
+from addsr_cli.models.digest import digest_of
 from addsr_cli.models.nano import NANO_FILE, load_nano
 from addsr_cli.models.registry import MODELS, NANO, SEESR_FOOTPRINT, ModelSpec
 from addsr_cli.models.restorer import Restorer

@@ -15,7 +15,8 @@ from addsr_cli.models.pairs import IMAGE_TOKENS
 from addsr_cli.models.restorer import Condition, Guide, Noise
 from addsr_cli.models.tagger import Tagger
 from addsr_cli.models.text import TextEncoder, assemble
-from addsr_cli.schedule import Rule, Schedule
+from addsr_cli.rules import Rule
+from addsr_cli.schedule import Schedule
 
 
 class SeeSR:
