@@ -50,9 +50,5 @@ def full_width(layers=12):
     return ProjectedDiscriminator(trunk, eye)
 
 
-def heads_only(judge):
-    return {name for name, parameter in judge.named_parameters() if parameter.grad is not None}
-
-
 def seeded(seed=0):
     return torch.Generator().manual_seed(seed)

@@ -137,24 +137,19 @@ def test_r1_reaches_the_heads_only(half, golden):
     assert judge.heads[2].wide[0].weight_orig.grad.abs().sum() > 0
 
 
-def test_backbones_load_from_folders_in_either_naming(tmp_path, half):
-    state = golden_trunk() | {}
-    wide = {**golden_weights("dinov2")}
-    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
-    for folder, weights, heads in (("trunk", state, 2), ("eye", wide, 3)):
-        backbone_from(weights, heads).save_pretrained(ours / folder)
-    judge = ProjectedDiscriminator.load(ours / "trunk", ours / "eye", raw=True)
+def test_backbones_load_from_folders_of_the_hub(tmp_path, half):
+    trunk, eye = tmp_path / "trunk", tmp_path / "eye"
+    backbone_from(golden_trunk(), heads=2).save_pretrained(trunk)
+    backbone_from(golden_weights("dinov2"), heads=3).save_pretrained(eye)
+    judge = ProjectedDiscriminator.load(trunk, eye, raw=True)
     assert torch.equal(judge.features(half)[3], official().features(half)[3])
     assert torch.equal(judge.condition(half), official().condition(half))
-    theirs.mkdir()
-    save_file(full_width_weights(), theirs / "model.safetensors")
-    assert load_backbone(theirs).config.num_attention_heads == 1
 
 
-def full_width_weights():
-    """A trunk of one block and one attention head in the authors' naming."""
-    shapes = {key: list(value.shape) for key, value in golden_trunk().items() if "blocks" not in key or ".0." in key}
-    return {key: torch.rand([2 * n if n in (32, 96, 128) else n for n in shape]) for key, shape in shapes.items()}
+def test_a_backbone_in_the_authors_naming_needs_no_configuration(tmp_path):
+    save_file(golden_trunk(), tmp_path / "model.safetensors")
+    config = load_backbone(tmp_path).config
+    assert (config.hidden_size, config.num_hidden_layers, config.image_size, config.patch_size) == (32, 12, 224, 16)
 
 
 @pytest.mark.parametrize("spoil", ["blocks.3.attn.qkv.weight", "pos_embed", "patch_embed.proj.weight"])
