@@ -23,20 +23,24 @@ def plan_records(name: str, parts: "tuple[Needed, ...]") -> list[dict[str, Any]]
         base = {"model": name, "component": part.component.name, "licence": part.component.licence}
         if part.survey is None:  # then what is written down must do
             rows += [
-                base | {"file": file.path, "source": _known(part), "size": file.size, "here": False}
+                base
+                | {"file": file.path, "source": _known(part), "size": file.size, "about": file.about, "here": False}
                 for file in part.component.files
             ]
             rows[-1]["problem"] = part.problem
             continue
         source = _address(part.survey.source, part.survey.revision)
         rows += [
-            base | {"file": file.path, "source": source, "size": file.size, "here": file.here}
+            base | {"file": file.path, "source": source, "size": file.size, "about": None, "here": file.here}
             for file in part.survey.files
         ]
-    total = sum(row["size"] or 0 for row in rows)
-    fetch = sum(row["size"] or 0 for row in rows if not row["here"])
-    unknown = sum(row["size"] is None for row in rows)
-    return [*rows, {"model": name, "component": "total", "size": total, "to_fetch": fetch, "unknown": unknown}]
+    sizes = [(row["size"] or row["about"], row["here"]) for row in rows]
+    total = {
+        "size": sum(size or 0 for size, _ in sizes),
+        "to_fetch": sum(size or 0 for size, here in sizes if not here),
+    }
+    sure = {"unknown": sum(size is None for size, _ in sizes), "exact": all(row["size"] is not None for row in rows)}
+    return [*rows, {"model": name, "component": "total", **total, **sure}]
 
 
 def _known(part: "Needed") -> str:
@@ -64,16 +68,22 @@ def announce(name: str, parts: "tuple[Needed, ...]", console: Console) -> None:
         if part.problem and part.component.sources:
             raise ModelUnavailable(part.problem)
     total = plan_records(name, parts)[-1]
-    least = "at least " if total["unknown"] else ""
     terms = licences(part.component for part in parts)
-    console.say(f"{name}: {least}{human_bytes(total['to_fetch'])} to fetch. Licences: {terms}")
+    console.say(f"{name}: {_sure(total)}{human_bytes(total['to_fetch'])} to fetch. Licences: {terms}")
 
 
 def _line(record: dict[str, Any]) -> str:
     if record["component"] == "total":
-        least = "at least " if record["unknown"] else ""
-        return f"total {least}{human_bytes(record['size'])}, to fetch {least}{human_bytes(record['to_fetch'])}"
+        sure = _sure(record)
+        return f"total {sure}{human_bytes(record['size'])}, to fetch {sure}{human_bytes(record['to_fetch'])}"
     size = human_bytes(record["size"]) if record["size"] is not None else "size unknown"
+    if record["size"] is None and record["about"]:
+        size = f"about {human_bytes(record['about'])}"
     here = ", here already" if record["here"] else ""
     line = f"{record['component']}/{record['file']}  {size}{here}  {record['source']}  {record['licence']}"
     return f"{line}\n  {record['problem']}" if "problem" in record else line
+
+
+def _sure(total: dict[str, Any]) -> str:
+    """How far a sum can be trusted."""
+    return "at least " if total["unknown"] else "" if total["exact"] else "about "

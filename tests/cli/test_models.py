@@ -175,9 +175,9 @@ def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
         assert part.name in done.out
         assert part.licence in done.out
     assert "f5bc1bd97485577aa0b946fa8a9004e2ec147402" in done.out
-    assert done.out.splitlines()[-1].startswith("total at least 1.7 GB")
+    assert done.out.splitlines()[-1].startswith("total about 8.2 GB")
     rows = [json.loads(line) for line in addsr("models", "pull", "addsr", "--dry-run", "--json").out.splitlines()]
-    assert rows[-1]["size"] == sum(row["size"] or 0 for row in rows[:-1])
+    assert rows[-1]["size"] == sum(row["size"] or row["about"] for row in rows[:-1])
     ours = [row for row in rows if row["component"] == "addsr-student"]
     assert [row["file"] for row in ours] == [file.path for file in STUDENT.files]
     assert all("drive.google.com" in row["source"] for row in ours)
@@ -192,7 +192,7 @@ def test_a_dry_run_without_a_network_tells_what_is_written_down(addsr):
     assert "offline" in done.out
     ours = addsr("models", "pull", "addsr", "--dry-run").out.splitlines()
     assert ours[4].startswith("  AddSR: UNet and ControlNet distilled to 1-4 steps has no public source. Import it")
-    assert done.out.splitlines()[-1].startswith("total at least 1.7 GB")
+    assert done.out.splitlines()[-1].startswith("total about 13.8 GB")
 
 
 def test_pull_offline_is_one_line_and_exit_4(addsr):
