@@ -198,7 +198,7 @@ def push(
     json: options.Json = False,
     debug: options.Debug = False,
 ) -> None:
-    """Write an installed model, with a model card, to your own repository on the Hugging Face Hub."""
+    """Write an installed model, or the folder of a training run, with a model card to your own Hub repository."""
     from addsr_cli.models import share
 
     address = share.push(name, repo, private=private)

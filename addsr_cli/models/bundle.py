@@ -2,7 +2,7 @@
 
 ``bundle.json`` lies beside one subfolder per network in the layout of diffusers and transformers: ``unet/``,
 ``controlnet/``, ``vae/``, ``text_encoder/``, ``tokenizer/`` and ``tagger/``. Weights are safetensors, those of UNet and
-ControlNet under the official names. Nothing here loads a network: ``assemble`` does.
+ControlNet under the official names. A nano is one file, ``nano.safetensors``. Nothing here loads a network.
 """
 
 import json
@@ -17,6 +17,7 @@ from addsr_cli.rules import Rule
 
 RECORD = "bundle.json"
 FORMAT = "addsr-bundle-1"
+NANO_FILE = "nano.safetensors"
 PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
 ADDED_PROMPT = "clean, high-resolution, 8k, extremely detailed, best quality, sharp"  # test_addsr.py's
 NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"
@@ -34,13 +35,14 @@ class Words:
 class Bundle:
     """What ``bundle.json`` says.
 
-    ``parameters`` counts the weights of all parts; ``files`` maps path to sha256. ``rule``, ``default_steps`` and
-    ``guidance`` are how it is sampled; ``shortest`` is the least shorter side of the canvas in pixels, which the
-    networks were trained at.
+    ``arch`` is ``seesr`` or ``nano``; ``parameters`` counts the weights of all parts; ``files`` maps path to sha256.
+    ``rule``, ``default_steps`` and ``guidance`` are how it is sampled; ``shortest`` is the least shorter side of the
+    canvas in pixels, which the networks were trained at.
     """
 
     name: str
     parameters: int
+    arch: str = "seesr"
     licence: str = "unknown"
     rule: Rule = "renoise"
     default_steps: int = 4
@@ -79,4 +81,5 @@ class Bundle:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
+    found = [path for part in PARTS for path in (folder / part).rglob("*")]
+    return sorted(path for path in (*found, folder / NANO_FILE) if path.is_file())

@@ -29,7 +29,6 @@ from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.restorer import Condition, Guide, Noise
 from addsr_cli.schedule import Schedule
 
-NANO_FILE = "nano.safetensors"
 BLOCK = 4  # pixels folded per side; also the native scale
 COLOURS = 3
 LATENT = COLOURS * BLOCK**2

@@ -10,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from addsr_cli.models import loader
-from addsr_cli.models.nano import NANO_FILE, Nano, NanoConfig, build_nano, load_nano, save_nano
+from addsr_cli.models.bundle import NANO_FILE, Bundle
+from addsr_cli.models.nano import Nano, NanoConfig, build_nano, load_nano, save_nano
 from addsr_cli.models.restorer import Condition, Restorer
 
+OWN_LICENCE = "whatever the photos allow that it was trained on"
 TINY = NanoConfig(channels=(16, 16, 16), depths=(1, 1, 1), embedding=16)
 
 
@@ -73,6 +75,8 @@ class NanoLearner:
         partial = folder / "nano.partial"
         save_nano(self.net, partial, notes, torch.float16)
         partial.replace(folder / NANO_FILE)
+        count = sum(p.numel() for p in self.parameters.values())
+        Bundle(name="nano-trained", arch="nano", parameters=count, licence=OWN_LICENCE, shortest=0).write(folder)
 
 
 def nano_learner(arch: str, stage: str, init: Path | None, teacher: str) -> NanoLearner:

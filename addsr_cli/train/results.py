@@ -90,7 +90,12 @@ def write_card(config: TrainConfig, learner: Learner, photos: Photos, held_out: 
     return folder / CARD
 
 
-CARD_TEXT = """# {arch}, {stage}
+CARD_TEXT = """---
+library_name: addsr
+pipeline_tag: image-to-image
+tags: [super-resolution, addsr]
+---
+# {arch}, {stage}
 
 Trained with addsr {version}. Use it with `addsr upscale PHOTO --model FOLDER`, where FOLDER is the one of this file.
 

@@ -16,8 +16,9 @@ from tiny_hub import WEIGHTS, archive, pair, student
 
 from addsr_cli import Settings, Upscaler
 from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
-from addsr_cli.models import convert, install, library, parts, share
+from addsr_cli.models import convert, install, library, loader, parts, share
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.train.learner import NanoLearner, fresh
 
 REPOSITORY = Path(install.__file__).parents[2]
 
@@ -273,6 +274,24 @@ def test_a_model_is_pushed_whole_with_a_card(tmp_path, monkeypatch):
     assert create == ("create", "me/addsr", {"private": True, "exist_ok": True})
     assert "--model me/addsr" in card[1]
     assert upload == ("folder", folder)
+
+
+def test_the_folder_of_a_training_run_is_pushed_with_its_own_card(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    NanoLearner(fresh("tiny")).write(run / "export", {})
+    (run / "export" / "README.md").write_text("mine")
+    monkeypatch.setattr(share, "HfApi", Api)
+    monkeypatch.setattr(Api, "calls", [])
+    share.push(str(run), "me/mine")
+    assert Api.calls[1:] == [("folder", run / "export")]
+
+
+def test_a_pushed_nano_comes_back_and_runs(tmp_path, monkeypatch):
+    NanoLearner(fresh("tiny")).write(library.folder_of("me/mine"), {})
+    found = loader.locate("me/mine")
+    assert found.spec.arch == "nano"
+    assert library.problems(found.file.parent) == ()
+    assert loader.load(found, device="cpu", dtype="fp32").factor == 4
 
 
 def test_what_is_damaged_or_not_here_is_not_pushed(monkeypatch):
