@@ -59,10 +59,20 @@ def plan_record(plan: "Plan") -> dict[str, Any]:
     return record
 
 
-def report_result(record: dict[str, Any], console: Console) -> None:
-    """Say what became of a photo; its path or record is data, unless the picture itself was."""
+def report_result(record: dict[str, Any], console: Console, *, line: bool = True) -> None:
+    """Say what became of a photo; its path or record is data, unless the picture itself was.
+
+    Without ``line`` only warnings are said, as a bar tells how far it is.
+    """
     for note in record["warnings"]:
         console.say(f"warning: {record['input']}: {note}")
+    if line:
+        _say_result(record, console)
+    if record["output"]:
+        console.result(record["output"], record)
+
+
+def _say_result(record: dict[str, Any], console: Console) -> None:
     width, height = record["size_out"]
     console.say(
         f"{record['input']} -> {record['output'] or 'stdout'}: {width}x{height}, {record['steps']} steps, "
@@ -72,8 +82,6 @@ def report_result(record: dict[str, Any], console: Console) -> None:
         console.detail(f"prompt: {record['prompt']}")
     console.detail(f"plan: {record['plan']['why']}; peak memory {human_bytes(record['peak_memory'])}")
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in record["seconds"].items()))
-    if record["output"]:
-        console.result(record["output"], record)
 
 
 def report_failure(label: str, exc: AddsrError, console: Console) -> None:

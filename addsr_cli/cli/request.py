@@ -70,12 +70,12 @@ class Request:
         """What is wanted of the picture. Raises UsageError."""
         return Settings(**{field.name: getattr(self, field.name) for field in fields(Settings)})
 
-    def machine(self) -> "Machine":
-        """Where and how to run. Raises UsageError."""
+    def machine(self, device: str | None = None) -> "Machine":
+        """Where and how to run; ``device`` when a launcher chose it. Raises UsageError."""
         from addsr_cli.engine import Machine
 
         return Machine(
-            device=self.device,
+            device=device or self.device,
             precision=self.precision,
             tile=options.pixels(self.tile, "--tile"),
             overlap=options.pixels(self.overlap, "--overlap"),
