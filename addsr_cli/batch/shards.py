@@ -3,11 +3,13 @@
 import os
 import re
 from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import sha256
 
+from addsr_cli import hardware
 from addsr_cli.errors import UsageError
 
-RANK, WORLD = "RANK", "WORLD_SIZE"  # as torchrun and accelerate launch set them
+WORLD = "WORLD_SIZE"  # as torchrun and accelerate launch set it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +53,22 @@ def from_launcher(device: str) -> tuple[Shard, str]:
     """Our share and device among the processes that were launched together, by accelerate's process state."""
     from accelerate import PartialState
 
-    state = PartialState(cpu=device == "cpu")
+    on_cpu = (hardware.best_device() if device == "auto" else device) == "cpu"
+    state = PartialState(cpu=on_cpu, backend="gloo", timeout=timedelta(weeks=52))
     shard = Shard(number=state.process_index + 1, count=state.num_processes)
-    return shard, str(state.device) if device == "auto" else device
+    own = "cpu" if on_cpu else str(state.device)
+    return shard, own if device == "auto" else device
+
+
+def wait_for_others() -> None:
+    """Wait until every launched process is here: launchers end them all when the first exits with a code above 0."""
+    from accelerate import PartialState
+
+    PartialState().wait_for_everyone()
 
 
 def leave() -> None:
-    """Part from the other processes, who may go on."""
+    """Part from the other processes."""
     from accelerate import PartialState
 
     PartialState().destroy_process_group()

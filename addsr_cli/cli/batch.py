@@ -16,10 +16,12 @@ from addsr_cli.errors import OutputRefused, UsageError
 
 if TYPE_CHECKING:
     from addsr_cli.batch.agenda import Agenda
+    from addsr_cli.batch.interrupt import Interrupts
     from addsr_cli.batch.run import Options
     from addsr_cli.batch.session import Session
     from addsr_cli.batch.shards import Shard
     from addsr_cli.batch.task import Order
+    from addsr_cli.cli.fleet import Fleet
     from addsr_cli.engine import Upscaler
 
 SOME_FAILED, INTERRUPTED = 3, 130
@@ -60,28 +62,27 @@ def batch(
     """Upscale a folder and all folders in it. Run it again to go on where it stopped."""
     from addsr_cli.batch import shards
 
-    console = request.console()
-    if devices != "none":
-        if shard or shards.launched():
-            raise UsageError(
-                "--devices shares the work out itself.", "Leave out --shard, or start it without a launcher."
-            )
-        raise UsageError("--devices is not built yet.")
+    console, fleet = request.console(), None
     part, device = (shards.parsed(shard) if shard else shards.WHOLE), request.device
+    if shard and (shards.launched() or devices != "none"):
+        raise UsageError("The work is shared out already.", "Leave out --shard.")
+    if shards.launched() and devices != "none":
+        raise UsageError("The launcher shares the work out already.", "Leave out --devices.")
     if shards.launched():
-        if shard:
-            raise UsageError("The launcher shares the work out itself.", "Leave out --shard.")
         part, device = shards.from_launcher(device)
+    elif devices != "none":
+        from addsr_cli.cli.fleet import Fleet, named, words_of
+
+        names = named(devices)
+        fleet, device = Fleet(names, words_of(context), str(directory)), names[0]
     try:
         session = _session(directory, request, part, device, console, retry_failed=retry_failed, steady=watch)
         session.include, session.exclude = include or (), exclude or ()
         many = _many(batch_size, fail_fast=fail_fast, traces=request.debug)
-        if watch:
-            _watch(session, console, many, settle)
-        elif request.dry_run:
+        if request.dry_run:
             _tell_plan(session, session.look(), console)
         else:
-            _once(session, console, many)
+            _watch(session, console, many, fleet, settle) if watch else _once(session, console, many, fleet)
     finally:
         if shards.launched():
             shards.leave()
@@ -142,47 +143,65 @@ def _many(batch_size: str, *, fail_fast: bool, traces: bool) -> "Options":
     return Options(batch_size=None if batch_size == "auto" else int(batch_size), fail_fast=fail_fast, traces=traces)
 
 
-def _once(session: "Session", console: Console, many: "Options") -> None:
-    from addsr_cli.batch.interrupt import Interrupts
+def _once(session: "Session", console: Console, many: "Options", fleet: "Fleet | None") -> None:
+    from addsr_cli.batch import shards
 
     agenda = session.look()
     _tell_start(session, agenda, console)
     gauge = Gauge(console, str(session.order.root))
-    files = len(agenda.todo) + len(agenda.lost)
-    with Interrupts(lambda: console.say(STOPPING)) as interrupts:
+    if fleet:
+        fleet.known = {str(session.order.root / entry.input) for entry in agenda.failed}
+    with _interrupts(console, fleet) as interrupts:
         try:
-            with gauge.shown(files, _pixels(agenda)):
-                session.run(agenda, gauge, interrupts.stopping, many)
+            with gauge.shown(len(agenda.todo) + len(agenda.lost), _pixels(agenda)):
+                code = fleet.run(gauge, console) if fleet else 0
+                if not fleet:
+                    session.run(agenda, gauge, interrupts.stopping, many)
         finally:
             with suppress(OutputRefused):  # the disk is full, which is being told of already
                 session.leave()
             _tell_end(session, gauge, agenda, console)
     if interrupts.asked:
         raise typer.Exit(INTERRUPTED)
-    _exit(session, many, failed_before=len(agenda.failed))
+    if shards.launched():
+        shards.wait_for_others()
+        session.leave()  # by now with the failures of all
+    _exit(code or _code(session, many, failed_before=len(agenda.failed)))
 
 
-STOPPING = "Stopping after the files in flight; Ctrl-C again stops now."
-
-
-def _watch(session: "Session", console: Console, many: "Options", settle: float) -> None:
-    from addsr_cli.batch.interrupt import Interrupts
-
+def _watch(session: "Session", console: Console, many: "Options", fleet: "Fleet | None", settle: float) -> None:
     gauge = Gauge(console, str(session.order.root))
     console.say(f"watching {session.order.root}; Ctrl-C ends it")
-    with Interrupts(lambda: console.say(STOPPING)) as interrupts:
+    with _interrupts(console, fleet) as interrupts:
         try:
-            session.watch(gauge, interrupts.stopping, many, settle)
+            code = fleet.run(gauge, console) if fleet else 0
+            if not fleet:
+                session.watch(gauge, interrupts.stopping, many, settle)
         finally:
-            console.say(f"{gauge.ok} done, {gauge.failures} failed")
-    _exit(session, many, failed_before=0)
+            console.say(f"{gauge.ok} done, {gauge.failures} failed; {gauge.speed()}")
+    _exit(code or _code(session, many, failed_before=0))
 
 
-def _exit(session: "Session", many: "Options", failed_before: int) -> None:
+def _interrupts(console: Console, fleet: "Fleet | None") -> "Interrupts":
+    from addsr_cli.batch.interrupt import Interrupts
+
+    def tell() -> None:
+        console.say("Stopping after the files in flight; Ctrl-C again stops now.")
+        if fleet:
+            fleet.stop()
+
+    return Interrupts(tell)
+
+
+def _code(session: "Session", many: "Options", failed_before: int) -> int:
     if many.fail_fast and session.first_error:
-        raise typer.Exit(session.first_error.exit_code)
-    if session.failures + failed_before:
-        raise typer.Exit(SOME_FAILED)
+        return session.first_error.exit_code
+    return SOME_FAILED if session.failures + failed_before else 0
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
 
 
 def _tell_start(session: "Session", agenda: "Agenda", console: Console) -> None:
