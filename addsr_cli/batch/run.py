@@ -150,7 +150,7 @@ class Pipeline:
     def _tried(self, task: Task, do: Callable[[], T], *, quiet: bool = False) -> T | None:
         """The result, or None after a failure of this file alone; ``quiet`` failures are tried again by other means."""
         try:
-            result = do()
+            return do()
         except (NoSpace, ModelUnavailable, UsageError):
             raise
         except AddsrError as exc:
@@ -161,15 +161,13 @@ class Pipeline:
             self._strange += 1
             if self._strange >= MANY_STRANGE:
                 raise
-        else:
-            self._strange = 0
-            return result
         if not quiet:
             self._failed(task, error)
         return None
 
     def _put(self, task: Task, found: Input, result: Result) -> None:
         """Hand a result to the writer, once there is room for it."""
+        self._strange = 0
         size = result.photo.width * result.photo.height * FLOAT_PIXEL
         while self._writes and sum(held for held, _ in self._writes) + size > self.bound:
             self._writes.pop(0)[1].result()

@@ -118,9 +118,10 @@ class Fleet:
         return (fatal or sorted(codes, reverse=True))[0]
 
     def _listen(self, pipe: IO[bytes], hear: Any) -> None:  # noqa: ANN401 (a method of ours)
-        for line in pipe:
-            with self._telling:
-                hear(line.decode(errors="surrogateescape").rstrip("\n"))
+        with pipe:
+            for line in pipe:
+                with self._telling:
+                    hear(line.decode(errors="surrogateescape").rstrip("\n"))
 
     def _talk(self, line: str) -> None:
         print(line, file=sys.stderr, flush=True)

@@ -165,7 +165,7 @@ def test_other_settings_are_refused_unless_overwriting_or_elsewhere(photos, batc
     assert outputs() == before
     assert batch("--seed", 5, "-o", "other").code == 0
     assert batch("--seed", 5, "--overwrite").code == 0
-    assert outputs() == {name: data for name, data in outputs("other").items()}
+    assert outputs() == outputs("other")
     assert batch("--seed", 5, "--overwrite").out == ""
 
 
@@ -361,9 +361,9 @@ def test_a_file_written_but_not_yet_journaled_is_written_again(photos, batch, mo
         true(self, entry)
 
     monkeypatch.setattr(journal.Journal, "write", crashing)
-    with pytest.raises(SystemExit):
-        batch()
+    assert batch().code == 9
     assert states()["sub/a.png"] == "writing"
+    assert "sub/a_x4.png" in outputs()
     monkeypatch.setattr(journal.Journal, "write", true)
     assert batch().code == 0
     assert len(outputs()) == 5
@@ -435,6 +435,7 @@ def test_many_devices_make_the_same_tree(photos, batch):
 
 
 @posix
+@pytest.mark.slow
 def test_launched_processes_share_the_work(photos, process, batch, monkeypatch):
     import socket
 
