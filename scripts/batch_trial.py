@@ -1,7 +1,7 @@
-"""Try ``addsr batch`` as it is used: 300 photos with bad ones among them, kills, two processes. Prints what it measured.
+"""Try ``addsr batch`` as it is used: 300 photos with bad ones among them, kills, two processes. Prints measurements.
 
-``python scripts/batch_trial.py [FOLDER]``; the folder (default: a temporary one) must not exist. The photos are crops of
-the example in this repository. Times are ratios within one run, so that a busy machine does not matter much.
+``python scripts/batch_trial.py [FOLDER]``; the folder (default: a temporary one) must not exist. The photos are crops
+of the example in this repository. Times are ratios within one run, so that a busy machine does not matter much.
 """
 
 import hashlib

@@ -1,6 +1,7 @@
 """One batch from the first look to the last word: what there is to do, the run, and what is left behind for people."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
@@ -108,7 +109,7 @@ class Session:
     def leave(self) -> dict[Key, Entry]:
         """Write ``failures.json`` from all journals, or remove it when nothing failed; returns what they say."""
         entries = journal.read(self.order.output)
-        failed = sorted((entry for entry in entries.values() if entry.state == "failed"), key=lambda entry: entry.key)
+        failed = sorted((each for each in entries.values() if self._failing(each)), key=lambda each: each.key)
         path = self.order.output / FAILURES
         if failed:
             rows = [{"input": str(Path(entry.root) / entry.input), **entry.error} for entry in failed]
@@ -117,6 +118,11 @@ class Session:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
         return entries
+
+    def _failing(self, entry: Entry) -> bool:
+        """Whether it failed, and has not been taken away since."""
+        gone = entry.root == self.order.place and not os.path.lexists(self.order.root / entry.input)
+        return entry.state == "failed" and not gone
 
     def _ours(self, number: int, name: str) -> bool:
         return self.shard.takes_name(name) if self.steady else self.shard.takes(number)

@@ -98,7 +98,7 @@ def _session(
     output = _output(root, request)
     upscaler = Upscaler(chosen(request.model, device, console, fetch=not request.dry_run), request.machine(device))
     order = _order(root, output, request, upscaler, retry_failed=retry_failed)
-    upscaler.plan(1, 1, order.settings)  # what is wrong with the request shows before a file is blamed
+    upscaler.plan(16, 16)  # a wrong --device or --tile shows before a file is blamed
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     return Session(upscaler=upscaler, order=order, shard=part, steady=steady)
 

@@ -156,6 +156,26 @@ def test_a_failure_stays_until_it_is_to_be_retried(photos, batch, denoise):
     assert batch("--retry-failed").code == 0
 
 
+def test_a_bad_file_that_was_taken_away_is_no_failure_any_more(photos, batch):
+    spoil()
+    batch()
+    Path("in/bad.jpg").unlink()
+    assert batch().code == 0
+    assert not Path("in_x4/failures.json").exists()
+
+
+def test_a_terminal_sees_files_pixels_and_failures_and_stdout_stays_data(photos, batch, monkeypatch):
+    spoil()
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    outcome = batch()
+    assert "6/6 files, 0.0 MP, " in outcome.err
+    assert "1 failed" in outcome.err
+    assert "steps, seed" not in outcome.err
+    assert len(outcome.out.splitlines()) == 5
+    assert "\x1b" not in outcome.out
+
+
 def test_other_settings_are_refused_unless_overwriting_or_elsewhere(photos, batch):
     batch()
     before = outputs()
