@@ -37,8 +37,15 @@ def read(task: Task) -> Input:
 
 def read_ahead(groups: Iterable[list[Task]], bound: int) -> Iterator[Group]:
     """The groups in order, each with its photos being read; the next ones are begun while ``bound`` bytes allow."""
-    worker, waiting, rest = Worker("addsr-read"), deque[tuple[int, Group]](), iter(groups)
-    following, held = next(rest, None), 0
+    worker = Worker("addsr-read")
+    try:
+        yield from _read_ahead(iter(groups), bound, worker)
+    finally:
+        worker.close()
+
+
+def _read_ahead(rest: Iterator[list[Task]], bound: int, worker: Worker) -> Iterator[Group]:
+    waiting, following, held = deque[tuple[int, Group]](), next(rest, None), 0
     while following or waiting:
         while following and (not waiting or held + _cost(following) <= bound):
             cost = _cost(following)

@@ -253,5 +253,6 @@ class Pipeline:
     def _end(self) -> None:
         """After this nothing is written any more; a file that is being written is waited for, one being encoded not."""
         self._ended = True
+        self._behind.close()
         with self._writing:
             pass

@@ -13,7 +13,7 @@ class Worker:
     """One thread that does things in the order given; the program never waits for it at its end, unlike for a pool."""
 
     def __init__(self, name: str) -> None:
-        self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+        self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
         Thread(target=self._work, name=name, daemon=True).start()
 
     def submit(self, do: Callable[[], T]) -> "Future[T]":
@@ -22,13 +22,17 @@ class Worker:
         self._queue.put((future, do))
         return future
 
+    def close(self) -> None:
+        """Let the thread end once it has done what it was given."""
+        self._queue.put(None)
+
     def _work(self) -> None:
-        while True:
-            future, do = self._queue.get()
+        while task := self._queue.get():
+            future, do = task
             if not future.set_running_or_notify_cancel():
                 continue
             try:
                 future.set_result(do())
             except BaseException as exc:  # noqa: BLE001 (not swallowed: whoever asks for the result gets it)
                 future.set_exception(exc)
-            del future, do  # they hold pictures, and the next task may be long in coming
+            del task, future, do  # they hold pictures, and the next task may be long in coming

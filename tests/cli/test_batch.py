@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -247,6 +248,18 @@ def test_a_machine_that_fails_every_file_is_not_taken_for_bad_files(photos, phot
         photo(f"in/more{number}.png")
     with pytest.raises(RuntimeError, match="illegal"):
         batch()
+
+
+def test_no_thread_is_left_behind(photos, batch):
+    def ours():
+        return [thread for thread in threading.enumerate() if thread.name.startswith("addsr-")]
+
+    for thread in ours():
+        thread.join(5)
+    batch()
+    for thread in ours():
+        thread.join(5)
+    assert not ours()
 
 
 def test_fail_fast_stops_at_the_first_with_its_code(photos, batch):
