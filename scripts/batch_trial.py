@@ -116,7 +116,9 @@ def speed(folder: Path) -> None:
     print(
         f"per image, over Upscaler.upscale: wall time {whole:.3f}, processor time of the network's thread {network:.3f}"
     )
-    print(f"  medians of {len(ratios)} chunks; the second is what the first comes to where a core is free for the rest")
+    print(
+        f"  medians of {len(ratios)} chunks; reading and writing take the rest, on other cores where there are any free"
+    )
 
 
 def timed(do: Callable[[], object]) -> tuple[float, float]:
