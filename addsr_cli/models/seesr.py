@@ -119,7 +119,7 @@ class SeeSR:
 
 
 def _rows(tokens: Tensor | None, count: int) -> Tensor:
-    """The same tokens for every sample of a batch."""
+    """Tokens for every sample of a batch: the same for all, or those of each, once per guidance branch."""
     if tokens is None:
         raise ValueError("this model needs text and image tokens: call describe first")
-    return tokens.expand(count, -1, -1) if len(tokens) == 1 else tokens
+    return tokens.expand(count, -1, -1) if len(tokens) == 1 else tokens.repeat(count // len(tokens), 1, 1)

@@ -10,7 +10,15 @@ HEAVY = r"\| +(torch|numpy|PIL|cv2|diffusers|transformers|huggingface_hub)$"
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["-h"], ["upscale", "--help"], ["distill", "--help"], ["doctor", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["-h"],
+        ["upscale", "--help"],
+        ["batch", "--help"],
+        ["distill", "--help"],
+        ["doctor", "--help"],
+        ["--version"],
+    ],
     ids=" ".join,
 )
 def test_asking_for_help_succeeds_on_stdout(addsr, words):
@@ -30,7 +38,9 @@ def test_no_arguments_show_the_help(addsr):
     assert "upscale" in outcome.out + outcome.err
 
 
-@pytest.mark.parametrize("words", [["--help"], ["upscale", "--help"], ["--version"], ["upscale"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["--help"], ["upscale", "--help"], ["batch", "--help"], ["--version"], ["upscale"]], ids=" ".join
+)
 def test_help_never_imports_torch(finished, words):
     outcome = finished("-X", "importtime", "-m", "addsr_cli", *words)
     assert outcome.code == (2 if words == ["upscale"] else 0)
