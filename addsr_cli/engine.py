@@ -1,33 +1,27 @@
 """Load once, upscale many: the whole path of a photo through a model, with what can go wrong on the way."""
 
-import gc
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
 from PIL import Image
-from torch import Tensor
 
-from addsr_cli import color, hardware, imageio, pictures, planner
+from addsr_cli import hardware, imageio, pictures, planner
 from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.models import loader
 from addsr_cli.models.restorer import Condition, Guide, Restorer
 from addsr_cli.planner import Plan, Request
 from addsr_cli.progress import Clock, Meter, Progress
-from addsr_cli.sampler import cpu_noise, sample
+from addsr_cli.restoring import Array, Run, UnusableNumbers, restore
 from addsr_cli.schedule import Schedule
 from addsr_cli.settings import Settings, passes
-from addsr_cli.tiling import Tiled
 from addsr_cli.version import __version__
 
-OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 DEFAULTS = Settings()
-Array = NDArray[np.float32]
+LARGEST_BATCH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,20 +66,6 @@ class Result:
         """Write the photo atomically; the suffix names the format. Raises OutputRefused, also when the file exists."""
         imageio.write(self.photo, Path(path), options or WriteOptions(), self.embedded())
         return Path(path)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Run:
-    """One call of ``upscale``: what was asked, and where it reports to."""
-
-    settings: Settings
-    meter: Meter
-    clock: Clock
-    notes: list[str]
-
-
-class UnusableNumbers(ArithmeticError):
-    """A network gave NaN, infinity, or one flat colour from a picture that has detail."""
 
 
 class Upscaler:
@@ -153,83 +133,122 @@ class Upscaler:
         clock = Clock()
         with clock.stage("read"):
             photo = pictures.as_photo(image)
-            rgb = photo.rgb if photo.alpha is None else imageio.fill_transparent(photo.rgb, photo.alpha)
+            rgb = _opaque(photo)
         target = settings.target(photo.width, photo.height)
         with clock.stage("plan"):
             plans = self.plan(photo.width, photo.height, settings)
-        count = self.steps(settings)
-        meter = Meter(on_progress, count, [p.tiles() * count for p in plans])
-        run = _Run(settings=settings, meter=meter, clock=clock, notes=list(photo.warnings))
-        if settings.words and not self.spec.reads_text:
-            run.notes.append(f"the model {self.spec.name} reads no text, so prompts, tags and guidance have no effect")
+        run = self._run(settings, [settings.seed], plans, clock, on_progress)
+        run.notes.extend(photo.warnings)
         told = Condition()
         for number, size in enumerate(passes((photo.width, photo.height), target)):
             rgb, plans[number], told = self._attempt(rgb, size, plans[number], run)
             run.notes.extend(note for note in told.notes if note not in run.notes)
-            meter.next_pass()
+            run.meter.next_pass()
         with clock.stage("finish"):
             result = pictures.with_pixels(photo, rgb, target)
+        return self._result(result, settings, plans[-1], told, run)
+
+    def batch_size(self, width: int, height: int, settings: Settings = DEFAULTS, wanted: int | None = None) -> int:
+        """How many photos of this size (pixels) go through the network at once; 1 means one by one.
+
+        ``wanted`` None leaves it to the machine: on a CPU one picture keeps every core busy, so that a batch would gain
+        nothing. Pictures that are tiled or take several passes always go one by one.
+        """
+        plans = self.plan(width, height, settings)
+        if wanted is None:
+            wanted = 1 if plans[0].device == "cpu" else LARGEST_BATCH
+        return 1 if len(plans) > 1 else min(wanted, planner.room_for(plans[0]))
+
+    def upscale_together(self, photos: Sequence[Photo], settings: Sequence[Settings]) -> list[Result] | None:
+        """Upscale photos of one size as one batch, each with the noise of its own seed; None when that cannot be.
+
+        It cannot when sizes differ, settings differ in more than the seed, a photo takes tiles or several passes,
+        memory runs out or numbers overflow: then each photo is one for ``upscale``, which knows what to do.
+        Results are those of ``upscale`` up to rounding; ``seconds`` are each photo's share.
+        """
+        width, height = photos[0].size
+        alike = {photo.size for photo in photos} == {(width, height)}
+        if not alike or {replace(each, seed=0) for each in settings} != {replace(settings[0], seed=0)}:
+            return None
+        if self.batch_size(width, height, settings[0], len(photos)) < len(photos):
+            return None
+        plans, target, clock = self.plan(width, height, settings[0]), settings[0].target(width, height), Clock()
+        run = self._run(settings[0], [each.seed for each in settings], plans, clock, None)
+        try:
+            made, told = self._pass([_opaque(photo) for photo in photos], target, plans[0], run)
+        except UnusableNumbers:
+            return None
+        except (MemoryError, RuntimeError) as exc:
+            if not hardware.is_out_of_memory(exc):
+                raise
+            hardware.release_memory()
+            return None
+        clock.seconds = {stage: seconds / len(photos) for stage, seconds in clock.seconds.items()}
+        results = []
+        for photo, rgb, chosen, cond in zip(photos, made, settings, told, strict=True):
+            notes = [*run.notes, *photo.warnings, *cond.notes]
+            mine = pictures.with_pixels(photo, rgb, target)
+            results.append(self._result(mine, chosen, plans[0], cond, replace(run, notes=notes)))
+        return results
+
+    def _run(
+        self,
+        settings: Settings,
+        seeds: Sequence[int],
+        plans: Sequence[Plan],
+        clock: Clock,
+        report: Callable[[Progress], None] | None,
+    ) -> Run:
+        count = self.steps(settings)
+        meter = Meter(report, count, [plan.tiles() * count for plan in plans])
+        ignored = settings.words and not self.spec.reads_text
+        note = f"the model {self.spec.name} reads no text, so prompts, tags and guidance have no effect"
+        return Run(settings=settings, seeds=seeds, meter=meter, clock=clock, notes=[note] if ignored else [])
+
+    def _result(self, photo: Photo, settings: Settings, plan: Plan, told: Condition, run: Run) -> Result:
         return Result(
-            photo=result,
-            plan=plans[-1],
+            photo=photo,
+            plan=plan,
             settings=settings,
             model=self.spec.name,
-            model_sha256=self._sha256(),
-            steps=count,
-            seconds=clock.seconds,
-            peak_memory=hardware.peak_bytes(plans[-1].device),
+            model_sha256=self.digest(),
+            steps=run.meter.steps,
+            seconds=dict(run.clock.seconds),
+            peak_memory=hardware.peak_bytes(plan.device),
             tags=told.tags,
             prompt=told.prompt,
             warnings=tuple(run.notes),
         )
 
-    def _attempt(self, rgb: Array, size: tuple[int, int], plan: Plan, run: _Run) -> tuple[Array, Plan, Condition]:
+    def _attempt(self, rgb: Array, size: tuple[int, int], plan: Plan, run: Run) -> tuple[Array, Plan, Condition]:
         """One pass, going to a smaller plan when memory runs out and to a wider type when numbers do."""
         while True:
             run.meter.restart(plan.tiles())
             following: Plan | None
             try:
-                pixels, told = self._pass(rgb, size, plan, run)
+                [pixels], [told] = self._pass([rgb], size, plan, run)
                 return pixels, plan, told
             except UnusableNumbers as exc:
                 following, problem = plan.wider(), _first_line(exc)
                 if following is None:
                     raise AddsrError(f"The model gave unusable numbers: {exc}.", "Try --model nano.") from exc
             except (MemoryError, RuntimeError) as exc:
-                if not _is_out_of_memory(exc):
+                if not hardware.is_out_of_memory(exc):
                     raise
                 following, problem = plan.smaller(), _first_line(exc)
                 if following is None:
                     raise planner.no_room(plan) from exc
             run.notes.append(f"{problem}: went on with {following.why}")
             plan = following
-            _free_memory()
+            hardware.release_memory()
 
-    @torch.inference_mode()
-    def _pass(self, rgb: Array, size: tuple[int, int], plan: Plan, run: _Run) -> tuple[Array, Condition]:
-        """Canvas, sampling, colours, crop, exact size: (h, w, 3) -> (size[1], size[0], 3), float32."""
-        clock, settings = run.clock, run.settings
-        with clock.stage("load"):
+    def _pass(
+        self, rgbs: Sequence[Array], size: tuple[int, int], plan: Plan, run: Run
+    ) -> tuple[list[Array], list[Condition]]:
+        with run.clock.stage("load"):
             restorer = self._on(plan)
-        with clock.stage("canvas"):
-            canvas = pictures.enlarge(rgb, (plan.width, plan.height), restorer.factor)
-            canvas = canvas.to("cpu" if plan.offload else plan.device)
-        with clock.stage("tag"):
-            told = restorer.describe(pictures.as_tensor(rgb), _guide(settings, self.spec.guidance))
-        with clock.stage("network"):
-            image = _restore(restorer, canvas, told, plan, run)
-        with clock.stage("color"):
-            image = color.match(image, canvas, settings.color)
-            if settings.blend:
-                image = torch.lerp(image, canvas, settings.blend)
-            hardware.settle(plan.device)
-        del canvas
-        with clock.stage("finish"):
-            pixels = image[0, :, : plan.height, : plan.width].permute(1, 2, 0).cpu().contiguous().numpy()
-            del image
-            if size != (plan.width, plan.height):
-                pixels = imageio.resize(pixels, size)
-            return np.clip(pixels, 0, 1, out=pixels), told
+        guide = _guide(run.settings, self.spec.guidance)
+        return restore(restorer, rgbs, size, guide, plan, run)
 
     def _on(self, plan: Plan) -> Restorer:
         if self._restorer is None or self._loaded != (plan.device, plan.dtype):
@@ -238,7 +257,8 @@ class Upscaler:
             self._loaded = (plan.device, plan.dtype)
         return self._restorer
 
-    def _sha256(self) -> str:
+    def digest(self) -> str:
+        """sha256 of the model's weights, hexadecimal."""
         self._digest = self._digest or self.located.digest()
         return self._digest
 
@@ -254,43 +274,9 @@ def _guide(settings: Settings, usual: float) -> Guide:
     )
 
 
-def _restore(restorer: Restorer, canvas: Tensor, told: Condition, plan: Plan, run: _Run) -> Tensor:
-    """Sample one canvas as the plan says, and check what comes out. Raises UnusableNumbers."""
-    settings, worker = run.settings, restorer
-    if plan.tile is not None:
-        worker = Tiled(restorer, plan.tile // restorer.factor, plan.overlap // restorer.factor, run.meter.tick)
-
-    def on_step(number: int, z0: Tensor) -> None:
-        if not torch.isfinite(z0).all():
-            raise UnusableNumbers(f"not finite after step {number + 1}")
-        if plan.tile is None:
-            run.meter.tick()
-
-    image = sample(
-        worker,
-        canvas,
-        told,
-        timesteps=restorer.schedule.timesteps(run.meter.steps),
-        noise=cpu_noise(settings.seed),
-        psr=settings.effective_psr if restorer.schedule.rule == "renoise" else None,
-        start=settings.start,
-        on_step=on_step,
-    )
-    if image.amin() == image.amax() and canvas.amin() != canvas.amax():
-        raise UnusableNumbers("one flat colour from a picture that has detail")
-    return image
-
-
-def _is_out_of_memory(exc: BaseException) -> bool:
-    known = isinstance(exc, MemoryError | torch.OutOfMemoryError)
-    return known or any(words in str(exc).lower() for words in OUT_OF_MEMORY_WORDS)
+def _opaque(photo: Photo) -> Array:
+    return photo.rgb if photo.alpha is None else imageio.fill_transparent(photo.rgb, photo.alpha)
 
 
 def _first_line(exc: BaseException) -> str:
     return str(exc).splitlines()[0][:120] if str(exc) else type(exc).__name__
-
-
-def _free_memory() -> None:
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()

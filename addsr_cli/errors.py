@@ -7,7 +7,8 @@
     ├── ModelUnavailable    exit 4   weights missing, offline, or not what they should be
     ├── OutOfMemory         exit 5   even the smallest plan does not fit
     ├── UnreadableInput     exit 6   not a picture, broken, or not ours to read
-    └── OutputRefused       exit 7   exists, cannot be held by the format, no space, not writable
+    └── OutputRefused       exit 7   exists, cannot be held by the format, not writable
+        └── NoSpace         exit 7   the disk is full
 
 Exit 3 (some files failed) and 130 (interrupted) belong to the command line, not to one failure.
 """
@@ -63,3 +64,7 @@ class OutputRefused(AddsrError):
 
     code = "output_refused"
     exit_code = 7
+
+
+class NoSpace(OutputRefused):
+    """The disk is full: what fails for one file will fail for the next."""

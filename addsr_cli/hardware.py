@@ -1,5 +1,6 @@
 """What machine this is. The only file that asks."""
 
+import gc
 import platform
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import torch
 
 from addsr_cli.errors import UsageError
 
+OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
 CGROUP_FILES = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory.stat")),
     (
@@ -103,6 +105,24 @@ def driver() -> str:
     except OSError:
         return ""
     return next((word for word in words if word[0].isdigit()), "")
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Whether this is one of the ways in which torch and the system say that memory ran out."""
+    known = isinstance(exc, MemoryError | torch.OutOfMemoryError)
+    return known or any(words in str(exc).lower() for words in OUT_OF_MEMORY_WORDS)
+
+
+def release_memory() -> None:
+    """Give back what nobody holds any more, also on the card if there is one."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def cards() -> list[str]:
+    """All devices worth a process of their own: every CUDA device, else what ``auto`` means."""
+    return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or [best_device()]
 
 
 def multiply_rate(size: int = 768, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:

@@ -120,6 +120,15 @@ def no_room(plan: Plan) -> OutOfMemory:
     )
 
 
+def room_for(draft: Plan) -> int:
+    """How many pictures of this plan fit into memory as one batch; 1 when a picture is cut into tiles itself."""
+    if draft.tile is not None or draft.offload:
+        return 1
+    weights = draft.footprint.parameters * BYTES[draft.dtype]
+    room = int(draft.free_bytes * SHARE_OF_FREE_MEMORY) - weights
+    return max(1, room // (draft.needed_bytes - weights))
+
+
 def predicted_seconds(spec: ModelSpec, draft: Plan, steps: int, multiply_rate: float) -> float:
     """Time of all steps on a machine that multiplies float32 matrices at ``multiply_rate`` FLOP/s; a rough guide."""
     side = draft.tile or 0

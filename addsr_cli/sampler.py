@@ -19,6 +19,12 @@ def cpu_noise(seed: int) -> Noise:
     return lambda shape: torch.randn(list(shape), generator=generator)
 
 
+def stacked_noise(seeds: Sequence[int]) -> Noise:
+    """Draws for a batch with one generator per sample, so that each gets the noise that it would get alone."""
+    draws = [cpu_noise(seed) for seed in seeds]
+    return lambda shape: torch.cat([draw((1, *shape[1:])) for draw in draws])
+
+
 def refine(prediction: Tensor, canvas: Tensor, weight: float | Tensor) -> Tensor:
     """PSR: ``w * prediction + (1 - w) * canvas``, images in [0, 1], the prediction clamped (AddSR section 3.2)."""
     return torch.lerp(canvas, prediction.clamp(0, 1), weight)
@@ -36,11 +42,11 @@ def sample(
     start: Start = "lr",
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Restore a canvas: the LR photo enlarged to the output size, (1, 3, H, W) in [0, 1].
+    """Restore a canvas: the LR photo enlarged to the output size, (B, 3, H, W) in [0, 1].
 
     Each step predicts a clean latent, goes on to the next timestep as the schedule says, and gives the next step the
     refined picture as control; with ``psr`` None the control stays the canvas and its tokens stay too. Returns the last
-    prediction decoded, (1, 3, H, W), float32, not clamped. ``on_step(k, z0)`` is told of every step's clean latent.
+    prediction decoded, (B, 3, H, W), float32, not clamped. ``on_step(k, z0)`` is told of every step's clean latent.
     """
     schedule, control = restorer.schedule, canvas
     batch, _, height, width = canvas.shape

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from addsr_cli.errors import UsageError
+from addsr_cli.rules import Rule
 
 Prediction = Literal["epsilon", "v", "sample"]
-Rule = Literal["renoise", "leading", "trailing"]
 
 TRAIN_TIMESTEPS = 1000
 FIRST = 999  # what the enlarged photo is noised to, whatever timestep the network is told first

@@ -66,3 +66,38 @@ def pair():
     generator = torch.Generator().manual_seed(0)
     clean = torch.rand(3, 3, 24, 31, generator=generator)
     return clean, (clean + 0.2 * torch.randn(clean.shape, generator=generator)).clamp(0, 1)
+
+
+@pytest.fixture
+def server(monkeypatch):
+    """A Hub with the same files in three repositories, asked without pauses."""
+    from hub_samples import FILES
+    from huggingface_hub import close_session, constants
+    from loopback import Hub, Repo
+
+    from addsr_cli.models import transfer
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(transfer, "PAUSE", 0.01)
+    close_session()
+    running = Hub()
+    running.repos = {f"org/{name}": Repo(dict(FILES)) for name in ("first", "second", "third")}
+    yield running
+    close_session()
+    running.stop()
+
+
+@pytest.fixture
+def fetch(server):
+    """Fetch a component from the imitation."""
+    from addsr_cli.models import hub
+
+    return lambda component, **more: hub.fetch(component, offline=False, endpoint=server.endpoint, **more)
+
+
+@pytest.fixture
+def hub(server, monkeypatch):
+    """A Hub that serves every component, tiny, and that the program asks for all it fetches."""
+    from tiny_hub import fill
+
+    return fill(server, monkeypatch)

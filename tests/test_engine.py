@@ -314,3 +314,82 @@ def test_what_is_no_picture_is_refused(nano, picture, error):
 def test_an_unknown_model_is_refused_at_once():
     with pytest.raises(ModelUnavailable):
         Upscaler("bogus")
+
+
+def together(nano, sizes=((18, 24),) * 3, **more):
+    photos = [Photo(rgb=np.roll(pixels(*size), shift, axis=1)) for shift, size in enumerate(sizes)]
+    settings = [replace(Settings(**more), seed=seed) for seed in range(len(photos))]
+    return photos, settings, nano.upscale_together(photos, settings)
+
+
+@pytest.mark.parametrize("more", [{}, {"scale": 2.5, "color": "lab", "fidelity": 0.9}, {"start": "noise"}])
+def test_a_batch_gives_each_photo_what_it_would_get_alone(nano, more):
+    photos, settings, results = together(nano, **more)
+    for photo, chosen, result in zip(photos, settings, results, strict=True):
+        alone = nano.upscale(photo, chosen)
+        assert np.abs(result.photo.rgb - alone.photo.rgb).max() < 1e-4
+        assert (result.settings, result.steps, result.model_sha256) == (chosen, alone.steps, alone.model_sha256)
+    assert not (results[0].photo.rgb == results[1].photo.rgb).all()
+
+
+def test_alpha_and_grey_stay_with_their_photos_in_a_batch(nano):
+    alpha = pixels(channels=1)[:, :, 0]
+    photos = [Photo(rgb=pixels(), alpha=alpha), Photo(rgb=pixels(), gray=True, warnings=("odd",))]
+    glass, grey = nano.upscale_together(photos, [ONE, ONE])
+    assert glass.photo.has_alpha
+    assert grey.photo.gray
+    assert (glass.warnings, grey.warnings) == ((), ("odd",))
+
+
+@pytest.mark.parametrize(
+    ("sizes", "more"),
+    [(((18, 24), (24, 18)), {}), (((18, 24),) * 2, {"scale": 9})],
+    ids=["sizes", "passes"],
+)
+def test_what_does_not_go_together_is_said_to(nano, sizes, more):
+    assert together(nano, sizes, **more)[2] is None
+
+
+def test_settings_that_differ_do_not_go_together(nano):
+    assert nano.upscale_together([Photo(rgb=pixels())] * 2, [ONE, replace(ONE, psr=0.1)]) is None
+
+
+def test_tiled_photos_do_not_go_together():
+    tiled = Upscaler("nano", Machine(device="cpu", tile=128, overlap=16))
+    assert together(tiled, ((40, 40),) * 2)[2] is None
+    assert tiled.batch_size(40, 40, ONE, 8) == 1
+
+
+@pytest.mark.parametrize("trouble", [MemoryError(), RuntimeError("CUDA out of memory"), "nan"])
+def test_a_batch_that_fails_is_left_to_single_runs(nano, denoise, trouble):
+    def failing(inner, z, answer):
+        if isinstance(trouble, Exception):
+            raise trouble
+        return answer() * float("nan")
+
+    denoise(failing)
+    assert together(nano)[2] is None
+
+
+def test_one_flat_picture_in_a_batch_is_noticed(nano, denoise):
+    def flat(inner, z, answer):
+        output = answer()
+        output[1] = 0
+        return output
+
+    denoise(flat)
+    assert together(nano, color="none")[2] is None
+
+
+def test_an_error_that_is_no_lack_of_memory_is_not_hidden_by_a_batch(nano, denoise):
+    def failing(inner, z, answer):
+        raise RuntimeError("shapes differ")
+
+    denoise(failing)
+    with pytest.raises(RuntimeError, match="shapes"):
+        together(nano)
+
+
+def test_a_processor_takes_photos_one_by_one_unless_told(nano):
+    assert nano.batch_size(24, 18, ONE) == 1
+    assert nano.batch_size(24, 18, ONE, 5) == 5

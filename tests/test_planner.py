@@ -8,7 +8,7 @@ import pytest
 from addsr_cli.errors import UsageError
 from addsr_cli.hardware import Hardware
 from addsr_cli.models.registry import NANO
-from addsr_cli.planner import Request, plan, predicted_seconds
+from addsr_cli.planner import Request, plan, predicted_seconds, room_for
 
 GB = 10**9
 LAPTOP = Hardware(
@@ -169,3 +169,16 @@ def test_time_is_proportional_to_steps_and_speed():
     p = made()
     assert predicted_seconds(NANO, p, 4, 1e11) == pytest.approx(4 * predicted_seconds(NANO, p, 1, 1e11))
     assert predicted_seconds(NANO, p, 4, 2e11) == pytest.approx(predicted_seconds(NANO, p, 4, 1e11) / 2)
+
+
+def test_a_batch_fills_the_memory_and_no_more():
+    draft = made(GPU, 256, 256)
+    weights = NANO.footprint.parameters * 2
+    count = room_for(draft)
+    assert count > 100
+    assert weights + count * (draft.needed_bytes - weights) <= 0.8 * draft.free_bytes
+
+
+@pytest.mark.parametrize("wishes", [{"tile": 128, "overlap": 16}, {"offload": True}])
+def test_what_is_cut_or_waits_in_main_memory_makes_no_batch(wishes):
+    assert room_for(made(GPU, 256, 256, **wishes)) == 1

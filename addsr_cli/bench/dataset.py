@@ -18,9 +18,8 @@ import numpy as np
 from addsr_cli.bench.metrics import Picture
 from addsr_cli.degradation import RECIPES, SCALE, degrade
 from addsr_cli.errors import UnreadableInput, UsageError
-from addsr_cli.imageio import read, resize
+from addsr_cli.imageio import read, readable_suffixes, resize
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp")
 NAMED = {"bicubic": "clean", "blind": "strong", "mild": "mild", "camera": "camera"}  # -> recipe
 
 
@@ -86,7 +85,8 @@ def find_cases(
 
 def by_stem(folder: Path) -> dict[str, Path]:
     """Pictures of a folder by file name without suffix, sorted."""
-    paths = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.name[0] != ".")
+    known = readable_suffixes()
+    paths = (path for path in sorted(folder.iterdir()) if path.suffix.lower() in known and path.name[0] != ".")
     return {path.stem: path for path in paths}
 
 

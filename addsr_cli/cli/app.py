@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from addsr_cli.cli import bench, compare, config, distill, doctor, models, upscale
+from addsr_cli.cli import batch, bench, compare, config, distill, doctor, models, upscale
 from addsr_cli.cli.console import Console
 from addsr_cli.errors import AddsrError, UsageError
 from addsr_cli.version import __version__
@@ -25,6 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("upscale")(upscale.upscale)
+app.command("batch")(batch.batch)
 app.command("compare")(compare.compare)
 app.command("bench")(bench.bench)
 app.command("distill")(distill.distill)

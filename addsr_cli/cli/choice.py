@@ -36,15 +36,15 @@ def _best(console: Console, *, fetch: bool) -> str:
 
 
 def _ensure(name: str, console: Console) -> None:
-    from addsr_cli.cli.models import announce
-    from addsr_cli.models import install, library
+    from addsr_cli.cli.plans import announce
+    from addsr_cli.models import install, library, parts
 
     if library.held(name):
         return
-    if "/" not in name:
-        announce(name, install.needed(name), console)
+    found = parts.needed(name)
+    announce(name, found, console)
     with console.transfers() as report:
-        install.install(name, report=report, say=console.say)
+        install.install(name, found=found, report=report, say=console.say)
 
 
 def _on_the_hub(name: str) -> bool:

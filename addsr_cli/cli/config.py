@@ -1,7 +1,7 @@
 """Defaults from files: ``addsr.toml`` in the working folder over the user's own configuration.
 
-Keys are option names. At the top level they are those of ``addsr upscale`` (``addsr doctor`` follows where it has the
-same option); a table named after a command holds that command's own::
+Keys are option names. At the top level they are those of ``addsr upscale`` (``addsr batch`` and ``addsr doctor`` follow
+where they have the same option); a table named after a command holds that command's own::
 
     steps = 2
     [distill]
@@ -17,7 +17,7 @@ from typing import Any
 from addsr_cli.errors import UsageError
 
 FILE = "addsr.toml"
-SHARED = ("upscale", "doctor")  # the commands that top-level keys speak to
+SHARED = ("upscale", "batch", "doctor")  # the commands that top-level keys speak to
 
 Options = Mapping[str, frozenset[str]]
 

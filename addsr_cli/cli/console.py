@@ -122,10 +122,17 @@ class Console:
 
         columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
         with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
-            task = progress.add_task("", total=None)
+            fetching = progress.add_task("", total=None, visible=False)
+            checking = progress.add_task("", total=None, visible=False)
 
-            def show(now: Any) -> None:  # noqa: ANN401 (models.hub.Transfer, which this file does not import)
-                progress.update(task, description=now.file, completed=now.all_done, total=now.all_size)
+            def show(now: Any) -> None:  # noqa: ANN401 (models.digest.Transfer, which this file does not import)
+                check, whole = now.stage == "checking", now.done == now.size
+                what = f"{now.stage} {now.file}"
+                if check:
+                    progress.update(checking, description=what, completed=now.done, total=now.size, visible=not whole)
+                else:
+                    progress.update(fetching, description=what, completed=now.all_done, total=now.all_size)
+                progress.update(fetching, visible=not check)
 
             yield show
 

@@ -39,6 +39,7 @@ def examine(model: str, device: str) -> dict[str, Any]:
     """All findings as plain data."""
     from addsr_cli import hardware, planner
     from addsr_cli.engine import Machine, Upscaler
+    from addsr_cli.models import library, store
 
     machine = hardware.probe(device)
     found: dict[str, Any] = {
@@ -54,7 +55,8 @@ def examine(model: str, device: str) -> dict[str, Any]:
         "fp16_fast": machine.fp16,
         "libraries": _versions(),
         "configuration": [{"path": str(path.absolute()), "exists": path.is_file()} for path in places()],
-        "weights_cache": _hub_cache(),
+        "models": str(library.home()),
+        "downloads": str(store.root()),
     }
     try:
         upscaler = Upscaler(model, Machine(device=device))
@@ -103,12 +105,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _hub_cache() -> str:
-    from huggingface_hub.constants import HF_HUB_CACHE
-
-    return str(HF_HUB_CACHE)
-
-
 def _pace(fast: bool) -> str:
     return "fast" if fast else "slow"
 
@@ -132,5 +128,5 @@ def _render(record: dict[str, Any]) -> str:
     lines += [f"slow       {note}" for note in record.get("slow", ())]
     lines.append("libraries  " + ", ".join(f"{name} {version}" for name, version in record["libraries"].items()))
     lines += [f"config     {c['path']}{'' if c['exists'] else ' (absent)'}" for c in record["configuration"]]
-    lines.append(f"weights    {record['weights_cache']}")
+    lines.append(f"models     {record['models']} (downloads: {record['downloads']})")
     return "\n".join(lines)

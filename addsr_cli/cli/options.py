@@ -12,43 +12,44 @@ QUALITY, SIZE, OUTPUT, MACHINE, TALK = "Quality", "Size", "Output", "Machine", "
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def _option(flag: str, text: str, panel: str, *more: str) -> typer.models.OptionInfo:
+def option(flag: str, text: str, panel: str, *more: str) -> typer.models.OptionInfo:
+    """An option with its help, the panel it is shown in, and its ``ADDSR_*`` variable."""
     variable = "ADDSR_" + flag.removeprefix("--").split("/")[0].upper().replace("-", "_")
     return typer.Option(flag, *more, help=text, rich_help_panel=panel, envvar=variable, show_envvar=False)
 
 
 Model = Annotated[
-    str, _option("--model", "auto, nano, addsr, seesr, seesr-turbo, a folder, or ORG/REPO on the Hub.", QUALITY, "-m")
+    str, option("--model", "auto, nano, addsr, seesr, seesr-turbo, a folder, or ORG/REPO on the Hub.", QUALITY, "-m")
 ]
 Steps = Annotated[
-    int | None, _option("--steps", "Denoising steps, 1 to 4. Fewer is faster and plainer. [default: 4]", QUALITY)
+    int | None, option("--steps", "Denoising steps, 1 to 4. Fewer is faster and plainer. [default: 4]", QUALITY)
 ]
-Prompt = Annotated[str, _option("--prompt", "Words that describe the photo, for models that read text.", QUALITY)]
+Prompt = Annotated[str, option("--prompt", "Words that describe the photo, for models that read text.", QUALITY)]
 NegativePrompt = Annotated[
     str | None,
-    _option(
+    option(
         "--negative-prompt", "What the picture shall not look like; needs --guidance. [default: the model's]", QUALITY
     ),
 ]
 AddedPrompt = Annotated[
     str | None,
-    _option("--added-prompt", "Quality words after every prompt. [default: the model's]", QUALITY),
+    option("--added-prompt", "Quality words after every prompt. [default: the model's]", QUALITY),
 ]
-Tags = Annotated[str, _option("--tags", 'auto reads them from the photo; none; or your own, as "cat, sofa".', QUALITY)]
+Tags = Annotated[str, option("--tags", 'auto reads them from the photo; none; or your own, as "cat, sofa".', QUALITY)]
 Guidance = Annotated[
     float | None,
-    _option("--guidance", "Follow the words more closely above 1, at twice the time (0 to 20). [default: 1]", QUALITY),
+    option("--guidance", "Follow the words more closely above 1, at twice the time (0 to 20). [default: 1]", QUALITY),
 ]
 ConditioningScale = Annotated[
-    float, _option("--conditioning-scale", "Weight of the photo against the model's imagination, 0 to 4.", QUALITY)
+    float, option("--conditioning-scale", "Weight of the photo against the model's imagination, 0 to 4.", QUALITY)
 ]
 Psr = Annotated[
     float | None,
-    _option("--psr", "Weight of each step's picture in the next step's condition, 0 to 1. [default: 0.4]", QUALITY),
+    option("--psr", "Weight of each step's picture in the next step's condition, 0 to 1. [default: 0.4]", QUALITY),
 ]
 Fidelity = Annotated[
     float | None,
-    _option(
+    option(
         "--fidelity",
         "One dial over steps, PSR and a blend with the plain enlargement: 0 invents most, 1 stays closest. "
         "[default: 0.5]",
@@ -56,60 +57,63 @@ Fidelity = Annotated[
     ),
 ]
 StartPoint = Annotated[
-    Literal["lr", "noise"], _option("--start", "Begin from the noised photo or from noise alone.", QUALITY)
+    Literal["lr", "noise"], option("--start", "Begin from the noised photo or from noise alone.", QUALITY)
 ]
 ColorMethod = Annotated[
-    Literal["wavelet", "adain", "lab", "none"], _option("--color", "How colours are matched to the photo.", QUALITY)
+    Literal["wavelet", "adain", "lab", "none"], option("--color", "How colours are matched to the photo.", QUALITY)
 ]
-Seed = Annotated[int, _option("--seed", "Fixes all noise: same seed, same picture.", QUALITY)]
-Samples = Annotated[int, _option("--samples", "Make this many versions, with seeds counting up.", QUALITY)]
+Seed = Annotated[int, option("--seed", "Fixes all noise: same seed, same picture.", QUALITY)]
+Samples = Annotated[int, option("--samples", "Make this many versions, with seeds counting up.", QUALITY)]
 
-Scale = Annotated[float | None, _option("--scale", "Enlarge by this factor, any number. [default: 4]", SIZE, "-s")]
-Width = Annotated[int | None, _option("--width", "Output width in pixels; the aspect is kept.", SIZE)]
-Height = Annotated[int | None, _option("--height", "Output height in pixels; the aspect is kept.", SIZE)]
-Longest = Annotated[int | None, _option("--longest", "Longer output side in pixels.", SIZE)]
-Shortest = Annotated[int | None, _option("--shortest", "Shorter output side in pixels.", SIZE)]
+Scale = Annotated[float | None, option("--scale", "Enlarge by this factor, any number. [default: 4]", SIZE, "-s")]
+Width = Annotated[int | None, option("--width", "Output width in pixels; the aspect is kept.", SIZE)]
+Height = Annotated[int | None, option("--height", "Output height in pixels; the aspect is kept.", SIZE)]
+Longest = Annotated[int | None, option("--longest", "Longer output side in pixels.", SIZE)]
+Shortest = Annotated[int | None, option("--shortest", "Shorter output side in pixels.", SIZE)]
 
 Output = Annotated[
-    str | None, _option("--output", "A file, a folder, or - for stdout. [default: beside the input]", OUTPUT, "-o")
+    str | None,
+    option(
+        "--output", "A file, a folder, or - for stdout; a folder for a batch. [default: beside the input]", OUTPUT, "-o"
+    ),
 ]
 Format = Annotated[
     Literal["png", "jpg", "webp", "tiff", "avif"] | None,
-    _option("--format", "File format. [default: the input's; PNG when that cannot hold the picture]", OUTPUT, "-f"),
+    option("--format", "File format. [default: the input's; PNG when that cannot hold the picture]", OUTPUT, "-f"),
 ]
-Quality = Annotated[int | None, _option("--quality", "1 to 100, for JPEG, WebP and AVIF.", OUTPUT)]
-Lossless = Annotated[bool, _option("--lossless", "Lossless WebP or AVIF.", OUTPUT)]
-BitDepth = Annotated[int | None, _option("--bit-depth", "8 or 16 bits per channel. [default: the input's]", OUTPUT)]
+Quality = Annotated[int | None, option("--quality", "1 to 100, for JPEG, WebP and AVIF.", OUTPUT)]
+Lossless = Annotated[bool, option("--lossless", "Lossless WebP or AVIF.", OUTPUT)]
+BitDepth = Annotated[int | None, option("--bit-depth", "8 or 16 bits per channel. [default: the input's]", OUTPUT)]
 Name = Annotated[
     str,
-    _option("--name", "File name from {stem} {scale} {ext} {model} {steps} {seed} {width} {height}.", OUTPUT),
+    option("--name", "File name from {stem} {scale} {ext} {model} {steps} {seed} {width} {height}.", OUTPUT),
 ]
-Overwrite = Annotated[bool, _option("--overwrite", "Replace existing files.", OUTPUT)]
+Overwrite = Annotated[bool, option("--overwrite", "Replace existing files.", OUTPUT)]
 NoMetadata = Annotated[
-    bool, _option("--no-metadata", "Write no EXIF, XMP or settings (the colour profile stays).", OUTPUT)
+    bool, option("--no-metadata", "Write no EXIF, XMP or settings (the colour profile stays).", OUTPUT)
 ]
 Compare = Annotated[
-    bool, _option("--compare", "Also write OUTPUT_compare.html: before and after, to look at in a browser.", OUTPUT)
+    bool, option("--compare", "Also write OUTPUT_compare.html: before and after, to look at in a browser.", OUTPUT)
 ]
 
-Device = Annotated[str, _option("--device", "auto, cpu, cuda, cuda:N or mps.", MACHINE)]
+Device = Annotated[str, option("--device", "auto, cpu, cuda, cuda:N or mps.", MACHINE)]
 Precision = Annotated[
-    Literal["auto", "fp32", "bf16", "fp16"], _option("--precision", "Number type of the network.", MACHINE)
+    Literal["auto", "fp32", "bf16", "fp16"], option("--precision", "Number type of the network.", MACHINE)
 ]
-Tile = Annotated[str, _option("--tile", "auto, or the side of a tile in output pixels (before --scale).", MACHINE)]
-Overlap = Annotated[str, _option("--overlap", "auto, or how far tiles overlap, in the same pixels.", MACHINE)]
+Tile = Annotated[str, option("--tile", "auto, or the side of a tile in output pixels (before --scale).", MACHINE)]
+Overlap = Annotated[str, option("--overlap", "auto, or how far tiles overlap, in the same pixels.", MACHINE)]
 Offload = Annotated[
     bool | None,
-    _option("--offload/--no-offload", "Keep whole pictures in main memory, tiles on the device.", MACHINE),
+    option("--offload/--no-offload", "Keep whole pictures in main memory, tiles on the device.", MACHINE),
 ]
-Compile = Annotated[bool, _option("--compile", "Compile the network first; pays off for many photos.", MACHINE)]
-MaxMemory = Annotated[str | None, _option("--max-memory", "Plan for no more than this, such as 2G.", MACHINE)]
+Compile = Annotated[bool, option("--compile", "Compile the network first; pays off for many photos.", MACHINE)]
+MaxMemory = Annotated[str | None, option("--max-memory", "Plan for no more than this, such as 2G.", MACHINE)]
 
-Json = Annotated[bool, _option("--json", "One JSON object per result on stdout.", TALK)]
-Quiet = Annotated[bool, _option("--quiet", "Say nothing but errors.", TALK, "-q")]
-Verbose = Annotated[bool, _option("--verbose", "Say more.", TALK, "-v")]
-Debug = Annotated[bool, _option("--debug", "Show tracebacks.", TALK)]
-DryRun = Annotated[bool, _option("--dry-run", "Print the plan and write nothing.", TALK)]
+Json = Annotated[bool, option("--json", "One JSON object per result on stdout.", TALK)]
+Quiet = Annotated[bool, option("--quiet", "Say nothing but errors.", TALK, "-q")]
+Verbose = Annotated[bool, option("--verbose", "Say more.", TALK, "-v")]
+Debug = Annotated[bool, option("--debug", "Show tracebacks.", TALK)]
+DryRun = Annotated[bool, option("--dry-run", "Print the plan and write nothing.", TALK)]
 
 Images = Annotated[list[Path], typer.Argument(help="Photos; - reads stdin.", metavar="IMAGE...", show_default=False)]
 

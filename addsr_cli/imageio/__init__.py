@@ -2,11 +2,11 @@
 
 from addsr_cli.imageio.encoder import encode
 from addsr_cli.imageio.formats import WriteOptions, choose_format, suffix_for
-from addsr_cli.imageio.opening import MAX_PIXELS
+from addsr_cli.imageio.opening import MAX_PIXELS, readable_suffixes
 from addsr_cli.imageio.photo import Header, Photo, from_array
 from addsr_cli.imageio.reader import from_pil, read, read_header, read_settings
 from addsr_cli.imageio.resample import fill_transparent, resize, resize_alpha
-from addsr_cli.imageio.writer import check_output, check_target, write, write_bytes
+from addsr_cli.imageio.writer import check_output, check_target, name_limit, part_name, refusal, write, write_bytes
 
 __all__ = [
     "MAX_PIXELS",
@@ -20,9 +20,13 @@ __all__ = [
     "fill_transparent",
     "from_array",
     "from_pil",
+    "name_limit",
+    "part_name",
     "read",
     "read_header",
     "read_settings",
+    "readable_suffixes",
+    "refusal",
     "resize",
     "resize_alpha",
     "suffix_for",

@@ -77,6 +77,12 @@ def pillow_quiet() -> Iterator[None]:
                 _saved = None
 
 
+def readable_suffixes() -> frozenset[str]:
+    """Suffixes, with their dot and in lower case, of the files that can be read."""
+    Image.init()
+    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in _READABLE)
+
+
 def name_of(source: Path | bytes) -> str:
     """Name the input as messages call it."""
     return "The input" if isinstance(source, bytes) else f"{str(source)!r}"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from addsr_cli.errors import OutputRefused
+from addsr_cli.errors import NoSpace, OutputRefused
 from addsr_cli.imageio.encoder import Warn, encode
 from addsr_cli.imageio.formats import FORMATS, WriteOptions, canonical, check_limits, format_of, raw_bytes
 from addsr_cli.imageio.photo import Photo
@@ -38,7 +38,7 @@ def check_output(
         need //= 2
     free = shutil.disk_usage(folder).free
     if free < need:
-        raise OutputRefused(
+        raise NoSpace(
             f"{str(path)!r} may need {need / 1e6:.0f} MB, but {str(folder)!r} has {free / 1e6:.0f} MB free.",
             "Free some space, or choose another folder with -o.",
         )
@@ -63,10 +63,18 @@ def write(
     return write_bytes(path, encode(photo, chosen, settings, warn=warn), overwrite=options.overwrite)
 
 
-def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> int:
-    """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed."""
+def part_name() -> str:
+    """A new name for a file that is not whole yet."""
+    return f".addsr-{secrets.token_hex(8)}.part"
+
+
+def write_bytes(path: Path, data: bytes, *, overwrite: bool, part: str | None = None) -> int:
+    """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed.
+
+    Until it is whole it is called ``part``, in the same folder; the caller who names it can clear it up after a crash.
+    """
     target = path.resolve()
-    temporary = target.parent / f".addsr-{secrets.token_hex(8)}.part"
+    temporary = target.parent / (part or part_name())
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         _write_and_sync(temporary, data)
@@ -77,7 +85,7 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> int:
     except FileExistsError as exc:
         raise _exists(path) from exc
     except OSError as exc:
-        raise _refusal(path, exc) from exc
+        raise refusal(path, exc) from exc
     finally:
         temporary.unlink(missing_ok=True)
     return len(data)
@@ -114,7 +122,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         _check_name(path)
         return
     except (OSError, ValueError) as exc:
-        raise _refusal(path, exc) from exc
+        raise refusal(path, exc) from exc
     if stat.S_ISDIR(mode):
         raise OutputRefused(f"{str(path)!r} is a folder.", "Name a file, as in -o FOLDER/photo.png")
     if not overwrite:
@@ -123,13 +131,18 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise OutputRefused(f"{str(path)!r} is not a regular file.", "Use -o - to write to standard output.")
 
 
-def _check_name(path: Path) -> None:
-    limit = 255
+def name_limit(path: Path) -> int:
+    """How many bytes a file name may have there."""
     if hasattr(os, "pathconf"):
         try:
-            limit = os.pathconf(_existing_folder(path), "PC_NAME_MAX")
+            return os.pathconf(_existing_folder(path), "PC_NAME_MAX")
         except (OSError, ValueError):
-            limit = 255  # the file system does not say; this is what nearly all have
+            pass  # the file system does not say
+    return 255  # what nearly all have
+
+
+def _check_name(path: Path) -> None:
+    limit = name_limit(path)
     if any(len(os.fsencode(part)) > limit for part in path.parts):
         raise OutputRefused(f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o.")
 
@@ -149,24 +162,23 @@ def _existing_folder(path: Path) -> Path:
 def _check_folder(folder: Path, path: Path) -> None:
     """Make a nameless file there: mode bits do not bind root, and say nothing of read-only or full disks."""
     if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
-        raise _refusal(path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
+        raise refusal(path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as exc:
-        raise _refusal(path, exc) from exc
+        raise refusal(path, exc) from exc
 
 
 def _exists(path: Path) -> OutputRefused:
     return OutputRefused(f"{str(path)!r} already exists.", "Add --overwrite, or choose another name with -o.")
 
 
-def _refusal(path: Path, exc: OSError | ValueError) -> OutputRefused:
+def refusal(path: Path, exc: OSError | ValueError) -> OutputRefused:
+    """What the system said about writing to ``path``, as a sentence; NoSpace when the disk is full."""
     number = exc.errno if isinstance(exc, OSError) else None
     if number in _FULL:
-        return OutputRefused(
-            f"No space is left for {str(path)!r}.", "Free some space, or choose another folder with -o."
-        )
+        return NoSpace(f"No space is left for {str(path)!r}.", "Free some space, or choose another folder with -o.")
     if number == errno.ENAMETOOLONG:
         return OutputRefused(f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o.")
     reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)

@@ -97,6 +97,12 @@ def find_pair(path: Path, scratch: Path) -> Pair:
         return _unpack(path, contents, folders, scratch)
 
 
+def has_networks(folder: Path) -> bool:
+    """Whether anything in a folder looks like a network, whole or not."""
+    contents = _scan(folder)
+    return bool(contents.configs) or any(NAMED.fullmatch(inner.name.lower()) for inner in contents.files)
+
+
 def weights_file(folder: Path) -> Path:
     """The file with a folder's weights: safetensors before pickles, full precision before half."""
     return folder / _weights_name(folder, [path.name for path in folder.glob("*")])

@@ -70,7 +70,7 @@ def _pairs(folder: Path, build: Callable[..., nn.Module], what: str, device: str
 
 
 def _text(folder: Path, device: str, dtype: torch.dtype) -> TextEncoder:
-    with _silence():
+    with silence():
         model = CLIPTextModel.from_pretrained(folder / "text_encoder", **_local(dtype))
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     return TextEncoder(tokenizer=tokenizer, model=_ready(model, device))
@@ -82,7 +82,7 @@ def _tagger(folder: Path, device: str, dtype: torch.dtype) -> Tagger:
 
 
 @contextmanager
-def _silence() -> Iterator[None]:
+def silence() -> Iterator[None]:
     """No progress bar of transformers' own while it loads."""
     shown = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()

@@ -2,20 +2,22 @@
 
 ``bundle.json`` lies beside one subfolder per network in the layout of diffusers and transformers: ``unet/``,
 ``controlnet/``, ``vae/``, ``text_encoder/``, ``tokenizer/`` and ``tagger/``. Weights are safetensors, those of UNet and
-ControlNet under the official names. Nothing here loads a network: ``assemble`` does.
+ControlNet under the official names. A nano is one file, ``nano.safetensors``. Nothing here loads a network.
 """
 
 import json
 from dataclasses import asdict, dataclass, field, fields
-from hashlib import file_digest, sha256
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self, get_args
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.schedule import Rule
+from addsr_cli.models.digest import digest_of
+from addsr_cli.rules import Rule
 
 RECORD = "bundle.json"
 FORMAT = "addsr-bundle-1"
+NANO_FILE = "nano.safetensors"
 PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
 ADDED_PROMPT = "clean, high-resolution, 8k, extremely detailed, best quality, sharp"  # test_addsr.py's
 NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"
@@ -33,13 +35,14 @@ class Words:
 class Bundle:
     """What ``bundle.json`` says.
 
-    ``parameters`` counts the weights of all parts; ``files`` maps path to sha256. ``rule``, ``default_steps`` and
-    ``guidance`` are how it is sampled; ``shortest`` is the least shorter side of the canvas in pixels, which the
-    networks were trained at.
+    ``arch`` is ``seesr`` or ``nano``; ``parameters`` counts the weights of all parts; ``files`` maps path to sha256.
+    ``rule``, ``default_steps`` and ``guidance`` are how it is sampled; ``shortest`` is the least shorter side of the
+    canvas in pixels, which the networks were trained at.
     """
 
     name: str
     parameters: int
+    arch: str = "seesr"
     licence: str = "unknown"
     rule: Rule = "renoise"
     default_steps: int = 4
@@ -78,10 +81,5 @@ class Bundle:
 
 
 def _files(folder: Path) -> list[Path]:
-    return sorted(path for part in PARTS for path in (folder / part).rglob("*") if path.is_file())
-
-
-def digest_of(path: Path) -> str:
-    """sha256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return file_digest(file, "sha256").hexdigest()
+    found = [path for part in PARTS for path in (folder / part).rglob("*")]
+    return sorted(path for path in (*found, folder / NANO_FILE) if path.is_file())

@@ -16,7 +16,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import torch
 from safetensors import SafetensorError
@@ -24,9 +23,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import ModelUnavailable, OutputRefused
+from addsr_cli.models import library
 from addsr_cli.models.archive import AGAIN, CLASSES, CONFIG, TITLES, Pair, first_bytes, weights_file
 from addsr_cli.models.assemble import TAGGER_WEIGHTS, WEIGHTS, save_tagger
-from addsr_cli.models.bundle import Bundle, digest_of
+from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.digest import digest_of
 from addsr_cli.models.pairs import build_controlnet, build_unet, image_width, load_pairs
 from addsr_cli.models.tagger import TaggerConfig, load_tagger, merge
 from addsr_cli.version import __version__
@@ -144,6 +145,7 @@ def build_bundle(
     name: str,
     licence: str,
     source: Mapping[str, Any],
+    known: Mapping[Path, str] | None = None,
     dtype: torch.dtype = torch.float16,
     teacher: State | None = None,
     recipe: Bundle | None = None,
@@ -151,8 +153,9 @@ def build_bundle(
     """One bundle at ``output``, which must not exist yet and appears only when it is complete.
 
     ``parts`` holds vae/, text_encoder/ and tokenizer/ as SD2-base does, ``tagger`` comes from ``convert_tagger`` and
-    is copied as it is; all other weights become ``dtype``. ``source`` is recorded, as is how ``recipe`` says the model
-    is used (steps, words; its name, licence and count do not matter). ``teacher`` is SeeSR's UNet, which is refused
+    is copied as it is; all other weights become ``dtype``. ``source`` is recorded, and the sha256 of every input, which
+    is not computed where it is ``known``; so is how ``recipe`` says the model is used (steps, words; its name, licence
+    and count do not matter). ``teacher`` is SeeSR's UNet, which is refused
     unless ``name`` begins with seesr. Raises ModelUnavailable and OutputRefused.
     """
     networks = {part: _Network.read(getattr(pair, part, parts / part)) for part in STORED}
@@ -176,7 +179,11 @@ def build_bundle(
             (folder / part).mkdir()
             for path in paths:
                 shutil.copyfile(path, folder / part / path.name)
-        inputs = {f"{part}/{path.name}": digest_of(path) for part, paths in used.items() for path in paths}
+        inputs = {
+            f"{part}/{path.name}": (known or {}).get(path) or digest_of(path)
+            for part, paths in used.items()
+            for path in paths
+        }
         history = {
             "source": dict(source),
             "inputs": inputs,
@@ -268,7 +275,7 @@ def _appearing(output: Path, need: int) -> Iterator[Path]:
     """A new folder beside ``output`` that takes its name in the end, or goes without a trace."""
     if output.exists():
         raise OutputRefused(f"{output} exists already.", "Remove it, or choose another name.")
-    part = output.with_name(f".{output.name}.{uuid4().hex[:8]}.part")
+    part = library.unfinished(output)
     try:
         part.mkdir(parents=True)
         free = shutil.disk_usage(part).free

@@ -7,7 +7,7 @@ component's sources; digests of confidence A and B hold for it too.
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -15,9 +15,10 @@ from typing import TypeVar
 from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
 from addsr_cli.models import store
 from addsr_cli.models.components import Component, Source
-from addsr_cli.models.pull import Planned, Pull, Survey, Transfer, offer
+from addsr_cli.models.digest import Report, Transfer
+from addsr_cli.models.pull import Planned, Pull, Survey, asked, compared, kept_files
 from addsr_cli.models.store import FileState, Record, folder, remove, verify
-from addsr_cli.models.transfer import AGAIN, Access, SourceFailed, no_space
+from addsr_cli.models.transfer import AGAIN, Access, Remote, SourceFailed, no_space
 
 __all__ = [
     "FileState",
@@ -47,7 +48,7 @@ def override(component: Component) -> str:
 
 def sources(component: Component) -> tuple[Source, ...]:
     """Where a component is looked for, in order. Raises UsageError for an override that makes no sense."""
-    value = os.environ.get(override(component))
+    value = os.environ.get(override(component)) if component.movable else None
     if not value:
         return component.sources
     match = OVERRIDE.fullmatch(value)
@@ -63,6 +64,13 @@ def held(component: Component) -> Path | None:
     """
     store.refuse_odd_names(component)
     return store.held(component, sources(component))
+
+
+def origin(component: Component) -> dict[str, object]:
+    """Where the files that lie here came from, as data: repository or file, commit, sha256 by path."""
+    record = Record.read(component.name)
+    digests = {path: entry.sha256 for path, entry in record.files.items()}
+    return {"repo": record.repo, "revision": record.revision, "licence": component.licence, "files": digests}
 
 
 def notes(component: Component) -> tuple[str, ...]:
@@ -81,21 +89,28 @@ def survey(
         return Survey(component=component.name, source=source, revision=record.revision, files=files)
     _demand_network(component, offline)
     access = Access(endpoint=endpoint, token=token)
+
+    def ask(source: Source) -> Survey:
+        remotes = asked(component, source, access)
+        return compared(component, source, remotes, kept_files(component, remotes))
+
     with _local(component):
-        return _first(component, access, lambda source: offer(component, source, access)).survey
+        return _first(component, sources(component), access, ask)
 
 
 def fetch(
     component: Component,
     *,
-    report: Callable[[Transfer], None] | None = None,
+    found: Survey | None = None,
+    report: Report | None = None,
     offline: bool | None = None,
     endpoint: str | None = None,
     token: str | None = None,
 ) -> Path:
     """The component's folder with every file there and checked; fetches what is missing, going on where it stopped.
 
-    No request is made when everything lies here. ``offline`` None means HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE;
+    No request is made when everything lies here. ``found`` is what ``survey`` said a moment ago: its source comes first
+    and is not asked again for sizes and digests. ``offline`` None means HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE;
     ``endpoint`` and ``token`` None mean the Hub's usual settings. A second process waits for the first. Raises
     ModelUnavailable when no source serves it, OutputRefused when it cannot be stored, UsageError.
     """
@@ -108,14 +123,19 @@ def fetch(
         ready = held(component)  # another process may have been at it
         if ready:
             return ready
-        return _first(component, access, lambda source: Pull(component, source, access, report).run())
+        told: Mapping[Source, tuple[Remote, ...]] = {found.source: found.remotes} if found and found.remotes else {}
+
+        def pull(source: Source) -> Path:
+            return Pull(component, source, told.get(source) or asked(component, source, access), access, report).run()
+
+        return _first(component, dict.fromkeys((*told, *sources(component))), access, pull)
 
 
-def _first(component: Component, access: Access, attempt: Callable[[Source], T]) -> T:
+def _first(component: Component, candidates: Iterable[Source], access: Access, attempt: Callable[[Source], T]) -> T:
     """What the first source that can serve gives. Raises ModelUnavailable, naming every source and its reason."""
     failed: list[tuple[Source, SourceFailed]] = []
     silent: set[str] = set()
-    for source in sources(component):
+    for source in candidates:
         if access.host(source) in silent:
             continue
         try:
@@ -130,16 +150,17 @@ def _first(component: Component, access: Access, attempt: Callable[[Source], T])
         )
     reasons = "; ".join(f"{source.repo.rstrip('/')} {exc.reason}" for source, exc in failed)
     hint = next((exc.hint for _, exc in failed if exc.hint), "")
+    copy = f"Update addsr, or set {override(component)}=ORG/REPO to a copy that you trust."
     raise ModelUnavailable(
         f"{component.title} cannot be fetched: {reasons}.",
-        hint or f"Update addsr, or set {override(component)}=ORG/REPO to a copy that you trust.",
+        hint or (copy if component.movable else "Check the name."),
     ) from failed[-1][1]
 
 
 def _demand_network(component: Component, offline: bool | None) -> None:
     if offline is None:
         offline = any(os.environ.get(name, "").upper() in TRUE for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"))
-    if offline:
+    if offline and sources(component):  # what has none is not to be had online either
         raise ModelUnavailable(
             f"{component.title} is not complete on this computer, and offline mode is on.",
             "Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE to fetch it.",

@@ -1,118 +1,83 @@
 """From a model's name to a converted bundle on this computer: fetch the components, convert, put together, record."""
 
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
-from addsr_cli.models import hub, library
+from addsr_cli.errors import ModelUnavailable, OutputRefused
+from addsr_cli.models import hub, library, store
 from addsr_cli.models.archive import Pair, find_pair
 from addsr_cli.models.assemble import TAGGER_WEIGHTS, WEIGHTS
-from addsr_cli.models.bundle import RECORD, Bundle, Words
+from addsr_cli.models.bundle import Bundle, Words
 from addsr_cli.models.components import (
     DAPE,
-    MADE_OF,
     RAM,
     SD2_BASE,
     SD_TURBO,
     SEESR,
     STUDENT,
     TAGS,
-    Component,
-    FileSpec,
-    Source,
+    licences,
 )
 from addsr_cli.models.convert import build_bundle, convert_tagger, read_weights, turbo_unet
+from addsr_cli.models.digest import Report
+from addsr_cli.models.parts import DRIVE, OWN, Needed, made_of, needed
 
-DRIVE = "https://drive.google.com/uc?id=19IB8vIdYeF65ixIvwIjZzPPuVka4sjec"
 SHORT_PROMPT = Words(added_prompt="clean, high-resolution, 8k")
 RECIPES = {
     "addsr": Bundle(name="addsr", parameters=0),
     "seesr": Bundle(name="seesr", parameters=0, rule="leading", default_steps=50, guidance=5.5, words=SHORT_PROMPT),
     "seesr-turbo": Bundle(name="seesr-turbo", parameters=0, rule="trailing", default_steps=2, words=SHORT_PROMPT),
 }
-OWN = {"addsr": STUDENT.name, "seesr": SEESR.name}  # the component that a user may bring along
+HALF = ".fp16.safetensors"
 TAG_FILES = ("ram_tag_list.txt", "ram_tag_list_threshold.txt")
 
-Report = Callable[[hub.Transfer], None]
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needed:
-    """One component of a model: what fetching it would take, or why it cannot be fetched."""
-
-    component: Component
-    survey: hub.Survey | None
-    problem: str = ""
-
-
-def needed(name: str) -> tuple[Needed, ...]:
-    """What ``install`` would fetch, asking the sources for sizes only. Raises UsageError for a name without recipe."""
-    found = []
-    for component in _parts(name):
-        try:
-            found.append(Needed(component=component, survey=hub.survey(component)))
-        except ModelUnavailable as exc:
-            found.append(Needed(component=component, survey=None, problem=f"{exc.message} {exc.hint}"))
-    return tuple(found)
 
 
 def install(
     name: str,
     *,
     student: Path | None = None,
+    found: tuple[Needed, ...] | None = None,
     dtype: torch.dtype = torch.float16,
     report: Report | None = None,
     say: Say = lambda _: None,
 ) -> Path:
     """The bundle folder of ``addsr``, ``seesr``, ``seesr-turbo`` or ORG/REPO, made if it is not there yet.
 
-    ``student`` is the authors' archive or folder with UNet and ControlNet, for what no source serves. Raises
-    ModelUnavailable, OutputRefused and UsageError, all before anything half done is visible.
+    ``student`` is the authors' archive or folder with UNet and ControlNet, for what no source serves; ``found`` is what
+    ``needed`` said a moment ago. A second process waits for the first. Raises ModelUnavailable, OutputRefused and
+    UsageError, all before anything half done is visible.
     """
     ready = library.held(name)
     if ready:
         return ready
-    if "/" in name:
-        return _from_hub(name, report)
-    parts = [part for part in _parts(name) if student is None or part.name != OWN.get(name)]
-    with _scratch() as scratch:
+    with _scratch(name, say) as scratch:
+        ready = library.held(name)  # another process may have made it
+        if ready:
+            return ready
+        if "/" in name:
+            return _from_hub((found or needed(name))[0], scratch, report, say)
+        parts = list(made_of(name, brought=student is not None))
         if STUDENT in parts and not hub.sources(STUDENT):
             student = _from_drive(say)
             parts.remove(STUDENT)
-        folders = {}
+        folders, surveys = {}, {each.component.name: each.survey for each in found or ()}
         for part in parts:
             say(f"{part.title} ({part.licence}). {part.notice}".rstrip(". ") + ".")
-            folders[part.name] = hub.fetch(part, report=report)
+            folders[part.name] = hub.fetch(part, found=surveys.get(part.name), report=report)
             for note in hub.notes(part):
                 say(f"warning: {note}")
         say("converting")
         return _build(name, folders, student, scratch, dtype)
-
-
-def downloads(name: str) -> int:
-    """Bytes of fetched originals that an installed model no longer needs."""
-    return sum(library.size(hub.folder(part.name)) for part in _parts(name) if hub.folder(part.name).is_dir())
-
-
-def drop_downloads(name: str) -> int:
-    """Delete those originals; returns the bytes freed."""
-    return sum(hub.remove(part) for part in _parts(name))
-
-
-def _parts(name: str) -> tuple[Component, ...]:
-    if name not in MADE_OF:
-        raise UsageError(f"There is no recipe for {name!r}.", f"Use {', '.join(MADE_OF)} or ORG/REPO.")
-    return MADE_OF[name]
 
 
 def _build(name: str, folders: Mapping[str, Path], student: Path | None, scratch: Path, dtype: torch.dtype) -> Path:
@@ -120,18 +85,22 @@ def _build(name: str, folders: Mapping[str, Path], student: Path | None, scratch
     ram, dape = folders[RAM.name] / RAM.files[0].path, folders[DAPE.name] / DAPE.files[0].path
     convert_tagger(ram, dape, tags, thresholds, scratch / "tagger", dtype)
     pair, parts = _pair(name, folders, student, scratch), folders[SD2_BASE.name]
+    known = _known(folders)
     if name == "seesr-turbo":
-        parts = _turbo_parts(folders[SD_TURBO.name], parts, scratch / "parts")
-    licence = "; ".join(dict.fromkeys(part.licence for part in MADE_OF[name]))
+        parts = _turbo_parts(folders[SD_TURBO.name], parts, scratch / "parts", known)
+    origins: dict[str, object] = {part.name: hub.origin(part) for part in made_of(name) if part.name in folders}
+    if student is not None:
+        origins[OWN[name]] = {"repo": student.name}  # no path: push publishes the record
     return build_bundle(
         name=name,
-        licence=licence,
+        licence=licences(made_of(name)),
         recipe=RECIPES[name],
         pair=pair,
         parts=parts,
         tagger=scratch / "tagger",
         output=library.folder_of(name),
-        source={part: str(folder.name) for part, folder in folders.items()} | {"student": str(student or "")},
+        source=origins,
+        known=known,
         dtype=dtype,
         teacher=_teacher() if name == "addsr" else None,
     )
@@ -143,12 +112,18 @@ def _pair(name: str, folders: Mapping[str, Path], student: Path | None, scratch:
     seesr = folders[OWN.get(name, SEESR.name)]
     if name != "seesr-turbo":
         return Pair(unet=seesr / "unet", controlnet=seesr / "controlnet")
-    turbo = folders[SD_TURBO.name] / "unet" / "diffusion_pytorch_model.fp16.safetensors"
+    turbo = folders[SD_TURBO.name] / "unet" / WEIGHTS.replace(".safetensors", HALF)
     mixed = turbo_unet(read_weights(turbo), read_weights(seesr / "unet" / WEIGHTS))
     (scratch / "unet").mkdir()
     save_file(mixed, scratch / "unet" / WEIGHTS)
     shutil.copyfile(seesr / "unet" / "config.json", scratch / "unet" / "config.json")
     return Pair(unet=scratch / "unet", controlnet=seesr / "controlnet")
+
+
+def _known(folders: Mapping[str, Path]) -> dict[Path, str]:
+    """sha256 of every fetched file, as it was found when it came."""
+    records = {folder: store.Record.read(name) for name, folder in folders.items()}
+    return {folder / path: entry.sha256 for folder, record in records.items() for path, entry in record.files.items()}
 
 
 def _teacher() -> dict[str, Tensor] | None:
@@ -157,14 +132,20 @@ def _teacher() -> dict[str, Tensor] | None:
     return read_weights(place / "unet" / WEIGHTS) if place else None
 
 
-def _turbo_parts(turbo: Path, base: Path, folder: Path) -> Path:
-    """SD-Turbo's VAE and text encoder under their plain names, with Stable Diffusion 2's tokenizer."""
+def _turbo_parts(turbo: Path, base: Path, folder: Path, known: dict[Path, str]) -> Path:
+    """SD-Turbo's VAE and text encoder under their plain names, with Stable Diffusion 2's tokenizer.
+
+    What is ``known`` of digests is said for the new names too.
+    """
     plain = {"vae": WEIGHTS, "text_encoder": TAGGER_WEIGHTS}
-    for part, name in plain.items():
-        (folder / part).mkdir(parents=True)
-        shutil.copyfile(turbo / part / "config.json", folder / part / "config.json")
-        _place(turbo / part / name.replace(".safetensors", ".fp16.safetensors"), folder / part / name)
-    shutil.copytree(base / "tokenizer", folder / "tokenizer")
+    named = {turbo / part / name.replace(".safetensors", HALF): f"{part}/{name}" for part, name in plain.items()}
+    named |= {turbo / part / "config.json": f"{part}/config.json" for part in plain}
+    named |= {path: f"tokenizer/{path.name}" for path in (base / "tokenizer").iterdir()}
+    for source, name in named.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        store.link_or_copy(source, folder / name)
+        if source in known:
+            known[folder / name] = known[source]
     return folder
 
 
@@ -195,42 +176,32 @@ def _from_drive(say: Say) -> Path:
     return Path(made)
 
 
-def _from_hub(name: str, report: Report | None) -> Path:
+def _from_hub(found: Needed, scratch: Path, report: Report | None, say: Say) -> Path:
     """A whole bundle from a Hub repository, in the layout that ``push`` writes."""
-    source = (Source(repo=name),)
-    flat = name.replace("/", "--")
-    first = Component(
-        name=f"{flat}-record", title=name, sources=source, files=(FileSpec(path=RECORD),), licence="see the model card"
-    )
-    record = hub.fetch(first)
-    files = tuple(FileSpec(path=path, sha256=digest, confidence="A") for path, digest in Bundle.read(record).files)
-    whole = replace(first, name=flat, files=(*first.files, *files))
-    made = hub.fetch(whole, report=report)
-    output = library.folder_of(name)
-    with _scratch() as scratch:
-        for file in whole.files:
-            (scratch / "bundle" / file.path).parent.mkdir(parents=True, exist_ok=True)
-            _place(made / file.path, scratch / "bundle" / file.path)
-        (scratch / "bundle").rename(output)
+    whole = found.component
+    say(f"{whole.title} ({whole.licence}).")
+    made = hub.fetch(whole, found=found.survey, report=report)
+    for file in whole.files:
+        (scratch / "bundle" / file.path).parent.mkdir(parents=True, exist_ok=True)
+        store.link_or_copy(made / file.path, scratch / "bundle" / file.path)
+    output = library.folder_of(whole.title)
+    (scratch / "bundle").rename(output)
     hub.remove(whole)
-    hub.remove(first)
     return output
 
 
-def _place(source: Path, target: Path) -> None:
-    """The same file under another name, without a second copy of its bytes where the disk can do that."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 @contextmanager
-def _scratch() -> Iterator[Path]:
-    """A folder beside the models that goes in the end."""
+def _scratch(name: str, say: Say) -> Iterator[Path]:
+    """The model's name held against other processes, and a folder beside the models that goes in the end."""
     try:
-        library.home().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".making-", dir=library.home()) as name:
-            yield Path(name)
-    except PermissionError as exc:
-        raise OutputRefused(f"{library.home()} cannot be written.", "Set ADDSR_HOME to another folder.") from exc
+        with (
+            library.making(name, lambda: say(f"another addsr is making {name}; waiting for it")) as prefix,
+            tempfile.TemporaryDirectory(prefix=prefix, suffix=library.PART, dir=library.home()) as scratch,
+        ):
+            yield Path(scratch)
+    except (OSError, SafetensorError) as exc:
+        reason = getattr(exc, "strerror", None) or str(exc)
+        raise OutputRefused(
+            f"{name} could not be made in {library.home()}: {reason}.",
+            "Free some space, or set ADDSR_HOME to another folder.",
+        ) from exc

@@ -1,27 +1,39 @@
 """Converted models on this machine: one bundle folder each, below the user's data folder or ``ADDSR_HOME``."""
 
 import os
+import re
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
+from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from addsr_cli.errors import ModelUnavailable, UsageError
-from addsr_cli.models.bundle import RECORD, Bundle, digest_of
+from addsr_cli.models.bundle import RECORD, Bundle
+from addsr_cli.models.digest import Report, told_digest
 
 HOME = "ADDSR_HOME"
+PART = ".part"
+
+
+def base(usual: Path) -> Path:
+    """The folder that ``ADDSR_HOME`` names, or else the usual one."""
+    chosen = os.environ.get(HOME)
+    return Path(chosen).expanduser() if chosen else usual
 
 
 def home() -> Path:
     """Where models live; ``ADDSR_HOME`` moves it."""
-    chosen = os.environ.get(HOME)
-    return (Path(chosen).expanduser() if chosen else user_data_path("addsr")) / "models"
+    return base(user_data_path("addsr")) / "models"
 
 
 def folder_of(name: str) -> Path:
     """The folder of a model, there or not; ORG/REPO becomes one name. Raises UsageError for what is no name."""
     flat = name.replace("/", "--")
-    if not flat.strip(".") or any(sign in flat for sign in ("\\", ":", "\0")) or flat.startswith("-"):
+    if not flat or any(sign in flat for sign in ("\\", ":", "\0")) or flat.startswith(("-", ".")):
         raise UsageError(f"{name!r} is not the name of a model.", "Use letters, digits, dots and dashes.")
     return home() / flat
 
@@ -41,8 +53,8 @@ def demanded(name: str) -> Path:
 
 
 def installed() -> dict[str, Path]:
-    """All installed models by name, sorted."""
-    records = sorted(home().glob(f"*/{RECORD}"))
+    """All installed models by name, sorted; hidden folders are what is being made, or left of that."""
+    records = sorted(path for path in home().glob(f"*/{RECORD}") if not path.parent.name.startswith("."))
     return {record.parent.name.replace("--", "/"): record.parent for record in records}
 
 
@@ -51,14 +63,14 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def problems(folder: Path) -> tuple[str, ...]:
-    """What is wrong with a bundle's files: missing, changed, or not in the record; empty when it is intact."""
+def problems(folder: Path, report: Report | None = None) -> tuple[str, ...]:
+    """What is wrong with a bundle's files: missing, or changed since they were recorded; empty when it is intact."""
     found, recorded = [], dict(Bundle.read(folder).files)
     for name, digest in recorded.items():
         path = folder / name
         if not path.is_file():
             found.append(f"{name} is missing")
-        elif digest_of(path) != digest:
+        elif told_digest(path, name, report) != digest:
             found.append(f"{name} has changed since it was installed")
     return tuple(found)
 
@@ -66,7 +78,36 @@ def problems(folder: Path) -> tuple[str, ...]:
 def remove(name: str) -> int:
     """Delete an installed model; returns the bytes freed. Raises ModelUnavailable when there is none."""
     folder = demanded(name)
-    freed = size(folder)
-    (folder / RECORD).unlink()  # first, so that a removal cut short leaves no model that looks whole
-    shutil.rmtree(folder)
+    freed, going = size(folder), unfinished(folder)
+    folder.rename(going)  # first, so that a removal cut short leaves nothing in the way of the next making
+    shutil.rmtree(going)
     return freed
+
+
+def unfinished(folder: Path) -> Path:
+    """A new hidden name beside a folder that is being made or removed; ``making`` sweeps what is left of those."""
+    return folder.with_name(f".{folder.name}.{uuid4().hex[:8]}{PART}")
+
+
+@contextmanager
+def making(name: str, wait: Callable[[], None]) -> Iterator[str]:
+    """Hold a model's name against other processes while it is made; gives the beginning of names for work in progress.
+
+    Folders with such names, ending in PART, are hidden; what a killed process left of them goes first. ``wait`` is
+    called before waiting for another process. Raises OSError.
+    """
+    place = folder_of(name)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(place.parent / f".{place.name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        wait()
+        lock.acquire()
+    try:
+        left = re.compile(rf"\.{re.escape(place.name)}\.[a-z0-9_]{{8}}{re.escape(PART)}")
+        for folder in [path for path in place.parent.iterdir() if left.fullmatch(path.name)]:
+            shutil.rmtree(folder)
+        yield f".{place.name}."
+    finally:
+        lock.release()

@@ -9,14 +9,14 @@ import torch
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models import library
-from addsr_cli.models.bundle import RECORD, Bundle, digest_of
+from addsr_cli.models.bundle import NANO_FILE, RECORD, Bundle
 from addsr_cli.models.components import MADE_OF
+from addsr_cli.models.digest import digest_of
 from addsr_cli.models.nano import load_nano
 from addsr_cli.models.registry import MODELS, NANO, SEESR_FOOTPRINT, ModelSpec
 from addsr_cli.models.restorer import Restorer
 
 ASSETS = Path(__file__).parent / "assets"
-NANO_FILE = "nano.safetensors"
 SEESR, RANDOM = "seesr", "random"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 FULL_TILE, FULL_OVERLAP = 768, 256  # canvas pixels
@@ -49,20 +49,31 @@ def locate(name: str) -> Located:
         return Located(spec=MODELS[name], file=_bundled(), reason="asked for by name")
     folder = library.held(name) if MODEL_NAME.fullmatch(name) else None
     if folder:
-        return Located(spec=_bundle_spec(folder), file=folder / RECORD, reason=f"installed in {folder}")
+        return _in(folder, f"installed in {folder}")
     if name in MADE_OF:
         raise ModelUnavailable(f"The model {name} is not installed.", f"addsr models pull {name}, or use --model nano.")
-    folder = Path(name)
-    for file in (folder / NANO_FILE, folder / "export" / NANO_FILE):
-        if file.is_file():
-            return Located(spec=NANO, file=file, reason=f"from {file.parent}")
-    if (folder / RECORD).is_file():
-        return Located(spec=_bundle_spec(folder), file=folder / RECORD, reason=f"from {folder}")
-    if folder.is_dir():
+    found = at(Path(name))
+    if found:
+        return _in(found, f"from {found}")
+    if Path(name).is_dir():
         problem = f"{name} holds no model ({NANO_FILE} or {RECORD})."
         raise ModelUnavailable(problem, "Give the folder of a training run or of a bundle.")
     known = ", ".join(["auto", *MODELS])
     raise ModelUnavailable(f"There is no model called {name!r}.", f"Use {known}, or a folder that holds a model.")
+
+
+def at(folder: Path) -> Path | None:
+    """Where a model lies in a folder: in itself or, of a training run, in its ``export``; None when nowhere."""
+    places = (folder, folder / "export")
+    return next((each for each in places if any((each / file).is_file() for file in (NANO_FILE, RECORD))), None)
+
+
+def _in(folder: Path, reason: str) -> Located:
+    """The model of a folder that holds one."""
+    nano = folder / NANO_FILE
+    if nano.is_file():
+        return Located(spec=NANO, file=nano, reason=reason)
+    return Located(spec=_bundle_spec(folder), file=folder / RECORD, reason=reason)
 
 
 def random_weights() -> Located:

@@ -2,30 +2,21 @@
 
 import os
 import shutil
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import partial
 from glob import escape
 from pathlib import Path
 
 from addsr_cli.errors import OutputRefused
 from addsr_cli.models import store
 from addsr_cli.models.components import Component, FileSpec, Source
+from addsr_cli.models.digest import Report, Stage, Transfer, digest_of, git_blob_of
 from addsr_cli.models.store import Check, Entry, Record, folder
 from addsr_cli.models.transfer import Access, Remote, SourceFailed, describe, download
 
 TAIL = len(".0123456789abcdef.part")
 SPARE = 64 * 2**20  # bytes left free on the disk
-
-
-@dataclass(frozen=True, kw_only=True)
-class Transfer:
-    """How far a fetch is, in bytes: of the running file and of all files; ``size`` is None where no one told it."""
-
-    file: str
-    done: int
-    size: int | None
-    all_done: int
-    all_size: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,12 +31,16 @@ class Planned:
 
 @dataclass(frozen=True, kw_only=True)
 class Survey:
-    """What a fetch would do: the source, its revision (a commit where the Hub tells), and every file."""
+    """What a fetch would do: the source, its revision (a commit where the Hub tells), and every file.
+
+    ``remotes`` is what the source declared for them, for the fetch to use; empty where it was not asked.
+    """
 
     component: str
     source: Source
     revision: str
     files: tuple[Planned, ...]
+    remotes: tuple[Remote, ...] = field(default=(), repr=False)
 
     @property
     def total(self) -> int:
@@ -58,38 +53,30 @@ class Survey:
         return sum(max(0, (file.size or 0) - file.partial) for file in self.files if not file.here)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Offer:
-    """What one source declares, beside what lies here."""
-
-    survey: Survey
-    remotes: tuple[Remote, ...]
-    kept: dict[str, Entry]
-
-
 class Pull:
-    """One component from one source."""
+    """One component from one source, which declared ``remotes``."""
 
     def __init__(
-        self, component: Component, source: Source, access: Access, report: Callable[[Transfer], None] | None
+        self, component: Component, source: Source, remotes: tuple[Remote, ...], access: Access, report: Report | None
     ) -> None:
         self.component = component
         self.access = access
         self.report = report
         self.place = folder(component.name)
-        self.offer = offer(component, source, access)
+        kept = kept_files(component, remotes)
+        self.survey = compared(component, source, remotes, kept)
         self.record = Record(
             repo=source.repo,
             kind=source.kind,
             asked=source.revision,
-            revision=self.offer.survey.revision,
-            files=self.offer.kept,
+            revision=self.survey.revision,
+            files=kept,
         )
 
     def run(self) -> Path:
         """Fetch, check and record what is missing. Raises SourceFailed, ModelUnavailable, OutputRefused, OSError."""
-        demand_space(self.component, self.place, self.offer.survey.missing)
-        for spec, remote in zip(self.component.files, self.offer.remotes, strict=True):
+        demand_space(self.component, self.place, self.survey.missing)
+        for spec, remote in zip(self.component.files, self.survey.remotes, strict=True):
             if spec.path not in self.record.files:
                 entry = self._file(spec, remote)
                 self.record = replace(self.record, files=self.record.files | {spec.path: entry})
@@ -119,16 +106,20 @@ class Pull:
         """Bring one unfinished file to its end and check it; nothing damaged stays. Raises _Damaged."""
         before = sum(entry.size for entry in self.record.files.values())
 
-        def tell(done: int) -> None:
+        def tell(stage: Stage, done: int) -> None:
             if self.report:
-                total = max(self.offer.survey.total, before + done)
+                here = done if stage == "fetching" else part.stat().st_size
+                total = max(self.survey.total, before + here)
+                size = remote.size if stage == "fetching" else here
                 self.report(
-                    Transfer(file=remote.path, done=done, size=remote.size, all_done=before + done, all_size=total)
+                    Transfer(
+                        file=remote.path, stage=stage, done=done, size=size, all_done=before + here, all_size=total
+                    )
                 )
 
-        download(remote, part, self.access, tell)
+        download(remote, part, self.access, partial(tell, "fetching"))
         try:
-            return checked(spec, remote, part)
+            return checked(spec, remote, part, partial(tell, "checking"))
         except _Damaged:
             part.unlink()
             raise
@@ -138,12 +129,12 @@ class _Damaged(Exception):
     """What arrived is not what the source declares, or not what addsr's list has."""
 
 
-def checked(spec: FileSpec, remote: Remote, part: Path) -> Entry:
+def checked(spec: FileSpec, remote: Remote, part: Path, tell: Callable[[int], None]) -> Entry:
     """The entry of a complete file, hashed once. Raises _Damaged when it is not what it should be."""
-    found, note = store.digest(part), ""
+    found, note = digest_of(part, tell), ""
     if remote.sha256 and found != remote.sha256:
         raise _Damaged(f"sent {spec.path} with SHA-256 {found}, but declares {remote.sha256}")
-    if remote.blob and store.digest(part, "git") != remote.blob:
+    if remote.blob and git_blob_of(part) != remote.blob:
         raise _Damaged(f"sent {spec.path} damaged: it is not the git blob {remote.blob}")
     check: Check = "hub" if remote.sha256 else "git" if remote.blob else "first use"
     if store.must_match(spec):
@@ -159,11 +150,9 @@ def _differs(spec: FileSpec, found: str) -> str:
     return f"has another {spec.path}: SHA-256 {found}, not {spec.sha256}"
 
 
-def offer(component: Component, source: Source, access: Access) -> Offer:
+def asked(component: Component, source: Source, access: Access) -> tuple[Remote, ...]:
     """What ``source`` declares for every file; the first answer fixes the commit. Raises SourceFailed."""
-    record, place = Record.read(component.name), folder(component.name)
-    here, kept = store.held_files(component, record), {}
-    revision, remotes, planned = source.revision, [], []
+    revision, remotes = source.revision, []
     for spec in component.files:
         remote = describe(source, spec, revision, access)
         revision = remote.commit or revision
@@ -171,16 +160,35 @@ def offer(component: Component, source: Source, access: Access) -> Offer:
             raise SourceFailed(_differs(spec, remote.sha256))
         if source.kind != "url" and not (remote.sha256 or remote.blob):
             raise SourceFailed(f"declares no checksum for {spec.path}")
+        remotes.append(remote)
+    return tuple(remotes)
+
+
+def compared(component: Component, source: Source, remotes: tuple[Remote, ...], kept: Mapping[str, Entry]) -> Survey:
+    """What ``source`` declared, beside the files of it that are ``kept``."""
+    planned = []
+    for spec, remote in zip(component.files, remotes, strict=True):
+        part = remote.part(folder(component.name))
+        begun = part.stat().st_size if remote.etag and part.exists() else 0
+        size = remote.size if remote.size is not None else spec.size
+        planned.append(Planned(path=spec.path, size=size, here=spec.path in kept, partial=begun))
+    return Survey(
+        component=component.name,
+        source=source,
+        revision=remotes[0].commit or source.revision,
+        files=tuple(planned),
+        remotes=remotes,
+    )
+
+
+def kept_files(component: Component, remotes: tuple[Remote, ...]) -> dict[str, Entry]:
+    """The files that lie here intact and are what the source declares."""
+    here, kept = store.held_files(component, Record.read(component.name)), {}
+    for spec, remote in zip(component.files, remotes, strict=True):
         entry = here.get(spec.path)
         if entry and (remote.etag in (entry.declared, entry.sha256) if remote.etag else entry.sha256 == spec.sha256):
             kept[spec.path] = entry
-        part = remote.part(place)
-        partial = part.stat().st_size if remote.etag and part.exists() else 0
-        size = remote.size if remote.size is not None else spec.size
-        planned.append(Planned(path=spec.path, size=size, here=spec.path in kept, partial=partial))
-        remotes.append(remote)
-    found = Survey(component=component.name, source=source, revision=revision, files=tuple(planned))
-    return Offer(survey=found, remotes=tuple(remotes), kept=kept)
+    return kept
 
 
 def demand_space(component: Component, place: Path, missing: int) -> None:

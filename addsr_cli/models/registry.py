@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from addsr_cli.schedule import Rule
+from addsr_cli.rules import Rule
 
 
 @dataclass(frozen=True, kw_only=True)

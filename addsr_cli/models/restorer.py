@@ -1,9 +1,10 @@
 """The seam between sampling and networks: everything a model must offer, and nothing else."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from addsr_cli.schedule import Schedule
@@ -34,7 +35,7 @@ class Condition:
 
     ``text`` and ``negative`` (1, L, C) and ``image`` (1, N, C) are token sequences, or None for a model that reads
     none; ``negative`` is there only under guidance. ``tags`` is what was read from the photo, ``prompt`` the whole text
-    that ``text`` was made of, ``notes`` what a person should know about it.
+    that ``text`` was made of, ``notes`` what a person should know about it. For a batch see ``joined``.
     """
 
     text: Tensor | None = None
@@ -45,6 +46,23 @@ class Condition:
     tags: str = ""
     prompt: str = ""
     notes: tuple[str, ...] = ()
+
+
+def joined(told: Sequence[Condition]) -> Condition:
+    """What the photos of one batch are told, their tokens stacked to (B, ...); tags and notes stay with each photo."""
+    if len(told) == 1:
+        return told[0]
+
+    def stacked(tokens: Sequence[Tensor | None]) -> Tensor | None:
+        held = [each for each in tokens if each is not None]
+        return torch.cat(held) if held else None
+
+    return replace(
+        told[0],
+        text=stacked([cond.text for cond in told]),
+        negative=stacked([cond.negative for cond in told]),
+        image=stacked([cond.image for cond in told]),
+    )
 
 
 class Restorer(Protocol):

@@ -15,7 +15,8 @@ from addsr_cli.models.pairs import IMAGE_TOKENS
 from addsr_cli.models.restorer import Condition, Guide, Noise
 from addsr_cli.models.tagger import Tagger
 from addsr_cli.models.text import TextEncoder, assemble
-from addsr_cli.schedule import Rule, Schedule
+from addsr_cli.rules import Rule
+from addsr_cli.schedule import Schedule
 
 
 class SeeSR:
@@ -118,7 +119,7 @@ class SeeSR:
 
 
 def _rows(tokens: Tensor | None, count: int) -> Tensor:
-    """The same tokens for every sample of a batch."""
+    """Tokens for every sample of a batch: the same for all, or those of each, once per guidance branch."""
     if tokens is None:
         raise ValueError("this model needs text and image tokens: call describe first")
-    return tokens.expand(count, -1, -1) if len(tokens) == 1 else tokens
+    return tokens.expand(count, -1, -1) if len(tokens) == 1 else tokens.repeat(count // len(tokens), 1, 1)

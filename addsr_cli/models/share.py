@@ -1,4 +1,6 @@
-"""Write an installed model to the user's own repository on the Hugging Face Hub, in the layout that ``pull`` reads."""
+"""Write a model to the user's own repository on the Hugging Face Hub, in the layout that ``pull`` reads."""
+
+from pathlib import Path
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
@@ -6,6 +8,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.models import library
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.loader import at
 
 CARD = """---
 library_name: addsr
@@ -27,8 +30,11 @@ says from which files, and `bundle.json` holds the SHA-256 of every file. Licenc
 
 
 def push(name: str, repo: str, *, private: bool = False, endpoint: str | None = None, token: str | None = None) -> str:
-    """Upload the bundle ``name`` with a model card; returns the address. Raises ModelUnavailable and UsageError."""
-    folder = library.demanded(name)
+    """Upload an installed model, or that of a folder such as a training run, with its model card; returns the address.
+
+    Raises ModelUnavailable and UsageError.
+    """
+    folder = (at(Path(name)) if Path(name).is_dir() else None) or library.demanded(name)
     wrong = library.problems(folder)
     if wrong:
         raise ModelUnavailable(
@@ -41,7 +47,8 @@ def push(name: str, repo: str, *, private: bool = False, endpoint: str | None = 
     api = HfApi(endpoint=endpoint, token=token)
     try:
         address = str(api.create_repo(repo, private=private, exist_ok=True))
-        api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repo)
+        if not (folder / "README.md").is_file():
+            api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repo)
         api.upload_folder(folder_path=folder, repo_id=repo, commit_message=f"addsr models push {name}")
     except HFValidationError as exc:
         raise UsageError(f"{repo!r} is not the name of a repository.", "Write it as ORG/REPO.") from exc

@@ -10,7 +10,6 @@ import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
-from hashlib import file_digest, sha1
 from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
@@ -18,7 +17,9 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models import library
 from addsr_cli.models.components import Component, FileSpec, Kind, Source
+from addsr_cli.models.digest import Report, digest_of, told_digest
 
 RECORD = "record.json"
 Check = Literal["manifest", "hub", "git", "first use"]
@@ -62,15 +63,22 @@ class Record:
 
     def write(self, name: str) -> None:
         """Replace the record of a component in one step. Raises OSError."""
-        part = folder(name) / f"{RECORD}.part"
+        part = folder(name) / f"{RECORD}{library.PART}"
         part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
         part.replace(folder(name) / RECORD)
 
     def of(self, sources: tuple[Source, ...]) -> bool:
-        """Whether it came from one of ``sources`` at the revision named there; True where there are none."""
-        return not sources or any(
-            (source.repo, source.kind) == (self.repo, self.kind) and source.revision in (self.asked, self.revision)
-            for source in sources
+        """Whether it came from one of ``sources`` at the revision named there; True where there are none.
+
+        What a user brought along was let in by its digest, which holds for every source.
+        """
+        return (
+            not sources
+            or self.kind == "file"
+            or any(
+                (source.repo, source.kind) == (self.repo, self.kind) and source.revision in (self.asked, self.revision)
+                for source in sources
+            )
         )
 
 
@@ -93,8 +101,7 @@ class FileState:
 
 def root() -> Path:
     """The folder that holds all downloads: ADDSR_HOME/downloads, or one in the user's cache."""
-    home = os.environ.get("ADDSR_HOME")
-    return (Path(home).expanduser() if home else user_cache_path("addsr")) / "downloads"
+    return library.base(user_cache_path("addsr")) / "downloads"
 
 
 def folder(name: str) -> Path:
@@ -123,15 +130,6 @@ def locked(name: str) -> Iterator[Path]:
         yield path
 
 
-def digest(path: Path, kind: Literal["sha256", "git"] = "sha256") -> str:
-    """The sha256 of a file, or git's hash of it as a blob, in hex. Raises OSError."""
-    with path.open("rb") as file:
-        if kind == "sha256":
-            return file_digest(file, "sha256").hexdigest()
-        blob = sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-        return file_digest(file, lambda: blob).hexdigest()
-
-
 def must_match(spec: FileSpec) -> bool:
     """Whether the listed digest is sure enough (A or B) that another one is refused."""
     return spec.sha256 is not None and spec.confidence in ("A", "B")
@@ -146,7 +144,7 @@ def intact(path: Path, entry: Entry | None, spec: FileSpec) -> Entry | None:
         return None
     if stat.st_mtime_ns == entry.mtime_ns:
         return entry
-    return replace(entry, mtime_ns=stat.st_mtime_ns) if digest(path) == entry.sha256 else None
+    return replace(entry, mtime_ns=stat.st_mtime_ns) if digest_of(path) == entry.sha256 else None
 
 
 def held_files(component: Component, record: Record) -> dict[str, Entry]:
@@ -174,8 +172,8 @@ def held(component: Component, sources: tuple[Source, ...]) -> Path | None:
     return folder(component.name)
 
 
-def verify(component: Component) -> tuple[FileState, ...]:
-    """Hash every file of a component again, without the network.
+def verify(component: Component, report: Report | None = None) -> tuple[FileState, ...]:
+    """Hash every file of a component again, without the network; the check of a file that was never here is None.
 
     What is missing or not as recorded is named in the answer and forgotten, so that the next fetch gets it anew.
     Raises OSError.
@@ -187,7 +185,7 @@ def verify(component: Component) -> tuple[FileState, ...]:
         )
     with locked(component.name) as place:
         record = Record.read(component.name)
-        states = tuple(_state(place / spec.path, record.files.get(spec.path), spec) for spec in component.files)
+        states = tuple(_state(place, record.files.get(spec.path), spec, report) for spec in component.files)
         bad = {state.path for state in states if not state.ok}
         if bad & record.files.keys():
             replace(record, files={path: entry for path, entry in record.files.items() if path not in bad}).write(
@@ -207,11 +205,44 @@ def remove(component: Component) -> int:
     return freed
 
 
-def _state(path: Path, entry: Entry | None, spec: FileSpec) -> FileState:
+def adopt(component: Component, spec: FileSpec, file: Path, digest: str) -> Path:
+    """Take a file of known ``digest`` that a user brought along as if it had been fetched; its place in the store.
+
+    Where the disk allows it is the same file under a second name, else a copy. Raises OSError.
+    """
+    refuse_odd_names(component)
+    with locked(component.name) as place:
+        target = place / spec.path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        part = target.with_name(f"{target.name}.{digest[:16]}{library.PART}")
+        part.unlink(missing_ok=True)
+        try:
+            link_or_copy(file.resolve(), part)
+            part.replace(target)
+        finally:
+            part.unlink(missing_ok=True)
+        stat, record = target.stat(), Record.read(component.name)
+        entry = Entry(size=stat.st_size, mtime_ns=stat.st_mtime_ns, sha256=digest, declared=digest, check="manifest")
+        if not record.files:
+            record = Record(repo=file.name, kind="file")  # no path: it ends in a record that push publishes
+        replace(record, files=record.files | {spec.path: entry}).write(component.name)
+    return target
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """The same file under another name, without a second copy of its bytes where the disk can do that."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
+def _state(place: Path, entry: Entry | None, spec: FileSpec, report: Report | None) -> FileState:
+    path = place / spec.path
     if not path.is_file() or entry is None:
         problem = "was never finished or checked" if path.is_file() else "is missing"
-        return FileState(path=spec.path, size=0, sha256="", check=None, problem=problem)
-    found, problem = digest(path), ""
+        return FileState(path=spec.path, size=0, sha256="", check=entry.check if entry else None, problem=problem)
+    found, problem = told_digest(path, spec.path, report), ""
     if found != entry.sha256:
         problem = f"has SHA-256 {found}, but had {entry.sha256} when it was fetched"
     elif must_match(spec) and found != spec.sha256:

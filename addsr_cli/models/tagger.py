@@ -82,15 +82,16 @@ def first_view(image: Tensor, size: int = 384) -> Tensor:
 
     Bilinear without antialiasing, as in the torchvision of the official code; it shows in photos above ``size``.
     """
-    return _normalised(F.interpolate(image.float(), (size, size), mode="bilinear", align_corners=False))
+    return normalised(F.interpolate(image.float(), (size, size), mode="bilinear", align_corners=False))
 
 
 def psr_view(image: Tensor, size: int = 384) -> Tensor:
     """What RAM sees of a refined picture between steps: as ``first_view``, but bicubic; overshoot is kept."""
-    return _normalised(F.interpolate(image.float(), (size, size), mode="bicubic", align_corners=False))
+    return normalised(F.interpolate(image.float(), (size, size), mode="bicubic", align_corners=False))
 
 
-def _normalised(image: Tensor) -> Tensor:
+def normalised(image: Tensor) -> Tensor:
+    """Colours (B, 3, H, W) in [0, 1] -> mean 0 and deviation 1 over ImageNet, as networks trained on it expect."""
     return (image - image.new_tensor(MEAN).view(3, 1, 1)) / image.new_tensor(STD).view(3, 1, 1)
 
 

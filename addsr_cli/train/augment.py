@@ -39,3 +39,11 @@ def crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> Array:
     part = part[:, ::-1] if rng.random() < 0.5 else part
     image = np.ascontiguousarray(part, dtype=np.float32) / np.float32(255)
     return image if taken == side else np.clip(resize(image, (side, side)), 0, 1)
+
+
+def plain_crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> Array:
+    """Random square of an 8-bit photo (H, W, 3) as it is, mirrored half of the time, float32 in [0, 1] (AddSR's)."""
+    top, left = (int(rng.integers(0, length - side + 1)) for length in photo.shape[:2])
+    part = photo[top : top + side, left : left + side]
+    part = part[:, ::-1] if rng.random() < 0.5 else part
+    return np.ascontiguousarray(part, dtype=np.float32) / np.float32(255)

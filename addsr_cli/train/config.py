@@ -1,45 +1,65 @@
 """What a training run is: one frozen, validated record, saved beside its checkpoints."""
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
 from addsr_cli.degradation import RECIPES, SCALE
 from addsr_cli.errors import UsageError
+from addsr_cli.train.recipe import Recipe
+
+ARCHS = ("addsr", "nano", "tiny")
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of one run.
 
-    ``crop`` and ``batch_size`` shape a batch (HR pixels per side, samples per process); ``mix`` is the share of each
-    degradation recipe; ``first_step_share`` the share of samples trained at t=999, the rest falls evenly on the later
-    timesteps; ``ssim_weight`` weighs 1 - SSIM against the Charbonnier distance (relative to that of the canvas);
-    ``init`` starts from another model's weights. ``steps`` is the length of the whole schedule: the learning rate
-    falls to zero over it as a cosine.
+    ``crop`` and ``batch_size`` shape a batch (HR pixels per side, samples per process); ``accumulate`` batches make a
+    step. ``mix`` is the share of each degradation recipe; ``framing`` "varied" also turns, shrinks and defocuses crops.
+    ``steps`` is the length of the whole schedule: with ``decay`` "cosine" the learning rate falls to zero over it.
+    ``init`` starts from another model's weights, ``teacher`` names the model to distil, "" the usual one.
+
+    Of a teacher: ``first_step_share`` of the samples are trained at t=999, the rest falls evenly on the later
+    timesteps; ``ssim_weight`` weighs 1 - SSIM against the Charbonnier distance (relative to that of the canvas). Of a
+    student: ``recipe``. ``validation`` photos are kept out of the training.
     """
 
     data: Path
     output: Path
     arch: str = "nano"
     stage: str = "teacher"
+    recipe: Recipe = field(default_factory=Recipe)
+    teacher: str = ""
+    init: Path | None = None
+    pairs: Path | None = None
     steps: int = 20_000
     batch_size: int = 8
+    accumulate: int = 1
     crop: int = 160
     lr: float = 2.5e-3
+    d_lr: float = 2e-5
     warmup: int = 100
+    decay: str = "cosine"
     clip: float = 1.0
     ema: float = 0.999
+    ema_on_cpu: bool = False
+    checkpointing: bool = False
+    lora: int = 0
     first_step_share: float = 0.8
     ssim_weight: float = 0.8
+    framing: str = "varied"
     mix: tuple[tuple[str, float], ...] = (("clean", 0.2), ("mild", 0.1), ("camera", 0.42), ("strong", 0.28))
     usm: bool = False
+    tags: str = "auto"
+    precompute: bool = False
+    validation: int = 0
     seed: int = 0
     workers: int = 1
     precision: str = "auto"
     device: str = "auto"
-    init: Path | None = None
+    tracker: str | None = None
     save_every: int = 500
     sample_every: int = 500
     log_every: int = 20
@@ -47,22 +67,38 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot train."""
-        if self.arch not in ("nano", "tiny"):
-            raise UsageError(f"--arch {self.arch} cannot be trained yet.", "Use --arch nano, or tiny for a smoke test.")
-        if self.stage != "teacher":
-            raise UsageError(f"--stage {self.stage} is not available yet.", "Use --stage teacher.")
+        self._check_words()
         if self.crop % (4 * SCALE) or self.crop < 64:
             raise UsageError(f"--crop {self.crop} must be a multiple of {4 * SCALE}, at least 64.")
-        if min(self.steps, self.batch_size, self.save_every, self.sample_every, self.log_every, self.keep) < 1:
-            raise UsageError("Steps, batch size and the save, sample, log and keep counts must be at least 1.")
+        counts = (self.steps, self.batch_size, self.accumulate, self.save_every, self.sample_every, self.log_every)
+        if min(*counts, self.keep) < 1:
+            raise UsageError(
+                "Steps, batch size, accumulate and the save, sample, log and keep counts must be at least 1."
+            )
         unknown = [name for name, _ in self.mix if name not in RECIPES]
         shares = [share for _, share in self.mix]
         if unknown or not 0.999 < sum(shares) < 1.001 or min(shares) < 0:
             raise UsageError(f"The degradation mix must name {', '.join(RECIPES)} with shares that add up to 1.")
-        if not (self.lr > 0 and self.clip > 0 and self.ssim_weight >= 0 and self.seed >= 0):
-            raise UsageError("The learning rate and clip must be above 0, SSIM weight and seed 0 or more.")
-        if not 0 <= self.first_step_share <= 1 or not 0 <= self.ema < 1 or self.workers < 0:
+        if not (min(self.lr, self.d_lr, self.clip) > 0 and min(self.ssim_weight, self.seed, self.warmup) >= 0):
+            raise UsageError("Learning rates and clip must be above 0; SSIM weight, warm-up and seed 0 or more.")
+        if not 0 <= self.first_step_share <= 1 or not 0 <= self.ema < 1 or min(self.workers, self.validation) < 0:
             raise UsageError("first-step share must be in 0..1, ema in 0..1 (1 excluded), workers 0 or more.")
+
+    def _check_words(self) -> None:
+        words = {
+            "arch": ARCHS,
+            "stage": ("teacher", "student"),
+            "decay": ("cosine", "constant"),
+            "framing": ("varied", "plain"),
+            "tags": ("auto", "none"),
+        }
+        for name, allowed in words.items():
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"--{name} must be {' or '.join(allowed)}, not {getattr(self, name)}.")
+        if self.arch == "addsr" and self.stage == "teacher":
+            raise UsageError("--arch addsr has its teacher: SeeSR.", "Use --stage student, or --arch nano.")
+        if self.lora < 0 or (self.lora and self.arch != "addsr"):
+            raise UsageError("--lora is a rank of 1 or more, for --arch addsr.")
 
     def to_json(self) -> str:
         """Readable form, the inverse of ``from_json``."""
@@ -72,10 +108,11 @@ class TrainConfig:
     def from_json(cls, text: str) -> Self:
         """Read back what ``to_json`` wrote."""
         raw: dict[str, Any] = json.loads(text)
-        known = {field.name for field in fields(cls)}
+        known = {each.name for each in fields(cls)}
         values = {key: value for key, value in raw.items() if key in known}
-        for key in ("data", "output", "init"):
+        for key in ("data", "output", "init", "pairs"):
             values[key] = Path(values[key]) if values.get(key) else None
+        values["recipe"] = Recipe.from_json(values["recipe"]) if "recipe" in values else Recipe()
         values["mix"] = tuple((str(name), float(share)) for name, share in values["mix"])
         return cls(**values)
 

@@ -14,6 +14,7 @@ HEAVY = r"\| +(torch|numpy|PIL|cv2|diffusers|transformers|huggingface_hub)$"
         ["--help"],
         ["-h"],
         ["upscale", "--help"],
+        ["batch", "--help"],
         ["bench", "--help"],
         ["distill", "--help"],
         ["doctor", "--help"],
@@ -39,7 +40,9 @@ def test_no_arguments_show_the_help(addsr):
 
 
 @pytest.mark.parametrize(
-    "words", [["--help"], ["upscale", "--help"], ["bench", "--help"], ["--version"], ["upscale"]], ids=" ".join
+    "words",
+    [["--help"], ["upscale", "--help"], ["batch", "--help"], ["bench", "--help"], ["--version"], ["upscale"]],
+    ids=" ".join,
 )
 def test_help_never_imports_torch(finished, words):
     outcome = finished("-X", "importtime", "-m", "addsr_cli", *words)

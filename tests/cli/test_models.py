@@ -95,6 +95,19 @@ def test_removal_frees_the_space_and_forgets_the_model(addsr, installed):
     assert addsr("models", "rm", "addsr").code == 4
 
 
+def test_a_removal_cut_short_leaves_nothing_in_the_way(addsr, installed, monkeypatch):
+    def cut(_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(library.shutil, "rmtree", cut)
+        assert addsr("models", "rm", "addsr").code == 130
+    assert library.installed() == {}
+    assert not installed.exists()
+    with library.making("addsr", print):
+        assert [path.name for path in library.home().iterdir()] == [".addsr.lock"]
+
+
 @pytest.mark.parametrize("name", ["..", "", "a\\b", "-x", "C:"])
 def test_names_that_are_none_are_refused(addsr, name):
     assert addsr("models", "rm", "--", name).code == 2
@@ -145,7 +158,7 @@ def test_a_model_asked_for_by_name_is_never_replaced(addsr, tmp_path, name):
 
 
 def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
-    from addsr_cli.models import hub, install
+    from addsr_cli.models import hub, parts
     from addsr_cli.models.components import MADE_OF, STUDENT
 
     def survey(component):
@@ -155,16 +168,16 @@ def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
         source = component.sources[0]
         return hub.Survey(component=component.name, source=source, revision=source.revision, files=files)
 
-    monkeypatch.setattr(install.hub, "survey", survey)
+    monkeypatch.setattr(parts.hub, "survey", survey)
     done = addsr("models", "pull", "addsr", "--dry-run")
     assert done.code == 0
     for part in MADE_OF["addsr"]:
         assert part.name in done.out
         assert part.licence in done.out
     assert "f5bc1bd97485577aa0b946fa8a9004e2ec147402" in done.out
-    assert done.out.splitlines()[-1].startswith("total at least 1.7 GB")
+    assert done.out.splitlines()[-1].startswith("total about 8.2 GB")
     rows = [json.loads(line) for line in addsr("models", "pull", "addsr", "--dry-run", "--json").out.splitlines()]
-    assert rows[-1]["size"] == sum(row["size"] or 0 for row in rows[:-1])
+    assert rows[-1]["size"] == sum(row["size"] or row["about"] for row in rows[:-1])
     ours = [row for row in rows if row["component"] == "addsr-student"]
     assert [row["file"] for row in ours] == [file.path for file in STUDENT.files]
     assert all("drive.google.com" in row["source"] for row in ours)
@@ -177,7 +190,9 @@ def test_a_dry_run_without_a_network_tells_what_is_written_down(addsr):
     assert "ram_swin_large_14m.pth" in done.out
     assert "text_encoder/model.safetensors  1.4 GB" in done.out
     assert "offline" in done.out
-    assert done.out.splitlines()[-1].startswith("total at least 1.7 GB")
+    ours = addsr("models", "pull", "addsr", "--dry-run").out.splitlines()
+    assert ours[4].startswith("  AddSR: UNet and ControlNet distilled to 1-4 steps has no public source. Import it")
+    assert done.out.splitlines()[-1].startswith("total about 13.8 GB")
 
 
 def test_pull_offline_is_one_line_and_exit_4(addsr):
@@ -187,9 +202,10 @@ def test_pull_offline_is_one_line_and_exit_4(addsr):
 
 
 def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
-    from addsr_cli.models import install
+    from addsr_cli.models import install, parts
 
     seen = {}
+    monkeypatch.setattr(parts, "needed", lambda name, brought: ())
 
     def making(name, **options):
         seen.update(options, name=name)

@@ -70,6 +70,26 @@ class TestPull:
         assert [each.all_done for each in told] == sorted(each.all_done for each in told)
         assert len(told) > 5
 
+    def test_progress_tells_of_checking_too(self, fetch):
+        told = []
+        fetch(component(), report=told.append)
+        big = [each for each in told if each.file == BIG]
+        assert [each.stage for each in big] == sorted((each.stage for each in big), reverse=True)
+        checked = [(each.done, each.size) for each in big if each.stage == "checking"]
+        assert checked == [(MIB, len(WEIGHTS)), (2 * MIB, len(WEIGHTS)), (3 * MIB, len(WEIGHTS))]
+
+    def test_a_survey_is_handed_over_and_nobody_is_asked_twice(self, server, fetch):
+        found = hub.survey(component("gone", "second"), offline=False, endpoint=server.endpoint)
+        server.seen.clear()
+        assert holds(fetch(component("gone", "second"), found=found))
+        assert {each.method for each in server.seen} == {"GET"}
+
+    def test_where_a_surveyed_source_fails_after_all_the_others_are_asked(self, server, fetch):
+        found = hub.survey(component("first", "second"), offline=False, endpoint=server.endpoint)
+        server.repos["org/first"].error = (404, "RepoNotFound", "Repository not found")
+        assert holds(fetch(component("first", "second"), found=found))
+        assert store.Record.read("demo").repo == "org/second"
+
     def test_an_override_takes_the_place_of_all_sources(self, server, fetch, monkeypatch):
         fetch(component("second"))
         monkeypatch.setenv("ADDSR_DEMO_REPO", f"org/third@{server.commit('org/third')}")
@@ -189,7 +209,7 @@ class TestStored:
         folder = fetch(component())
         os.utime(folder / BIG, ns=(1, 1))
         assert hub.held(component()) == folder
-        monkeypatch.setattr(store, "digest", lambda *_: pytest.fail("hashed again"))
+        monkeypatch.setattr(store, "digest_of", lambda *_: pytest.fail("hashed again"))
         assert hub.held(component()) == folder
 
     def test_verify_finds_what_size_and_time_hide_and_the_next_fetch_mends_it(self, fetch):

@@ -1,101 +1,30 @@
 """From a name to a model that runs, against an imitation of the Hub that serves the golden networks."""
 
-import io
 import json
+import subprocess
 import sys
-import tarfile
-from dataclasses import replace
-from functools import partial
+from hashlib import sha256
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
-from bundles import GOLDEN, tagger_config, write_bundle
+from bundles import GOLDEN, write_bundle
 from loopback import Repo
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file
+from tiny_hub import WEIGHTS, archive, pair, student
 
 from addsr_cli import Settings, Upscaler
-from addsr_cli.errors import ModelUnavailable, UsageError
-from addsr_cli.models import install, library, share
+from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
+from addsr_cli.models import convert, install, library, loader, parts, share
 from addsr_cli.models.bundle import Bundle
-from addsr_cli.models.components import COMPONENTS, MADE_OF, FileSpec, Source
+from addsr_cli.train.learner import NanoLearner, fresh
 
-WEIGHTS = "diffusion_pytorch_model.safetensors"
-SERVED = {"sd2-base": "org/sd2", "ram": "org/ram", "ram-tags": "org/tags", "dape": "org/dape", "seesr": "org/seesr"}
-
-
-def read(part, name):
-    return (GOLDEN / "models" / part / name).read_bytes()
+REPOSITORY = Path(install.__file__).parents[2]
 
 
-def pair():
-    return {f"{part}/{name}": read(part, name) for part in ("unet", "controlnet") for name in ("config.json", WEIGHTS)}
-
-
-def pickled(value):
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getvalue()
-
-
-def student(change=1.05):
-    """The official pair with another UNet, as distillation would leave it."""
-    files = pair()
-    state = load_file(GOLDEN / "models" / "unet" / WEIGHTS)
-    files[f"unet/{WEIGHTS}"] = save({key: value * change for key, value in state.items()})
-    return files
-
-
-def archive(path, files):
-    with tarfile.open(path, "w:gz") as made:
-        for name, data in files.items():
-            entry = tarfile.TarInfo(f"addsr/{name}")
-            entry.size = len(data)
-            made.addfile(entry, io.BytesIO(data))
-    return path
-
-
-@pytest.fixture
-def hub(server, monkeypatch):
-    """A Hub that serves every component, tiny; all of it counts as LFS, and no request leaves this machine."""
-    sizes = tagger_config()
-    golden = GOLDEN / "ram_dape"
-    base = {f"text_encoder/{name}": read("text_encoder", name) for name in ("config.json", "model.safetensors")}
-    base |= {f"vae/{name}": read("vae", name) for name in ("config.json", WEIGHTS)}
-    base |= {f"tokenizer/{path.name}": path.read_bytes() for path in (GOLDEN / "models" / "tokenizer").iterdir()}
-    base |= {"scheduler/scheduler_config.json": read("scheduler", "scheduler_config.json")}
-    ram = {key: value.float() for key, value in load_file(golden / "ram_base.safetensors").items()}
-    server.repos = {
-        "org/sd2": Repo(base),
-        "org/ram": Repo({"ram_swin_large_14m.pth": pickled({"model": ram})}),
-        "org/dape": Repo({"DAPE.pth": pickled(load_file(golden / "dape_lora.safetensors"))}),
-        "org/seesr": Repo({f"seesr/{path}": data for path, data in pair().items()}),
-        "org/tags": Repo(
-            {
-                "ram_tag_list.txt": "\n".join(sizes.tags).encode(),
-                "ram_tag_list_threshold.txt": "\n".join(map(str, sizes.thresholds)).encode(),
-            }
-        ),
-    }
-    local = {}
-    for name, repo in SERVED.items():
-        known = COMPONENTS[name]
-        files = tuple(FileSpec(path=file.path) for file in known.files)
-        prefix = "seesr/" if name == "seesr" else ""
-        local[name] = replace(known, sources=(Source(repo=repo, prefix=prefix),), files=files)
-    made_of = {name: tuple(local.get(part.name, part) for part in parts) for name, parts in MADE_OF.items()}
-    monkeypatch.setattr(install, "MADE_OF", made_of)
-    monkeypatch.setattr(install, "convert_tagger", partial(install.convert_tagger, sizes=sizes))
-    for name in ("fetch", "survey"):
-        here = partial(getattr(install.hub, name), endpoint=server.endpoint, offline=False)
-        monkeypatch.setattr(install.hub, name, here)
-    return server
-
-
-def runs(folder, tmp_path):
+def runs(folder):
     """The model upscales a picture."""
-    record = Bundle.read(folder)
-    replace(record, shortest=64).write(folder)
     picture = torch.rand(12, 16, 3, generator=torch.Generator().manual_seed(0)).numpy()
     result = Upscaler(str(folder)).upscale(picture, Settings(steps=2, tags="none"))
     return result.photo.size == (64, 48)
@@ -111,7 +40,7 @@ def test_seesr_is_fetched_converted_and_runs(hub, tmp_path):
     assert any("use restrictions" in line for line in said)
     assert library.problems(folder) == ()
     assert json.loads((folder / "import.json").read_text())["inputs"]
-    assert runs(folder, tmp_path)
+    assert runs(folder)
 
 
 def test_the_second_time_nothing_is_fetched(hub):
@@ -123,14 +52,96 @@ def test_the_second_time_nothing_is_fetched(hub):
 
 def test_nothing_is_left_of_the_making(hub):
     folder = install.install("seesr", dtype=torch.float32)
-    assert list(library.home().iterdir()) == [folder]
+    assert [path for path in library.home().iterdir() if path.suffix != ".lock"] == [folder]
+
+
+HOLD = """
+import sys, time
+from addsr_cli.models import library
+with library.making("seesr", print) as prefix:
+    (library.home() / f"{prefix}working1{library.PART}").mkdir()
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_goes_once_nobody_holds_it(hub):
+    folder = library.home() / ".seesr.working1.part"
+    with subprocess.Popen([sys.executable, "-c", HOLD], stdout=subprocess.PIPE, cwd=REPOSITORY) as process:
+        assert process.stdout.readline() == b"ready\n"
+        seen = []
+
+        def wait():
+            seen.append(folder.is_dir())
+            process.kill()
+
+        with library.making("seesr", wait):
+            assert seen == [True]
+            assert not folder.exists()
+
+
+def test_leftovers_are_no_models_and_go_with_the_next_making_of_that_name(hub):
+    ours = write_bundle(library.home() / ".seesr.0a1b2c3d.part")
+    others = [library.home() / f".{name}.part" for name in ("seesr-turbo.0a1b2c3d", "seesr.v2.0a1b2c3d")]
+    for folder in others:
+        folder.mkdir()
+    assert library.installed() == {}
+    folder = install.install("seesr")
+    assert library.installed() == {"seesr": folder}
+    assert not ours.exists()
+    assert all(folder.exists() for folder in others)
+
+
+def test_who_waited_for_another_process_takes_what_it_made(hub, monkeypatch):
+    true, said = library.making, []
+
+    def slow(name, wait):
+        write_bundle(library.folder_of(name))
+        wait()
+        return true(name, wait)
+
+    monkeypatch.setattr(library, "making", slow)
+    assert install.install("seesr", say=said.append) == library.folder_of("seesr")
+    assert said == ["another addsr is making seesr; waiting for it"]
+    assert hub.seen == []
+
+
+def test_a_disk_that_fills_up_while_turbo_is_put_together_is_said(hub, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(install, "save_file", full)
+    with pytest.raises(OutputRefused, match=r"seesr-turbo could not be made in .*: No space left on device"):
+        install.install("seesr-turbo")
+    assert library.installed() == {}
+    assert not list(library.home().glob(".*.part"))
+
+
+def test_what_was_hashed_on_arrival_is_not_hashed_again(hub, monkeypatch):
+    hashed, true = [], convert.digest_of
+    monkeypatch.setattr(convert, "digest_of", lambda path: hashed.append(path) or true(path))
+    folder = install.install("seesr-turbo", dtype=torch.float32)
+    assert {path.parent.name for path in hashed} == {"unet", "tagger"}  # made here
+    inputs = json.loads((folder / "import.json").read_text())["inputs"]
+    state = hub.repos["org/turbo"].files["vae/diffusion_pytorch_model.fp16.safetensors"]
+    assert inputs[f"vae/{WEIGHTS}"] == sha256(state).hexdigest()
+
+
+def test_the_record_says_which_commit_everything_came_from(hub, tmp_path):
+    source = json.loads((install.install("seesr") / "import.json").read_text())["source"]
+    assert source.keys() == {"seesr", "sd2-base", "ram", "ram-tags", "dape"}
+    assert source["ram"]["repo"] == "org/ram"
+    assert source["ram"]["revision"] == hub.commit("org/ram")
+    assert source["ram"]["licence"] == "Apache-2.0"
+    checkpoint = hub.repos["org/ram"].files["ram_swin_large_14m.pth"]
+    assert source["ram"]["files"] == {"ram_swin_large_14m.pth": sha256(checkpoint).hexdigest()}
 
 
 def test_what_would_be_fetched_is_told_before(hub):
-    parts = {part.component.name: part for part in install.needed("addsr")}
-    assert parts["addsr-student"].survey is None
-    assert "no public source" in parts["addsr-student"].problem
-    assert parts["ram"].survey.total == len(hub.repos["org/ram"].files["ram_swin_large_14m.pth"])
+    found = {part.component.name: part for part in parts.needed("addsr")}
+    assert found["addsr-student"].survey is None
+    assert "no public source" in found["addsr-student"].problem
+    assert found["ram"].survey.total == len(hub.repos["org/ram"].files["ram_swin_large_14m.pth"])
     assert not any(seen.method == "GET" for seen in hub.seen)
 
 
@@ -140,7 +151,7 @@ def test_an_archive_from_the_authors_becomes_addsr(hub, tmp_path):
     theirs = load_file(GOLDEN / "models" / "unet" / WEIGHTS)
     assert all(torch.equal(ours[key], theirs[key] * 1.05) for key in theirs)
     assert (Bundle.read(folder).rule, Bundle.read(folder).default_steps) == ("renoise", 4)
-    assert runs(folder, tmp_path)
+    assert runs(folder)
 
 
 def test_google_drive_is_asked_through_gdown(hub, tmp_path, monkeypatch):
@@ -153,7 +164,7 @@ def test_google_drive_is_asked_through_gdown(hub, tmp_path, monkeypatch):
     drive(monkeypatch, download)
     said = []
     install.install("addsr", dtype=torch.float32, say=said.append)
-    assert asked == [install.DRIVE]
+    assert asked == [parts.DRIVE]
     assert any("Google Drive" in line for line in said)
 
 
@@ -206,15 +217,15 @@ def test_the_teacher_is_not_taken_for_the_student(hub, tmp_path):
 def test_a_students_own_repository_may_be_named(hub, monkeypatch, tmp_path):
     hub.repos["me/student"] = Repo(student())
     monkeypatch.setenv("ADDSR_STUDENT_REPO", "me/student")
-    assert runs(install.install("addsr", dtype=torch.float32), tmp_path)
+    assert runs(install.install("addsr", dtype=torch.float32))
 
 
 def test_the_originals_can_be_dropped(hub):
     install.install("seesr", dtype=torch.float32)
-    size = install.downloads("seesr")
+    size = parts.downloads("seesr")
     assert size > 10**6
-    assert install.drop_downloads("seesr") <= size
-    assert install.downloads("seesr") == 0
+    assert parts.drop_downloads("seesr") <= size
+    assert parts.downloads("seesr") == 0
 
 
 def test_a_whole_bundle_comes_from_a_repository(hub, tmp_path):
@@ -225,7 +236,7 @@ def test_a_whole_bundle_comes_from_a_repository(hub, tmp_path):
     folder = install.install("someone/sharp")
     assert folder == library.folder_of("someone/sharp")
     assert library.problems(folder) == ()
-    assert runs(folder, tmp_path)
+    assert runs(folder)
 
 
 def test_a_repository_without_a_bundle_is_a_sentence(hub):
@@ -263,6 +274,24 @@ def test_a_model_is_pushed_whole_with_a_card(tmp_path, monkeypatch):
     assert create == ("create", "me/addsr", {"private": True, "exist_ok": True})
     assert "--model me/addsr" in card[1]
     assert upload == ("folder", folder)
+
+
+def test_the_folder_of_a_training_run_is_pushed_with_its_own_card(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    NanoLearner(fresh("tiny")).write(run / "export", {})
+    (run / "export" / "README.md").write_text("mine")
+    monkeypatch.setattr(share, "HfApi", Api)
+    monkeypatch.setattr(Api, "calls", [])
+    share.push(str(run), "me/mine")
+    assert Api.calls[1:] == [("folder", run / "export")]
+
+
+def test_a_pushed_nano_comes_back_and_runs(tmp_path, monkeypatch):
+    NanoLearner(fresh("tiny")).write(library.folder_of("me/mine"), {})
+    found = loader.locate("me/mine")
+    assert found.spec.arch == "nano"
+    assert library.problems(found.file.parent) == ()
+    assert loader.load(found, device="cpu", dtype="fp32").factor == 4
 
 
 def test_what_is_damaged_or_not_here_is_not_pushed(monkeypatch):

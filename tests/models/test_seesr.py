@@ -10,10 +10,10 @@ from safetensors.torch import load_file
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.assemble import load_bundle
-from addsr_cli.models.restorer import Condition, Guide
+from addsr_cli.models.restorer import Condition, Guide, joined
 from addsr_cli.models.tagger import psr_view
 from addsr_cli.models.text import TextEncoder, assemble
-from addsr_cli.sampler import cpu_noise, sample
+from addsr_cli.sampler import cpu_noise, sample, stacked_noise
 from addsr_cli.schedule import STEPS
 from addsr_cli.tiling import Tiled
 
@@ -209,6 +209,18 @@ def test_a_batch_shares_the_words_and_keeps_its_pictures_apart(seesr):
     for k, t in enumerate((999, 249)):
         alone = seesr.denoise(z[k : k + 1], torch.tensor([t]), canvas[k : k + 1], cond)
         assert torch.allclose(both[k : k + 1], alone, atol=1e-4)
+
+
+@pytest.mark.parametrize("guidance", [1.0, 3.0])
+def test_photos_of_one_batch_keep_their_words_and_their_noise(seesr, guidance):
+    guides = [Guide(prompt="a cat", guidance=guidance), Guide(prompt="two dogs, snow", guidance=guidance)]
+    canvas, seeds = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3)), (5, 6)
+    told = [seesr.describe(canvas[k : k + 1], guide) for k, guide in enumerate(guides)]
+    both = sample(seesr, canvas, joined(told), timesteps=STEPS[:2], noise=stacked_noise(seeds))
+    for k, seed in enumerate(seeds):
+        alone = sample(seesr, canvas[k : k + 1], told[k], timesteps=STEPS[:2], noise=cpu_noise(seed))
+        assert torch.allclose(both[k : k + 1], alone, atol=1e-3)
+    assert not torch.allclose(both[0], both[1], atol=1e-2)
 
 
 @pytest.mark.parametrize(

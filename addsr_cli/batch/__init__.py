@@ -1,0 +1,1 @@
+"""A whole tree of photos: found, named, journaled, run."""

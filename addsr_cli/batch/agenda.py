@@ -1,0 +1,143 @@
+"""What is to be done: photos become jobs with names and seeds of their own, and the journal says which are left."""
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from addsr_cli import imageio
+from addsr_cli.batch.journal import Entry, Key
+from addsr_cli.batch.naming import drafted, seed_of, without_collisions
+from addsr_cli.batch.task import Lost, Order, Stamp, Task, digest_of, stamp_of
+from addsr_cli.errors import AddsrError, NoSpace, OutputRefused
+from addsr_cli.imageio import Header
+
+BYTES_PER_SAMPLE = {"PNG": 0.65, "TIFF": 0.8, "JPEG": 0.17, "WEBP": 0.12, "AVIF": 0.08}  # of photos, as a share
+
+
+@dataclass(kw_only=True)
+class Agenda:
+    """The tree sorted by what is to happen: ``todo``; ``lost`` at once; ``done`` and ``failed`` before, left alone."""
+
+    todo: list[Task] = field(default_factory=list)
+    lost: list[Lost] = field(default_factory=list)
+    done: list[Entry] = field(default_factory=list)
+    failed: list[Entry] = field(default_factory=list)
+
+
+class Reader:
+    """Headers of the photos, read once as long as files do not change."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self._known: dict[str, tuple[Stamp, Header | AddsrError]] = {}
+
+    def tasks(self, names: Iterable[str]) -> list[Task | Lost]:
+        """Every photo of the tree as tasks with their final names, in the order of ``names``."""
+        drafts: list[Task | Lost] = []
+        for name in names:
+            drafts += self._drafts(name)
+        return without_collisions(drafts, self.order)
+
+    def _drafts(self, name: str) -> list[Task | Lost]:
+        order, path = self.order, self.order.root / name
+        stamp = stamp_of(path)
+        if self._known.get(name, (None,))[0] != stamp:
+            try:
+                self._known[name] = stamp, imageio.read_header(path)
+            except AddsrError as exc:
+                self._known[name] = stamp, exc.with_traceback(None)
+        header = self._known[name][1]
+        if isinstance(header, AddsrError):
+            return [Lost(name=name, error=header, stamp=stamp)]
+        try:
+            size = order.settings.target(header.width, header.height)
+        except AddsrError as exc:
+            return [Lost(name=name, error=exc, stamp=stamp)]
+        first = seed_of(order.settings.seed, name)
+        return [
+            drafted(order, name, number, header, size, replace(order.settings, seed=first + number), stamp)
+            for number in range(order.naming.samples)
+        ]
+
+
+def sort(tasks: Sequence[Task | Lost], order: Order, journal: Mapping[Key, Entry]) -> Agenda:
+    """What the journal leaves to do. Raises OutputRefused when other settings made what is there, NoSpace."""
+    agenda = Agenda()
+    for task in tasks:
+        entry = journal.get(task.key)
+        if entry is None:
+            _put(task, agenda, order, owned=False)
+        elif entry.state == "ok" and entry.settings != order.digest and not order.options.overwrite:
+            raise OutputRefused(
+                f"{str(order.output)!r} holds outputs of other settings or of another model.",
+                "Choose a new folder with -o, or add --overwrite to make them anew.",
+            )
+        elif entry.settings == order.digest and _unchanged(task, entry, order):
+            _remembered(task, entry, agenda, order)
+        else:
+            _put(task, agenda, order, owned=_owned(task, entry) and entry.root == order.place)
+    return agenda
+
+
+def _remembered(task: Task | Lost, entry: Entry, agenda: Agenda, order: Order) -> None:
+    """An input that has not changed since the journal last spoke of it.
+
+    An output that was refused is tried again at once: the reason lay in the output folder, not in the photo.
+    """
+    whole = stamp_of(order.output / entry.output).size == entry.output_size
+    if entry.state == "ok" and whole:
+        agenda.done.append(entry)
+    elif entry.state == "failed" and not order.retry_failed and entry.error.get("code") != OutputRefused.code:
+        agenda.failed.append(entry)
+    else:
+        _put(task, agenda, order, owned=_owned(task, entry))
+
+
+def _owned(task: Task | Lost, entry: Entry) -> bool:
+    """Whether what lies at the output's place is a file that a run of ours put there, or was about to."""
+    return entry.state != "failed" and entry.output == task.output
+
+
+def _put(task: Task | Lost, agenda: Agenda, order: Order, *, owned: bool) -> None:
+    """Let a task be done, unless its output is refused; ``owned`` outputs are ours to replace."""
+    if isinstance(task, Lost):
+        agenda.lost.append(task)
+        return
+    may = replace(task.job.options, overwrite=owned or order.options.overwrite)
+    task = replace(task, job=replace(task.job, options=may))
+    try:
+        task.job.check()
+    except NoSpace:
+        raise
+    except AddsrError as exc:
+        agenda.lost.append(Lost(name=task.name, error=exc, stamp=task.stamp, sample=task.sample, output=task.output))
+    else:
+        agenda.todo.append(task)
+
+
+def _unchanged(task: Task | Lost, entry: Entry, order: Order) -> bool:
+    """Same size and time, or else the same bytes under another time."""
+    if task.stamp.size != entry.size:
+        return False
+    return task.stamp.mtime_ns == entry.mtime_ns or (
+        bool(entry.sha256) and digest_of(order.root / task.name) == entry.sha256
+    )
+
+
+def space(tasks: Iterable[Task]) -> int:
+    """Bytes that the outputs will take, about: photos compress alike enough for a sum over many."""
+    total = 0.0
+    for task in tasks:
+        channels, depth = task.job.samples
+        width, height = task.job.size
+        total += width * height * channels * (depth // 8) * BYTES_PER_SAMPLE[str(task.job.options.format)]
+    return int(total)
+
+
+def free_space(output: Path) -> int:
+    """Bytes free where the outputs will lie."""
+    folder = output.absolute()
+    while not folder.is_dir():
+        folder = folder.parent
+    return shutil.disk_usage(folder).free

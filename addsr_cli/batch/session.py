@@ -1,0 +1,148 @@
+"""One batch from the first look to the last word: what there is to do, the run, and what is left behind for people."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from addsr_cli import hardware, imageio, planner
+from addsr_cli.batch import journal, walk
+from addsr_cli.batch.agenda import Agenda, Reader, sort
+from addsr_cli.batch.journal import Entry, Journal, Key
+from addsr_cli.batch.run import Observer, Options, Pipeline
+from addsr_cli.batch.shards import WHOLE, Shard
+from addsr_cli.batch.task import Lost, Order, Stamp, Task, stamp_of
+from addsr_cli.batch.walk import Found
+from addsr_cli.engine import Upscaler
+from addsr_cli.errors import AddsrError
+
+FAILURES = "failures.json"
+POLLS = 4  # looks at a hot folder while a file settles
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A tree, an output, and the share of it that this process does. ``steady`` shares do not depend on neighbours."""
+
+    upscaler: Upscaler
+    order: Order
+    include: Sequence[str] = ()
+    exclude: Sequence[str] = ()
+    shard: Shard = WHOLE
+    steady: bool = False
+    found: Found | None = None
+    failures: int = 0
+    first_error: AddsrError | None = None
+    reader: Reader = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Headers are read once for the whole session."""
+        self.reader = Reader(self.order)
+
+    def look(self) -> Agenda:
+        """Walk the tree and see what is left to do. Raises OutputRefused and NoSpace before any work."""
+        found = self.find()
+        names = {name for number, name in enumerate(found.photos) if self._ours(number, name)}
+        agenda = self.agenda(found.photos, names)
+        if self.shard.number == 1:
+            agenda.lost += [Lost(name=name, error=exc, stamp=GONE) for name, exc in found.unreadable.items()]
+        return agenda
+
+    def find(self) -> Found:
+        """What lies in the tree now."""
+        self.found = walk.find(self.order.root, self.order.output, self.include, self.exclude)
+        return self.found
+
+    def agenda(self, names: Iterable[str], wanted: set[str]) -> Agenda:
+        """What is to be done about the ``wanted`` ones of all ``names``, which decide together how each is called."""
+        tasks = [task for task in self.reader.tasks(names) if task.name in wanted]
+        return sort(tasks, self.order, journal.read(self.order.output))
+
+    def run(self, agenda: Agenda, observer: Observer, stopping: Callable[[], bool], options: Options) -> None:
+        """Do it. Raises what ends a run; failures of single files are told to the observer."""
+        if not agenda.todo and not agenda.lost:
+            return
+        writer = Journal(self.order.output, self.shard)
+        pipeline = Pipeline(self.upscaler, self.order, writer, observer, stopping, options)
+        try:
+            _clear_parts(self.order.output, agenda.todo)
+            pipeline.run(agenda.lost, agenda.todo)
+        finally:
+            self.failures += pipeline.failures
+            self.first_error = self.first_error or pipeline.first_error
+            writer.close()
+
+    def watch(self, observer: Observer, stopping: Callable[[], bool], options: Options, settle: float) -> None:
+        """Do what comes into the tree, once a file has not changed for ``settle`` seconds; until ``stopping``."""
+        seen: dict[str, tuple[Stamp, float]] = {}
+        handled: dict[str, Stamp] = {}
+        while not (stopping() or (options.fail_fast and self.failures)):
+            now, seen_before, seen = time.monotonic(), seen, {}
+            for name in self.find().photos:
+                stamp = stamp_of(self.order.root / name)
+                before, since = seen_before.get(name, (stamp, now))
+                seen[name] = stamp, since if before == stamp else now
+            calm = [name for name, (_, since) in seen.items() if now - since >= settle]
+            new = {name for name in calm if handled.get(name) != seen[name][0] and self._ours(0, name)}
+            if new:
+                self.run(self.agenda(calm, new), observer, stopping, options)
+                handled |= {name: seen[name][0] for name in new}
+                self.leave()
+            _rest(settle / POLLS, stopping)
+
+    def seconds(self, tasks: Sequence[Task]) -> float | None:
+        """Predicted time on a CPU; None elsewhere, where nothing is known of the speed."""
+        total, rate, known = 0.0, hardware.multiply_rate(), dict[tuple[int, int], float]()
+        for task in tasks:
+            size = task.job.header.size
+            if size not in known:
+                plans, steps = self.upscaler.plan(*size, task.job.settings), self.upscaler.steps(task.job.settings)
+                if plans[0].device != "cpu":
+                    return None
+                known[size] = sum(planner.predicted_seconds(self.upscaler.spec, plan, steps, rate) for plan in plans)
+            total += known[size]
+        return total
+
+    def leave(self) -> dict[Key, Entry]:
+        """Write ``failures.json`` from all journals, or remove it when nothing failed; returns what they say."""
+        entries = journal.read(self.order.output)
+        failed = sorted((each for each in entries.values() if self._failing(each)), key=lambda each: each.key)
+        path = self.order.output / FAILURES
+        if failed:
+            rows = [{"input": str(Path(entry.root) / entry.input), **entry.error} for entry in failed]
+            imageio.write_bytes(path, json.dumps(rows, indent=1).encode() + b"\n", overwrite=True)
+        elif entries:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+        return entries
+
+    def _failing(self, entry: Entry) -> bool:
+        """Whether it failed, and has not been taken away since."""
+        gone = entry.root == self.order.place and not os.path.lexists(self.order.root / entry.input)
+        return entry.state == "failed" and not gone
+
+    def _ours(self, number: int, name: str) -> bool:
+        return self.shard.takes_name(name) if self.steady else self.shard.takes(number)
+
+
+GONE = Stamp(size=-1, mtime_ns=-1)
+
+
+def _clear_parts(output: Path, tasks: Sequence[Task]) -> None:
+    """Remove what a killed run left half written of the files that are done now."""
+    entries = journal.read(output)
+    for task in tasks:
+        entry = entries.get(task.key)
+        if entry and entry.state == "writing" and entry.part:
+            with suppress(OSError):
+                (output / entry.output).with_name(entry.part).unlink(missing_ok=True)
+
+
+def _rest(seconds: float, stopping: Callable[[], bool]) -> None:
+    """Sleep in naps, since a signal handler that returns does not end a sleep."""
+    end = time.monotonic() + seconds
+    while not stopping() and (left := end - time.monotonic()) > 0:
+        time.sleep(min(0.1, left))

@@ -1,0 +1,100 @@
+"""What a batch is asked for, and its smallest unit: one output of one photo."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from addsr_cli.batch.journal import Key
+from addsr_cli.errors import AddsrError, UnreadableInput
+from addsr_cli.imageio import WriteOptions
+from addsr_cli.job import Job, Naming
+from addsr_cli.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What is asked of every photo of the tree; ``model_sha256`` and ``naming`` tell which model runs."""
+
+    root: Path
+    output: Path
+    settings: Settings
+    options: WriteOptions
+    naming: Naming
+    model_sha256: str
+    retry_failed: bool = False
+
+    @property
+    def choices(self) -> dict[str, object]:
+        """All that decides what the outputs look like, and nothing about the machine, as plain data."""
+        options = asdict(self.options)
+        del options["overwrite"]
+        return asdict(self.settings) | options | asdict(self.naming) | {"model_sha256": self.model_sha256}
+
+    @property
+    def digest(self) -> str:
+        """One short number for ``choices``."""
+        return hashlib.sha256(json.dumps(self.choices, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def place(self) -> str:
+        """The folder of the inputs, absolute."""
+        return str(self.root.resolve())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stamp:
+    """By what a file is known to be unchanged without reading it: bytes and time of change."""
+
+    size: int
+    mtime_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """One output to make. ``name`` is the input relative to the root, ``output`` that of the output folder."""
+
+    job: Job
+    name: str
+    sample: int
+    output: str
+    stamp: Stamp
+
+    @property
+    def key(self) -> Key:
+        """What the journal knows it by."""
+        return self.name, self.sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lost:
+    """An input that cannot become a task, or a task that cannot be run, and why."""
+
+    name: str
+    error: AddsrError
+    stamp: Stamp
+    sample: int = 0
+    output: str = ""
+
+    @property
+    def key(self) -> Key:
+        """What the journal knows it by."""
+        return self.name, self.sample
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Size and time of a file; -1 when it cannot be looked at."""
+    try:
+        status = path.stat()
+    except OSError:
+        return Stamp(size=-1, mtime_ns=-1)
+    return Stamp(size=status.st_size, mtime_ns=status.st_mtime_ns)
+
+
+def digest_of(path: Path) -> str:
+    """sha256 of a file, hexadecimal. Raises UnreadableInput."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise UnreadableInput(f"{str(path)!r} cannot be read: {exc.strerror}.", "Check the path and the disk.") from exc

@@ -1,0 +1,124 @@
+"""What lies in a tree: the photos in a fixed order, and a count of everything else by reason."""
+
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path, PurePosixPath
+
+from addsr_cli import imageio
+from addsr_cli.batch.journal import FOLDER
+from addsr_cli.errors import AddsrError, UnreadableInput
+
+HIDDEN, FOREIGN, UNWANTED, SPECIAL = "hidden", "not a picture", "left out by --include or --exclude", "special file"
+OURS, KNOWN = "output of addsr", "link to a folder that is here already"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """Photos relative to the root, with ``/``, sorted; what was passed over, by reason; folders that may not be read.
+
+    ``suffixes`` tells what kinds of files were no pictures.
+    """
+
+    photos: tuple[str, ...]
+    skipped: Counter[str]
+    suffixes: Counter[str]
+    unreadable: dict[str, AddsrError]
+
+
+def find(root: Path, output: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Found:
+    """Walk the tree below ``root``. Raises UnreadableInput when that is no folder.
+
+    Links to folders are followed, but each folder is entered once, under its true name where that lies in the tree. The
+    ``output`` folder and others that hold a journal of ours are passed over. Patterns are shell globs, upper and lower
+    case alike: over every part of the relative path, or over the whole of it when they hold a ``/``.
+    """
+    if not root.is_dir():
+        problem = "is not a folder" if root.exists() else "does not exist"
+        raise UnreadableInput(f"{str(root)!r} {problem}.", "Name a folder of photos.")
+    walk = _Walk(root=root, output=output, include=include, exclude=exclude)
+    real, linked = [""], list[str]()
+    while real or linked:
+        inner, links = walk.enter(real.pop() if real else linked.pop())
+        real += reversed(inner)
+        linked[:0] = reversed(links)
+    return Found(
+        photos=tuple(sorted(walk.photos)),
+        skipped=walk.skipped,
+        suffixes=walk.suffixes,
+        unreadable=walk.unreadable,
+    )
+
+
+@dataclass(kw_only=True)
+class _Walk:
+    """One walk: what is looked for, and what was seen so far."""
+
+    root: Path
+    output: Path
+    include: Sequence[str]
+    exclude: Sequence[str]
+    readable: frozenset[str] = field(default_factory=imageio.readable_suffixes)
+    photos: list[str] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    suffixes: Counter[str] = field(default_factory=Counter)
+    unreadable: dict[str, AddsrError] = field(default_factory=dict)
+    seen: set[tuple[int, int]] = field(default_factory=set)
+
+    def enter(self, folder: str) -> tuple[list[str], list[str]]:
+        """Note the files of one folder; returns the folders in it, and the links to folders."""
+        try:
+            status = (self.root / folder).stat()
+            identity = status.st_dev, status.st_ino
+            if identity in self.seen:
+                self.skipped[KNOWN] += 1
+                return [], []
+            self.seen.add(identity)
+            entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
+        except OSError as exc:
+            reason = exc.strerror or str(exc)
+            self.unreadable[folder] = UnreadableInput(
+                f"The folder {str(self.root / folder)!r} cannot be read: {reason}.", "Check its permissions."
+            )
+            return [], []
+        inner: list[str] = []
+        links: list[str] = []
+        for entry in entries:
+            name = f"{folder}/{entry.name}" if folder else entry.name
+            if reason := self._refusal(entry, name):
+                self.skipped[reason] += 1
+            elif entry.is_dir():
+                (links if entry.is_symlink() else inner).append(name)
+            else:
+                self.photos.append(name)
+        return inner, links
+
+    def _refusal(self, entry: "os.DirEntry[str]", name: str) -> str:
+        """Why to pass over something; empty for a photo and for a folder to look into."""
+        if entry.name.startswith("."):
+            return HIDDEN
+        if _matches(name, self.exclude):
+            return UNWANTED
+        if entry.is_dir():
+            path = Path(entry.path)
+            same = self.output.exists() and path.samefile(self.output)
+            return OURS if same or (path / FOLDER).is_dir() else ""
+        suffix = PurePosixPath(entry.name).suffix.lower()
+        if suffix not in self.readable:
+            self.suffixes[suffix or "no suffix"] += 1
+            return FOREIGN
+        if not entry.is_file() and not entry.is_symlink():
+            return SPECIAL
+        return UNWANTED if self.include and not _matches(name, self.include) else ""
+
+
+def _matches(name: str, patterns: Sequence[str]) -> bool:
+    lower = name.lower()
+    return any(
+        fnmatch(lower, pattern.lower())
+        if "/" in pattern
+        else any(fnmatch(p, pattern.lower()) for p in lower.split("/"))
+        for pattern in patterns
+    )

@@ -1,0 +1,261 @@
+"""``addsr batch``: a whole tree of photos, mirrored, resumable, one bad file at a time."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from addsr_cli.cli import options
+from addsr_cli.cli.console import Console, human_bytes, human_seconds
+from addsr_cli.cli.gauge import Gauge
+from addsr_cli.cli.records import UNKNOWN, job_record
+from addsr_cli.cli.request import Request, takes_request
+from addsr_cli.errors import OutputRefused, UsageError
+
+if TYPE_CHECKING:
+    from addsr_cli.batch.agenda import Agenda
+    from addsr_cli.batch.interrupt import Interrupts
+    from addsr_cli.batch.run import Options
+    from addsr_cli.batch.session import Session
+    from addsr_cli.batch.shards import Shard
+    from addsr_cli.batch.task import Order
+    from addsr_cli.cli.fleet import Fleet
+    from addsr_cli.engine import Upscaler
+
+SOME_FAILED, INTERRUPTED = 3, 130
+TREE = "Tree"
+
+
+@takes_request
+def batch(
+    context: typer.Context,
+    directory: Annotated[Path, typer.Argument(help="Folder of photos.", metavar="DIR", show_default=False)],
+    request: Request,
+    include: Annotated[
+        list[str] | None, options.option("--include", "Only files that match; a glob, may be repeated.", TREE)
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, options.option("--exclude", "No files or folders that match; may be repeated.", TREE)
+    ] = None,
+    retry_failed: Annotated[
+        bool, options.option("--retry-failed", "Try again what failed in an earlier run.", TREE)
+    ] = False,
+    fail_fast: Annotated[
+        bool, options.option("--fail-fast", "Stop at the first failure, with its exit code.", TREE)
+    ] = False,
+    watch: Annotated[bool, options.option("--watch", "Wait for new photos until Ctrl-C.", TREE)] = False,
+    settle: Annotated[
+        float, options.option("--settle", "With --watch: seconds that a file must not have changed.", TREE)
+    ] = 2.0,
+    batch_size: Annotated[
+        str, options.option("--batch-size", "auto, or how many photos of one size go through at once.", options.MACHINE)
+    ] = "auto",
+    devices: Annotated[
+        str, options.option("--devices", "One process each: all, or as in 0,1 or cuda:0,cuda:1.", options.MACHINE)
+    ] = "none",
+    shard: Annotated[
+        str | None, options.option("--shard", "Do only part I of N, as in 2/8, for job arrays.", options.MACHINE)
+    ] = None,
+) -> None:
+    """Upscale a folder and all folders in it. Run it again to go on where it stopped."""
+    from addsr_cli.batch import shards
+
+    console, fleet = request.console(), None
+    part, device = (shards.parsed(shard) if shard else shards.WHOLE), request.device
+    if shard and (shards.launched() or devices != "none"):
+        raise UsageError("The work is shared out already.", "Leave out --shard.")
+    if shards.launched() and devices != "none":
+        raise UsageError("The launcher shares the work out already.", "Leave out --devices.")
+    if shards.launched():
+        part, device = shards.from_launcher(device)
+    elif devices != "none":
+        from addsr_cli.cli.fleet import Fleet, named, words_of
+
+        names = named(devices)
+        fleet, device = Fleet(names, words_of(context), str(directory)), names[0]
+    try:
+        session = _session(directory, request, part, device, console, retry_failed=retry_failed, steady=watch)
+        session.include, session.exclude = include or (), exclude or ()
+        many = _many(batch_size, fail_fast=fail_fast, traces=request.debug)
+        if request.dry_run:
+            _tell_plan(session, session.look(), console)
+        else:
+            _watch(session, console, many, fleet, settle) if watch else _once(session, console, many, fleet)
+    finally:
+        if shards.launched():
+            shards.leave()
+
+
+def _session(
+    root: Path, request: Request, part: "Shard", device: str, console: Console, *, retry_failed: bool, steady: bool
+) -> "Session":
+    from addsr_cli.batch.session import Session
+    from addsr_cli.cli.choice import chosen
+    from addsr_cli.engine import Upscaler
+
+    output = _output(root, request)
+    upscaler = Upscaler(chosen(request.model, device, console, fetch=not request.dry_run), request.machine(device))
+    order = _order(root, output, request, upscaler, retry_failed=retry_failed)
+    upscaler.plan(16, 16)  # a wrong --device or --tile shows before a file is blamed
+    console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
+    return Session(upscaler=upscaler, order=order, shard=part, steady=steady)
+
+
+def _order(root: Path, output: Path, request: Request, upscaler: "Upscaler", *, retry_failed: bool) -> "Order":
+    from addsr_cli.batch.task import Order
+
+    settings = request.settings()
+    return Order(
+        root=root,
+        output=output,
+        settings=settings,
+        options=request.write_options(),
+        naming=request.naming(upscaler.spec.name, upscaler.steps(settings)),
+        model_sha256=upscaler.digest(),
+        retry_failed=retry_failed,
+    )
+
+
+def _output(root: Path, request: Request) -> Path:
+    """Where the tree is mirrored: ``-o``, or the folder's name with what is asked of the size. Raises UsageError."""
+    if request.output:
+        output = Path(request.output)
+        if request.output == "-" or output.is_file():
+            raise UsageError(f"-o {request.output} is not a folder.", "A batch writes a tree of files.")
+    else:
+        sides = ("width", "height", "longest", "shortest")
+        asked = [f"{side}{getattr(request, side)}" for side in sides if getattr(request, side) is not None]
+        whole = Path(os.path.abspath(root))  # noqa: PTH100 (not resolve: a link keeps its own name)
+        output = whole.with_name(f"{whole.name}_{asked[0] if asked else f'x{request.scale or 4:.3g}'}")
+        output = output if root.is_absolute() else Path(os.path.relpath(output))
+    if output.resolve() == root.resolve():
+        raise UsageError("Outputs do not go among the inputs.", "Give -o another folder.")
+    return output
+
+
+def _many(batch_size: str, *, fail_fast: bool, traces: bool) -> "Options":
+    from addsr_cli.batch.run import Options
+
+    if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
+        raise UsageError(f"--batch-size {batch_size} is not a number of photos.", "Use auto, or 1 or more.")
+    return Options(batch_size=None if batch_size == "auto" else int(batch_size), fail_fast=fail_fast, traces=traces)
+
+
+def _once(session: "Session", console: Console, many: "Options", fleet: "Fleet | None") -> None:
+    from addsr_cli.batch import shards
+
+    agenda = session.look()
+    _tell_start(session, agenda, console)
+    gauge = Gauge(console, str(session.order.root))
+    if fleet:
+        fleet.known = {str(session.order.root / entry.input) for entry in agenda.failed}
+    with _interrupts(console, fleet) as interrupts:
+        try:
+            with gauge.shown(len(agenda.todo) + len(agenda.lost), _pixels(agenda)):
+                code = fleet.run(gauge, console) if fleet else 0
+                if not fleet:
+                    session.run(agenda, gauge, interrupts.stopping, many)
+        finally:
+            with suppress(OutputRefused):  # the disk is full, which is being told of already
+                session.leave()
+            _tell_end(session, gauge, agenda, console)
+    if interrupts.asked:
+        raise typer.Exit(INTERRUPTED)
+    if shards.launched():
+        shards.wait_for_others()
+        session.leave()  # by now with the failures of all
+    _exit(code or _code(session, many, failed_before=len(agenda.failed)))
+
+
+def _watch(session: "Session", console: Console, many: "Options", fleet: "Fleet | None", settle: float) -> None:
+    gauge = Gauge(console, str(session.order.root))
+    console.say(f"watching {session.order.root}; Ctrl-C ends it")
+    with _interrupts(console, fleet) as interrupts:
+        try:
+            code = fleet.run(gauge, console) if fleet else 0
+            if not fleet:
+                session.watch(gauge, interrupts.stopping, many, settle)
+        finally:
+            console.say(f"{gauge.ok} done, {gauge.failures} failed; {gauge.speed()}")
+    _exit(code or _code(session, many, failed_before=0))
+
+
+def _interrupts(console: Console, fleet: "Fleet | None") -> "Interrupts":
+    from addsr_cli.batch.interrupt import Interrupts
+
+    def tell() -> None:
+        console.say("Stopping after the files in flight; Ctrl-C again stops now.")
+        if fleet:
+            fleet.stop()
+
+    return Interrupts(tell)
+
+
+def _code(session: "Session", many: "Options", failed_before: int) -> int:
+    if many.fail_fast and session.first_error:
+        return session.first_error.exit_code
+    return SOME_FAILED if session.failures + failed_before else 0
+
+
+def _exit(code: int) -> None:
+    if code:
+        raise typer.Exit(code)
+
+
+def _tell_start(session: "Session", agenda: "Agenda", console: Console) -> None:
+    """What is to come, what was done before, and whether the disk will hold it."""
+    from addsr_cli.batch import agenda as agendas
+
+    order = session.order
+    need, free = agendas.space(agenda.todo), agendas.free_space(order.output)
+    text = f"{len(agenda.todo) + len(agenda.lost)} to do into {order.output}, about {human_bytes(need)}"
+    if agenda.done or agenda.failed:
+        text += f"; before: {len(agenda.done)} done" + (f", {len(agenda.failed)} failed" if agenda.failed else "")
+    console.say(text)
+    if need > free:
+        console.say(f"warning: the outputs need about {human_bytes(need)}, but only {human_bytes(free)} are free")
+    for entry in agenda.done:
+        output = str(order.output / entry.output)
+        console.result("", _brief(order, entry.input, "skipped", output=output)) if console.json else None
+    for entry in agenda.failed:
+        console.result("", _brief(order, entry.input, "failed", error=entry.error)) if console.json else None
+
+
+def _brief(order: "Order", name: str, status: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 (JSON)
+    return UNKNOWN | {"input": str(order.root / name), "status": status} | more
+
+
+def _tell_end(session: "Session", gauge: Gauge, agenda: "Agenda", console: Console) -> None:
+    parts = [f"{gauge.ok} done", f"{gauge.failures + len(agenda.failed)} failed"]
+    if agenda.done:
+        parts.append(f"{len(agenda.done)} done before")
+    left = len(agenda.todo) + len(agenda.lost) - gauge.ok - gauge.failures
+    if left:
+        parts.append(f"{left} left")
+    if session.found and (skipped := session.found.skipped):
+        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
+        parts.append(f"passed over: {reasons}")
+    console.say(f"{', '.join(parts)}; {gauge.speed()}")
+    if gauge.failures or agenda.failed:
+        console.say(f"see {session.order.output / 'failures.json'}")
+
+
+def _tell_plan(session: "Session", agenda: "Agenda", console: Console) -> None:
+    """What would be done, and what it would take."""
+    _tell_start(session, agenda, console)
+    for task in agenda.todo:
+        width, height = task.job.size
+        record = job_record(task.job) | {"status": "planned", "model": session.upscaler.spec.name}
+        if console.json or console.verbose:
+            console.result(f"{task.job.label} -> {task.job.output} {width}x{height}", record)
+    for lost in agenda.lost:
+        console.say(f"will fail: {lost.error.message}")
+    seconds, megapixels = session.seconds(agenda.todo), _pixels(agenda) / 1e6
+    text = f"{len(agenda.todo)} photos of {megapixels:.2f} MP, {len(agenda.lost)} that will fail"
+    console.say(text + ("" if seconds is None else f", about {human_seconds(seconds)}"))
+
+
+def _pixels(agenda: "Agenda") -> int:
+    return sum(task.job.header.width * task.job.header.height for task in agenda.todo)

@@ -1,0 +1,93 @@
+"""Results as JSON data, one object per image with the same fields whatever its end, and as a line for people."""
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from addsr_cli.cli.console import Console, error_record, error_text, human_bytes, human_seconds
+from addsr_cli.errors import AddsrError
+
+if TYPE_CHECKING:
+    from addsr_cli.engine import Result
+    from addsr_cli.job import Job
+    from addsr_cli.planner import Plan
+
+FIELDS = (
+    *("input", "output", "status", "seconds", "peak_memory", "size_in", "size_out", "model", "steps", "seed"),
+    *("tags", "prompt", "plan", "compare", "warnings", "error"),
+)
+UNKNOWN: dict[str, Any] = dict.fromkeys(FIELDS) | {"warnings": []}
+
+
+def job_record(job: "Job") -> dict[str, Any]:
+    """What is known of a job before it runs."""
+    return UNKNOWN | {
+        "input": job.label,
+        "output": str(job.output) if job.output else None,
+        "size_in": list(job.header.size),
+        "size_out": list(job.size),
+        "seed": job.settings.seed,
+        "prompt": job.settings.prompt,
+        "compare": str(job.page) if job.page else None,
+    }
+
+
+def result_record(job: "Job", result: "Result") -> dict[str, Any]:
+    """A job that is done."""
+    return job_record(job) | {
+        "status": "ok",
+        "seconds": {stage: round(time, 4) for stage, time in result.seconds.items()},
+        "peak_memory": result.peak_memory,
+        "model": result.model,
+        "model_sha256": result.model_sha256,
+        "steps": result.steps,
+        "tags": result.tags,
+        "prompt": result.prompt or job.settings.prompt,
+        "plan": plan_record(result.plan),
+        "warnings": list(result.warnings),
+    }
+
+
+def failure_record(label: str, exc: AddsrError) -> dict[str, Any]:
+    """An input that came to nothing."""
+    return UNKNOWN | {"input": label, "status": "failed", "error": error_record(exc)}
+
+
+def plan_record(plan: "Plan") -> dict[str, Any]:
+    """A plan as JSON data."""
+    record = asdict(plan) | {"tiles": plan.tiles(), "needed_bytes": plan.needed_bytes}
+    del record["footprint"]
+    return record
+
+
+def report_result(record: dict[str, Any], console: Console, *, line: bool = True) -> None:
+    """Say what became of a photo; its path or record is data, unless the picture itself was.
+
+    Without ``line`` only warnings are said, as a bar tells how far it is.
+    """
+    for note in record["warnings"]:
+        console.say(f"warning: {record['input']}: {note}")
+    if line:
+        _say_result(record, console)
+    if record["output"]:
+        console.result(record["output"], record)
+
+
+def _say_result(record: dict[str, Any], console: Console) -> None:
+    width, height = record["size_out"]
+    console.say(
+        f"{record['input']} -> {record['output'] or 'stdout'}: {width}x{height}, {record['steps']} steps, "
+        f"seed {record['seed']}, {human_seconds(sum(record['seconds'].values()))}"
+    )
+    if record["prompt"]:
+        console.detail(f"prompt: {record['prompt']}")
+    console.detail(f"plan: {record['plan']['why']}; peak memory {human_bytes(record['peak_memory'])}")
+    console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in record["seconds"].items()))
+
+
+def report_failure(label: str, exc: AddsrError, console: Console) -> None:
+    """Say why a photo came to nothing, in one line."""
+    console.trace(exc)
+    print(error_text(exc, label), file=sys.stderr, flush=True)
+    if console.json:
+        console.result("", failure_record(label, exc))

@@ -1,0 +1,83 @@
+"""From a configuration to the parts of a run."""
+
+import torch
+from accelerate import Accelerator
+
+from addsr_cli import hardware
+from addsr_cli.errors import UsageError
+from addsr_cli.hardware import Hardware
+from addsr_cli.models import loader
+from addsr_cli.train.adversary import Adversary
+from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.discriminator import ConvDiscriminator, Discriminator
+from addsr_cli.train.distillation import Distillation
+from addsr_cli.train.learner import Learner, NanoLearner, nano_learner
+from addsr_cli.train.objective import Objective
+from addsr_cli.train.regression import Regression
+
+DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+MASTER = "seesr"
+
+
+def accelerator_for(config: TrainConfig) -> Accelerator:
+    """Devices, processes and precision. Raises UsageError for a device that is not there or a tracker not installed."""
+    machine = hardware.probe(config.device)
+    if config.arch == "addsr" and machine.kind == "cpu" and config.device == "auto":
+        raise UsageError(
+            "--arch addsr needs a CUDA GPU with 16 GB or more, and this machine has none.",
+            "Train --arch nano here, or insist with --device cpu.",
+        )
+    try:
+        return Accelerator(
+            cpu=machine.kind == "cpu",
+            mixed_precision=_mixed(config.precision, machine),
+            log_with=config.tracker,
+            project_dir=config.output,
+        )
+    except ValueError as exc:
+        raise UsageError(f"--tracker {config.tracker}: {exc}", f"pip install {config.tracker}") from exc
+
+
+def learner_for(config: TrainConfig, accelerator: Accelerator) -> Learner:
+    """Student and teacher, in place. Raises ModelUnavailable when the teacher's weights are not here."""
+    torch.manual_seed(config.seed)
+    learner: Learner
+    if config.arch == "addsr":
+        from addsr_cli.train.seesr_learner import SeeSRLearner  # pulls in diffusers, which nano does without
+
+        folder = loader.locate(config.teacher or MASTER).file.parent
+        dtype = DTYPES[accelerator.mixed_precision]
+        learner = SeeSRLearner(folder, dtype=dtype, lora=config.lora, checkpointing=config.checkpointing)
+    else:
+        learner = nano_learner(config.arch, config.stage, config.init, config.teacher)
+    learner.to(accelerator.device)
+    return learner
+
+
+def objective_for(config: TrainConfig, learner: Learner, accelerator: Accelerator) -> Objective:
+    """What is learnt: regression for a teacher, TA-ADD for a student."""
+    if config.stage == "teacher":
+        assert isinstance(learner, NanoLearner)
+        return Regression(config, learner, accelerator)
+    adversary = None
+    if config.recipe.adversarial:
+        torch.manual_seed(config.seed + 1)
+        adversary = Adversary(_discriminator(config), config, accelerator)
+    return Distillation(config, learner, adversary, accelerator)
+
+
+def _discriminator(config: TrainConfig) -> Discriminator:
+    if config.recipe.discriminator == "conv":
+        return ConvDiscriminator()
+    from addsr_cli.models import hub
+    from addsr_cli.models.components import DINO, DINOV2
+    from addsr_cli.train.projected import ProjectedDiscriminator  # pulls in transformers
+
+    return ProjectedDiscriminator.load(hub.fetch(DINO), hub.fetch(DINOV2), raw=config.recipe.raw_condition)
+
+
+def _mixed(precision: str, machine: Hardware) -> str:
+    """What accelerate calls it; auto is bf16 where the machine multiplies that fast, else float32."""
+    if precision == "auto":
+        return "bf16" if machine.bf16 else "no"
+    return "no" if precision == "fp32" else precision

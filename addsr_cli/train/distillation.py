@@ -1,0 +1,183 @@
+"""TA-ADD: a few-step student from a frozen teacher and a discriminator (AddSR section 3, eq. 1 to 4).
+
+For every sample one of the student's four timesteps is drawn. The student predicts a clean picture from the LR side;
+the teacher, told HR, predicts one from that prediction under noise, and their distance counts by ``TaWeights``. The
+discriminator learns to tell the student's pictures from HR, and the student to be taken for HR.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from addsr_cli.models.restorer import Condition, Restorer
+from addsr_cli.sampler import refine
+from addsr_cli.schedule import FIRST, STEPS
+from addsr_cli.train.adversary import Adversary
+from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.draws import StudentDraws, draw_student, stream
+from addsr_cli.train.learner import Learner, rows
+from addsr_cli.train.losses import Anchors
+from addsr_cli.train.objective import Batch, Told
+from addsr_cli.train.updater import Updater, adamw
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One batch as the student sees it: its clean latent and picture, and what the teacher is told."""
+
+    batch: Batch
+    draws: StudentDraws
+    z0: Tensor
+    picture: Tensor
+    teacher: Condition
+
+
+class Distillation:
+    """The discriminator's update, then the student's against the new discriminator, both from the same batches."""
+
+    def __init__(
+        self, config: TrainConfig, learner: Learner, adversary: Adversary | None, accelerator: Accelerator
+    ) -> None:
+        self.config, self.recipe, self.learner, self.accelerator = config, config.recipe, learner, accelerator
+        parameters = learner.parameters
+        self.student = Updater("student", parameters, [adamw(parameters.values(), config.lr)], accelerator, config.clip)
+        self.adversary = adversary
+        self.anchors = Anchors(self.recipe.anchors, accelerator.device)
+
+    def step(self, batches: Sequence[Batch], number: int, lr: float) -> Told:
+        """One update of both networks from the batches that are accumulated.
+
+        With one batch its graph serves both. With more, the student runs again for its own turn, since the
+        discriminator must have seen all of them before.
+        """
+        alone, views, share = len(batches) == 1, [], 1 / len(batches)
+        values: dict[str, float] = {}
+        for micro, batch in enumerate(batches):
+            generator = stream(self.config, number, micro, self.accelerator.process_index)
+            draws = self.draw(batch, generator)
+            with torch.set_grad_enabled(alone):
+                views.append((self.view(batch, draws), generator))
+            if self.adversary:
+                told = self.adversary.learn(batch, views[-1][0].picture.detach(), generator, share)
+                _add(values, told, share)
+        if self.adversary:
+            values["discriminator_norm"] = self.adversary.step(lr * self.config.d_lr / self.config.lr)
+        seen: list[tuple[int, float]] = []
+        for view, generator in views:
+            current = view if alone else self.view(view.batch, view.draws)
+            losses = self.losses(current, generator)
+            self.student.backward(share * self._total(losses))
+            _add(values, {name: loss.mean().item() for name, loss in losses.items()}, share)
+            seen += list(zip(view.draws.index.tolist(), losses["distance"].tolist(), strict=True))
+        return Told(values=values | {"grad_norm": self.student.step(lr)}, by_timestep=tuple(seen))
+
+    def draw(self, batch: Batch, generator: torch.Generator) -> StudentDraws:
+        """What is random about a batch, on its device."""
+        student = self.learner.student
+        height, width = (side // student.factor for side in batch.hr.shape[-2:])
+        shape = (len(batch.hr), student.channels, height, width)
+        return draw_student(self.recipe, generator, shape).to(batch.hr.device)
+
+    def view(self, batch: Batch, d: StudentDraws) -> View:
+        """The student's prediction at the drawn timesteps."""
+        told, teacher = self.learner.conditions(batch.hr, batch.canvas, batch.tags, d.blank)
+        z, control = self.start(batch, told, d)
+        if (d.index > 0).any():
+            told = self.learner.student.embed(control, told)
+        z0 = self.predict(self.learner.student, z, _timesteps(d.index), control, told)
+        picture = self.learner.student.decode(z0).clamp(0, 1)
+        return View(batch=batch, draws=d, z0=z0, picture=picture, teacher=teacher)
+
+    def predict(self, restorer: Restorer, z: Tensor, t: Tensor, control: Tensor, cond: Condition) -> Tensor:
+        """Clean latent at timesteps ``t`` (B,); the network in mixed precision, the formula in float32."""
+        with self.accelerator.autocast():
+            output = restorer.denoise(z, t, control, cond)
+        return restorer.schedule.predict_z0(z, output, t)
+
+    @torch.no_grad()
+    def start(self, batch: Batch, told: Condition, d: StudentDraws) -> tuple[Tensor, Tensor]:
+        """Noisy latent and control image of the trained step: the canvas at 999, later the refined prediction (PSR)."""
+        student = self.learner.student
+        of_hr = student.encode(batch.hr, lambda _: d.posterior)
+        first = of_hr if self.recipe.first_latent == "hr" else student.encode(batch.canvas, lambda _: d.posterior)
+        if self.recipe.rollout == "chained":
+            return self._chain(batch.canvas, first, told, d)
+        clean = torch.where((d.index > 0).view(-1, 1, 1, 1), of_hr, first)
+        z = student.schedule.add_noise(clean, d.noise, _timesteps(d.index))
+        control, later = batch.canvas.clone(), d.index > 0
+        if later.any():
+            before = _timesteps(d.index[later] - 1)
+            earlier = student.schedule.add_noise(of_hr[later], d.noise[later], before)
+            z0 = self.predict(student, earlier, before, batch.canvas[later], rows(told, later))
+            control[later] = refine(student.decode(z0), batch.canvas[later], d.psr[later].view(-1, 1, 1, 1))
+        return z, control
+
+    def _chain(self, canvas: Tensor, first: Tensor, told: Condition, d: StudentDraws) -> tuple[Tensor, Tensor]:
+        """The same by running what inference runs, from 999 to the trained step, each sample as far as it must."""
+        student, control = self.learner.student, canvas.clone()
+
+        def noise(k: int) -> Tensor:
+            own = (d.index == k).view(-1, 1, 1, 1)
+            return d.noise if k == len(STEPS) - 1 else torch.where(own, d.noise, d.chain[k])
+
+        z = student.schedule.add_noise(first, noise(0), FIRST)
+        for k in range(int(d.index.max())):
+            on = d.index > k
+            cond = rows(told, on) if k == 0 else student.embed(control[on], rows(told, on))
+            t = torch.full((int(on.sum()),), STEPS[k], device=z.device)
+            z0 = self.predict(student, z[on], t, control[on], cond)
+            control[on] = refine(student.decode(z0), canvas[on], d.psr[on].view(-1, 1, 1, 1))
+            z[on] = student.schedule.add_noise(z0, noise(k + 1)[on], STEPS[k + 1])
+        return z, control
+
+    def losses(self, view: View, generator: torch.Generator) -> dict[str, Tensor]:
+        """Every loss by name, one value per sample (B,). ``distance`` is that to the teacher without weights."""
+        weighted, plain = [], []
+        compared = view.z0 if self.recipe.space == "latent" else view.picture
+        for weight, target in self.targets(view):
+            distance = (target - compared).square().flatten(1).mean(1)
+            weighted.append(weight * distance)
+            plain.append(distance.detach())
+        losses = {"distill": torch.stack(weighted).mean(0), "distance": torch.stack(plain).mean(0)}
+        if self.adversary:
+            losses["adversarial"] = self.adversary.judge(view.batch, view.picture, generator)
+        return losses | self.anchors(view.picture, view.batch.hr)
+
+    @torch.no_grad()
+    def targets(self, view: View) -> Iterator[tuple[Tensor, Tensor]]:
+        """``d(s, t)`` (B,) and the teacher's answer, latent or picture in [0, 1], for each of its draws."""
+        teacher, d = self.learner.teacher, view.draws
+        seen = view.batch.hr if self.recipe.teacher_sees == "hr" else view.batch.canvas
+        for t, noise in zip(d.t, d.teacher, strict=True):
+            z = teacher.schedule.add_noise(view.z0, noise, t)
+            z0 = self.predict(teacher, z, t, seen, view.teacher)
+            weight = self.recipe.ta(teacher.schedule, d.index, t)
+            yield weight, z0 if self.recipe.space == "latent" else teacher.decode(z0).clamp(0, 1)
+
+    def _total(self, losses: dict[str, Tensor]) -> Tensor:
+        weights = self.recipe.anchors | {"distill": self.recipe.distill, "adversarial": self.recipe.adversarial}
+        return torch.stack([weights[name] * loss.mean() for name, loss in losses.items() if name in weights]).sum()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Both networks' optimisers and the discriminator's weights."""
+        adversary = self.adversary.state_dict() if self.adversary else {}
+        return {"student": self.student.state_dict(), "adversary": adversary}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from ``state_dict``."""
+        self.student.load_state_dict(state["student"])
+        if self.adversary:
+            self.adversary.load_state_dict(state["adversary"])
+
+
+def _timesteps(index: Tensor) -> Tensor:
+    return torch.tensor(STEPS, device=index.device)[index]
+
+
+def _add(sums: dict[str, float], values: dict[str, float], share: float) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + share * value

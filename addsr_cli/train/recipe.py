@@ -1,0 +1,141 @@
+"""How a student is distilled: one frozen, validated record, and the presets that name whole sets of choices."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
+
+from addsr_cli.errors import UsageError
+from addsr_cli.train.ta import TaWeights
+
+CHOICES = {
+    "timesteps": ("uniform", "official"),
+    "first_latent": ("hr", "lr"),
+    "rollout": ("teacher-forced", "chained"),
+    "space": ("pixel", "latent"),
+    "discriminator": ("dino", "conv"),
+    "teacher_sees": ("hr", "lr"),
+    "teacher_timesteps": ("all", "student"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What TA-ADD leaves open (AddSR section 3; the released trainer differs where ``official`` says so).
+
+    ``timesteps``: how the student's are drawn, evenly, or half of them 999. ``first_latent``: whose latent lies under
+    the noise at 999. ``rollout``: the picture before the trained step comes from one pass whose latent is HR's, or
+    from the whole chain that inference runs. ``psr``: range of the weight of that picture in the control image.
+    ``teacher_samples``: teacher timesteps per sample, averaged, drawn from ``all`` 1000 or from the student's four;
+    ``shared_noise`` gives them the student's noise. ``teacher_sees`` is its control image.
+    ``space``: where student and teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the
+    losses; anchors are distances to HR (``anchor_ssim`` weighs 1 - SSIM), 0 for off. ``blank``: share of samples whose
+    text is left out.
+    """
+
+    ta: TaWeights = field(default_factory=TaWeights)
+    timesteps: str = "uniform"
+    first_latent: str = "hr"
+    rollout: str = "teacher-forced"
+    psr: tuple[float, float] = (1.0, 1.0)
+    teacher_samples: int = 4
+    teacher_sees: str = "hr"
+    teacher_timesteps: str = "all"
+    shared_noise: bool = False
+    space: str = "pixel"
+    distill: float = 1.0
+    adversarial: float = 0.02
+    discriminator: str = "dino"
+    raw_condition: bool = False
+    r1: float = 0.0
+    anchor_l1: float = 0.0
+    anchor_l2: float = 0.0
+    anchor_lpips: float = 0.0
+    anchor_ssim: float = 0.0
+    blank: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be."""
+        for name, allowed in CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise UsageError(f"{name.replace('_', '-')} must be {' or '.join(allowed)}, not {getattr(self, name)}.")
+        weights = (self.distill, self.adversarial, self.r1, *self.anchors.values())
+        if min(weights) < 0 or self.distill + self.adversarial + sum(self.anchors.values()) == 0:
+            raise UsageError("Loss weights must be 0 or more, and not all of them 0.")
+        if not 0 <= self.psr[0] <= self.psr[1] <= 1:
+            raise UsageError("The PSR weight in training must be a number or a range within 0 and 1.")
+        if self.teacher_samples < 1 or not 0 <= self.blank <= 1:
+            raise UsageError("Teacher samples must be at least 1, the share of blank texts within 0 and 1.")
+
+    @property
+    def anchors(self) -> dict[str, float]:
+        """Weights of the distances to HR."""
+        return {"l1": self.anchor_l1, "l2": self.anchor_l2, "lpips": self.anchor_lpips, "ssim": self.anchor_ssim}
+
+    @classmethod
+    def from_json(cls, raw: dict[str, Any]) -> Self:
+        """Read back what ``dataclasses.asdict`` and JSON made of one."""
+        return cls(**raw | {"ta": TaWeights(**raw["ta"]), "psr": tuple(raw["psr"])})
+
+
+PAPER = Recipe()
+OFFICIAL = replace(
+    PAPER, ta=TaWeights(indexing="official"), timesteps="official", shared_noise=True, raw_condition=True
+)
+LOWMEM = replace(PAPER, teacher_samples=1)
+PRESETS = {"paper": PAPER, "official": OFFICIAL, "lowmem": LOWMEM}
+# nano reads no text, its teacher knows four timesteps, and a network this small must train on what it will be shown
+NANO: dict[str, Any] = {
+    "discriminator": "conv",
+    "first_latent": "lr",
+    "rollout": "chained",
+    "psr": (0.0, 1.0),
+    "teacher_timesteps": "student",
+    "teacher_samples": 1,
+    "blank": 0.0,
+}
+
+
+def preset(name: str, arch: str) -> Recipe:
+    """The recipe that ``--preset`` names, as it suits a network. Raises UsageError for an unknown one."""
+    if name not in PRESETS:
+        raise UsageError(f"--preset {name} is unknown.", f"Use {', '.join(PRESETS)}.")
+    chosen = PRESETS[name]
+    return chosen if arch == "addsr" else replace(chosen, **NANO)
+
+
+def psr_range(text: str) -> tuple[float, float]:
+    """``1.0`` or ``uniform:0.4,1.0`` -> lowest and highest weight."""
+    low, _, high = text.removeprefix("uniform:").partition(",")
+    try:
+        return float(low), float(high or low)
+    except ValueError as exc:
+        problem = f"--psr-train-weight {text} is not understood."
+        raise UsageError(problem, "Write a number, or uniform:0.4,1.0.") from exc
+
+
+# What a run is beside its recipe, where it differs from the defaults of ``TrainConfig``, which are a nano teacher's
+RUNS: dict[tuple[str, str], dict[str, Any]] = {
+    ("addsr", "student"): {  # AddSR section 4.1, and the released trainer
+        "steps": 50_000,
+        "batch_size": 2,
+        "crop": 512,
+        "lr": 2e-5,
+        "warmup": 0,
+        "decay": "constant",
+        "ema": 0.99,
+        "framing": "plain",
+        "mix": (("strong", 1.0),),
+        "usm": True,
+        "save_every": 5000,
+        "sample_every": 1000,
+    },
+    ("nano", "student"): {"steps": 5000, "lr": 2e-4, "d_lr": 2e-4},
+    ("tiny", "student"): {"batch_size": 2, "crop": 64, "lr": 2e-4, "d_lr": 2e-4},
+    ("tiny", "teacher"): {"batch_size": 2, "crop": 64},
+}
+SMALL_CARD = {"batch_size": 1, "checkpointing": True, "ema_on_cpu": True}
+
+
+def usual(arch: str, stage: str, name: str) -> dict[str, Any]:
+    """Settings of a run that nobody chose otherwise, without the recipe."""
+    run = RUNS.get((arch, stage), {})
+    return run | SMALL_CARD if name == "lowmem" and arch == "addsr" else run

@@ -1,0 +1,137 @@
+"""What a run leaves to look at: sample grids, curves, measurements on held-out photos, and the model card."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import torch
+from torch import Tensor
+
+from addsr_cli.models.restorer import Restorer
+from addsr_cli.sampler import cpu_noise, sample
+from addsr_cli.schedule import STEPS
+from addsr_cli.similarity import ssim
+from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.curves import curves
+from addsr_cli.train.dataset import Pairs, Photos
+from addsr_cli.train.learner import Learner
+from addsr_cli.version import __version__
+
+LOG, CARD, CURVES, GRID = "log.jsonl", "README.md", "curves.svg", "grid.png"
+GRID_PHOTOS = 4
+COUNTS = (1, 4)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Means over the held-out photos: PSNR in dB and SSIM, RGB, no border cut."""
+
+    psnr: float
+    ssim: float
+
+
+def restored(learner: Learner, which: Restorer, pair: dict[str, Tensor], steps: int) -> Tensor:
+    """The canvas of a pair restored by student or teacher in some steps, seed 0: (3, H, W) in [0, 1] on the CPU."""
+    canvas = pair["canvas"][None].to(_device(learner))
+    told = learner.conditions(canvas, canvas, ("",), torch.ones(1, dtype=torch.bool))[0]
+    picture = sample(which, canvas, told, timesteps=STEPS[:steps], noise=cpu_noise(0))
+    return picture[0].clamp(0, 1).float().cpu()
+
+
+def write_grid(learner: Learner, pairs: Pairs, path: Path) -> Path:
+    """Four pairs, a row each: canvas, one step, four steps, HR. 8-bit PNG."""
+    rows = []
+    for position in range(GRID_PHOTOS):
+        pair = pairs[position]
+        shots = [restored(learner, learner.student, pair, n) for n in COUNTS]
+        rows.append(torch.cat([pair["canvas"], *shots, pair["hr"]], dim=2))
+    grid = torch.cat(rows, dim=1).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), grid[..., ::-1])
+    return path
+
+
+def score(learner: Learner, which: Restorer | None, pairs: Pairs, steps: int) -> Score:
+    """How near one sample of every photo comes to HR; ``which`` None scores the canvas itself."""
+    psnr, structure = [], []
+    for position in range(len(pairs.photos.paths)):
+        pair = pairs[position]
+        picture = pair["canvas"] if which is None else restored(learner, which, pair, steps)
+        error = (picture - pair["hr"]).square().mean().clamp(min=1e-10)
+        psnr.append(-10 * float(error.log10()))
+        structure.append(float(ssim(picture[None], pair["hr"][None])))
+    return Score(psnr=sum(psnr) / len(psnr), ssim=sum(structure) / len(structure))
+
+
+def write_card(config: TrainConfig, learner: Learner, photos: Photos, held_out: Photos, folder: Path) -> Path:
+    """The model card beside the exported weights, with curves, a grid, and figures before and after.
+
+    Before is the teacher that a student began as. Without held-out photos there are no figures, and the card says so.
+    """
+    pairs = Pairs(held_out if held_out.paths else photos, config)
+    (folder / CURVES).write_text(curves(config.output / LOG), encoding="utf-8")
+    write_grid(learner, pairs, folder / GRID)
+    figures = "No photos were held out (`--validation`), so nothing was measured."
+    if held_out.paths:
+        figures = _table(learner, learner.teacher if config.stage == "student" else None, pairs)
+    text = CARD_TEXT.format(
+        arch=config.arch,
+        stage=config.stage,
+        version=__version__,
+        photos=photos.summary(),
+        held_out=len(held_out.paths),
+        samples=config.steps * config.batch_size * config.accumulate,
+        settings=config.to_json(),
+        figures=figures,
+        curves=CURVES,
+        grid=GRID,
+    )
+    (folder / CARD).write_text(text, encoding="utf-8")
+    return folder / CARD
+
+
+CARD_TEXT = """---
+library_name: addsr
+pipeline_tag: image-to-image
+tags: [super-resolution, addsr]
+---
+# {arch}, {stage}
+
+Trained with addsr {version}. Use it with `addsr upscale PHOTO --model FOLDER`, where FOLDER is the one of this file.
+
+## Figures
+
+{figures}
+
+![canvas, one step, four steps, original]({grid})
+
+## Training
+
+- Photos: {photos}; {held_out} of them held out. Samples seen: {samples}, per process.
+- What the photos may be used for decides what this model may be used for: name them here.
+
+![losses]({curves})
+
+```json
+{settings}
+```
+"""
+
+
+def _table(learner: Learner, base: Restorer | None, pairs: Pairs) -> str:
+    """Markdown: the enlarged input, what the student started from, and the student."""
+    lines = ["| | PSNR (dB) | SSIM |", "|---|---|---|"]
+
+    def row(name: str, found: Score) -> None:
+        lines.append(f"| {name} | {found.psnr:.2f} | {found.ssim:.4f} |")
+
+    row("bicubic", score(learner, None, pairs, 1))
+    for name, which in (("before", base), ("after", learner.student)):
+        for steps in COUNTS if which else ():
+            row(f"{name}, {steps} step{'s' * (steps > 1)}", score(learner, which, pairs, steps))
+    lines.append(f"\n{len(pairs.photos.paths)} held-out photos, one {pairs.config.crop} px crop of each, RGB, seed 0.")
+    return "\n".join(lines)
+
+
+def _device(learner: Learner) -> torch.device:
+    return next(iter(learner.parameters.values())).device

@@ -1,0 +1,26 @@
+import pytest
+
+from addsr_cli.batch.shards import Shard, parsed
+from addsr_cli.errors import UsageError
+
+
+def test_shares_take_every_file_once():
+    shards = [Shard(number=n, count=3) for n in (1, 2, 3)]
+    assert all(sum(shard.takes(n) for shard in shards) == 1 for n in range(20))
+    assert all(sum(shard.takes_name(f"{n}.jpg") for shard in shards) == 1 for n in range(20))
+
+
+def test_shares_are_even():
+    shards = [Shard(number=n, count=4) for n in (1, 2, 3, 4)]
+    assert [sum(shard.takes(n) for n in range(400)) for shard in shards] == [100] * 4
+    assert min(sum(shard.takes_name(f"{n}.jpg") for n in range(400)) for shard in shards) > 60
+
+
+def test_a_share_is_written_as_part_of_all():
+    assert parsed("2/8") == Shard(number=2, count=8)
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
+def test_what_is_no_share_is_refused(text):
+    with pytest.raises(UsageError):
+        parsed(text)

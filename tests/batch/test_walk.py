@@ -1,0 +1,86 @@
+import os
+import sys
+
+import pytest
+
+from addsr_cli.batch.walk import FOREIGN, HIDDEN, KNOWN, OURS, UNWANTED, find
+from addsr_cli.errors import UnreadableInput
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A folder to fill with names; what is in the files does not matter to a search."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+
+    def fill(*names):
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(b"x")
+        return folder
+
+    return fill
+
+
+def test_photos_are_found_in_all_depths_in_one_order(root, tmp_path):
+    folder = root("b.jpg", "a/z.PNG", "a/b/c.webp", "ä/日本 1.tiff")
+    assert find(folder, tmp_path / "out").photos == ("a/b/c.webp", "a/z.PNG", "b.jpg", "ä/日本 1.tiff")
+
+
+def test_everything_else_is_counted_by_reason(root, tmp_path):
+    found = find(root("a.jpg", ".b.jpg", ".git/c.jpg", "d.txt", "e.heic", "f"), tmp_path / "out")
+    assert found.photos == ("a.jpg",)
+    assert found.skipped == {HIDDEN: 2, FOREIGN: 3}
+    assert found.suffixes == {".txt": 1, ".heic": 1, "no suffix": 1}
+
+
+@pytest.mark.parametrize(
+    ("include", "exclude", "photos"),
+    [
+        (["*.jpg"], [], ("a.JPG", "sub/c.jpg")),
+        (["sub"], [], ("sub/b.png", "sub/c.jpg")),
+        ([], ["sub"], ("a.JPG",)),
+        ([], ["sub/*.png"], ("a.JPG", "sub/c.jpg")),
+        (["*.jpg", "*.png"], ["A*"], ("sub/b.png", "sub/c.jpg")),
+    ],
+)
+def test_globs_choose(root, tmp_path, include, exclude, photos):
+    found = find(root("a.JPG", "sub/b.png", "sub/c.jpg"), tmp_path / "out", include, exclude)
+    assert found.photos == photos
+    assert found.skipped[UNWANTED] >= 1
+
+
+def test_outputs_inside_the_tree_are_passed_over(root):
+    folder = root("a.jpg", "out/a_x4.jpg", "older/a_x2.jpg", "older/.addsr/journal.jsonl")
+    found = find(folder, folder / "out")
+    assert found.photos == ("a.jpg",)
+    assert found.skipped == {OURS: 2}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_are_followed_but_no_folder_is_entered_twice(root, tmp_path):
+    folder, outside = root("deep/a.jpg"), tmp_path / "outside"
+    outside.mkdir()
+    (outside / "b.jpg").write_bytes(b"x")
+    (folder / "deep" / "loop").symlink_to(folder)
+    (folder / "again").symlink_to(folder / "deep")
+    (folder / "more").symlink_to(outside)
+    (folder / "link.jpg").symlink_to(folder / "deep" / "a.jpg")
+    (folder / "broken.jpg").symlink_to(folder / "nowhere")
+    found = find(folder, tmp_path / "out")
+    assert found.photos == ("broken.jpg", "deep/a.jpg", "link.jpg", "more/b.jpg")
+    assert found.skipped == {KNOWN: 2}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_photo(root, tmp_path):
+    folder = root("a.jpg")
+    os.mkfifo(folder / "pipe.jpg")
+    assert find(folder, tmp_path / "out").photos == ("a.jpg",)
+
+
+@pytest.mark.parametrize("name", ["missing", "a.jpg"])
+def test_what_is_no_folder_is_refused(root, name):
+    folder = root("a.jpg")
+    with pytest.raises(UnreadableInput, match=name):
+        find(folder / name, folder / "out")

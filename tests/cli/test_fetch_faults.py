@@ -1,0 +1,165 @@
+"""What goes wrong on the way to weights, at the command line: the exit code, one line, and no half file."""
+
+import signal
+import threading
+from collections import namedtuple
+from hashlib import sha256
+
+import pytest
+from hub_samples import BIG, FILES, MIB, WEIGHTS, component, holds
+from huggingface_hub import constants
+from loopback import Fault
+from tiny_hub import reach
+
+from addsr_cli.models import pull, store
+from addsr_cli.models.components import MADE_OF, FileSpec
+
+PULL = ("models", "pull", "seesr")
+AGAIN = "Check the connection. Run the same command again: it goes on where it stopped."
+COPY = "Update addsr, or set ADDSR_DEMO_REPO=ORG/REPO to a copy that you trust."
+
+
+@pytest.fixture
+def demo(server, monkeypatch):
+    """``addsr models pull seesr`` wants two small files of one repository, whose mirror is silent."""
+    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
+    reach(server, monkeypatch)
+
+    def make(*names, **more):
+        monkeypatch.setitem(MADE_OF, "seesr", (component(*names, **more),))
+        return server
+
+    return make
+
+
+def half_files():
+    """Files in the store under their true names that are not what they should be."""
+    place = store.folder("demo")
+    return [path for path in FILES if (place / path).exists() and (place / path).read_bytes() != FILES[path]]
+
+
+def failed(done, code, line):
+    assert (done.code, done.out) == (code, "")
+    assert done.lines[-1] == f"error: {line}"
+    assert not half_files()
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        ((401, "RepoNotFound", "Invalid username or password."), f"org/first is gone or private. {COPY}"),
+        ((404, "RepoNotFound", "Repository not found"), f"org/first is gone or private. {COPY}"),
+        ((403, "", "Access to this resource is disabled."), f"org/first has been disabled. {COPY}"),
+        ((404, "RevisionNotFound", "Invalid rev id"), f"org/first no longer has revision main. {COPY}"),
+        ((404, "EntryNotFound", "Entry not found"), f"org/first has no file unet/config.json. {COPY}"),
+        (
+            (403, "GatedRepo", "Access to model is restricted."),
+            "org/first asks you to accept its terms first. Accept them on https://huggingface.co/org/first, then set "
+            "HF_TOKEN or run `hf auth login`.",
+        ),
+    ],
+    ids=["401", "404", "disabled", "revision", "file", "gated"],
+)
+def test_a_source_that_refuses(addsr, demo, error, line):
+    demo("first").repos["org/first"].error = error
+    failed(addsr(*PULL), 4, f"Demo weights cannot be fetched: {line}")
+
+
+def test_a_bad_token(addsr, demo):
+    demo("first", "second").repos["org/first"].error = (401, "", "Invalid credentials in Authorization header")
+    line = "The Hub does not accept your access token; it is wrong or has expired."
+    failed(addsr(*PULL), 4, f"{line} Unset HF_TOKEN, or sign in again with `hf auth login`.")
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [("close", "peer closed connection"), ("reset", "reset"), ("stall", "timed out"), ("short", "1,048,576 of")],
+)
+def test_a_connection_that_breaks_and_never_recovers(addsr, demo, kind, why):
+    server = demo("first")
+    server.faults[BIG] = [Fault("close", MIB)] + [Fault(kind)] * 3
+    done = addsr(*PULL)
+    assert (done.code, done.out) == (4, "")
+    assert done.lines[-1].startswith("error: Demo weights cannot be fetched: org/first stopped sending unet/model")
+    assert why in done.lines[-1]
+    assert done.lines[-1].endswith(AGAIN)
+    assert not half_files()
+    assert not (store.folder("demo") / BIG).exists()
+
+
+def test_a_body_with_a_flipped_bit(addsr, demo):
+    server = demo("first")
+    server.faults[BIG] = [Fault("flip", MIB)] * 2
+    found = sha256(WEIGHTS[:MIB] + bytes([WEIGHTS[MIB] ^ 1]) + WEIGHTS[MIB + 1 :]).hexdigest()
+    line = f"org/first sent {BIG} with SHA-256 {found}, but declares {sha256(WEIGHTS).hexdigest()}."
+    failed(
+        addsr(*PULL),
+        4,
+        f"Demo weights cannot be fetched: {line} Run the same command again, or use another connection.",
+    )
+    assert not list(store.folder("demo").rglob("*model*"))
+
+
+def test_another_file_than_listed(addsr, demo):
+    demo("first", files=(FileSpec(path=BIG, sha256="0" * 64, confidence="A"),))
+    line = f"org/first has another {BIG}: SHA-256 {sha256(WEIGHTS).hexdigest()}, not {'0' * 64}."
+    failed(addsr(*PULL), 4, f"Demo weights cannot be fetched: {line} {COPY}")
+
+
+def test_a_truncated_file_in_the_cache_is_fetched_again(addsr, demo, fetch):
+    server = demo("first")
+    folder = fetch(component())
+    (folder / BIG).write_bytes(WEIGHTS[:-1])
+    server.repos["org/first"].error = (404, "RepoNotFound", "gone")
+    assert addsr(*PULL).code == 4
+    server.repos["org/first"].error = None
+    assert holds(fetch(component()))
+
+
+def test_offline_without_a_cache(addsr, server, monkeypatch):
+    monkeypatch.setitem(MADE_OF, "seesr", (component(),))
+    line = "Demo weights is not complete on this computer, and offline mode is on."
+    failed(addsr(*PULL), 4, f"{line} Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE to fetch it.")
+    assert server.seen == []
+
+
+def test_a_disk_without_room(addsr, demo, monkeypatch):
+    server = demo("first")
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(pull.shutil, "disk_usage", lambda _: usage(10**9, 10**9, MIB))
+    line = f"Demo weights needs 0.00 GB more, but only 0.00 GB are free at {store.folder('demo')}."
+    failed(addsr(*PULL), 7, f"{line} Free some space, or set ADDSR_HOME to a folder on a larger disk.")
+    assert server.gets() == []
+
+
+def test_a_disk_that_is_really_full(addsr, demo, disk, monkeypatch):
+    demo("first")
+    place = disk("size=2m")
+    monkeypatch.setenv("ADDSR_HOME", str(place))
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(pull.shutil, "disk_usage", lambda _: usage(10**9, 0, 10**9))
+    line = f"The disk is full: Demo weights cannot be stored at {store.folder('demo')}. Free some space"
+    done = addsr(*PULL)
+    assert done.code == 7
+    assert done.lines[-1].startswith(f"error: {line}")
+    assert not half_files()
+
+
+@pytest.mark.parametrize("path", ["../evil", "/etc/evil", "C:evil"])
+def test_names_that_climb_out(addsr, demo, path):
+    server = demo("first", files=(FileSpec(path=path),))
+    line = f"Demo weights has the name {path!r}, which addsr does not write to; nothing was fetched."
+    failed(addsr(*PULL), 4, f"{line} Use another source.")
+    assert server.seen == []
+
+
+def test_control_c_in_the_middle(addsr, demo, fetch):
+    server = demo("first")
+    server.pace = 2 * MIB
+    threading.Timer(0.7, signal.raise_signal, (signal.SIGINT,)).start()
+    done = addsr(*PULL)
+    assert done.code == 130
+    assert not half_files()
+    server.pace = None
+    assert holds(fetch(component()))
+    assert server.sent[BIG] < 1.2 * len(WEIGHTS)

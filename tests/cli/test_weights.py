@@ -1,0 +1,296 @@
+"""From the command line to a picture, with weights fetched from the loopback Hub or brought along."""
+
+import json
+import os
+from collections import Counter
+from dataclasses import replace
+from hashlib import sha256
+
+import numpy as np
+import pytest
+from bundles import write_bundle
+from loopback import Repo
+from PIL import Image
+from tiny_hub import WEIGHTS, archive, dape, know, ram, served, student
+
+from addsr_cli.models import byhand, library, parts, store
+from addsr_cli.models.components import MADE_OF, FileSpec
+
+
+def rows(done):
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+@pytest.mark.parametrize(("name", "steps"), [("seesr-turbo", 2), ("seesr", 2)])
+def test_a_model_named_for_the_first_time_is_fetched_and_upscales(addsr, hub, photo, name, steps):
+    done = addsr("upscale", photo(), "--model", name, "--steps", steps, "--json")
+    assert done.code == 0, done.err
+    (record,) = rows(done)
+    assert (record["status"], record["steps"], record["size_out"]) == ("ok", steps, [96, 72])
+    assert record["prompt"].endswith("clean, high-resolution, 8k")
+    pixels = np.asarray(Image.open("photo_x4.jpg"))
+    assert pixels.std() > 1
+    assert "to fetch. Licences: " in done.err
+    assert "Loading" not in done.err
+
+
+def test_a_pulled_model_upscales_without_a_request(addsr, hub, photo):
+    assert addsr("models", "pull", "seesr-turbo").code == 0
+    hub.seen.clear()
+    assert addsr("upscale", photo(), "--model", "seesr-turbo", "--steps", 2).code == 0
+    assert hub.seen == []
+
+
+def test_pull_asks_once_about_every_file_and_fetches_it_once(addsr, hub):
+    done = addsr("models", "pull", "seesr")
+    assert done.out.strip() == str(library.folder_of("seesr"))
+    counted = Counter((each.method, each.path) for each in hub.seen)
+    assert set(counted.values()) == {1}
+    assert {method for method, _ in counted} == {"HEAD", "GET"}
+    size = sum(len(data) for name, repo in hub.repos.items() if name != "org/turbo" for data in repo.files.values())
+    assert f"seesr: {size / 1e6:.1f} MB to fetch. Licences: Apache-2.0; CreativeML Open RAIL++-M" in done.lines
+
+
+def test_a_dry_run_against_the_hub_tells_every_file_and_fetches_none(addsr, hub):
+    told = rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))
+    total = told.pop()
+    wanted = [(part.name, file.path) for part in MADE_OF["addsr"] for file in part.files]
+    assert [(row["component"], row["file"]) for row in told] == wanted
+    assert all(row["source"] and row["licence"] for row in told)
+    sizes = [row["size"] or row["about"] for row in told]
+    assert total == {
+        "model": "addsr",
+        "component": "total",
+        "size": sum(sizes),
+        "to_fetch": sum(sizes),
+        "unknown": 0,
+        "exact": False,  # the student's, on Google Drive
+    }
+    assert {each.method for each in hub.seen} == {"HEAD"}
+    lines = addsr("models", "pull", "addsr", "--dry-run").out.splitlines()
+    ram = next(row["size"] for row in told if row["component"] == "ram") / 1e6
+    tagger = f"ram/ram_swin_large_14m.pth  {ram:.1f} MB  org/ram@{hub.commit('org/ram')}  Apache-2.0"
+    assert tagger in lines
+    assert lines[-1] == f"total about {sum(sizes) / 1e9:.1f} GB, to fetch about {sum(sizes) / 1e9:.1f} GB"
+
+
+@pytest.fixture
+def published(hub, tmp_path):
+    """A bundle in somebody's repository."""
+    made = write_bundle(tmp_path / "made")
+    files = {str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    hub.repos["someone/sharp"] = Repo(files)
+    return hub.repos["someone/sharp"]
+
+
+def test_a_dry_run_of_a_repository_fetches_its_record_only(addsr, hub, published):
+    told = rows(addsr("models", "pull", "someone/sharp", "--dry-run", "--json"))
+    assert {row["file"] for row in told[:-1]} == published.files.keys()
+    assert told[-1]["to_fetch"] == sum(map(len, published.files.values()))
+    assert {each.path.rsplit("/")[-1] for each in hub.gets()} == {"bundle.json"}
+    assert library.installed() == {}
+    assert not list(store.root().rglob("bundle.json"))
+
+
+def test_size_and_licence_of_a_repository_are_said_first(addsr, hub, published):
+    done = addsr("models", "pull", "someone/sharp")
+    assert done.code == 0
+    assert done.lines[0].startswith("someone/sharp: ")
+    assert done.lines[0].endswith(" MB to fetch. Licences: random numbers")
+    assert library.installed() == {"someone/sharp": library.folder_of("someone/sharp")}
+    assert store.folder("someone--sharp").exists() is False
+
+
+def test_a_repository_that_changes_meanwhile_stays_at_one_commit(addsr, hub, published, monkeypatch):
+    monkeypatch.setenv("ADDSR_SOMEONE__SHARP_REPO", "not/used")
+    assert addsr("models", "pull", "someone/sharp").code == 0
+    assert all(hub.commit("someone/sharp") in each.path for each in hub.seen[1:])
+
+
+def test_a_repository_that_is_none_gets_no_advice_about_variables(addsr, hub):
+    done = addsr("models", "pull", "someone/else")
+    assert done.code == 4
+    expected = "error: someone/else cannot be fetched: someone/else is gone or private. Check the name."
+    assert done.lines == [expected]
+
+
+class TestVerify:
+    @pytest.fixture(autouse=True)
+    def _fetched(self, request):
+        """A model and the originals that it could have been made of."""
+        if "hub" in request.fixturenames:
+            request.getfixturevalue("hub")
+            for part in MADE_OF["seesr"]:
+                parts.hub.fetch(part)
+            write_bundle(library.folder_of("seesr"))
+
+    def test_a_model_and_its_originals_are_read_again(self, addsr, hub):
+        done = addsr("models", "verify", "seesr")
+        assert done.code == 0
+        assert done.out.splitlines() == [
+            "seesr: intact",
+            *(f"download {name}: intact" for name in ("seesr", "sd2-base", "ram", "ram-tags", "dape")),
+        ]
+
+    def test_without_a_name_everything_here_is_read(self, addsr, hub):
+        told = [(row["name"], row["kind"], row["state"]) for row in rows(addsr("models", "verify", "--json"))]
+        assert told[:2] == [("nano", "model", "intact"), ("seesr", "model", "intact")]
+        assert {name for name, kind, state in told if (kind, state) == ("download", "intact")} == {
+            "seesr",
+            "sd2-base",
+            "ram",
+            "ram-tags",
+            "dape",
+        }
+
+    def test_on_a_fresh_machine_that_is_nano(self, addsr):
+        assert addsr("models", "verify").out == "nano: intact\n"
+
+    def test_a_flipped_bit_in_an_original_is_found_and_the_next_pull_mends_it(self, addsr, hub):
+        path = store.folder("ram") / "ram_swin_large_14m.pth"
+        data, before = bytearray(path.read_bytes()), path.stat().st_mtime_ns
+        data[-1] ^= 1
+        path.write_bytes(data)
+        os.utime(path, ns=(before, before))
+        done = addsr("models", "verify", "seesr", "--json")
+        states = {row["name"]: row for row in rows(done) if row.get("kind") == "download"}
+        assert done.code == 4
+        assert states["ram"]["state"] == "damaged"
+        assert states["ram"]["problems"][0].startswith("ram_swin_large_14m.pth has SHA-256")
+        assert done.lines[-1].endswith("The next addsr models pull fetches damaged downloads anew.")
+        hub.sent.clear()
+        for part in MADE_OF["seesr"]:
+            parts.hub.fetch(part)
+        assert set(hub.sent) == {"ram_swin_large_14m.pth"}
+
+    def test_an_unfinished_download_is_no_damage(self, addsr, hub):
+        record = store.Record.read("sd2-base")
+        files = {path: entry for path, entry in record.files.items() if path != f"vae/{WEIGHTS}"}
+        replace(record, files=files).write("sd2-base")
+        done = addsr("models", "verify", "sd2-base")
+        assert done.code == 0
+        assert done.out == f"download sd2-base: incomplete\n  vae/{WEIGHTS} was never finished or checked\n"
+
+    def test_a_broken_nano_is_found(self, addsr, tmp_path):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "nano.safetensors").write_bytes(b"broken")
+        done = addsr("models", "verify", tmp_path / "run")
+        assert done.code == 4
+        assert "is not a nano model" in done.err
+
+    def test_a_broken_record_is_damage_and_hides_nothing_else(self, addsr, home):
+        (write_bundle(library.folder_of("addsr")) / "bundle.json").write_text("{")
+        assert "addsr           damaged" in addsr("models", "list").out
+        done = addsr("models", "verify")
+        assert done.code == 4
+        assert done.out.splitlines()[:2] == ["nano: intact", "addsr: damaged"]
+
+    def test_what_is_not_here_cannot_be_verified(self, addsr):
+        assert addsr("models", "verify", "seesr").code == 4
+
+
+class TestByHand:
+    @pytest.fixture
+    def known(self, hub, monkeypatch):
+        """Rows that know the digests of the tiny originals."""
+        local = {}
+        for name, data in (("ram", ram()), ("dape", dape())):
+            part = served(name)
+            spec = FileSpec(path=part.files[0].path, sha256=sha256(data).hexdigest(), confidence="A")
+            local[name] = replace(part, files=(spec,))
+            hub.repos[f"org/{name}"].files[spec.path] = data
+        know(monkeypatch, local)
+        monkeypatch.setattr(byhand, "KNOWN", tuple(local.values()))
+        return hub
+
+    @pytest.fixture
+    def brought(self, known, tmp_path):
+        """RAM and DAPE as somebody downloaded them."""
+        folder = tmp_path / "Downloads" / "weights"
+        folder.mkdir(parents=True)
+        for name in ("ram", "dape"):
+            for file, data in known.repos[f"org/{name}"].files.items():
+                (folder / file).write_bytes(data)
+        return folder
+
+    @pytest.mark.parametrize("given", ["folder", "files"])
+    def test_originals_need_not_be_fetched_any_more(self, addsr, known, brought, given):
+        paths = [brought.parent] if given == "folder" else sorted(brought.iterdir())
+        done = addsr("models", "import", *paths, "--json")
+        assert done.code == 0, done.err
+        assert {row["file"] for row in rows(done)} == {"ram_swin_large_14m.pth", "DAPE.pth"}
+        assert known.seen == []
+        assert len(list(brought.iterdir())) == 2
+        assert [parts.hub.held(part) is not None for part in byhand.KNOWN] == [True, True]
+
+    def test_a_dry_run_counts_what_was_brought_along(self, addsr, known, brought):
+        addsr("models", "import", brought)
+        told = {row.get("file"): row for row in rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))}
+        assert told["DAPE.pth"]["here"]
+        assert told["DAPE.pth"]["source"] == "brought along as DAPE.pth"
+
+    def test_an_archive_beside_them_becomes_the_model(self, addsr, known, brought, tmp_path):
+        made = archive(tmp_path / "addsr.tar.gz", student())
+        done = addsr("models", "import", made, brought, "--as", "addsr")
+        assert done.code == 0, done.err
+        assert done.out.splitlines()[-1] == str(library.folder_of("addsr"))
+        assert not any("org/ram" in each.path or "org/dape" in each.path for each in known.seen)
+        source = json.loads((library.folder_of("addsr") / "import.json").read_text())["source"]
+        assert source["dape"]["repo"] == "DAPE.pth"
+        assert source["addsr-student"] == {"repo": "addsr.tar.gz"}
+        assert "addsr: " in done.lines[0]
+        assert "to fetch. Licences: " in done.lines[0]
+        again = addsr("models", "import", made)
+        assert (again.code, again.lines) == (
+            7,
+            ["error: addsr is installed already. Remove it first: addsr models rm addsr"],
+        )
+
+    def test_a_folder_may_hold_all_of_it(self, known, brought):
+        for path, data in student().items():
+            (brought / path).parent.mkdir(exist_ok=True)
+            (brought / path).write_bytes(data)
+        found = byhand.sorted_out([brought])
+        assert (len(found.originals), found.student) == (2, brought)
+
+    def test_another_file_of_that_name_is_refused_with_both_digests(self, addsr, known, brought):
+        path = brought / "DAPE.pth"
+        wanted = sha256(path.read_bytes()).hexdigest()
+        path.write_bytes(path.read_bytes()[:-1])
+        done = addsr("models", "import", path)
+        assert done.code == 4
+        assert f"not {wanted}. Download it again." in done.lines[-1]
+        assert not store.folder("dape").exists()
+
+    def test_a_notice_of_the_host_is_told_from_weights(self, addsr, known, brought):
+        (brought / "DAPE.pth").write_text("<!doctype html><title>Quota exceeded</title>")
+        done = addsr("models", "import", brought / "DAPE.pth")
+        assert done.code == 4
+        assert "is a web page" in done.err
+
+    def test_two_students_are_one_too_many(self, addsr, known, tmp_path):
+        both = [archive(tmp_path / name, student()) for name in ("a.tar.gz", "b.tar.gz")]
+        assert addsr("models", "import", *both).code == 2
+
+    def test_a_full_disk_leaves_nothing(self, addsr, known, brought, monkeypatch):
+        def full(*_):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(store, "link_or_copy", full)
+        done = addsr("models", "import", brought / "DAPE.pth")
+        assert done.code == 7
+        assert "the disk is full" in done.lines[-1]
+        assert not [path for path in store.root().rglob("*") if path.is_file() and path.suffix != ".lock"]
+
+    def test_on_another_disk_it_is_copied(self, addsr, known, brought, monkeypatch):
+        def other(*_):
+            raise OSError(18, "Invalid cross-device link")
+
+        monkeypatch.setattr(store.os, "link", other)
+        assert addsr("models", "import", brought / "DAPE.pth").code == 0
+        assert (store.folder("dape") / "DAPE.pth").stat().st_ino != (brought / "DAPE.pth").stat().st_ino
+        assert addsr("models", "verify", "dape").code == 0
+
+    def test_the_true_rows_know_ram_dape_and_the_lists(self):
+        assert [part.name for part in byhand.KNOWN] == ["ram", "dape", "ram-tags"]
+        assert all(store.must_match(spec) for part in byhand.KNOWN for spec in part.files)
