@@ -10,7 +10,15 @@ HEAVY = r"\| +(torch|numpy|PIL|cv2|diffusers|transformers|huggingface_hub)$"
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["-h"], ["upscale", "--help"], ["distill", "--help"], ["doctor", "--help"], ["--version"]],
+    [
+        ["--help"],
+        ["-h"],
+        ["upscale", "--help"],
+        ["compare", "--help"],
+        ["distill", "--help"],
+        ["doctor", "--help"],
+        ["--version"],
+    ],
     ids=" ".join,
 )
 def test_asking_for_help_succeeds_on_stdout(addsr, words):
@@ -56,6 +64,7 @@ def test_upscale_help_names_every_option_of_the_contract(addsr, monkeypatch):
         *("--lossless", "--bit-depth", "--name", "--overwrite", "--no-metadata", "--device", "--precision", "--tile"),
         *("--overlap", "--offload", "--compile", "--max-memory", "--json", "--quiet", "--verbose", "--debug"),
         "--dry-run",
+        "--compare",
     ):
         assert option in said, option
 
