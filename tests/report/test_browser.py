@@ -254,6 +254,7 @@ def test_a_finger_moves_the_divider_and_two_fingers_zoom(look):
     for spread in (0.15, 0.2, 0.3):
         fingers("touchMove", window.across(0.5 - spread, 0.5), window.across(0.5 + spread, 0.5))
     fingers("touchEnd")
+    assert window.cut() == 20
     assert float(window.zoom().split()[0]) == pytest.approx(3 * fitted, rel=0.02)
 
 

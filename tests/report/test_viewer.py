@@ -118,7 +118,7 @@ def test_a_shape_within_two_percent_or_a_pixel_passes(size):
 
 @pytest.mark.parametrize("count", [0, 1, 9])
 def test_fewer_than_two_and_more_than_eight_are_refused(count):
-    with pytest.raises(UsageError, match=f"{count} pictures"):
+    with pytest.raises(UsageError, match=f"{count} picture"):
         viewer_html(pictures(*[flat(RED)] * count))
 
 

@@ -65,7 +65,11 @@ function watchPointers(viewer) {
     down.set(event.pointerId, point);
   });
   for (const end of ["pointerup", "pointercancel"]) {
-    stage.addEventListener(end, (event) => down.delete(event.pointerId));
+    stage.addEventListener(end, (event) => {
+      down.delete(event.pointerId);
+      const [point] = down.values(); // the finger that stays after a pinch goes on alone
+      drag = down.size === 1 && viewer.frame ? begun(viewer, point, false) : undefined;
+    });
   }
   stage.addEventListener("dblclick", (event) => {
     if (!viewer.frame || event.target.closest("select, .divider")) return;
