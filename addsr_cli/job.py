@@ -13,7 +13,10 @@ FIELDS = ("stem", "scale", "ext", "model", "steps", "seed", "width", "height")
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One output of ``size`` pixels. ``source`` is a path or the bytes of stdin; ``output`` None means stdout."""
+    """One output of ``size`` pixels. ``source`` is a path or the bytes of stdin; ``output`` None means stdout.
+
+    ``page``: where the comparison of before and after goes, if one is wanted.
+    """
 
     source: Path | bytes
     label: str
@@ -22,6 +25,7 @@ class Job:
     output: Path | None
     settings: Settings
     options: WriteOptions
+    page: Path | None = None
 
     @property
     def samples(self) -> tuple[int, int]:
@@ -44,6 +48,8 @@ class Job:
             bit_depth=depth,
             overwrite=self.options.overwrite,
         )
+        if self.page:
+            imageio.check_target(self.page, overwrite=self.options.overwrite)
 
 
 @dataclass(frozen=True, kw_only=True)

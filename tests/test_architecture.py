@@ -25,7 +25,7 @@ def test_importing_the_package_loads_nothing_heavy():
     assert python(f"import sys, addsr_cli; print([m for m in {HEAVY} if m in sys.modules])") == "[]"
 
 
-@pytest.mark.parametrize("room", ["errors", "imageio", "settings"])
+@pytest.mark.parametrize("room", ["errors", "imageio", "report", "settings"])
 def test_light_rooms_do_without_torch(room):
     assert python(f"import sys, addsr_cli.{room}; print('torch' in sys.modules)") == "False"
 

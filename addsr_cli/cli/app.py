@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from addsr_cli.cli import batch, config, distill, doctor, models, upscale
+from addsr_cli.cli import batch, compare, config, distill, doctor, models, upscale
 from addsr_cli.cli.console import Console
 from addsr_cli.errors import AddsrError, UsageError
 from addsr_cli.version import __version__
@@ -26,6 +26,7 @@ app = typer.Typer(
 )
 app.command("upscale")(upscale.upscale)
 app.command("batch")(batch.batch)
+app.command("compare")(compare.compare)
 app.command("distill")(distill.distill)
 app.command("doctor")(doctor.doctor)
 app.add_typer(models.app, name="models")

@@ -20,6 +20,7 @@ class Wish:
 
     output: str | None
     naming: Naming
+    compare: bool = False
     dry_run: bool = False
 
 
@@ -29,6 +30,8 @@ def gather(images: Sequence[Path], settings: Settings, options: WriteOptions, wi
     to_stdout = wish.output == "-" or (wish.output is None and STREAM in images)
     if to_stdout and count > 1:
         raise UsageError("Only one picture fits through stdout.", "Give -o a folder.")
+    if to_stdout and wish.compare:
+        raise UsageError("--compare writes a page beside the output, and stdout has no place for it.", "Use -o FILE.")
     found: list[Job | Refused] = []
     for image in images:
         try:
@@ -57,11 +60,17 @@ def _jobs(image: Path, settings: Settings, options: WriteOptions, wish: Wish, *,
             output=output,
             settings=seeded,
             options=replace(options, format=name),
+            page=compare_path(output) if output and wish.compare else None,
         )
         if not wish.dry_run:
             job.check()
         jobs.append(job)
     return jobs
+
+
+def compare_path(picture: Path) -> Path:
+    """Where a page that compares this picture with others lies: beside it."""
+    return picture.with_name(f"{picture.stem}_compare.html")
 
 
 def _label(image: Path) -> str:
@@ -100,17 +109,15 @@ def _is_folder(text: str) -> bool:
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     seen: dict[Path, str] = {}
     inputs = {job.source.resolve(): job.label for job in jobs if isinstance(job.source, Path)}
-    for job in jobs:
-        if job.output is None:
-            continue
-        path = job.output.resolve()
+    for job, output in [(each, path) for each in jobs for path in (each.output, each.page) if path]:
+        path = output.resolve()
         if path in seen:
             raise OutputRefused(
-                f"{seen[path]} and {job.label} would both become {job.output}.",
+                f"{seen[path]} and {job.label} would both become {output}.",
                 "Use --name with more parts, or --format, or one folder at a time.",
             )
         if inputs.get(path, job.label) != job.label:
             raise OutputRefused(
-                f"{job.label} would become {job.output}, which is another input.", "Give -o a folder, or --name."
+                f"{job.label} would become {output}, which is another input.", "Give -o a folder, or --name."
             )
         seen[path] = job.label

@@ -92,6 +92,9 @@ Overwrite = Annotated[bool, option("--overwrite", "Replace existing files.", OUT
 NoMetadata = Annotated[
     bool, option("--no-metadata", "Write no EXIF, XMP or settings (the colour profile stays).", OUTPUT)
 ]
+Compare = Annotated[
+    bool, option("--compare", "Also write OUTPUT_compare.html: before and after, to look at in a browser.", OUTPUT)
+]
 
 Device = Annotated[str, option("--device", "auto, cpu, cuda, cuda:N or mps.", MACHINE)]
 Precision = Annotated[

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 FIELDS = (
     *("input", "output", "status", "seconds", "peak_memory", "size_in", "size_out", "model", "steps", "seed"),
-    *("tags", "prompt", "plan", "warnings", "error"),
+    *("tags", "prompt", "plan", "compare", "warnings", "error"),
 )
 UNKNOWN: dict[str, Any] = dict.fromkeys(FIELDS) | {"warnings": []}
 
@@ -28,6 +28,7 @@ def job_record(job: "Job") -> dict[str, Any]:
         "size_out": list(job.size),
         "seed": job.settings.seed,
         "prompt": job.settings.prompt,
+        "compare": str(job.page) if job.page else None,
     }
 
 

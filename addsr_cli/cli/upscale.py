@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -14,14 +15,15 @@ from addsr_cli.cli.request import Request, takes_request
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 
 if TYPE_CHECKING:
-    from addsr_cli.engine import Upscaler
+    from addsr_cli.engine import Result, Upscaler
+    from addsr_cli.imageio import Photo
     from addsr_cli.job import Job
 
 SOME_FAILED = 3
 
 
 @takes_request
-def upscale(images: options.Images, request: Request) -> None:
+def upscale(images: options.Images, request: Request, compare: options.Compare = False) -> None:
     """Upscale one or several photos."""
     from addsr_cli.cli.choice import chosen
     from addsr_cli.cli.jobs import Wish, gather
@@ -32,7 +34,8 @@ def upscale(images: options.Images, request: Request) -> None:
     machine, wanted = request.machine(), request.write_options()
     upscaler = Upscaler(chosen(request.model, request.device, console, fetch=not dry_run), machine)
     naming = request.naming(upscaler.spec.name, upscaler.steps(settings))
-    work = gather(images, settings, wanted, Wish(output=request.output, naming=naming, dry_run=dry_run))
+    wish = Wish(output=request.output, naming=naming, compare=compare, dry_run=dry_run)
+    work = gather(images, settings, wanted, wish)
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     failed = []
     for item in work:
@@ -61,8 +64,21 @@ def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
         _to_stdout(data)
     else:
         imageio.write(result.photo, job.output, job.options, result.embedded(), warn=notes.append)
+        if job.page is not None:
+            _write_page(job.page, job, photo, result)
+            console.say(f"{job.label} compared in {job.page}")
     result = replace(result, warnings=tuple(notes), seconds=result.seconds | {"write": perf_counter() - started})
     report_result(result_record(job, result), console)
+
+
+def _write_page(page: Path, job: "Job", photo: "Photo", result: "Result") -> None:
+    from addsr_cli.cli.compare import write_page
+    from addsr_cli.report import Picture
+
+    steps = f"{result.steps} step{'s' * (result.steps > 1)}"
+    after = f"After: {result.model}, {steps}, seed {job.settings.seed}"
+    pictures = [Picture(photo=photo, label="Before"), Picture(photo=result.photo, label=after)]
+    write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
 
 
 def _to_stdout(data: bytes) -> None:

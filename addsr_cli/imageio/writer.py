@@ -30,7 +30,7 @@ def check_output(
     """
     name = canonical(format)
     check_limits(name, width=width, height=height, channels=channels, bit_depth=bit_depth)
-    _check_target(path, overwrite=overwrite)
+    check_target(path, overwrite=overwrite)
     folder = _existing_folder(path)
     _check_folder(folder, path)
     need = raw_bytes(width, height, channels, bit_depth) * 101 // 100 + _MARGIN
@@ -59,7 +59,7 @@ def write(
     ``warn`` is called with a sentence for each thing that had to be left out.
     """
     chosen = replace(options, format=options.format or format_of(path))
-    _check_target(path, overwrite=options.overwrite)
+    check_target(path, overwrite=options.overwrite)
     return write_bytes(path, encode(photo, chosen, settings, warn=warn), overwrite=options.overwrite)
 
 
@@ -114,7 +114,8 @@ def _claim(temporary: Path, target: Path) -> None:
             raise
 
 
-def _check_target(path: Path, *, overwrite: bool) -> None:
+def check_target(path: Path, *, overwrite: bool) -> None:
+    """Raise OutputRefused when a file cannot be put there for what is there now: a folder, a device, an older file."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):

@@ -50,7 +50,7 @@ def test_a_file_that_appears_meanwhile_is_not_overwritten(tmp_path, photo, monke
     path = tmp_path / "photo.png"
     if not links:
         monkeypatch.setattr(os, "link", failing(OSError(errno.EPERM, "no links here")))
-    monkeypatch.setattr(module, "_check_target", lambda *_args, **_kwargs: None)
+    monkeypatch.setattr(module, "check_target", lambda *_args, **_kwargs: None)
     path.write_bytes(b"precious")
     with pytest.raises(OutputRefused, match="already exists"):
         write(photo, path, PLAIN)

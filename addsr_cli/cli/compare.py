@@ -1,0 +1,101 @@
+"""``addsr compare``: pictures of one scene -> one HTML file to look at them in."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from addsr_cli.cli import options
+from addsr_cli.cli.console import Console, human_bytes
+from addsr_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from addsr_cli.report import Embedding, Picture
+
+PAGES = (".html", ".htm")
+Images = Annotated[
+    list[Path], typer.Argument(help="Two to eight pictures of one scene.", metavar="A B...", show_default=False)
+]
+Output = Annotated[
+    str | None, typer.Option("--output", "-o", help="The page, or its folder. [default: A_compare.html beside A]")
+]
+Label = Annotated[
+    list[str] | None, typer.Option("--label", help="Name of a picture, in their order. [default: file names]")
+]
+Title = Annotated[str | None, typer.Option("--title", help="Title of the page. [default: the labels]")]
+Quality = Annotated[int, typer.Option("--quality", help="1 to 100, for pictures of more than 512x512 pixels.")]
+MaxSide = Annotated[int, typer.Option("--max-side", help="Reduce larger pictures to this longest side in pixels.")]
+
+
+def compare(
+    images: Images,
+    output: Output = None,
+    label: Label = None,
+    title: Title = None,
+    quality: Quality = 95,
+    max_side: MaxSide = 8192,
+    overwrite: options.Overwrite = False,
+    json: options.Json = False,
+    quiet: options.Quiet = False,
+    debug: options.Debug = False,
+) -> None:
+    """Write one HTML page that compares pictures: divider, zoom, side by side, difference. It needs no network."""
+    from addsr_cli import imageio
+    from addsr_cli.report import Embedding, Picture, check_count
+
+    console = Console(json=json, quiet=quiet, debug=debug)
+    check_count(len(images))
+    labels, page = _labels(images, label or []), _page(images[0], output)
+    embedding = Embedding(quality=quality, max_side=max_side)
+    imageio.check_target(page, overwrite=overwrite)
+    photos = [imageio.read(image) for image in images]
+    for image, photo in zip(images, photos, strict=True):
+        for note in photo.warnings:
+            console.say(f"warning: {image}: {note}")
+        if max(photo.size) > max_side:
+            console.say(f"warning: {image}: reduced to {max_side} px in the page; --max-side changes that")
+    pictures = [Picture(photo=photo, label=text) for photo, text in zip(photos, labels, strict=True)]
+    size = write_page(page, pictures, title or _title(labels), embedding, overwrite=overwrite)
+    console.say(f"{len(images)} pictures -> {page}: {human_bytes(size)}, opens in any browser")
+    shown = [
+        {"input": str(image), "label": text, "size": list(photo.size)}
+        for image, text, photo in zip(images, labels, photos, strict=True)
+    ]
+    console.result(str(page), {"output": str(page), "status": "ok", "bytes": size, "pictures": shown})
+
+
+def write_page(
+    path: Path, pictures: "Sequence[Picture]", title: str, embedding: "Embedding | None" = None, *, overwrite: bool
+) -> int:
+    """Put the page in place, whole or not at all; returns its size in bytes. Raises UsageError and OutputRefused."""
+    from addsr_cli import imageio
+    from addsr_cli.report import compare_page
+
+    text = compare_page(pictures, title, embedding)
+    return imageio.write_bytes(path, text.encode("utf-8", "replace"), overwrite=overwrite)
+
+
+def _labels(images: Sequence[Path], given: Sequence[str]) -> list[str]:
+    """Given labels, then file names, with their folders where two are alike."""
+    if len(given) > len(images):
+        raise UsageError(f"There are {len(given)} labels for {len(images)} pictures.", "Give one --label a picture.")
+    names = [image.name for image in images]
+    own = [str(image) if names.count(image.name) > 1 else image.name for image in images]
+    return [*given, *own[len(given) :]]
+
+
+def _title(labels: Sequence[str]) -> str:
+    return " / ".join(labels) if len(labels) <= 3 else f"{labels[0]} and {len(labels) - 1} more"
+
+
+def _page(first: Path, output: str | None) -> Path:
+    from addsr_cli.cli.jobs import compare_path
+
+    if output is None:
+        return compare_path(first)
+    if output.endswith(("/", "\\")) or Path(output).is_dir():
+        return Path(output) / compare_path(first).name
+    if Path(output).suffix.lower() not in PAGES:
+        raise UsageError(f"-o {output} is no name for an HTML page.", "End it with .html, or a folder with /.")
+    return Path(output)
