@@ -48,7 +48,7 @@ class Job:
             bit_depth=depth,
             overwrite=self.options.overwrite,
         )
-        if self.page is not None:
+        if self.page:
             imageio.check_target(self.page, overwrite=self.options.overwrite)
 
 

@@ -42,11 +42,10 @@ def compare(
 ) -> None:
     """Write one HTML page that compares pictures: divider, zoom, side by side, difference. It needs no network."""
     from addsr_cli import imageio
-    from addsr_cli.report import MAX_PICTURES, Embedding, Picture
+    from addsr_cli.report import Embedding, Picture, check_count
 
     console = Console(json=json, quiet=quiet, debug=debug)
-    if not 2 <= len(images) <= MAX_PICTURES:
-        raise UsageError(f"{len(images)} picture(s) cannot be compared.", f"Give 2 to {MAX_PICTURES}.")
+    check_count(len(images))
     labels, page = _labels(images, label or []), _page(images[0], output)
     embedding = Embedding(quality=quality, max_side=max_side)
     imageio.check_target(page, overwrite=overwrite)

@@ -75,7 +75,8 @@ def _write_page(page: Path, job: "Job", photo: "Photo", result: "Result") -> Non
     from addsr_cli.cli.compare import write_page
     from addsr_cli.report import Picture
 
-    after = f"After: {result.model}, {result.steps} steps, seed {job.settings.seed}"
+    steps = f"{result.steps} step{'s' * (result.steps > 1)}"
+    after = f"After: {result.model}, {steps}, seed {job.settings.seed}"
     pictures = [Picture(photo=photo, label="Before"), Picture(photo=result.photo, label=after)]
     write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
 

@@ -4,10 +4,9 @@ from addsr_cli.report.bench_page import Scene, bench_page
 from addsr_cli.report.charts import Axis, Point, Series, scatter
 from addsr_cli.report.page import Page
 from addsr_cli.report.tables import Cell, Column, Table
-from addsr_cli.report.viewer import MAX_PICTURES, Embedding, Picture, compare_page, viewer_html
+from addsr_cli.report.viewer import Embedding, Picture, check_count, compare_page, viewer_html
 
 __all__ = [
-    "MAX_PICTURES",
     "Axis",
     "Cell",
     "Column",
@@ -19,6 +18,7 @@ __all__ = [
     "Series",
     "Table",
     "bench_page",
+    "check_count",
     "compare_page",
     "scatter",
     "viewer_html",

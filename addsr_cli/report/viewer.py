@@ -63,11 +63,17 @@ def viewer_html(pictures: Sequence[Picture], embedding: Embedding | None = None)
     16 bits become 8. Raises UsageError for fewer than 2 or more than 8 pictures and for pictures of different shape,
     OutputRefused for pixels that are not numbers.
     """
-    if not 2 <= len(pictures) <= MAX_PICTURES:
-        raise UsageError(f"{len(pictures)} pictures cannot be compared.", f"Give 2 to {MAX_PICTURES}.")
+    check_count(len(pictures))
     _check_shapes([(picture.label, picture.photo.size) for picture in pictures])
     figures = [_figure(picture, embedding or Embedding()) for picture in pictures]
     return Template(asset("viewer.html")).substitute(figures="\n".join(figures))
+
+
+def check_count(count: int) -> None:
+    """Raise UsageError unless so many pictures fit into one viewer: 2 to 8."""
+    if not 2 <= count <= MAX_PICTURES:
+        what = "1 picture" if count == 1 else f"{count} pictures"
+        raise UsageError(f"{what} cannot be compared.", f"Give 2 to {MAX_PICTURES}.")
 
 
 def _check_shapes(sizes: Sequence[tuple[str, tuple[int, int]]]) -> None:

@@ -16,6 +16,7 @@ HEAVY = r"\| +(torch|numpy|PIL|cv2|diffusers|transformers|huggingface_hub)$"
         ["upscale", "--help"],
         ["batch", "--help"],
         ["bench", "--help"],
+        ["compare", "--help"],
         ["distill", "--help"],
         ["doctor", "--help"],
         ["--version"],
@@ -69,6 +70,7 @@ def test_upscale_help_names_every_option_of_the_contract(addsr, monkeypatch):
         *("--lossless", "--bit-depth", "--name", "--overwrite", "--no-metadata", "--device", "--precision", "--tile"),
         *("--overlap", "--offload", "--compile", "--max-memory", "--json", "--quiet", "--verbose", "--debug"),
         "--dry-run",
+        "--compare",
     ):
         assert option in said, option
 

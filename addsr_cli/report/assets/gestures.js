@@ -52,9 +52,7 @@ function watchPointers(viewer) {
     const point = place(event);
     down.set(event.pointerId, point);
     stage.setPointerCapture(event.pointerId);
-    const held = event.target.closest(".divider");
-    drag = down.size > 1 ? undefined : { from: point, grip: held ? gripOffset(viewer, point) : 0, moves: !!held };
-    if (drag) drag.divides = !!held || (viewer.view === "slider" && !viewer.pannable);
+    drag = down.size > 1 ? undefined : begun(viewer, point, event.target.closest(".divider") !== null);
     (viewer.divider.hidden ? stage : viewer.divider).focus({ preventScroll: true });
     event.preventDefault();
   });
@@ -67,7 +65,11 @@ function watchPointers(viewer) {
     down.set(event.pointerId, point);
   });
   for (const end of ["pointerup", "pointercancel"]) {
-    stage.addEventListener(end, (event) => down.delete(event.pointerId));
+    stage.addEventListener(end, (event) => {
+      down.delete(event.pointerId);
+      const [point] = down.values(); // the finger that stays after a pinch goes on alone
+      drag = down.size === 1 && viewer.frame ? begun(viewer, point, false) : undefined;
+    });
   }
   stage.addEventListener("dblclick", (event) => {
     if (!viewer.frame || event.target.closest("select, .divider")) return;
@@ -76,15 +78,15 @@ function watchPointers(viewer) {
   stage.addEventListener("wheel", (event) => onWheel(viewer, event, place), { passive: false });
 }
 
-/** How far from the divider it was taken, so that it does not jump. */
-function gripOffset(viewer, point) {
+/** A drag from `point`: of the divider if that is held or nothing else can move, else of the pictures. */
+function begun(viewer, point, held) {
   const seen = viewer.visible(viewer.cells()[0]);
-  return point.x - seen.x - viewer.cut * seen.w;
+  const grip = held ? point.x - seen.x - viewer.cut * seen.w : 0; // a held divider does not jump to the pointer
+  return { from: point, grip, moves: held, divides: held || (viewer.view === "slider" && !viewer.pannable) };
 }
 
 function follow(viewer, drag, old, point) {
-  const far = Math.hypot(point.x - drag.from.x, point.y - drag.from.y) > STARTS * viewer.ratio;
-  drag.moves ||= far;
+  drag.moves ||= Math.hypot(point.x - drag.from.x, point.y - drag.from.y) > STARTS * viewer.ratio;
   if (!drag.moves) return;
   if (drag.divides) {
     const seen = viewer.visible(viewer.cells()[0]);

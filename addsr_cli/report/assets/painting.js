@@ -85,6 +85,7 @@ function describe(viewer) {
     grid: `Side by side: ${layers.map((layer) => layer.label).join(", ")}`,
     difference: `Difference between ${names.left} and ${names.right}`,
   }[view]);
+  viewer.find("[data-do=swap]").disabled = view === "grid";
   viewer.find(".gain").hidden = view !== "difference";
   viewer.find(".gain input").value = viewer.gain;
   viewer.find(".gain output").value = `×${2 ** viewer.gain}`;
@@ -111,7 +112,8 @@ function describeGrid(viewer) {
   const list = viewer.find(".names");
   list.hidden = viewer.view !== "grid";
   if (list.hidden) return;
-  viewer.cells().forEach(({ x, y, w }, i) => {
+  viewer.cells().forEach((cell, i) => {
+    const { x, y, w } = viewer.visible(cell);
     const style = { left: x / viewer.ratio, top: y / viewer.ratio, maxWidth: w / viewer.ratio };
     for (const [name, value] of Object.entries(style)) list.children[i].style[name] = `${value}px`;
   });

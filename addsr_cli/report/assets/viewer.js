@@ -93,15 +93,16 @@ class Viewer {
   /** Decodes when first seen, since a page may hold many viewers that are closed. */
   watchSize() {
     const observer = new ResizeObserver(([entry]) => {
-      const box = entry.devicePixelContentBoxSize?.[0];
-      const width = box ? box.inlineSize : Math.round(entry.contentRect.width * devicePixelRatio);
-      const height = box ? box.blockSize : Math.round(entry.contentRect.height * devicePixelRatio);
+      const box = entry.devicePixelContentBoxSize?.[0]; // exact, but an emulated screen does not reach it
+      const exact = (told, length) => (Math.abs(told - length) < 1.5 ? told : Math.round(length));
+      const width = exact(box?.inlineSize, entry.contentRect.width * devicePixelRatio);
+      const height = exact(box?.blockSize, entry.contentRect.height * devicePixelRatio);
       if (width && height) this.resize(width, height);
     });
     try {
       observer.observe(this.stage, { box: "device-pixel-content-box" });
     } catch {
-      observer.observe(this.stage); // Safari before 2026
+      observer.observe(this.stage); // a browser that does not know such boxes
     }
   }
 
