@@ -50,7 +50,7 @@ class Trainer:
 
     def __init__(self, config: TrainConfig, on_progress: Callable[[Progress], None] | None = None) -> None:
         self.config, self.on_progress = config, on_progress
-        found = find_photos(config.data, config.crop)
+        found = find_photos(config.data, config.crop, config.pairs)
         self.photos, self.held_out = found.split(config.validation)
         self.accelerator = accelerator_for(config)
         self.learner = learner_for(config, self.accelerator)
@@ -72,8 +72,9 @@ class Trainer:
             self.save()
             raise
         self.save()
+        folder = self.export(final=True)
         self.accelerator.end_training()
-        return self.export(final=True)
+        return folder
 
     def train_step(self, batches: list[Batch]) -> None:
         """One optimiser step on the batches that are accumulated."""
@@ -90,15 +91,15 @@ class Trainer:
 
     def _after_step(self, started: float) -> float:
         config, now = self.config, time.perf_counter()
-        if self.step % config.log_every == 0:
-            self._log((now - started) / config.log_every)
-            started = now
+        due = self.step % config.log_every == 0 or self.step == config.steps
+        if due:
+            self._log((now - started) / len(self.recent))
         if self.step % config.save_every == 0:
             self.save()
             self.export()
         if self.step % config.sample_every == 0 and self.accelerator.is_main_process:
             self.write_samples()
-        return started if self.step % config.log_every else time.perf_counter()
+        return time.perf_counter() if due else started
 
     def _log(self, seconds: float) -> None:
         seen = [entry for told in self.recent for entry in told.by_timestep]
@@ -126,7 +127,7 @@ class Trainer:
 
     def write_samples(self) -> Path:
         """Grid of held-out pictures, or of training ones: canvas, one step, four steps, HR; from averaged weights."""
-        with self.ema.applied():
+        with self.ema.applied(), self.accelerator.autocast():
             pairs = Pairs(self.held_out if self.held_out.paths else self.photos, self.config)
             path = self.config.output / "samples" / f"step-{self.step:07d}.png"
             return results.write_grid(self.learner, pairs, path)
@@ -148,7 +149,8 @@ class Trainer:
                 self.learner.write(folder, {"steps": str(self.step)})
                 (folder / "training.json").write_text(self.config.to_json(), encoding="utf-8")
                 if final:
-                    results.write_card(self.config, self.learner, self.photos, self.held_out, folder)
+                    with self.accelerator.autocast():
+                        results.write_card(self.config, self.learner, self.photos, self.held_out, folder)
         self.accelerator.wait_for_everyone()
         return folder
 
