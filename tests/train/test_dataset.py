@@ -237,7 +237,7 @@ def test_a_partner_that_goes_away_is_a_sentence(pairs_of, quarters):
     pairs = pairs_of(pairs=quarters)
     for path in quarters.rglob("*.png"):
         path.unlink()
-    with pytest.raises(UnreadableInput, match="LR of .* is gone"):
+    with pytest.raises(UnreadableInput, match=r"LR of .* is gone"):
         pairs[0]
 
 

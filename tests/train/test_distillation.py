@@ -343,13 +343,12 @@ def test_half_precision_is_near_and_the_formulas_stay_in_float32(objective, monk
     predict = Schedule.predict_z0
     for precision in ("no", "bf16"):
         made, types = objective(precision=precision), []
-        monkeypatch.setattr(
-            Schedule,
-            "predict_z0",
-            lambda self, z, output, t, seen=types: (seen.extend((z.dtype, output.dtype)), predict(self, z, output, t))[
-                1
-            ],
-        )
+
+        def watched(self, z, output, t, seen=types):
+            seen.extend((z.dtype, output.dtype))
+            return predict(self, z, output, t)
+
+        monkeypatch.setattr(Schedule, "predict_z0", watched)
         found[precision] = losses(made, pictures(2), given(made.recipe, [index, index]))["distill"].mean().item()
         assert set(types) == {torch.float32}
     assert found["bf16"] == pytest.approx(found["no"], rel=0.05)
