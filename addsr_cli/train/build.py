@@ -44,9 +44,9 @@ def learner_for(config: TrainConfig, accelerator: Accelerator) -> Learner:
     torch.manual_seed(config.seed)
     learner: Learner
     if config.arch == "addsr":
+        folder = loader.locate(config.teacher or MASTER).file.parent
         from addsr_cli.train.seesr_learner import SeeSRLearner  # pulls in diffusers, which nano does without
 
-        folder = loader.locate(config.teacher or MASTER).file.parent
         dtype = DTYPES[accelerator.mixed_precision]
         learner = SeeSRLearner(folder, dtype=dtype, lora=config.lora, checkpointing=config.checkpointing)
     else:
