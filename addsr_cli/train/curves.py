@@ -20,9 +20,9 @@ def curves(log: Path) -> str:
             charts.setdefault("distance by timestep", {}).setdefault(f"t={t}", []).append((row["step"], loss))
         for name, value in row["values"].items():
             chart = "mean logits" if name in ("real", "fake") else name.replace("_", " ")
-            line = charts.setdefault(chart, {}).setdefault(name, [])
+            points = charts.setdefault(chart, {}).setdefault(name, [])
             if math.isfinite(value):  # in half precision the norm of a skipped step is not
-                line.append((row["step"], value))
+                points.append((row["step"], value))
     columns = 2
     height = math.ceil(len(charts) / columns) * HEIGHT
     drawn = [

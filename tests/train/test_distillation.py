@@ -145,6 +145,15 @@ def test_gradients_run_through_one_pass_of_the_student(objective, monkeypatch, r
     assert len(forwards.of("student", False)) == earlier
 
 
+def test_accumulated_batches_keep_no_graphs_while_the_discriminator_looks(objective, monkeypatch):
+    draws = given(preset("paper", "nano"), [0])
+    made = objective(draws=[draws, draws], accumulate=2)
+    forwards = Forwards(monkeypatch, made)
+    told = made.step([pictures(1)] * 2, 0, 1e-3)
+    assert [grad for which, grad, *_ in forwards.calls if which == "student"] == [False, False, True, True]
+    assert len(told.by_timestep) == 2
+
+
 @pytest.mark.parametrize("rollout", ["teacher-forced", "chained"])
 def test_the_first_step_sees_the_canvas_and_later_ones_a_picture(objective, monkeypatch, rollout):
     made, batch = objective(rollout=rollout, psr=(1.0, 1.0)), pictures(3)
