@@ -177,9 +177,12 @@ def distill(
     from addsr_cli.train.trainer import Trainer
 
     trainer = Trainer(config, lambda progress: console.say(_line(progress)))
-    console.say(f"{trainer.photos.summary()} in {config.data}")
+    main = trainer.accelerator.is_main_process  # of several processes one talks
+    if main:
+        console.say(f"{trainer.photos.summary()} in {config.data}")
     folder = trainer.run(resume)
-    console.result(str(folder), {"status": "ok", "output": str(folder), "steps": config.steps})
+    if main:
+        console.result(str(folder), {"status": "ok", "output": str(folder), "steps": config.steps})
 
 
 def _folders(data: Path | None, pairs: Path | None) -> dict[str, Any]:

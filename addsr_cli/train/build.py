@@ -2,6 +2,7 @@
 
 import torch
 from accelerate import Accelerator
+from accelerate.tracking import get_available_trackers
 
 from addsr_cli import hardware
 from addsr_cli.errors import UsageError
@@ -27,15 +28,15 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
             "--arch addsr needs a CUDA GPU with 16 GB or more, and this machine has none.",
             "Train --arch nano here, or insist with --device cpu.",
         )
-    try:
-        return Accelerator(
-            cpu=machine.kind == "cpu",
-            mixed_precision=_mixed(config.precision, machine),
-            log_with=config.tracker,
-            project_dir=config.output,
-        )
-    except ValueError as exc:
-        raise UsageError(f"--tracker {config.tracker}: {exc}", f"pip install {config.tracker}") from exc
+    if config.tracker and config.tracker not in {str(known) for known in get_available_trackers()}:
+        problem = f"--tracker {config.tracker} is not installed, or accelerate does not know it."
+        raise UsageError(problem, f"pip install {config.tracker}, or leave it out: log.jsonl is always written.")
+    return Accelerator(
+        cpu=machine.kind == "cpu",
+        mixed_precision=_mixed(config.precision, machine),
+        log_with=config.tracker,
+        project_dir=config.output,
+    )
 
 
 def learner_for(config: TrainConfig, accelerator: Accelerator) -> Learner:
@@ -43,9 +44,9 @@ def learner_for(config: TrainConfig, accelerator: Accelerator) -> Learner:
     torch.manual_seed(config.seed)
     learner: Learner
     if config.arch == "addsr":
+        folder = loader.locate(config.teacher or MASTER).file.parent
         from addsr_cli.train.seesr_learner import SeeSRLearner  # pulls in diffusers, which nano does without
 
-        folder = loader.locate(config.teacher or MASTER).file.parent
         dtype = DTYPES[accelerator.mixed_precision]
         learner = SeeSRLearner(folder, dtype=dtype, lora=config.lora, checkpointing=config.checkpointing)
     else:

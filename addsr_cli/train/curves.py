@@ -20,7 +20,9 @@ def curves(log: Path) -> str:
             charts.setdefault("distance by timestep", {}).setdefault(f"t={t}", []).append((row["step"], loss))
         for name, value in row["values"].items():
             chart = "mean logits" if name in ("real", "fake") else name.replace("_", " ")
-            charts.setdefault(chart, {}).setdefault(name, []).append((row["step"], value))
+            points = charts.setdefault(chart, {}).setdefault(name, [])
+            if math.isfinite(value):  # in half precision the norm of a skipped step is not
+                points.append((row["step"], value))
     columns = 2
     height = math.ceil(len(charts) / columns) * HEIGHT
     drawn = [
@@ -34,7 +36,7 @@ def curves(log: Path) -> str:
 
 
 def _chart(title: str, series: Series) -> str:
-    points = [point for line in series.values() for point in line if math.isfinite(point[1])]
+    points = [point for line in series.values() for point in line]
     if not points:
         return ""
     low, high = min(y for _, y in points), max(y for _, y in points)

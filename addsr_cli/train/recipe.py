@@ -1,5 +1,6 @@
 """How a student is distilled: one frozen, validated record, and the presets that name whole sets of choices."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
@@ -57,8 +58,8 @@ class Recipe:
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise UsageError(f"{name.replace('_', '-')} must be {' or '.join(allowed)}, not {getattr(self, name)}.")
-        weights = (self.distill, self.adversarial, self.r1, *self.anchors.values())
-        if min(weights) < 0 or self.distill + self.adversarial + sum(self.anchors.values()) == 0:
+        weights = (self.distill, self.adversarial, *self.anchors.values())
+        if not all(0 <= weight < math.inf for weight in (*weights, self.r1)) or sum(weights) == 0:
             raise UsageError("Loss weights must be 0 or more, and not all of them 0.")
         if not 0 <= self.psr[0] <= self.psr[1] <= 1:
             raise UsageError("The PSR weight in training must be a number or a range within 0 and 1.")

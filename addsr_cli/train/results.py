@@ -47,7 +47,8 @@ def write_grid(learner: Learner, pairs: Pairs, path: Path) -> Path:
         rows.append(torch.cat([pair["canvas"], *shots, pair["hr"]], dim=2))
     grid = torch.cat(rows, dim=1).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), grid[..., ::-1])
+    if not cv2.imwrite(str(path), grid[..., ::-1]):
+        raise OSError(f"no picture could be written to {path}")
     return path
 
 

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import UsageError
 from addsr_cli.models.assemble import WEIGHTS, load_bundle
 from addsr_cli.models.bundle import PARTS, Bundle
 from addsr_cli.models.pairs import outer_name
-from addsr_cli.models.restorer import Condition, Guide, Restorer
+from addsr_cli.models.restorer import Condition, Restorer
 from addsr_cli.models.seesr import SeeSR
 
 TRAINED = re.compile(r"(.*\.)?attentions\.\d+\.image\..*|controlnet_cond_embedding\..*")
@@ -64,14 +64,19 @@ class SeeSRLearner:
 
     @torch.no_grad()
     def conditions(self, hr: Tensor, canvas: Tensor, tags: Sequence[str], blank: Tensor) -> tuple[Condition, Condition]:
-        """One text for both, from the tags of HR; image tokens of the canvas and of HR. No quality words."""
-        told = [
-            self.full.describe(picture[None], Guide(tags="none" if left_out else tag or "auto", added_prompt=""))
-            for picture, tag, left_out in zip(hr, tags, blank.tolist(), strict=True)
-        ]
-        texts = [one.text for one in told if one.text is not None]
-        teacher = Condition(text=torch.cat(texts), image=self.full.tagger.look(hr))
-        return replace(teacher, image=self.full.tagger.look(canvas)), teacher
+        """One text for both, the tags of HR; image tokens of the canvas and of HR."""
+        text = torch.cat([self.full.text.encode(words) for words in self._texts(hr, tags, blank)])
+        look = self.full.tagger.look
+        return Condition(text=text, image=look(canvas)), Condition(text=text, image=look(hr))
+
+    def _texts(self, hr: Tensor, tags: Sequence[str], blank: Tensor) -> Iterator[str]:
+        """Nothing, the tags that are given, or those read off HR: with a comma behind the last, as SeeSR learnt it."""
+        for picture, given, left_out in zip(hr, tags, blank.tolist(), strict=True):
+            if left_out or given == "none":
+                yield ""
+            else:
+                found = given or self.full.tagger.read(picture[None])[1][0]
+                yield f"{found.rstrip(', ')}," if found else ""
 
     def read_tags(self, picture: Tensor) -> str:
         """What the tagger sees."""
@@ -93,8 +98,9 @@ class SeeSRLearner:
         for part, net in self.networks.items():
             (partial / part).mkdir(parents=True)
             shutil.copyfile(self.folder / part / "config.json", partial / part / "config.json")
-            state = {outer_name(key): value.half().contiguous().cpu() for key, value in merged(net)}
-            save_file(state, partial / part / WEIGHTS, {"format": "pt"})
+            state = merged(net, load_file(self.folder / part / WEIGHTS))
+            halves = {name: value.half().contiguous().cpu() for name, value in state.items()}
+            save_file(halves, partial / part / WEIGHTS, {"format": "pt"})
         delta = {name: p.detach().half().contiguous().cpu() for name, p in self.parameters.items()}
         save_file(delta, partial / DELTA, {"format": "pt", **notes})
         base = Bundle.read(self.folder)
@@ -132,17 +138,20 @@ def _adapted(net: nn.Module, rank: int) -> nn.Module:
 
 
 @torch.no_grad()
-def merged(net: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    """Names and values of the weights, low-rank corrections added to what they correct; ``net`` stays as it is."""
-    corrected = {
-        f"{name}.base_layer.weight": module.get_delta_weight("default")
-        for name, module in net.named_modules()
-        if hasattr(module, "get_delta_weight")
-    }
-    for key, value in net.state_dict().items():
-        if ".lora_" not in key:
-            total = value.float() + corrected[key].float() if key in corrected else value
-            yield key.replace(".base_layer.", "."), total
+def merged(net: nn.Module, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the file that ``net`` came from, with what was trained in their place or added to them.
+
+    What is frozen comes from the file and not from ``net``, which holds it in the precision of the run.
+    """
+    state = dict(base)
+    for name, p in net.named_parameters():
+        if p.requires_grad and ".lora_" not in name:
+            state[outer_name(name)] = p
+    for name, module in net.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            key = outer_name(f"{name}.weight")
+            state[key] = base[key].float() + module.get_delta_weight("default").cpu()
+    return state
 
 
 def _link(source: str, target: str) -> str:

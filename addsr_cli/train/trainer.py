@@ -8,12 +8,14 @@ import json
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from addsr_cli.errors import OutputRefused, UsageError
 from addsr_cli.hardware import peak_resident_bytes
@@ -74,8 +76,9 @@ class Trainer:
             self.save()
             raise
         self.save()
+        folder = self.export(final=True)
         self.accelerator.end_training()
-        return self.export(final=True)
+        return folder
 
     def train_step(self, batches: list[Batch]) -> None:
         """One optimiser step on the batches that are accumulated."""
@@ -94,15 +97,15 @@ class Trainer:
 
     def _after_step(self, started: float) -> float:
         config, now = self.config, time.perf_counter()
-        if self.step % config.log_every == 0:
-            self._log((now - started) / config.log_every)
-            started = now
+        due = self.step % config.log_every == 0 or self.step == config.steps
+        if due:
+            self._log((now - started) / len(self.recent))
         if self.step % config.save_every == 0:
             self.save()
             self.export()
         if self.step % config.sample_every == 0 and self.accelerator.is_main_process:
             self.write_samples()
-        return started if self.step % config.log_every else time.perf_counter()
+        return time.perf_counter() if due else started
 
     def _log(self, seconds: float) -> None:
         seen = [entry for told in self.recent for entry in told.by_timestep]
@@ -118,7 +121,8 @@ class Trainer:
         )
         self.recent.clear()
         if self.accelerator.is_main_process:
-            with (self.config.output / results.LOG).open("a", encoding="utf-8") as file:
+            path = self.config.output / results.LOG
+            with _written(path), path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(progress)) + "\n")
             self.accelerator.log(progress.values | {"lr": progress.lr}, step=self.step)
             if self.on_progress:
@@ -130,10 +134,11 @@ class Trainer:
 
     def write_samples(self) -> Path:
         """Grid of held-out pictures, or of training ones: canvas, one step, four steps, HR; from averaged weights."""
-        with self.ema.applied():
+        with self.ema.applied(), self.accelerator.autocast():
             pairs = Pairs(self.held_out if self.held_out.paths else self.photos, self.config)
             path = self.config.output / "samples" / f"step-{self.step:07d}.png"
-            return results.write_grid(self.learner, pairs, path)
+            with _written(path):
+                return results.write_grid(self.learner, pairs, path)
 
     def save(self) -> None:
         """Write a checkpoint (main process only)."""
@@ -148,11 +153,12 @@ class Trainer:
         """
         folder = self.config.output / "export"
         if self.accelerator.is_main_process and (final or self.config.arch != "addsr"):
-            with self.ema.applied():
+            with self.ema.applied(), _written(folder):
                 self.learner.write(folder, {"steps": str(self.step)})
                 (folder / "training.json").write_text(self.config.to_json(), encoding="utf-8")
                 if final:
-                    results.write_card(self.config, self.learner, self.photos, self.held_out, folder)
+                    with self.accelerator.autocast():
+                        results.write_card(self.config, self.learner, self.photos, self.held_out, folder)
         self.accelerator.wait_for_everyone()
         return folder
 
@@ -185,12 +191,9 @@ class Trainer:
         elif any(checkpoints.glob(checkpoint.PATTERN)):
             problem = f"{config.output} holds a training run already."
             raise UsageError(problem, "Add --resume latest to go on with it, or choose another --output.")
-        try:
+        with _written(config.output):
             config.output.mkdir(parents=True, exist_ok=True)
             (config.output / "config.json").write_text(config.to_json(), encoding="utf-8")
-        except OSError as exc:
-            problem = f"The run folder {config.output} cannot be written: {exc}"
-            raise OutputRefused(problem, "Choose another --output.") from exc
         self.accelerator.init_trackers("addsr")
         if config.precompute:
             self.tags = precomputed(self.photos, self.learner, config.output, self.accelerator)
@@ -204,6 +207,15 @@ def learning_rate(config: TrainConfig, step: int) -> float:
         return config.lr
     along = (step - config.warmup) / max(1, config.steps - config.warmup)
     return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, along)))
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, SafetensorError) as exc:
+        problem = f"{path} cannot be written: {exc}"
+        raise OutputRefused(problem, "Free some space and add --resume latest, or choose another --output.") from exc
 
 
 def _mean(values: Iterable[float]) -> float:

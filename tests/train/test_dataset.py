@@ -10,18 +10,30 @@ import torch
 from addsr_cli.degradation import usm_sharpen
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import resize
-from addsr_cli.train.dataset import Onwards, Pairs, find_photos, loader
+from addsr_cli.train.dataset import Onwards, Pairs, Photos, find_photos, loader
 
 
 @pytest.fixture
 def pairs_of(configured):
     """Makes the pairs of a run."""
 
-    def make(**changes):
+    def make(known=None, **changes):
         config = configured(**changes)
-        return Pairs(find_photos(config.data, config.crop), config)
+        return Pairs(find_photos(config.data, config.crop, config.pairs), config, known)
 
     return make
+
+
+@pytest.fixture
+def quarters(photos, tmp_path):
+    """A folder with the LR of every photo, whose values say where they come from: photos are even, LR odd."""
+    for path in photos.rglob("*.png"):
+        pixels = cv2.imread(str(path)) & 0xFE
+        cv2.imwrite(str(path), pixels)
+        lr = tmp_path / "lr" / path.relative_to(photos)
+        lr.parent.mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(lr), pixels[::4, ::4] | 1)
+    return tmp_path / "lr"
 
 
 def equal(a, b):
@@ -39,7 +51,8 @@ def chosen(pairs, positions, monkeypatch):
 
 def test_a_pair_is_a_crop_and_its_enlarged_ruin(pairs_of):
     item = pairs_of()[0]
-    for picture in item.values():
+    assert item["tags"] == ""
+    for picture in (item["hr"], item["canvas"]):
         assert (picture.shape, picture.dtype) == ((3, 64, 64), torch.float32)
         assert 0 <= picture.min() <= picture.max() <= 1
     assert 0 < (item["hr"] - item["canvas"]).abs().mean() < 0.3
@@ -186,3 +199,67 @@ def test_photos_beyond_the_cache_are_read_again(pairs_of, monkeypatch):
     pairs = pairs_of()
     assert equal(pairs[0], expected)
     assert pairs.cache == {}
+
+
+def test_given_pairs_are_the_same_place_turned_the_same_way(pairs_of, quarters):
+    pairs, turns = pairs_of(pairs=quarters), Counter()
+    for item in (pairs[position] for position in range(12)):
+        direction = {}
+        for turned in (False, True):
+            hr, canvas = (item[name].flip(-1) if turned else item[name] for name in ("hr", "canvas"))
+            lr = ((hr[:, ::4, ::4] * 255).round() + 1) / 255  # made of every fourth pixel of the photo as it lies
+            expected = np.clip(resize(lr.permute(1, 2, 0).numpy(), (64, 64)), 0, 1)
+            direction[turned] = np.abs(canvas.permute(1, 2, 0).numpy() - expected).max()
+        assert min(direction.values()) < 1e-5
+        turns[min(direction, key=direction.get)] += 1
+    assert set(turns) == {False, True}
+
+
+def test_given_pairs_are_cropped_anywhere(pairs_of, quarters):
+    pairs = pairs_of(pairs=quarters)
+    assert len({pairs[position]["hr"].numpy().tobytes() for position in range(30)}) > 10
+
+
+def test_photos_without_a_fitting_partner_are_counted_with_reasons(photos, quarters):
+    (quarters / "a.png").unlink()
+    (quarters / "b.png").write_bytes(b"broken")
+    cv2.imwrite(str(quarters / "below" / "c.png"), np.zeros((18, 17, 3), np.uint8))
+    with pytest.raises(UnreadableInput, match="1 whose LR is not 1/4 as large, 1 whose LR is unreadable, 1 without an"):
+        find_photos(photos, 64, quarters)
+
+
+def test_a_partner_may_have_another_suffix(photos, quarters):
+    (quarters / "a.png").rename(quarters / "a.bmp")
+    assert len(find_photos(photos, 64, quarters).paths) == 3
+
+
+def test_a_partner_that_goes_away_is_a_sentence(pairs_of, quarters):
+    pairs = pairs_of(pairs=quarters)
+    for path in quarters.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(UnreadableInput, match=r"LR of .* is gone"):
+        pairs[0]
+
+
+def test_tags_come_from_beside_the_photo_or_from_before(pairs_of, photos):
+    for name in ("a", "b", "below/c"):
+        (photos / f"{name}.txt").write_text(f" a photo called {name}\n")
+    assert {pairs_of()[p]["tags"] for p in range(3)} == {f"a photo called {name}" for name in ("a", "b", "below/c")}
+    known = {str(photos / "a.png"): "a fox", str(photos / "b.png"): ""}
+    assert {pairs_of(known)[p]["tags"] for p in range(3)} == {"a fox", "", "a photo called below/c"}
+    assert {pairs_of(known, tags="none")[p]["tags"] for p in range(3)} == {"none"}
+
+
+def test_photos_are_held_out_evenly_and_never_trained_on(tmp_path):
+    photos = Photos(paths=tuple(tmp_path / f"{k}.png" for k in range(10)), skipped=())
+    kept, held = photos.split(3)
+    assert [path.stem for path in held.paths] == ["0", "3", "6"]
+    assert sorted(kept.paths + held.paths) == list(photos.paths)
+    assert photos.split(0) == (photos, Photos(paths=(), skipped=()))
+
+
+@pytest.mark.parametrize("held_out", [10, 11])
+def test_holding_out_everything_is_refused(tmp_path, held_out):
+    photos = Photos(paths=tuple(tmp_path / f"{k}.png" for k in range(10)), skipped=())
+    with pytest.raises(UsageError, match="--validation"):
+        photos.split(held_out)

@@ -1,8 +1,15 @@
 """Distances, as laws."""
 
-import torch
+import sys
+from types import SimpleNamespace
 
-from addsr_cli.train.losses import charbonnier
+import pytest
+import torch
+from torch import nn
+
+from addsr_cli.errors import UsageError
+from addsr_cli.similarity import ssim
+from addsr_cli.train.losses import Anchors, charbonnier
 
 
 def test_charbonnier_is_never_less_than_the_distance_and_hardly_more(pair):
@@ -20,3 +27,45 @@ def test_charbonnier_has_a_gradient_where_the_pictures_agree():
 def test_there_is_one_value_per_sample_and_samples_do_not_mix(pair):
     alone = torch.cat([charbonnier(pair[0][k : k + 1], pair[1][k : k + 1]) for k in range(3)])
     assert torch.allclose(charbonnier(*pair), alone, atol=1e-6)
+
+
+def test_anchors_are_distances_to_the_original_for_what_weighs_something(pair):
+    anchors = Anchors({"l1": 0.1, "l2": 2.0, "lpips": 0.0, "ssim": 1.0}, torch.device("cpu"))
+    found = anchors(*pair)
+    assert found.keys() == {"l1", "l2", "ssim"}
+    assert torch.equal(found["l1"], charbonnier(*pair))
+    assert torch.allclose(found["l2"], (pair[0] - pair[1]).square().mean((1, 2, 3)))
+    assert torch.equal(found["ssim"], 1 - ssim(*pair))
+
+
+class Lpips(nn.Module):
+    """In place of the true one: remembers what it was made with and shown."""
+
+    def __init__(self, net, verbose):
+        super().__init__()
+        self.made, self.inner = (net, verbose), nn.Conv2d(3, 1, 1)
+
+    def forward(self, a, b):
+        self.shown = (a, b)
+        return (self.inner(a) - self.inner(b)).square().mean((1, 2, 3), keepdim=True)
+
+
+def test_lpips_is_shown_pictures_of_its_own_range_and_never_trained(pair, monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=Lpips))
+    anchors = Anchors({"lpips": 1.0}, torch.device("cpu"))
+    pair[0].requires_grad_()
+    found = anchors(*pair)["lpips"]
+    assert found.shape == (3,)
+    assert anchors.lpips.made == ("vgg", False)
+    assert not anchors.lpips.training
+    assert [torch.equal(shown, 2 * x - 1) for shown, x in zip(anchors.lpips.shown, pair, strict=True)] == [True, True]
+    found.sum().backward()
+    assert pair[0].grad.abs().max() > 0
+    assert all(p.grad is None for p in anchors.lpips.parameters())
+
+
+def test_lpips_that_is_not_installed_is_a_sentence(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lpips", None)
+    with pytest.raises(UsageError, match="--anchor-lpips") as caught:
+        Anchors({"lpips": 1.0}, torch.device("cpu"))
+    assert "pip install lpips" in caught.value.hint

@@ -7,13 +7,20 @@ import pytest
 
 from addsr_cli.errors import UsageError
 from addsr_cli.train.config import TrainConfig, parse_mix
+from addsr_cli.train.recipe import OFFICIAL
+from addsr_cli.train.ta import TaWeights
 
 PLAIN = TrainConfig(data=Path("photos"), output=Path("run"))
 
 
 @pytest.mark.parametrize(
     "config",
-    [PLAIN, replace(PLAIN, init=Path("x.safetensors"), mix=(("clean", 1.0),), usm=True, lr=1e-5, seed=9)],
+    [
+        PLAIN,
+        replace(PLAIN, init=Path("x.safetensors"), mix=(("clean", 1.0),), usm=True, lr=1e-5, seed=9),
+        replace(PLAIN, arch="addsr", stage="student", recipe=OFFICIAL, pairs=Path("lr"), lora=8, tracker="wandb"),
+        replace(PLAIN, stage="student", recipe=replace(OFFICIAL, ta=TaWeights(form="none"), psr=(0.1, 0.5))),
+    ],
 )
 def test_json_and_back_is_the_same_run(config):
     assert TrainConfig.from_json(config.to_json()) == config
@@ -27,7 +34,17 @@ def test_settings_of_a_later_version_are_passed_over():
     "wrong",
     [
         {"arch": "seesr"},
-        {"stage": "student"},
+        {"arch": "addsr"},
+        {"stage": "master"},
+        {"decay": "linear"},
+        {"framing": "wide"},
+        {"tags": "a cat"},
+        {"lora": 4},
+        {"arch": "addsr", "stage": "student", "lora": -1},
+        {"accumulate": 0},
+        {"validation": -1},
+        {"warmup": -1},
+        {"d_lr": 0.0},
         {"crop": 48},
         {"crop": 100},
         {"steps": 0},
@@ -53,6 +70,12 @@ def test_settings_of_a_later_version_are_passed_over():
 def test_what_cannot_train_is_refused(wrong):
     with pytest.raises(UsageError):
         replace(PLAIN, **wrong)
+
+
+def test_the_full_model_has_its_teacher():
+    with pytest.raises(UsageError, match="SeeSR") as caught:
+        replace(PLAIN, arch="addsr")
+    assert "--stage student" in caught.value.hint
 
 
 def test_a_mix_is_read_as_pairs():

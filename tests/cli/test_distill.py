@@ -1,0 +1,262 @@
+"""``addsr distill``: what it leaves, and how it fails."""
+
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
+
+from addsr_cli.train.config import TrainConfig
+
+SMALL = ("--arch", "tiny", "--device", "cpu", "--workers", 0, "--steps", 2)
+
+
+@pytest.fixture(autouse=True)
+def one_small_process():
+    """One thread, and an accelerate that has forgotten the test before."""
+    AcceleratorState._reset_state(True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    AcceleratorState._reset_state(True)
+
+
+@pytest.fixture
+def photos(photo):
+    """A folder with three photos."""
+    for name in ("a.png", "b.jpg", "below/c.png"):
+        photo(f"photos/{name}", (80, 72))
+    return Path("photos")
+
+
+@pytest.fixture
+def distill(addsr, photos):
+    """The smallest run, with more words."""
+    return lambda *words: addsr("distill", "--data", photos, *SMALL, *words)
+
+
+def refused(outcome, code, *words):
+    """Whether a call failed with one line on stderr (and its hint) that holds these words, and nothing on stdout."""
+    errors = [line for line in outcome.lines if line.startswith("error: ")]
+    assert (outcome.code, outcome.out, len(errors)) == (code, "", 1), outcome.err
+    assert "Traceback" not in outcome.err
+    assert "error: unexpected" not in outcome.err
+    for word in words:
+        assert word in outcome.err
+    return True
+
+
+def config(run):
+    return TrainConfig.from_json((Path(run) / "config.json").read_text())
+
+
+def test_two_steps_leave_a_checkpoint_a_report_and_a_model(distill, addsr, photo):
+    done = distill()
+    run = Path("runs/tiny-student")
+    assert (done.code, done.out) == (0, f"{run / 'export'}\n")
+    assert done.lines[0] == "3 photos in photos"
+    assert "step 2/2" in done.lines[-1]
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-0000002.pt"]
+    assert {"README.md", "curves.svg", "grid.png"} <= {path.name for path in (run / "export").iterdir()}
+    assert addsr("upscale", photo("p.png"), "-o", "out.png", "--model", run, "--device", "cpu").code == 0
+    with Image.open("out.png") as image:
+        assert image.size == (96, 72)
+
+
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+def test_json_is_one_object(distill, stage):
+    done = distill("--json", "--quiet", "--stage", stage, "-o", "run")
+    assert json.loads(done.out) == {"status": "ok", "output": "run/export", "steps": 2}
+    assert done.err == ""
+
+
+def test_resuming_goes_on_and_starting_over_is_refused(distill):
+    assert distill("-o", "run").code == 0
+    AcceleratorState._reset_state(True)
+    assert refused(distill("-o", "run"), 2, "already", "--resume latest")
+    AcceleratorState._reset_state(True)
+    more = distill("-o", "run", "--resume", "latest", "--steps", 3)
+    assert (more.code, "step 3/3" in more.err) == (0, True)
+    AcceleratorState._reset_state(True)
+    assert refused(distill("-o", "other", "--resume", "latest"), 2, "no checkpoint")
+
+
+@pytest.mark.parametrize(
+    ("preset", "factors", "timesteps"),
+    [("paper", (0.5, 1.05, 2.205, 4.6305), "uniform"), ("official", (4.6305, 0.5, 1.05, 2.205), "official")],
+)
+def test_presets_are_recorded(distill, preset, factors, timesteps):
+    assert distill("--preset", preset, "-o", "run").code == 0
+    recipe = config("run").recipe
+    assert recipe.ta.table() == pytest.approx(factors)
+    assert (recipe.timesteps, recipe.discriminator) == (timesteps, "conv")
+
+
+def test_every_choice_reaches_the_run(distill):
+    words = ("--ta", "linear", "--adversarial", 0.1, "--distill-weight", 2, "--teacher-samples", 2, "--r1", 1e-3)
+    words += ("--teacher-sees", "lr", "--distill-space", "latent", "--rollout", "teacher-forced", "--usm")
+    words += ("--first-latent", "hr", "--psr-train-weight", "uniform:0.4,0.8", "--anchor-l1", 0.1, "--anchor-l2", 0.2)
+    words += ("--anchor-ssim", 0.3, "--degradation", "mild", "--lr", 1e-3, "--d-lr", 2e-3, "--decay", "constant")
+    words += ("--ema", 0.5, "--accumulate", 2, "--batch-size", 1, "--validation", 1, "--tags", "none", "--seed", 7)
+    assert distill(*words, "--preset", "official", "-o", "run").code == 0
+    run = config("run")
+    recipe = run.recipe
+    assert (recipe.ta.form, recipe.ta.indexing, recipe.adversarial, recipe.distill) == ("linear", "official", 0.1, 2)
+    assert (recipe.teacher_samples, recipe.r1, recipe.teacher_sees, recipe.space) == (2, 1e-3, "lr", "latent")
+    assert (recipe.rollout, recipe.first_latent, recipe.psr) == ("teacher-forced", "hr", (0.4, 0.8))
+    assert recipe.anchors == {"l1": 0.1, "l2": 0.2, "lpips": 0.0, "ssim": 0.3}
+    assert (run.mix, run.usm, run.lr, run.d_lr, run.decay) == ((("mild", 1.0),), True, 1e-3, 2e-3, "constant")
+    assert (run.ema, run.accumulate, run.batch_size, run.validation, run.seed) == (0.5, 2, 1, 1, 7)
+
+
+def test_pairs_are_two_folders(addsr, photos):
+    for path in photos.rglob("*.*"):
+        for part, scale in (("hr", 1), ("lr", 4)):
+            target = Path("pairs") / part / path.relative_to(photos)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with Image.open(path) as image:
+                image.resize((80 // scale, 72 // scale)).save(target)
+    done = addsr("distill", "--pairs", "pairs", *SMALL, "-o", "run")
+    assert (done.code, done.lines[0]) == (0, "3 photos in pairs/hr")
+    assert config("run").pairs == Path("pairs/lr")
+
+
+def test_pairs_without_both_folders_are_refused(addsr, photos):
+    assert refused(addsr("distill", "--pairs", photos, *SMALL), 2, "hr/ and lr/")
+
+
+def test_data_or_pairs_must_be_given_and_not_both(addsr, photos):
+    for words in ((), ("--data", photos, "--pairs", photos)):
+        assert refused(addsr("distill", *words, *SMALL), 2, "--data or --pairs")
+
+
+def empty(folder):
+    folder.mkdir()
+
+
+def small(folder):
+    folder.mkdir()
+    Image.new("RGB", (32, 200)).save(folder / "small.png")
+
+
+def broken(folder):
+    folder.mkdir()
+    (folder / "broken.jpg").write_bytes(b"no picture")
+
+
+@pytest.mark.parametrize(
+    ("make", "words"), [(empty, "0 photos"), (small, "1 smaller than 64 px"), (broken, "1 unreadable")]
+)
+def test_a_folder_without_a_usable_photo_is_told_with_reasons(addsr, make, words):
+    make(Path("others"))
+    assert refused(addsr("distill", "--data", "others", *SMALL), 6, "No photo to train on", words)
+    assert not Path("runs").exists()
+
+
+def test_a_folder_that_is_not_there_is_refused(addsr):
+    assert refused(addsr("distill", "--data", "nowhere", *SMALL), 2, "not a folder")
+
+
+def test_what_is_skipped_is_counted(distill, photos):
+    broken(photos / "more")
+    assert distill().lines[0] == "3 photos, 1 unreadable in photos"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--psr-train-weight", "much"),
+        ("--mix", "clean"),
+        ("--crop", 100),
+        ("--mu", 0),
+        ("--anchor-l1", -1),
+        ("--anchor-l1", "nan"),
+        ("--lora", 4),
+        ("--validation", 3),
+        ("--tracker", "paper-and-pencil"),
+        ("--device", "cuda:99"),
+        ("--arch", "addsr", "--stage", "teacher"),
+    ],
+    ids=lambda words: "".join(map(str, words[:2])),
+)
+def test_what_cannot_be_is_refused(distill, words):
+    assert refused(distill(*words), 2)
+    assert not Path("runs").exists()
+
+
+def test_the_full_model_needs_its_teacher(addsr, photos):
+    words = ("--data", photos, "--arch", "addsr", "--device", "cpu", "--crop", 64)
+    assert refused(addsr("distill", *words), 4, "seesr is not installed", "models pull seesr")
+
+
+def test_the_full_model_needs_a_gpu_unless_told_otherwise(addsr, photos, monkeypatch):
+    monkeypatch.setattr("addsr_cli.hardware.best_device", lambda: "cpu")
+    assert refused(addsr("distill", "--data", photos, "--crop", 64), 2, "CUDA GPU", "--device cpu")
+
+
+def test_a_teacher_that_is_no_model_is_refused(distill):
+    Path("void").mkdir()
+    assert refused(distill("--teacher", "void"), 4, "holds no model")
+
+
+def test_a_loss_that_is_no_number_names_its_network(distill, monkeypatch):
+    from addsr_cli.train.ta import TaWeights
+
+    monkeypatch.setattr(TaWeights, "__call__", lambda self, *_: torch.tensor(np.nan))
+    assert refused(distill(), 1, "loss of the student became nan", "resume")
+
+
+def test_a_full_disk_is_a_sentence(distill, monkeypatch):
+    def full(state, file):
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(torch, "save", full)
+    assert refused(distill(), 7, "No space left", "--resume latest")
+
+
+def test_a_disk_that_fills_up_leaves_no_half_checkpoint(distill, disk):
+    folder = disk("size=256k")
+    assert refused(distill("-o", folder / "run", "--save-every", 1), 7, "could not be written")
+    assert not list((folder / "run" / "checkpoints").iterdir())
+
+
+@pytest.mark.parametrize("part", ["log.jsonl", "samples", "export", "config.json"])
+def test_whatever_cannot_be_written_is_a_sentence(distill, part):
+    blocked = Path("run") / part
+    if part in ("samples", "export"):
+        blocked.parent.mkdir()
+        blocked.touch()
+    else:
+        blocked.mkdir(parents=True)
+    assert refused(distill("-o", "run", "--sample-every", 1), 7, f"run/{part}" if part != "config.json" else "run")
+
+
+def test_a_picture_that_cannot_be_encoded_is_a_sentence(distill, monkeypatch):
+    monkeypatch.setattr("addsr_cli.train.results.cv2.imwrite", lambda *_: False)
+    assert refused(distill(), 7, "no picture could be written")
+
+
+def test_a_run_folder_that_is_a_file_is_refused(distill):
+    Path("run").touch()
+    assert refused(distill("-o", "run"), 7, "cannot be written")
+
+
+def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(distill):
+    done = distill("--dry-run")
+    assert done.code == 0
+    for word in ("parameters", "GiB  optimiser", "TFLOP a step", "hours"):
+        assert word in done.out
+    assert not Path("runs").exists()
+
+
+def test_a_dry_run_of_the_full_model_needs_no_weights(addsr, photos):
+    words = ("--data", photos, "--device", "cpu", "--preset", "lowmem", "--precision", "bf16")
+    record = json.loads(addsr("distill", *words, "--dry-run", "--json").out)
+    assert (record["status"], record["trained"]) == ("planned", 386_739_280)
+    assert sum(record["memory"].values()) == record["memory_total"] < 16 * 2**30
+    assert record["hours"] > 0

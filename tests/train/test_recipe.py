@@ -1,0 +1,91 @@
+"""Presets, and what a recipe refuses."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+
+from addsr_cli.errors import UsageError
+from addsr_cli.train.recipe import OFFICIAL, PAPER, Recipe, preset, psr_range, usual
+from addsr_cli.train.ta import TaWeights
+
+
+def test_the_paper_is_the_default():
+    assert preset("paper", "addsr") == PAPER == Recipe()
+    assert (PAPER.ta.mu, PAPER.ta.nu, PAPER.adversarial, PAPER.psr, PAPER.blank) == (0.5, 2.1, 0.02, (1.0, 1.0), 0.5)
+    assert (PAPER.timesteps, PAPER.teacher_sees, PAPER.shared_noise, PAPER.r1) == ("uniform", "hr", False, 0.0)
+    assert set(PAPER.anchors.values()) == {0.0}
+
+
+def test_the_official_preset_draws_and_weighs_as_the_released_trainer():
+    assert preset("official", "addsr") == OFFICIAL
+    assert OFFICIAL.ta.table() == pytest.approx((4.6305, 0.5, 1.05, 2.205))
+    assert (OFFICIAL.timesteps, OFFICIAL.shared_noise, OFFICIAL.raw_condition) == ("official", True, True)
+    assert OFFICIAL.teacher_samples == 4
+
+
+def test_a_small_card_gets_one_teacher_draw_and_computes_again():
+    assert preset("lowmem", "addsr") == replace(PAPER, teacher_samples=1)
+    run = usual("addsr", "student", "lowmem")
+    assert (run["batch_size"], run["checkpointing"], run["ema_on_cpu"]) == (1, True, True)
+    assert usual("addsr", "student", "paper")["batch_size"] == 2
+    assert usual("nano", "student", "lowmem") == usual("nano", "student", "paper")
+
+
+@pytest.mark.parametrize("name", ["paper", "official", "lowmem"])
+def test_nano_keeps_the_weights_of_a_preset_and_trains_on_what_inference_runs(name):
+    recipe = preset(name, "nano")
+    assert recipe.ta == preset(name, "addsr").ta
+    assert (recipe.discriminator, recipe.first_latent, recipe.rollout) == ("conv", "lr", "chained")
+    assert (recipe.teacher_timesteps, recipe.psr, recipe.blank) == ("student", (0.0, 1.0), 0.0)
+
+
+def test_an_unknown_preset_is_refused():
+    with pytest.raises(UsageError, match="--preset best"):
+        preset("best", "addsr")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"timesteps": "all"},
+        {"rollout": "free"},
+        {"space": "wavelet"},
+        {"discriminator": "vit"},
+        {"teacher_sees": "both"},
+        {"adversarial": -0.1},
+        {"anchor_l1": float("nan")},
+        {"r1": float("inf")},
+        {"distill": 0.0, "adversarial": 0.0},
+        {"psr": (0.6, 0.4)},
+        {"psr": (0.0, 1.1)},
+        {"psr": (float("nan"), 1.0)},
+        {"teacher_samples": 0},
+        {"blank": 1.5},
+    ],
+)
+def test_what_cannot_be_distilled_is_refused(wrong):
+    with pytest.raises(UsageError):
+        replace(PAPER, **wrong)
+
+
+def test_one_loss_is_enough():
+    assert replace(PAPER, distill=0.0, adversarial=0.0, anchor_l2=1.0).anchors["l2"] == 1
+
+
+def test_a_recipe_survives_json():
+    recipe = replace(OFFICIAL, ta=TaWeights(form="linear", gamma=0.2), psr=(0.4, 1.0), anchor_lpips=2.0)
+    assert Recipe.from_json(json.loads(json.dumps(asdict(recipe)))) == recipe
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("1.0", (1, 1)), ("0.4", (0.4, 0.4)), ("uniform:0.4,1.0", (0.4, 1)), ("0.1,0.2", (0.1, 0.2))]
+)
+def test_a_weight_or_a_range_of_weights_is_read(text, expected):
+    assert psr_range(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "much", "uniform:", "uniform:0.1;0.3"])
+def test_a_weight_that_is_not_understood_is_refused(text):
+    with pytest.raises(UsageError, match="--psr-train-weight"):
+        psr_range(text)

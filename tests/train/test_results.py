@@ -1,0 +1,141 @@
+"""What a run leaves to look at: card, curves, grid and measurements."""
+
+import json
+import re
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import cv2
+import pytest
+import torch
+from bundles import write_bundle
+
+from addsr_cli.train import results
+from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.curves import _thin, curves
+from addsr_cli.train.dataset import Pairs
+from addsr_cli.train.recipe import preset
+from addsr_cli.train.trainer import Trainer
+
+ROW = {"lr": 1e-3, "seconds_per_step": 1.0, "memory": 0, "steps": 3}
+
+
+@pytest.fixture
+def student(configured):
+    """Makes configurations of a student's run."""
+    return lambda **changes: configured(**{"stage": "student", "recipe": preset("paper", "tiny"), "steps": 2} | changes)
+
+
+def log(folder, *values):
+    same = ROW | {"by_timestep": {"999": 0.5, "249": 0.1}}
+    rows = [same | {"step": k + 1, "values": each} for k, each in enumerate(values)]
+    (folder / "log.jsonl").write_text("\n".join(json.dumps(row) for row in rows))
+    return folder / "log.jsonl"
+
+
+def test_a_run_leaves_weights_card_curves_grid_and_settings(student):
+    config = student(validation=1)
+    folder = Trainer(config).run()
+    assert {path.name for path in folder.iterdir()} == {
+        *("nano.safetensors", "training.json", "README.md", "curves.svg", "grid.png")
+    }
+    assert TrainConfig.from_json((folder / "training.json").read_text()) == config
+    assert cv2.imread(str(folder / "grid.png")).shape == (4 * 64, 4 * 64, 3)
+    ElementTree.fromstring((folder / "curves.svg").read_text())
+    card = (folder / "README.md").read_text()
+    assert "tiny, student" in card
+    assert "2 photos; 1 of them held out. Samples seen: 4" in card
+    for name in ("curves.svg", "grid.png", '"indexing": "target"'):
+        assert name in card
+
+
+def test_the_card_measures_before_and_after_on_held_out_photos(student):
+    trainer = Trainer(student(validation=2, lr=0.05))
+    card = (trainer.run() / "README.md").read_text()
+    rows = dict(re.findall(r"^\| (\w.*?) \| (.*) \|$", card, re.MULTILINE))
+    assert list(rows) == ["bicubic", "before, 1 step", "before, 4 steps", "after, 1 step", "after, 4 steps"]
+    pairs = Pairs(trainer.held_out, trainer.config)
+    with trainer.ema.applied():
+        for name, which, steps in (
+            ("bicubic", None, 1),
+            ("before, 4 steps", trainer.learner.teacher, 4),
+            ("after, 1 step", trainer.learner.student, 1),
+        ):
+            found = results.score(trainer.learner, which, pairs, steps)
+            assert rows[name] == f"{found.psnr:.2f} | {found.ssim:.4f}"
+    assert rows["before, 1 step"] != rows["after, 1 step"]
+    assert "2 held-out photos" in card
+
+
+def test_a_teacher_has_no_before(configured):
+    card = (Trainer(configured(steps=1, validation=1)).run() / "README.md").read_text()
+    assert "| before" not in card
+    assert "after, 4 steps" in card
+
+
+def test_nothing_is_measured_on_photos_of_the_training(student, monkeypatch):
+    monkeypatch.setattr(results, "score", lambda *_: pytest.fail("measured"))
+    card = (Trainer(student()).run() / "README.md").read_text()
+    assert "nothing was measured" in card
+    assert "dB" not in card
+
+
+def test_held_out_photos_are_never_trained_on(student, monkeypatch):
+    trainer = Trainer(student(validation=1, steps=6))
+    (held,) = trainer.held_out.paths
+    seen, photo = set(), Pairs._photo
+    monkeypatch.setattr(
+        Pairs, "_photo", lambda self, index: (seen.add(self.photos.paths[index]), photo(self, index))[1]
+    )
+    for _ in trainer._batches():
+        pass
+    assert seen == set(trainer.photos.paths)
+    assert held not in seen
+
+
+def test_a_perfect_picture_scores_high_and_the_canvas_is_itself(student):
+    trainer = Trainer(student(validation=1, mix=(("clean", 1.0),)))
+    pairs = Pairs(trainer.held_out, trainer.config)
+    plain = results.score(trainer.learner, None, pairs, 1)
+    pair = pairs[0]
+    error = (pair["canvas"] - pair["hr"]).square().mean()
+    assert plain.psnr == pytest.approx(-10 * error.log10().item(), abs=1e-4)
+    fresh = results.score(trainer.learner, trainer.learner.teacher, pairs, 1)
+    assert fresh.psnr == pytest.approx(plain.psnr, abs=1e-3)  # an untrained network answers with the canvas
+
+
+def test_curves_are_one_chart_for_every_figure(tmp_path):
+    rows = ({"real": 0.1, "fake": 0.0, "grad_norm": 2.0}, {"real": 0.2, "fake": -0.1, "grad_norm": 1.0})
+    svg = curves(log(tmp_path, *rows))
+    ElementTree.fromstring(svg)
+    titles = re.findall(r'font-weight="bold">([^<]*)<', svg)
+    assert titles == ["distance by timestep", "mean logits", "grad norm"]
+    assert svg.count("<polyline") == 5
+    assert "t=999" in svg
+
+
+def test_a_norm_that_overflowed_is_left_out_of_its_curve(tmp_path):
+    svg = curves(log(tmp_path, {"grad_norm": float("inf")}, {"grad_norm": 1.0}, {"grad_norm": float("nan")}))
+    ElementTree.fromstring(svg)
+    assert not re.search(r"\b(inf|nan)\b", svg)
+    assert "1 .. 1, 2 steps" in svg
+
+
+def test_long_curves_are_thinned_to_means():
+    assert _thin([(0, 1.0), (1, 3.0), (2, 5.0)], most=2) == [(1, 2.0), (2, 5.0)]
+    assert len(_thin([(x, 0.0) for x in range(10_000)])) == 200
+
+
+def test_the_full_model_is_looked_at_and_exported_in_half_precision(student, tmp_path, monkeypatch):
+    monkeypatch.setattr(results, "GRID_PHOTOS", 1)
+    monkeypatch.setattr(results, "COUNTS", (1,))
+    recipe = replace(preset("lowmem", "addsr"), discriminator="conv", space="latent")
+    teacher = str(write_bundle(tmp_path / "seesr"))
+    few = {"batch_size": 1, "steps": 1, "sample_every": 1, "validation": 1}
+    config = student(arch="addsr", precision="bf16", recipe=recipe, teacher=teacher, **few)
+    trainer = Trainer(config)
+    folder = trainer.run()
+    assert (config.output / "samples" / "step-0000001.png").is_file()
+    assert {"bundle.json", "delta.safetensors", "unet", "README.md"} <= {path.name for path in folder.iterdir()}
+    assert "| after, 1 step |" in (folder / "README.md").read_text()
+    assert all(p.dtype == torch.float32 for p in trainer.learner.parameters.values())

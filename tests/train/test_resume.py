@@ -1,0 +1,169 @@
+"""Stopping and going on equals not stopping, whatever stopped the run."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from safetensors.torch import load_file
+
+import addsr_cli
+from addsr_cli.train import checkpoint
+from addsr_cli.train.recipe import preset
+from addsr_cli.train.trainer import Trainer
+
+ROOT = str(Path(addsr_cli.__file__).parent.parent)
+RESUME = """
+import sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)  # as the fixtures do: sums are exact only over the same threads
+from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.trainer import Trainer
+Trainer(TrainConfig.from_json((Path(sys.argv[1]) / "config.json").read_text())).run("latest")
+"""
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import torch
+torch.set_num_threads(1)
+from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.trainer import Trainer
+save = torch.save
+def half(state, file):
+    if state["step"] < 4:
+        return save(state, file)
+    file.write(b"half of it"); file.flush(); os.kill(os.getpid(), signal.SIGKILL)
+torch.save = half
+Trainer(TrainConfig.from_json((Path(sys.argv[1]) / "config.json").read_text())).run()
+"""
+
+
+def child(program, config):
+    """Run a program on a run folder in a process of its own."""
+    words = [sys.executable, "-c", program, str(config.output)]
+    return subprocess.run(words, check=False, env=os.environ | {"PYTHONPATH": ROOT})
+
+
+def interrupted(config, step):
+    """A run that was stopped after ``step``."""
+
+    def stop(progress):
+        if progress.step == step:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(config, stop).run()
+
+
+def newest(config):
+    return checkpoint.load(checkpoint.find("latest", config.output / "checkpoints"))
+
+
+@pytest.fixture(params=["teacher", "student"])
+def stage(request):
+    """What is trained; a student has a discriminator and a second optimiser besides."""
+    return request.param
+
+
+@pytest.fixture
+def straight(configured, tmp_path, stage):
+    """The checkpoint of six steps without a stop."""
+    config = configured(output=tmp_path / "straight", stage=stage, recipe=preset("paper", "tiny"))
+    Trainer(config).run()
+    return newest(config)
+
+
+@pytest.fixture
+def run(configured, stage):
+    """Makes configurations of the same run, elsewhere."""
+    return lambda **changes: configured(stage=stage, recipe=preset("paper", "tiny"), **changes)
+
+
+def test_stopping_and_going_on_equals_not_stopping(run, straight, same):
+    config = run()
+    interrupted(config, 3)
+    assert newest(config)["step"] == 3
+    Trainer(config).run("latest")
+    assert same(newest(config), straight)
+
+
+def test_a_checkpoint_holds_both_networks_their_optimisers_and_the_average(configured):
+    config = configured(stage="student", recipe=preset("paper", "tiny"), steps=2)
+    trainer = Trainer(config)
+    trainer.run()
+    state = newest(config)
+    judge = state["objective"]["adversary"]
+    assert any(name.endswith("weight_u") for name in judge["weights"])
+    for updater in (judge["updater"], state["objective"]["student"]):
+        assert {float(moments["step"]) for moments in updater["optimisers"][0]["state"].values()} == {2.0}
+    assert state["weights"].keys() == state["ema"]["shadow"].keys() == trainer.learner.parameters.keys()
+    assert state["ema"]["updates"] == state["step"] == 2
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_accumulated_batches_are_taken_up_where_they_were_left(run, same, steps, tmp_path):
+    straight, stopped = (run(accumulate=2, batch_size=1, steps=3, output=tmp_path / name) for name in ("a", "b"))
+    Trainer(straight).run()
+    interrupted(stopped, steps)
+    Trainer(stopped).run("latest")
+    assert same(newest(stopped), newest(straight))
+
+
+@pytest.mark.slow
+def test_also_in_another_process(run, straight, same):
+    config = run()
+    interrupted(config, 3)
+    assert child(RESUME, config).returncode == 0
+    assert same(newest(config), straight)
+
+
+def test_ctrl_c_in_the_middle_of_a_step_saves_after_it(run, straight, same, monkeypatch):
+    config = run()
+    trainer = Trainer(config)
+    backward = trainer.objective.student.backward
+
+    def pressed(loss):
+        if trainer.step == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        backward(loss)
+
+    monkeypatch.setattr(trainer.objective.student, "backward", pressed)
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run()
+    assert newest(config)["step"] == 3
+    Trainer(config).run("latest")
+    assert same(newest(config), straight)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["student"], indirect=True)
+def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(run, straight, same):
+    config = run(save_every=2)
+    config.output.mkdir()
+    (config.output / "config.json").write_text(config.to_json())
+    ended = child(KILLED, config)
+    assert ended.returncode == -signal.SIGKILL
+    assert checkpoint.find("latest", config.output / "checkpoints").name == "step-0000002.pt"
+    assert list((config.output / "checkpoints").glob("*.partial"))
+    Trainer(config).run("latest")
+    assert same(newest(config), straight)
+
+
+def test_resuming_a_finished_run_only_exports_it_again(run, straight, same, tmp_path):
+    config = run(output=tmp_path / "straight")
+    exported = config.output / "export" / "nano.safetensors"
+    before = load_file(exported)
+    exported.unlink()
+    assert same(load_file(Trainer(config).run("latest") / exported.name), before)
+    assert same(newest(config), straight)
+
+
+def test_looking_at_samples_does_not_disturb_the_run(run, straight, same):
+    config = run(sample_every=1, save_every=2)
+    Trainer(config).run()
+    assert same(newest(config), straight)
