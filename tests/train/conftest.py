@@ -1,14 +1,21 @@
 """Three small photos, a run of few steps, and an accelerate that has forgotten the test before."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from distillation_samples import learner
 
+from addsr_cli.train.adversary import Adversary
 from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.discriminator import ConvDiscriminator
+from addsr_cli.train.distillation import Distillation
+from addsr_cli.train.recipe import preset
 
 SIZES = ((96, 80), (64, 120), (72, 72))
 
@@ -82,3 +89,23 @@ def same():
 def falling():
     """Whether values never rise."""
     return lambda values: all(a >= b for a, b in pairwise(values))
+
+
+@pytest.fixture
+def objective(configured, monkeypatch):
+    """Makes distillations of the tiny network; ``draws`` fixes those of every batch in turn."""
+
+    def make(*, draws=None, precision="no", discriminator=True, seed=0, lr=1e-3, accumulate=1, **changes):
+        recipe = replace(preset("paper", "nano"), **changes)
+        config = configured(stage="student", recipe=recipe, lr=lr, d_lr=lr, accumulate=accumulate, clip=100.0)
+        AcceleratorState._reset_state(True)  # which else keeps the first precision
+        accelerator = Accelerator(cpu=True, mixed_precision=precision)
+        torch.manual_seed(seed)
+        judge = Adversary(ConvDiscriminator(), config, accelerator) if discriminator else None
+        made = Distillation(config, learner(seed), judge, accelerator)
+        if draws:
+            turns = iter(draws * 1000)
+            monkeypatch.setattr(made, "draw", lambda batch, generator: next(turns))
+        return made
+
+    return make

@@ -199,7 +199,7 @@ def test_what_is_written_is_the_student_over_the_base_and_runs(bundle, teachers,
     assert delta.keys() == learner.parameters.keys()
     loaded = loader.load(loader.locate(str(tmp_path / "run")), device="cpu", dtype="fp32")
     for part in NETWORKS:
-        full, base = stored(export, part), stored(bundle, part)
+        full, base, in_memory = stored(export, part), stored(bundle, part), getattr(loaded, part).state_dict()
         assert full.keys() == {name for name in base if not name.startswith("align.")}
         ours = {name.removeprefix(f"{part}."): p.detach().half() for name, p in learner.parameters.items()}
         for name, value in full.items():
@@ -208,7 +208,7 @@ def test_what_is_written_is_the_student_over_the_base_and_runs(bundle, teachers,
             assert trained is None or torch.equal(value, ours[name.removeprefix(f"{part}.")])
             if trained is not None and value.ndim > 1:
                 assert not torch.equal(value, base[name].half())  # not the teacher
-            assert torch.equal(getattr(loaded, part).state_dict()[inner_name(name)], value.float())
+            assert torch.equal(in_memory[inner_name(name)], value.float())
     words = ["upscale", addsr_photo, "-o", tmp_path / "out.png", "--model", tmp_path / "run", "--steps", 1]
     assert run([str(word) for word in (*words, "--device", "cpu", "--precision", "fp32")]) == 0
     assert not list((tmp_path / "run").glob(".*"))

@@ -1,0 +1,65 @@
+"""Small pictures, draws and networks for tests of the distillation."""
+
+from dataclasses import fields, replace
+
+import torch
+
+from addsr_cli.models.nano import Nano
+from addsr_cli.train.draws import StudentDraws, draw_student
+from addsr_cli.train.learner import NanoLearner, fresh
+from addsr_cli.train.objective import Batch
+
+SECOND_AXIS = ("chain", "t", "teacher")  # of draws, where the samples lie
+
+
+def learner(seed=0):
+    """A student with weights of its own, and a teacher that answers with more than its control image."""
+    torch.manual_seed(seed)
+    student, teacher = fresh("tiny"), fresh("tiny")
+    for nano in (student, teacher):
+        torch.nn.init.normal_(nano.net.out.weight, std=0.02)
+    return NanoLearner(student, teacher)
+
+
+def pictures(count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    hr = torch.rand(count, 3, 32, 32, generator=generator)
+    return Batch(hr=hr, canvas=(hr + 0.2 * torch.rand(hr.shape, generator=generator)).clamp(0, 1), tags=("",) * count)
+
+
+def given(recipe, index, seed=0):
+    """Draws with these timesteps."""
+    index = torch.tensor(index)
+    made = draw_student(recipe, torch.Generator().manual_seed(seed), (len(index), 48, 8, 8))
+    return replace(made, index=index)
+
+
+def part(draws, chosen):
+    """The draws of some samples."""
+    picked = {f.name: getattr(draws, f.name) for f in fields(StudentDraws)}
+    return StudentDraws(**{n: v[:, chosen] if n in SECOND_AXIS else v[chosen] for n, v in picked.items()})
+
+
+def cut(batch, chosen):
+    return Batch(hr=batch.hr[chosen], canvas=batch.canvas[chosen], tags=batch.tags[chosen])
+
+
+def losses(made, batch, draws):
+    return made.losses(made.view(batch, draws), torch.Generator().manual_seed(0))
+
+
+class Forwards:
+    """Counts what the networks are asked, and whether gradients were on."""
+
+    def __init__(self, monkeypatch, made):
+        self.calls, denoise = [], Nano.denoise
+
+        def counted(nano, z, t, control, cond):
+            which = "student" if nano is made.learner.student else "teacher"
+            self.calls.append((which, torch.is_grad_enabled(), control, t))
+            return denoise(nano, z, t, control, cond)
+
+        monkeypatch.setattr(Nano, "denoise", counted)
+
+    def of(self, which, grad):
+        return [call for call in self.calls if call[:2] == (which, grad)]
