@@ -1,7 +1,7 @@
 """What a training run is: one frozen, validated record, saved beside its checkpoints."""
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -9,6 +9,7 @@ from addsr_cli.degradation import RECIPES, SCALE
 from addsr_cli.errors import UsageError
 from addsr_cli.train.recipe import Recipe
 
+PATHS = ("data", "output", "init", "pairs")
 ARCHS = ("addsr", "nano", "tiny")
 
 
@@ -100,6 +101,11 @@ class TrainConfig:
         if self.lora < 0 or (self.lora and self.arch != "addsr"):
             raise UsageError("--lora is a rank of 1 or more, for --arch addsr.")
 
+    def portable(self) -> Self:
+        """Without the folders of this machine, for what is given to others: names alone."""
+        bare = {name: Path(path.name) for name in PATHS if (path := getattr(self, name)) is not None}
+        return replace(self, **bare)
+
     def to_json(self) -> str:
         """Readable form, the inverse of ``from_json``."""
         return json.dumps(asdict(self), indent=1, default=str)
@@ -110,7 +116,7 @@ class TrainConfig:
         raw: dict[str, Any] = json.loads(text)
         known = {each.name for each in fields(cls)}
         values = {key: value for key, value in raw.items() if key in known}
-        for key in ("data", "output", "init", "pairs"):
+        for key in PATHS:
             values[key] = Path(values[key]) if values.get(key) else None
         values["recipe"] = Recipe.from_json(values["recipe"]) if "recipe" in values else Recipe()
         values["mix"] = tuple((str(name), float(share)) for name, share in values["mix"])

@@ -21,7 +21,7 @@ def curves(log: Path) -> str:
         for name, value in row["values"].items():
             chart = "mean logits" if name in ("real", "fake") else name.replace("_", " ")
             points = charts.setdefault(chart, {}).setdefault(name, [])
-            if math.isfinite(value):  # in half precision the norm of a skipped step is not
+            if value is not None:  # in half precision the norm of a skipped step is not
                 points.append((row["step"], value))
     columns = 2
     height = math.ceil(len(charts) / columns) * HEIGHT

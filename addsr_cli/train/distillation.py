@@ -85,6 +85,7 @@ class Distillation:
     def view(self, batch: Batch, d: StudentDraws) -> View:
         """The student's prediction at the drawn timesteps."""
         told, teacher = self.learner.conditions(batch.hr, batch.canvas, batch.tags, d.blank)
+        teacher = teacher if self.recipe.teacher_sees == "hr" else told
         z, control = self.start(batch, told, d)
         if (d.index > 0).any():
             told = self.learner.student.embed(control, told)

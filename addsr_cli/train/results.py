@@ -82,7 +82,7 @@ def write_card(config: TrainConfig, learner: Learner, photos: Photos, held_out: 
         photos=photos.summary(),
         held_out=len(held_out.paths),
         samples=config.steps * config.batch_size * config.accumulate,
-        settings=config.to_json(),
+        settings=config.portable().to_json(),
         figures=figures,
         curves=CURVES,
         grid=GRID,

@@ -123,7 +123,8 @@ class Trainer:
         if self.accelerator.is_main_process:
             path = self.config.output / results.LOG
             with _written(path), path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(progress)) + "\n")
+                finite = {name: value if math.isfinite(value) else None for name, value in progress.values.items()}
+                file.write(json.dumps(asdict(progress) | {"values": finite}) + "\n")
             self.accelerator.log(progress.values | {"lr": progress.lr}, step=self.step)
             if self.on_progress:
                 self.on_progress(progress)
@@ -155,7 +156,7 @@ class Trainer:
         if self.accelerator.is_main_process and (final or self.config.arch != "addsr"):
             with self.ema.applied(), _written(folder):
                 self.learner.write(folder, {"steps": str(self.step)})
-                (folder / "training.json").write_text(self.config.to_json(), encoding="utf-8")
+                (folder / "training.json").write_text(self.config.portable().to_json(), encoding="utf-8")
                 if final:
                     with self.accelerator.autocast():
                         results.write_card(self.config, self.learner, self.photos, self.held_out, folder)
