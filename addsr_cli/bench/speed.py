@@ -1,7 +1,7 @@
 """How fast a model runs here: every stage of a whole upscale, from a file's bytes to a file's bytes."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any
 
@@ -25,15 +25,16 @@ SMALLEST, LARGEST = 16, 20_000  # pixels of a side
 
 @dataclass(frozen=True, kw_only=True)
 class Repeats:
-    """How often a case is run: ``warmup`` times unmeasured, then ``runs`` times."""
+    """How often a case is run: ``warmup`` times unmeasured, then ``runs`` times, both for at least ``seconds``."""
 
     runs: int = 5
     warmup: int = 1
+    seconds: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what measures nothing."""
-        if self.runs < 1 or self.warmup < 1:
-            raise UsageError("--runs and --warmup must be at least 1.")
+        if self.runs < 1 or self.warmup < 1 or self.seconds < 0:
+            raise UsageError("--runs and --warmup must be at least 1, --seconds 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +83,20 @@ class Speed:
         return self.flop / self.network_seconds / self.rate if self.network_seconds else 0.0
 
 
+Run = tuple[float, dict[str, float], Any]  # seconds in all, by stage, and the engine's result
+
+
+@dataclass(kw_only=True)
+class Case:
+    """One size and variant, and its runs so far."""
+
+    size: tuple[int, int]
+    data: bytes
+    variant: Variant
+    warm: list[Run] = field(default_factory=list)
+    runs: list[Run] = field(default_factory=list)
+
+
 class Stopwatch:
     """An ``Upscaler`` with a stopwatch around its network."""
 
@@ -93,7 +108,7 @@ class Stopwatch:
         self.timed = Timed(restorer)
         return self.timed
 
-    def run(self, data: bytes, variant: Variant) -> tuple[float, dict[str, float], Any]:
+    def run(self, data: bytes, variant: Variant) -> Run:
         """One picture from bytes to bytes: total seconds, seconds by stage, and the engine's result."""
         if self.timed:
             self.timed.clock.seconds.clear()
@@ -119,9 +134,11 @@ def measure(
     repeats: Repeats,
     on_case: Callable[[int, str], None] = lambda *_: None,
 ) -> list[Speed]:
-    """One row per precision, size and variant, smallest pictures first so that peaks of memory do not hide each other.
+    """One row per precision, size and variant.
 
-    Inputs are random pictures with the spectrum of photos, as JPEG. Raises UsageError for sizes out of range.
+    Warm-up runs go from small to large pictures, so that peaks of memory do not hide each other; measured runs take
+    turns, so that a slow moment of the machine falls on all cases and ratios stay true. Inputs are random pictures
+    with the spectrum of photos, as JPEG. Raises UsageError for sizes out of range.
     """
     if wrong := [size for size in sizes if min(size) < SMALLEST or max(size) > LARGEST]:
         sides = "x".join(map(str, wrong[0]))
@@ -131,10 +148,16 @@ def measure(
     for precision in dict.fromkeys(variant.precision for variant in sweep):
         watch = Stopwatch(located, replace(machine, precision=precision))
         chosen = [variant for variant in sweep if variant.precision == precision]
-        for size, data in inputs:
-            for variant in chosen:
-                on_case(len(rows), f"{size[0]}x{size[1]}, {variant.label}")
-                rows.append(_case(watch, data, size, variant, repeats))
+        cases = [Case(size=size, data=data, variant=variant) for size, data in inputs for variant in chosen]
+        for case in cases:
+            on_case(len(rows), f"warming up, {case.size[0]}x{case.size[1]}, {case.variant.label}")
+            hardware.forget_peak(hardware.probe(machine.device).device)
+            case.warm += _repeated(watch, case, repeats.warmup, repeats.seconds)
+        for number in range(repeats.runs):
+            on_case(len(rows), f"round {number + 1} of {repeats.runs}")
+            for case in cases:
+                case.runs += _repeated(watch, case, 1, repeats.seconds / repeats.runs)
+        rows += [_row(watch, case) for case in cases]
     if not machine.compile:  # counting breaks compiled code up
         # at the very end, because what torch loads to count with would be in every peak of memory
         work = {(size, variant.settings): _work(watch, data, variant) for size, data in inputs for variant in chosen}
@@ -154,29 +177,36 @@ def _work(watch: Stopwatch, data: bytes, variant: Variant) -> int:
     return int(counter.get_total_flops())
 
 
-def _case(watch: Stopwatch, data: bytes, size: tuple[int, int], variant: Variant, repeats: Repeats) -> Speed:
+def _repeated(watch: Stopwatch, case: Case, least: int, seconds: float) -> list[Run]:
+    """Runs, at least so many and for at least so long: a first few small pictures are slower than all after them."""
+    runs: list[Run] = []
+    until = perf_counter() + seconds
+    while len(runs) < least or perf_counter() < until:
+        runs.append(watch.run(case.data, case.variant))
+    return runs
+
+
+def _row(watch: Stopwatch, case: Case) -> Speed:
     found = hardware.probe(watch.upscaler.machine.device)
-    new = watch.timed is None
-    warm = [watch.run(data, variant)[2] for _ in range(repeats.warmup)]
-    hardware.forget_peak(found.device)
-    runs = sorted((watch.run(data, variant) for _ in range(repeats.runs)), key=lambda run: run[0])
+    runs = sorted(case.runs, key=lambda run: run[0])
     totals = [run[0] for run in runs]
     total, stages, result = runs[(len(runs) - 1) // 2]
+    load = case.warm[0][2].seconds["load"]
     return Speed(
-        label=variant.label,
-        settings=variant.settings,
-        size=size,
+        label=case.variant.label,
+        settings=case.variant.settings,
+        size=case.size,
         out=result.photo.size,
         steps=result.steps,
         dtype=result.plan.dtype,
         plan=result.plan.why,
         tiles=result.plan.tiles(),
-        runs=repeats.runs,
+        runs=len(runs),
         median=total,
         p90=totals[-(-9 * len(totals) // 10) - 1],
         stages=stages,
-        load=warm[0].seconds["load"] if new else 0.0,
-        peak_memory=max(run[2].peak_memory for run in runs),
+        load=load if load > 1e-3 else 0.0,  # else it lay in memory
+        peak_memory=max(run[2].peak_memory for run in case.warm),
         flop=0,
         rate=hardware.multiply_rate(LARGE_MATRIX[found.kind], found.device, DTYPES[result.plan.dtype]),
     )

@@ -37,6 +37,10 @@ def bench(
     ] = "",
     runs: Annotated[int, typer.Option("--runs", help="Measured runs of each case.", rich_help_panel=SPEED)] = 5,
     warmup: Annotated[int, typer.Option("--warmup", help="Unmeasured runs before.", rich_help_panel=SPEED)] = 1,
+    seconds: Annotated[
+        float,
+        typer.Option("--seconds", help="Least time of either, however many runs that takes.", rich_help_panel=SPEED),
+    ] = 1.5,
     data: Annotated[
         Path | None,
         typer.Option("--data", help="Folder with HR/ and LR*/, or with references alone.", rich_help_panel=QUALITY),
@@ -127,6 +131,7 @@ def bench(
         sizes=_sizes(sizes or ("" if data else SIZES)),
         runs=runs,
         warmup=warmup,
+        seconds=seconds,
         data=data,
         lr=lr or (),
         degradations=degradation or (),

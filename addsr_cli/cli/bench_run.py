@@ -20,7 +20,8 @@ from addsr_cli.models.loader import Located
 QUIET = 0.3  # running processes per core that a measurement can bear
 SMALL = 128  # pixels of a side that every plan can take
 SPEED_PROTOCOL = (
-    "{warmup} warm-up and {runs} measured runs of one picture at a time, JPEG bytes in, JPEG bytes out; "
+    "at least {warmup} warm-up and {runs} measured runs, for at least {seconds:g} s each, taking turns; JPEG bytes in, "
+    "JPEG bytes out; "
     "stages are those of the median run; flop counted by torch, matmul peak measured in the same type"
 )
 
@@ -51,6 +52,7 @@ class Wish:
     sizes: Sequence[tuple[int, int]]
     runs: int
     warmup: int
+    seconds: float
     data: Path | None
     lr: Sequence[str]
     degradations: Sequence[str]
@@ -68,7 +70,7 @@ def run(wish: Wish, console: Console) -> Report:
     """Measure what was asked for. All refusals that can be foreseen come first."""
     table = published.preset(wish.preset) if wish.preset else None
     _check(wish, table)
-    repeats = speed.Repeats(runs=wish.runs, warmup=wish.warmup)
+    repeats = speed.Repeats(runs=wish.runs, warmup=wish.warmup, seconds=wish.seconds)
     located = _located(wish, console)
     sweep = variants(wish.sweep, usual_steps(located.spec.rule, located.spec.default_steps))
     precisions = _precisions(located, wish, sweep)
@@ -83,7 +85,7 @@ def run(wish: Wish, console: Console) -> Report:
             report.speed = speed.measure(
                 located, wish.machine, sweep, wish.sizes, repeats, lambda done, what: count(done, cases, what)
             )
-        report.protocol["timing"] = SPEED_PROTOCOL.format(runs=wish.runs, warmup=wish.warmup)
+        report.protocol["timing"] = SPEED_PROTOCOL.format(runs=wish.runs, warmup=wish.warmup, seconds=wish.seconds)
     if wish.data is not None:
         _quality(report, located, sweep, wish, wish.data, console)
     return report

@@ -103,7 +103,7 @@ class TrainConfig:
 
     def portable(self) -> Self:
         """Without the folders of this machine, for what is given to others: names alone."""
-        bare = {name: Path(path.name) for name in PATHS if (path := getattr(self, name)) is not None}
+        bare: dict[str, Any] = {name: Path(p.name) for name in PATHS if (p := getattr(self, name)) is not None}
         return replace(self, **bare)
 
     def to_json(self) -> str:
