@@ -149,12 +149,11 @@ def measure(
         watch = Stopwatch(located, replace(machine, precision=precision))
         chosen = [variant for variant in sweep if variant.precision == precision]
         cases = [Case(size=size, data=data, variant=variant) for size, data in inputs for variant in chosen]
-        for case in cases:
-            on_case(len(rows), f"warming up, {case.size[0]}x{case.size[1]}, {case.variant.label}")
+        for number, case in enumerate(cases, len(rows)):
+            on_case(number, f"{case.size[0]}x{case.size[1]}, {case.variant.label}")
             hardware.forget_peak(hardware.probe(machine.device).device)
             case.warm += _repeated(watch, case, repeats.warmup, repeats.seconds)
-        for number in range(repeats.runs):
-            on_case(len(rows), f"round {number + 1} of {repeats.runs}")
+        for _ in range(repeats.runs):
             for case in cases:
                 case.runs += _repeated(watch, case, 1, repeats.seconds / repeats.runs)
         rows += [_row(watch, case) for case in cases]
