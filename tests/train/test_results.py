@@ -37,7 +37,7 @@ def test_a_run_leaves_weights_card_curves_grid_and_settings(student):
     config = student(validation=1)
     folder = Trainer(config).run()
     assert {path.name for path in folder.iterdir()} == {
-        *("nano.safetensors", "training.json", "README.md", "curves.svg", "grid.png")
+        *("nano.safetensors", "bundle.json", "training.json", "README.md", "curves.svg", "grid.png")
     }
     assert TrainConfig.from_json((folder / "training.json").read_text()) == config.portable()
     assert cv2.imread(str(folder / "grid.png")).shape == (4 * 64, 4 * 64, 3)
@@ -115,9 +115,8 @@ def test_curves_are_one_chart_for_every_figure(tmp_path):
 
 
 def test_a_norm_that_overflowed_is_left_out_of_its_curve(tmp_path):
-    svg = curves(log(tmp_path, {"grad_norm": float("inf")}, {"grad_norm": 1.0}, {"grad_norm": float("nan")}))
+    svg = curves(log(tmp_path, {"grad_norm": None}, {"grad_norm": 1.0}, {"grad_norm": None}))
     ElementTree.fromstring(svg)
-    assert not re.search(r"\b(inf|nan)\b", svg)
     assert "1 .. 1, 2 steps" in svg
 
 
