@@ -9,7 +9,7 @@ from typing import Any
 
 from addsr_cli import hardware
 from addsr_cli.models.registry import NANO
-from addsr_cli.train.build import accelerator_for
+from addsr_cli.train.build import DTYPES, machine_for
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.learner import nano_learner
 
@@ -21,26 +21,26 @@ PASSING, PASSING_AGAIN = 2.8 * GIB, 1.5 * GIB  # the largest working set beside 
 ENCODE, STUDENT, ROLLOUT, TEACHER, DECODE, TRAIN_DECODE, TAG = 1.12, 4.6, 2.3, 2.0, 2.51, 5.0, 0.4  # TFLOP at 512 px
 NANO_SAVED = 1100  # bytes that autograd saves per HR pixel of nano, its discriminator included
 NANO_JUDGE = 20_300  # FLOP per pixel of the convolutional discriminator, one way
+LARGE_MATRIX = 8192  # a side that fills a card
 REACHED = 0.4  # of the measured matrix rate that training reaches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """``memory`` in bytes by part; ``tflop`` of one step of one process; ``hours`` None where no rate is known."""
+    """``memory`` in bytes by part; ``tflop`` of one step of one process; ``hours`` of the whole run."""
 
     parameters: int
     trained: int
     memory: dict[str, int]
     tflop: float
-    hours: float | None
+    hours: float
 
     def text(self) -> str:
         """For people."""
         lines = [f"{self.parameters:,} parameters, {self.trained:,} of them trained"]
         lines += [f"  {size / GIB:8.2f} GiB  {part}" for part, size in self.memory.items()]
         lines += [f"  {sum(self.memory.values()) / GIB:8.2f} GiB  in all", f"{self.tflop:.2f} TFLOP a step"]
-        hours = "no rate was measured on this device" if self.hours is None else f"about {self.hours:.1f} hours"
-        return "\n".join([*lines, hours])
+        return "\n".join([*lines, f"about {self.hours:.1f} hours"])
 
     def record(self) -> dict[str, Any]:
         """For programs."""
@@ -49,13 +49,13 @@ class Budget:
 
 def budget(config: TrainConfig) -> Budget:
     """The cost of a run. Raises UsageError for a device that is not there."""
-    accelerator = accelerator_for(config)
-    size = 4 if accelerator.mixed_precision == "no" else 2
+    machine, mixed = machine_for(config)
+    size = 4 if mixed == "no" else 2
     made = _full(config, size) if config.arch == "addsr" else _nano(config)
     parameters, trained, memory, tflop = made
     tflop *= config.batch_size * config.accumulate
-    rate = hardware.multiply_rate() if accelerator.device.type == "cpu" else None
-    hours = None if rate is None else tflop * 1e12 * config.steps / (rate * REACHED) / 3600
+    given = () if machine.kind == "cpu" else (LARGE_MATRIX, machine.device, DTYPES[mixed])
+    hours = tflop * 1e12 * config.steps / (hardware.multiply_rate(*given) * REACHED) / 3600
     return Budget(parameters=parameters, trained=trained, memory=memory, tflop=tflop, hours=hours)
 
 

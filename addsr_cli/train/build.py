@@ -20,20 +20,26 @@ DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MASTER = "seesr"
 
 
-def accelerator_for(config: TrainConfig) -> Accelerator:
-    """Devices, processes and precision. Raises UsageError for a device that is not there or a tracker not installed."""
+def machine_for(config: TrainConfig) -> tuple[Hardware, str]:
+    """Where a run will be, and its precision as accelerate calls it. Raises UsageError for what is not there."""
     machine = hardware.probe(config.device)
     if config.arch == "addsr" and machine.kind == "cpu" and config.device == "auto":
         raise UsageError(
             "--arch addsr needs a CUDA GPU with 16 GB or more, and this machine has none.",
             "Train --arch nano here, or insist with --device cpu.",
         )
+    return machine, _mixed(config.precision, machine)
+
+
+def accelerator_for(config: TrainConfig) -> Accelerator:
+    """Devices, processes and precision. Raises UsageError for a device that is not there or a tracker not installed."""
+    machine, mixed = machine_for(config)
     if config.tracker and config.tracker not in {str(known) for known in get_available_trackers()}:
         problem = f"--tracker {config.tracker} is not installed, or accelerate does not know it."
         raise UsageError(problem, f"pip install {config.tracker}, or leave it out: log.jsonl is always written.")
     return Accelerator(
         cpu=machine.kind == "cpu",
-        mixed_precision=_mixed(config.precision, machine),
+        mixed_precision=mixed,
         log_with=config.tracker,
         project_dir=config.output,
     )

@@ -89,7 +89,8 @@ def test_quality_against_references_and_other_results(bench, data):
     assert "psnr up: RGB, dB" in told["metrics"]
 
 
-def test_every_report_holds_the_same_numbers(bench, data):
+def test_every_report_holds_the_same_numbers(bench, data, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["addsr", "bench", "--steps", "1"])
     words = ("--data", data, *TWO, "--steps", "1", "--csv", "r.csv", "--markdown", "r.md", "--html", "r.html", "--json")
     row = next(row for row in records(bench(*words)) if row.get("method") == "nano, 1 step")
     with open("r.csv", encoding="utf-8") as file:  # noqa: PTH123
@@ -100,7 +101,7 @@ def test_every_report_holds_the_same_numbers(bench, data):
     with open("r.md", encoding="utf-8") as file:  # noqa: PTH123
         text = file.read()
     assert f"| nano, 1 step | 2 | {shown} |" in text
-    assert "- command: `addsr " in text
+    assert "- command: `addsr bench --steps 1`" in text
     with open("r.html", encoding="utf-8") as file:  # noqa: PTH123
         page = file.read()
     assert f">{shown}<" in page

@@ -6,7 +6,17 @@ import pytest
 def test_doctor_tells_device_memory_model_and_paths(addsr):
     outcome = addsr("doctor")
     assert (outcome.code, outcome.err) == (0, "")
-    for word in ("device", "memory", "precision", "model      nano: ready", "libraries", "config", "weights", "torch"):
+    for word in (
+        "device",
+        "memory",
+        "precision",
+        "model      nano: ready",
+        "libraries",
+        "config",
+        "models",
+        "downloads",
+        "torch",
+    ):
         assert word in outcome.out
 
 

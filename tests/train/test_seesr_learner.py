@@ -1,9 +1,7 @@
 """The full model as a student, on small random weights."""
 
-import importlib.util
 import re
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -16,6 +14,7 @@ from addsr_cli.models import loader
 from addsr_cli.models.assemble import WEIGHTS, load_bundle
 from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.pairs import build_controlnet, build_unet, inner_name, outer_name
+from addsr_cli.models.random_weights import Sizes
 from addsr_cli.train import budget, seesr_learner
 from addsr_cli.train.distillation import Distillation
 from addsr_cli.train.objective import Batch
@@ -23,7 +22,6 @@ from addsr_cli.train.recipe import PAPER
 from addsr_cli.train.seesr_learner import ADAPTED, NETWORKS, TRAINED, SeeSRLearner, merged
 
 OFFICIAL_NAMES = re.compile(r"(unet|controlnet)\..*\bimage_attentions\..*|controlnet\.controlnet_cond_embedding\..*")
-FULL_SIZE = Path(__file__).parents[2] / "scripts" / "full_size.py"
 SEEN = torch.zeros(1, dtype=torch.bool)
 
 
@@ -112,11 +110,9 @@ def test_the_student_owns_what_is_trained_and_shares_the_rest(bundle, teachers, 
 @pytest.fixture(scope="module")
 def published():
     """UNet and ControlNet at the published size, without numbers in them."""
-    spec = importlib.util.spec_from_file_location("full_size", FULL_SIZE)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    config = Sizes().unet
     with torch.device("meta"):
-        return {"unet": build_unet(script.NETWORK, 512), "controlnet": build_controlnet(script.NETWORK, 512)}
+        return {"unet": build_unet(config, 512), "controlnet": build_controlnet(config, 512)}
 
 
 def test_the_counts_of_the_plan_are_those_of_the_published_networks(published):
