@@ -255,7 +255,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(distill):
 
 
 def test_a_dry_run_of_the_full_model_needs_no_weights(addsr, photos):
-    words = ("--data", photos, "--device", "cpu", "--preset", "lowmem", "--precision", "bf16")
+    words = ("--data", photos, "--crop", 64, "--device", "cpu", "--preset", "lowmem", "--precision", "bf16")
     record = json.loads(addsr("distill", *words, "--dry-run", "--json").out)
     assert (record["status"], record["trained"]) == ("planned", 386_739_280)
     assert sum(record["memory"].values()) == record["memory_total"] < 16 * 2**30
