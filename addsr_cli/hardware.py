@@ -63,6 +63,12 @@ def best_device() -> str:
 
 def peak_resident_bytes() -> int:
     """Most memory this process held since its start or ``forget_peak``, bytes; 0 where the system does not tell."""
+    status = Path("/proc/self/status")
+    if status.is_file():  # what getrusage tells on Linux outlives forgetting, and a child inherits its parent's
+        lines = (line.split() for line in status.read_text(encoding="ascii", errors="replace").splitlines())
+        found = next((int(words[1]) for words in lines if words and words[0] == "VmHWM:"), 0)
+        if found:
+            return found * 1024
     try:
         import resource
     except ImportError:
