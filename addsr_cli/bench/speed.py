@@ -19,7 +19,6 @@ from addsr_cli.models.restorer import Restorer
 from addsr_cli.settings import Settings
 
 JPEG = WriteOptions(format="JPEG")
-LARGE_MATRIX = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # a side that fills the device
 SMALLEST, LARGEST = 16, 20_000  # pixels of a side
 
 
@@ -207,7 +206,7 @@ def _row(watch: Stopwatch, case: Case) -> Speed:
         load=load if load > 1e-3 else 0.0,  # else it lay in memory
         peak_memory=max(run[2].peak_memory for run in case.warm),
         flop=0,
-        rate=hardware.multiply_rate(LARGE_MATRIX[found.kind], found.device, DTYPES[result.plan.dtype]),
+        rate=hardware.multiply_rate(hardware.LARGE_MATRIX[found.kind], found.device, DTYPES[result.plan.dtype]),
     )
 
 

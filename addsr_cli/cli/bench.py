@@ -14,7 +14,6 @@ from addsr_cli.settings import Color, Settings, Start
 T = TypeVar("T")
 W = TypeVar("W", bound=str)
 SIZES = "128,256"
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 SPEED, QUALITY, SWEEP, REPORT = "Speed", "Quality", "Sweeps: lists, of which every combination is measured", "Report"
 
 
@@ -107,6 +106,7 @@ def bench(
     from addsr_cli.cli.bench_report import deliver
     from addsr_cli.cli.bench_run import Outputs, Wish, run
     from addsr_cli.engine import Machine
+    from addsr_cli.planner import PRECISIONS
 
     console = Console(json=json, quiet=quiet, verbose=verbose, debug=debug)
     outputs = Outputs(csv=csv, markdown=markdown, html=html, overwrite=overwrite)

@@ -16,7 +16,7 @@ from transformers.utils import logging
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.bundle import PARTS, Bundle
-from addsr_cli.models.pairs import build_controlnet, build_unet, cast, image_width, load_pairs, outer_name
+from addsr_cli.models.pairs import build_controlnet, build_unet, cast, image_width, load_pairs
 from addsr_cli.models.seesr import SeeSR
 from addsr_cli.models.tagger import Tagger, TaggerConfig, load_tagger
 from addsr_cli.models.text import TextEncoder
@@ -43,14 +43,6 @@ def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch
         )
     except (OSError, KeyError, TypeError, ValueError, SafetensorError) as exc:
         raise ModelUnavailable(f"{folder} cannot be loaded: {exc}", "Import the model again.") from exc
-
-
-def save_pairs(net: nn.Module, config: Mapping[str, Any], folder: Path) -> None:
-    """Write a UNet or ControlNet made by ``pairs`` under the official names, with its config."""
-    folder.mkdir(parents=True, exist_ok=True)
-    state = {outer_name(key): value.contiguous() for key, value in net.state_dict().items()}
-    save_file(state, folder / WEIGHTS, metadata={"format": "pt"})
-    (folder / "config.json").write_text(json.dumps(dict(config), indent=1), encoding="utf-8")
 
 
 def save_tagger(state: Mapping[str, Tensor], config: TaggerConfig, folder: Path) -> None:

@@ -229,7 +229,7 @@ def adopt(component: Component, spec: FileSpec, file: Path, digest: str) -> Path
     return target
 
 
-def link_or_copy(source: Path, target: Path) -> None:
+def link_or_copy(source: str | Path, target: str | Path) -> None:
     """The same file under another name, without a second copy of its bytes where the disk can do that."""
     try:
         os.link(source, target)

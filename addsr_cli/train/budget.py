@@ -21,7 +21,6 @@ PASSING, PASSING_AGAIN = 2.8 * GIB, 1.5 * GIB  # the largest working set beside 
 ENCODE, STUDENT, ROLLOUT, TEACHER, DECODE, TRAIN_DECODE, TAG = 1.12, 4.6, 2.3, 2.0, 2.51, 5.0, 0.4  # TFLOP at 512 px
 NANO_SAVED = 1100  # bytes that autograd saves per HR pixel of nano, its discriminator included
 NANO_JUDGE = 20_300  # FLOP per pixel of the convolutional discriminator, one way
-LARGE_MATRIX = 8192  # a side that fills a card
 REACHED = 0.4  # of the measured matrix rate that training reaches
 
 
@@ -54,7 +53,7 @@ def budget(config: TrainConfig) -> Budget:
     made = _full(config, size) if config.arch == "addsr" else _nano(config)
     parameters, trained, memory, tflop = made
     tflop *= config.batch_size * config.accumulate
-    given = () if machine.kind == "cpu" else (LARGE_MATRIX, machine.device, DTYPES[mixed])
+    given = () if machine.kind == "cpu" else (hardware.LARGE_MATRIX[machine.kind], machine.device, DTYPES[mixed])
     hours = tflop * 1e12 * config.steps / (hardware.multiply_rate(*given) * REACHED) / 3600
     return Budget(parameters=parameters, trained=trained, memory=memory, tflop=tflop, hours=hours)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -100,8 +100,3 @@ def rows(cond: Condition, chosen: Tensor) -> Condition:
         return tokens[chosen.to(tokens.device)] if tokens is not None and len(tokens) == len(chosen) else tokens
 
     return replace(cond, text=of(cond.text), negative=of(cond.negative), image=of(cond.image))
-
-
-def frozen(module: Any) -> Any:  # noqa: ANN401 (libraries' networks, whose annotations differ)
-    """A copy of a network that shares every parameter with it."""
-    return deepcopy(module, {id(p): p for p in module.parameters()})

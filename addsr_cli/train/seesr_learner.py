@@ -1,6 +1,5 @@
 """The full model as a student: what AddSR trains of SeeSR's networks, sharing everything else with the teacher."""
 
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from addsr_cli.models.bundle import PARTS, Bundle
 from addsr_cli.models.pairs import outer_name
 from addsr_cli.models.restorer import Condition, Restorer
 from addsr_cli.models.seesr import SeeSR
+from addsr_cli.models.store import link_or_copy
 
 TRAINED = re.compile(r"(.*\.)?attentions\.\d+\.image\..*|controlnet_cond_embedding\..*")
 ADAPTED = r".*attentions\.\d+\.image\..*(to_q|to_k|to_v|to_out\.0|proj_in|proj_out|net\.0\.proj|net\.2)"
@@ -94,7 +94,7 @@ class SeeSRLearner:
         shutil.rmtree(partial, ignore_errors=True)
         for part in PARTS:
             if part not in NETWORKS:
-                shutil.copytree(self.folder / part, partial / part, copy_function=_link)
+                shutil.copytree(self.folder / part, partial / part, copy_function=link_or_copy)
         for part, net in self.networks.items():
             (partial / part).mkdir(parents=True)
             shutil.copyfile(self.folder / part / "config.json", partial / part / "config.json")
@@ -152,16 +152,3 @@ def merged(net: nn.Module, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
             key = outer_name(f"{name}.weight")
             state[key] = base[key].float() + module.get_delta_weight("default").cpu()
     return state
-
-
-def _link(source: str, target: str) -> str:
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-    return target
-
-
-def count(parameters: Mapping[str, nn.Parameter]) -> int:
-    """How many numbers are trained."""
-    return sum(p.numel() for p in parameters.values())

@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError
 
 from addsr_cli.errors import OutputRefused, UsageError
-from addsr_cli.hardware import peak_resident_bytes
+from addsr_cli.hardware import peak_bytes
 from addsr_cli.schedule import STEPS
 from addsr_cli.train import checkpoint, results
 from addsr_cli.train.build import accelerator_for, learner_for, objective_for
@@ -117,7 +117,7 @@ class Trainer:
             by_timestep={STEPS[k]: _mean(loss for i, loss in seen if i == k) for k in sorted({i for i, _ in seen})},
             lr=learning_rate(self.config, self.step),
             seconds_per_step=seconds,
-            memory=self._memory(),
+            memory=peak_bytes(str(self.accelerator.device)),
         )
         self.recent.clear()
         if self.accelerator.is_main_process:
@@ -128,10 +128,6 @@ class Trainer:
             self.accelerator.log(progress.values | {"lr": progress.lr}, step=self.step)
             if self.on_progress:
                 self.on_progress(progress)
-
-    def _memory(self) -> int:
-        device = self.accelerator.device
-        return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else peak_resident_bytes()
 
     def write_samples(self) -> Path:
         """Grid of held-out pictures, or of training ones: canvas, one step, four steps, HR; from averaged weights."""
