@@ -7,14 +7,16 @@ from threading import Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
+PATIENCE = 2.0  # seconds; one who wants the program to stop now has no more
 
 
 class Worker:
-    """One thread that does things in the order given; the program never waits for it at its end, unlike for a pool."""
+    """One thread that does things in the order given; the program hardly waits for it at its end, unlike a pool."""
 
     def __init__(self, name: str) -> None:
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        Thread(target=self._work, name=name, daemon=True).start()
+        self._thread = Thread(target=self._work, name=name, daemon=True)
+        self._thread.start()
 
     def submit(self, do: Callable[[], T]) -> "Future[T]":
         """Have something done; its result or exception is the future's."""
@@ -23,8 +25,12 @@ class Worker:
         return future
 
     def close(self) -> None:
-        """Let the thread end once it has done what it was given."""
+        """Let the thread end once it has done what it was given, and wait a moment for that.
+
+        A thread that is just ending while the program does can take it down with an abort from a library's own code.
+        """
         self._queue.put(None)
+        self._thread.join(PATIENCE)
 
     def _work(self) -> None:
         while task := self._queue.get():
