@@ -5,6 +5,7 @@ import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor
 
 SSIM_WINDOW = 7
+RING = 0.0625  # width of a ring of frequencies, in cycles per pixel
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # Wang et al. 2004, eq. 13, for a data range of 1
 
 
@@ -18,6 +19,25 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     luminance = (2 * mu_a * mu_b + SSIM_C1) / (mu_a**2 + mu_b**2 + SSIM_C1)
     structure = (2 * covariance + SSIM_C2) / (var_a + var_b + SSIM_C2)
     return (luminance * structure).flatten(1).mean(1)
+
+
+def log_spectrum(picture: Tensor, floor: float = 1e-9) -> Tensor:
+    """Log of the mean power (B, 6) in six rings of spatial frequency from 1/8 to 1/2 cycle per pixel.
+
+    Of the mean of the colours, less its own mean, under a Hann window; ``floor`` is added to the power.
+    """
+    height, width = picture.shape[-2:]
+    grey = picture.mean(1)
+    grey = grey - grey.mean((-2, -1), keepdim=True)
+    line, column = (
+        torch.hann_window(n, periodic=False, dtype=picture.dtype, device=picture.device) for n in (width, height)
+    )
+    power = torch.fft.fft2(grey * column[:, None] * line).abs().square().flatten(1)
+    rows, columns = (torch.fft.fftfreq(n, dtype=torch.float64) for n in (height, width))
+    radius = torch.hypot(rows[:, None], columns[None]).flatten()
+    lows = torch.arange(2 * RING, 0.5, RING, dtype=torch.float64)[:, None]
+    rings = ((radius >= lows) & (radius < lows + RING)).to(picture)
+    return torch.log(power @ (rings / rings.sum(1, keepdim=True)).T + floor)
 
 
 def _window_means(x: Tensor) -> Tensor:

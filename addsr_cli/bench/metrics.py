@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from addsr_cli.bench import niqe
-from addsr_cli.similarity import ssim
+from addsr_cli.similarity import log_spectrum, ssim
 
 Picture = NDArray[np.uint8]
 Measure = Callable[[Picture, Picture], float]
 
 BT601 = np.array([65.481, 128.553, 24.966]) / 255  # luma 16..235 of RGB in 0..1, as MATLAB's rgb2ycbcr
-RING = 0.0625  # width of a ring of frequencies, in cycles per pixel
 SMALLEST = 7  # pixels: the window of SSIM
 
 
@@ -74,7 +73,8 @@ def gradient(reference: Picture, result: Picture) -> float:
 
 def spectrum(reference: Picture, result: Picture) -> float:
     """Mean absolute error of the log power spectrum from a quarter of Nyquist up: 0 is the same spectrum."""
-    return float(np.abs(_rings(reference / 255.0) - _rings(result / 255.0)).mean())
+    ours, theirs = (log_spectrum(_planes(x / 255.0)) for x in (result, reference))
+    return float((ours - theirs).abs().mean())
 
 
 def ssimulacra2(reference: Picture, result: Picture) -> float:
@@ -138,21 +138,13 @@ def _decibels(error: NDArray[Any]) -> float:
 
 
 def _ssim(reference: NDArray[Any], result: NDArray[Any]) -> float:
-    planes = [torch.from_numpy(np.ascontiguousarray(x.transpose(2, 0, 1)))[None] for x in (reference, result)]
-    return float(ssim(*planes))
+    return float(ssim(_planes(reference), _planes(result)))
+
+
+def _planes(picture: NDArray[Any]) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(picture.transpose(2, 0, 1)))[None]
 
 
 def _steepness(picture: Picture) -> float:
     grey = picture.mean(-1)
     return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
-
-
-def _rings(picture: NDArray[Any]) -> NDArray[Any]:
-    """Log of the mean power in six rings of spatial frequency from 1/8 to 1/2 cycle per pixel."""
-    grey = picture.mean(-1) - picture.mean()
-    height, width = grey.shape
-    window = np.hanning(height)[:, None] * np.hanning(width)[None]
-    power = np.abs(np.fft.fft2(grey * window)) ** 2
-    radius = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None])
-    lows = np.arange(2 * RING, 0.5, RING)
-    return np.array([np.log(power[(radius >= low) & (radius < low + RING)].mean() + 1e-9) for low in lows])

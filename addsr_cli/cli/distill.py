@@ -23,6 +23,7 @@ PLAIN = (
 IN_RECIPE = {
     **{name: name for name in ("adversarial", "discriminator", "r1", "teacher_samples", "teacher_sees", "rollout")},
     **{name: name for name in ("first_latent", "anchor_l1", "anchor_l2", "anchor_ssim", "anchor_lpips")},
+    "anchor_spectrum": "anchor_spectrum",
     **{"distill_weight": "distill", "distill_space": "space"},
 }
 RUN, STUDENT, TEACHER, DATA, ENGINE = "Run", "Student", "Teacher from scratch", "Data", "Engine"
@@ -96,6 +97,17 @@ def distill(
     anchor_l1: Annotated[float | None, _option("--anchor-l1", "Weight of the L1 distance to HR.", STUDENT)] = None,
     anchor_l2: Annotated[float | None, _option("--anchor-l2", "Weight of the L2 distance to HR.", STUDENT)] = None,
     anchor_ssim: Annotated[float | None, _option("--anchor-ssim", "Weight of 1 - SSIM to HR.", STUDENT)] = None,
+    anchor_spectrum: Annotated[
+        float | None, _option("--anchor-spectrum", "Weight of the log power spectrum's distance to HR's.", STUDENT)
+    ] = None,
+    perception: Annotated[
+        str | None,
+        _option(
+            "--perception",
+            "Weights of the adversarial and spectrum losses at t=999,749,499,249. [default: 1,1,1,1]",
+            STUDENT,
+        ),
+    ] = None,
     anchor_lpips: Annotated[float | None, _option("--anchor-lpips", "Weight of LPIPS to HR.", STUDENT)] = None,
     lora: Annotated[int | None, _option("--lora", "Train low-rank corrections of this rank.", STUDENT)] = None,
     ssim_weight: Annotated[
@@ -202,7 +214,7 @@ PAIRED = (("hr", ("hr", "HR", "gt")), ("lr", ("lr", "LR")))
 
 def _recipe(chosen: dict[str, Any]) -> "Recipe":
     """The preset with what was chosen otherwise."""
-    from addsr_cli.train.recipe import preset, psr_range
+    from addsr_cli.train.recipe import perception_weights, preset, psr_range
 
     recipe = preset(chosen["preset"], chosen["arch"])
     weights = {name: chosen[name] for name in ("mu", "nu") if chosen[name] is not None}
@@ -211,6 +223,8 @@ def _recipe(chosen: dict[str, Any]) -> "Recipe":
     changes = {field: chosen[name] for name, field in IN_RECIPE.items() if chosen[name] is not None}
     if chosen["psr_train_weight"]:
         changes["psr"] = psr_range(chosen["psr_train_weight"])
+    if chosen["perception"]:
+        changes["perception"] = perception_weights(chosen["perception"])
     return replace(recipe, ta=replace(recipe.ta, **weights), **changes)
 
 

@@ -70,7 +70,7 @@ class Distillation:
         for view, generator in views:
             current = view if alone else self.view(view.batch, view.draws)
             losses = self.losses(current, generator)
-            self.student.backward(share * self._total(losses))
+            self.student.backward(share * self._total(losses, view.draws.index))
             _add(values, {name: loss.mean().item() for name, loss in losses.items()}, share)
             seen += list(zip(view.draws.index.tolist(), losses["distance"].tolist(), strict=True))
         return Told(values=values | {"grad_norm": self.student.step(lr)}, by_timestep=tuple(seen))
@@ -159,9 +159,12 @@ class Distillation:
             weight = self.recipe.ta(teacher.schedule, d.index, t)
             yield weight, z0 if self.recipe.space == "latent" else teacher.decode(z0).clamp(0, 1)
 
-    def _total(self, losses: dict[str, Tensor]) -> Tensor:
+    def _total(self, losses: dict[str, Tensor], index: Tensor) -> Tensor:
         weights = self.recipe.anchors | {"distill": self.recipe.distill, "adversarial": self.recipe.adversarial}
-        return torch.stack([weights[name] * loss.mean() for name, loss in losses.items() if name in weights]).sum()
+        perception = torch.tensor(self.recipe.perception, device=index.device)[index]
+        share = {"adversarial": perception, "spectrum": perception}
+        parts = [weights[name] * (share.get(name, 1) * loss).mean() for name, loss in losses.items() if name in weights]
+        return torch.stack(parts).sum()
 
     def state_dict(self) -> dict[str, Any]:
         """Both networks' optimisers and the discriminator's weights."""

@@ -6,12 +6,23 @@ import torch
 from torch import Tensor, nn
 
 from addsr_cli.errors import UsageError
-from addsr_cli.similarity import ssim
+from addsr_cli.similarity import log_spectrum, ssim
 
 
 def charbonnier(a: Tensor, b: Tensor, eps: float = 1e-3) -> Tensor:
     """Smooth absolute distance, mean over pixels: ``sqrt((a - b)^2 + eps^2)``."""
     return torch.sqrt((a - b) ** 2 + eps**2).flatten(1).mean(1)
+
+
+def spectrum(a: Tensor, b: Tensor) -> Tensor:
+    """Mean absolute difference of the log power spectra from a quarter of Nyquist up (after Durall et al. 2020).
+
+    Power below that of rounding to 8 bits does not count.
+    """
+    height, width = a.shape[-2:]
+    window = (3 / 8) ** 2 * height * width  # sum of the squared Hann window
+    rounding = window / (12 * 255**2)
+    return (log_spectrum(a, rounding) - log_spectrum(b, rounding)).abs().mean(1)
 
 
 class Anchors:
@@ -32,6 +43,8 @@ class Anchors:
             return (picture - hr).square().flatten(1).mean(1)
         if name == "ssim":
             return 1 - ssim(picture, hr)
+        if name == "spectrum":
+            return spectrum(picture, hr)
         assert self.lpips is not None
         return self.lpips(picture * 2 - 1, hr * 2 - 1).flatten()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 from addsr_cli.errors import UsageError
+from addsr_cli.schedule import STEPS
 from addsr_cli.train.ta import TaWeights
 
 CHOICES = {
@@ -28,8 +29,9 @@ class Recipe:
     ``teacher_samples``: teacher timesteps per sample, averaged, drawn from ``all`` 1000 or from the student's four;
     ``shared_noise`` gives them the student's noise. ``teacher_sees`` is its control image.
     ``space``: where student and teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the
-    losses; anchors are distances to HR (``anchor_ssim`` weighs 1 - SSIM), 0 for off. ``blank``: share of samples whose
-    text is left out.
+    losses; anchors are distances to HR (``anchor_ssim`` weighs 1 - SSIM, ``anchor_spectrum`` that of the log power
+    spectra), 0 for off. ``perception`` is how much the adversarial loss and the spectrum's count at 999, 749, 499 and
+    249. ``blank``: share of samples whose text is left out.
     """
 
     ta: TaWeights = field(default_factory=TaWeights)
@@ -51,6 +53,8 @@ class Recipe:
     anchor_l2: float = 0.0
     anchor_lpips: float = 0.0
     anchor_ssim: float = 0.0
+    anchor_spectrum: float = 0.0
+    perception: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     blank: float = 0.5
 
     def __post_init__(self) -> None:
@@ -61,6 +65,8 @@ class Recipe:
         weights = (self.distill, self.adversarial, *self.anchors.values())
         if not all(0 <= weight < math.inf for weight in (*weights, self.r1)) or sum(weights) == 0:
             raise UsageError("Loss weights must be 0 or more, and not all of them 0.")
+        if len(self.perception) != len(STEPS) or not all(0 <= weight < math.inf for weight in self.perception):
+            raise UsageError("--perception must be four weights of 0 or more, for t = 999, 749, 499 and 249.")
         if not 0 <= self.psr[0] <= self.psr[1] <= 1:
             raise UsageError("The PSR weight in training must be a number or a range within 0 and 1.")
         if self.teacher_samples < 1 or not 0 <= self.blank <= 1:
@@ -69,12 +75,20 @@ class Recipe:
     @property
     def anchors(self) -> dict[str, float]:
         """Weights of the distances to HR."""
-        return {"l1": self.anchor_l1, "l2": self.anchor_l2, "lpips": self.anchor_lpips, "ssim": self.anchor_ssim}
+        return {
+            "l1": self.anchor_l1,
+            "l2": self.anchor_l2,
+            "lpips": self.anchor_lpips,
+            "ssim": self.anchor_ssim,
+            "spectrum": self.anchor_spectrum,
+        }
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read back what ``dataclasses.asdict`` and JSON made of one."""
-        return cls(**raw | {"ta": TaWeights(**raw["ta"]), "psr": tuple(raw["psr"])})
+        return cls(
+            **raw | {"ta": TaWeights(**raw["ta"]), "psr": tuple(raw["psr"]), "perception": tuple(raw["perception"])}
+        )
 
 
 PAPER = Recipe()
@@ -111,6 +125,14 @@ def psr_range(text: str) -> tuple[float, float]:
     except ValueError as exc:
         problem = f"--psr-train-weight {text} is not understood."
         raise UsageError(problem, "Write a number, or uniform:0.4,1.0.") from exc
+
+
+def perception_weights(text: str) -> tuple[float, ...]:
+    """``0.1,1,1,1`` -> weights at 999, 749, 499 and 249."""
+    try:
+        return tuple(float(each) for each in text.split(","))
+    except ValueError as exc:
+        raise UsageError(f"--perception {text} is not understood.", "Write four numbers: 0.1,1,1,1.") from exc
 
 
 # What a run is beside its recipe, where it differs from the defaults of ``TrainConfig``, which are a nano teacher's

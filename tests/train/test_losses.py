@@ -3,13 +3,14 @@
 import sys
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from addsr_cli.errors import UsageError
-from addsr_cli.similarity import ssim
-from addsr_cli.train.losses import Anchors, charbonnier
+from addsr_cli.similarity import log_spectrum, ssim
+from addsr_cli.train.losses import Anchors, charbonnier, spectrum
 
 
 def test_charbonnier_is_never_less_than_the_distance_and_hardly_more(pair):
@@ -30,9 +31,10 @@ def test_there_is_one_value_per_sample_and_samples_do_not_mix(pair):
 
 
 def test_anchors_are_distances_to_the_original_for_what_weighs_something(pair):
-    anchors = Anchors({"l1": 0.1, "l2": 2.0, "lpips": 0.0, "ssim": 1.0}, torch.device("cpu"))
+    anchors = Anchors({"l1": 0.1, "l2": 2.0, "lpips": 0.0, "ssim": 1.0, "spectrum": 0.2}, torch.device("cpu"))
     found = anchors(*pair)
-    assert found.keys() == {"l1", "l2", "ssim"}
+    assert found.keys() == {"l1", "l2", "ssim", "spectrum"}
+    assert torch.equal(found["spectrum"], spectrum(*pair))
     assert torch.equal(found["l1"], charbonnier(*pair))
     assert torch.allclose(found["l2"], (pair[0] - pair[1]).square().mean((1, 2, 3)))
     assert torch.equal(found["ssim"], 1 - ssim(*pair))
@@ -69,3 +71,34 @@ def test_lpips_that_is_not_installed_is_a_sentence(monkeypatch):
     with pytest.raises(UsageError, match="--anchor-lpips") as caught:
         Anchors({"lpips": 1.0}, torch.device("cpu"))
     assert "pip install lpips" in caught.value.hint
+
+
+def noise(seed=0, strength=0.1):
+    return 0.5 + strength * torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(seed))
+
+
+def test_a_spectrum_is_that_of_the_numpy_formula():
+    picture = noise().double()
+    grey = picture[1].mean(0).numpy()
+    power = np.abs(np.fft.fft2((grey - grey.mean()) * np.hanning(64)[:, None] * np.hanning(48))) ** 2
+    radius = np.hypot(np.fft.fftfreq(64)[:, None], np.fft.fftfreq(48)[None])
+    lows = np.arange(0.125, 0.5, 0.0625)
+    expected = [np.log(power[(radius >= low) & (radius < low + 0.0625)].mean() + 1e-9) for low in lows]
+    assert log_spectrum(picture)[1].numpy() == pytest.approx(np.array(expected), rel=1e-9)
+
+
+def test_a_spectrum_knows_strength_but_neither_place_nor_brightness():
+    picture = noise()
+    assert spectrum(picture, picture).abs().max() == 0
+    assert spectrum(0.8 * picture, 0.8 * picture + 0.1).abs().max() < 1e-3
+    doubled = 0.5 + 2 * (picture - 0.5)
+    assert spectrum(doubled, picture).numpy() == pytest.approx([np.log(4)] * 2, abs=0.01)
+    assert spectrum(noise(1), picture).max() < 0.3
+
+
+def test_a_spectrum_below_the_rounding_of_8_bits_does_not_count():
+    flat = torch.full((2, 3, 64, 48), 0.5)
+    assert spectrum(noise(strength=1e-5), flat).max() < 0.02
+    picture = flat.clone().requires_grad_()
+    spectrum(picture, noise()).sum().backward()
+    assert torch.isfinite(picture.grad).all()

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from addsr_cli.errors import UsageError
-from addsr_cli.train.recipe import OFFICIAL, PAPER, Recipe, preset, psr_range, usual
+from addsr_cli.train.recipe import OFFICIAL, PAPER, Recipe, perception_weights, preset, psr_range, usual
 from addsr_cli.train.ta import TaWeights
 
 
@@ -58,6 +58,10 @@ def test_an_unknown_preset_is_refused():
         {"r1": float("inf")},
         {"distill": 0.0, "adversarial": 0.0},
         {"psr": (0.6, 0.4)},
+        {"perception": (1.0, 1.0, 1.0)},
+        {"perception": (1.0, 1.0, 1.0, -0.1)},
+        {"perception": (1.0, float("nan"), 1.0, 1.0)},
+        {"anchor_spectrum": -1.0},
         {"psr": (0.0, 1.1)},
         {"psr": (float("nan"), 1.0)},
         {"teacher_samples": 0},
@@ -74,7 +78,13 @@ def test_one_loss_is_enough():
 
 
 def test_a_recipe_survives_json():
-    recipe = replace(OFFICIAL, ta=TaWeights(form="linear", gamma=0.2), psr=(0.4, 1.0), anchor_lpips=2.0)
+    recipe = replace(
+        OFFICIAL,
+        ta=TaWeights(form="linear", gamma=0.2),
+        psr=(0.4, 1.0),
+        anchor_lpips=2.0,
+        perception=(0.0, 1.0, 2.0, 3.0),
+    )
     assert Recipe.from_json(json.loads(json.dumps(asdict(recipe)))) == recipe
 
 
@@ -89,3 +99,9 @@ def test_a_weight_or_a_range_of_weights_is_read(text, expected):
 def test_a_weight_that_is_not_understood_is_refused(text):
     with pytest.raises(UsageError, match="--psr-train-weight"):
         psr_range(text)
+
+
+def test_perception_is_four_numbers():
+    assert perception_weights("0.1,1, 1,2") == (0.1, 1, 1, 2)
+    with pytest.raises(UsageError, match="--perception"):
+        perception_weights("a,1,1,1")
