@@ -155,16 +155,17 @@ class NanoNet(nn.Module):
         _zero(self.out)
         analysis = block_dct() / deviations(MEAN_DEVIATION)[:, None]
         synthesis = block_dct().T * deviations(RESIDUAL_MEAN_DEVIATION)
-        self.register_buffer("analysis", analysis[:, :, None, None], persistent=False)
-        self.register_buffer("synthesis", synthesis[:, :, None, None], persistent=False)
+        self.register_buffer("analysis", analysis, persistent=False)
+        self.register_buffer("synthesis", synthesis, persistent=False)
 
     def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
         """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w)."""
         h, w = z.shape[-2:]
         pad = (0, -w % self.stride, 0, -h % self.stride)
         time = self.time(t)
-        spectrum = F.conv2d(control, self.analysis)
-        x = self.control_in(F.pad(spectrum, pad, "replicate")) + self.noisy_in(F.pad(z, pad, "replicate"))
+        analysing = torch.einsum("oshw,sc->ochw", self.control_in.weight, self.analysis)
+        x = F.conv2d(F.pad(control, pad, "replicate"), analysing, self.control_in.bias, padding=1)
+        x = x + self.noisy_in(F.pad(z, pad, "replicate"))
         skips = []
         for stage, shrink in zip(self.down, self.shrink, strict=True):
             x = stage(x, time)
@@ -173,7 +174,9 @@ class NanoNet(nn.Module):
         x = self.middle(x, time)
         for stage, grow, skip in zip(reversed(self.up), reversed(self.grow), reversed(skips), strict=True):
             x = stage(F.pixel_shuffle(grow(x), 2) + skip, time)
-        return control + F.conv2d(self.out(x)[..., :h, :w], self.synthesis)
+        synthesising = torch.einsum("ps,sihw->pihw", self.synthesis, self.out.weight)
+        residual = F.conv2d(x, synthesising, torch.mv(self.synthesis, self.out.bias), padding=1)
+        return control + residual[..., :h, :w]
 
 
 class Nano:

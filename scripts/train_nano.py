@@ -1,0 +1,83 @@
+"""Train nano as it was trained: ``python scripts/train_nano.py --data PHOTOS --output runs/nano``.
+
+Runs ``addsr distill`` for every stage of ``train_nano.toml`` (``--config`` for another). Stop it whenever you like: the
+same command goes on from the last checkpoint. The last stage's weights end as ``nano.safetensors`` in the output.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from addsr_cli.models.nano import NanoConfig, build_nano, load_nano, save_nano
+
+OWN = ("name", "drop")  # what a stage says that is no option of ``addsr distill``
+
+
+def main() -> None:
+    """All stages, each from what the one before it left."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of sharp, large photos")
+    parser.add_argument("--output", type=Path, required=True, help="one folder for every stage goes in here")
+    parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".toml"))
+    parser.add_argument("--only", help="this stage alone, from what the one before it left")
+    given = parser.parse_args()
+    config = tomllib.loads(given.config.read_text(encoding="utf-8"))
+    given.output.mkdir(parents=True, exist_ok=True)
+    before = fresh(config["network"], given.output / "fresh.safetensors")
+    for stage in config["stages"]:
+        folder = given.output / stage["name"]
+        if given.only in (None, stage["name"]):
+            run(stage, given.data, given.output, before)
+        before = folder / "export" / "nano.safetensors"
+    shutil.copyfile(before, given.output / "nano.safetensors")
+
+
+def fresh(network: dict[str, Any], path: Path) -> Path:
+    """Weights of a network that has learnt nothing: every stage but the first begins with something better."""
+    if not path.exists():
+        lists = {key: tuple(value) if isinstance(value, list) else value for key, value in network.items()}
+        save_nano(build_nano(NanoConfig(**lists)).net, path)
+    return path
+
+
+def run(stage: dict[str, Any], data: Path, output: Path, before: Path) -> None:
+    """One stage to its end, from its last checkpoint where there is one."""
+    folder = output / stage["name"]
+    init = output / f"{stage['name']}-init.safetensors"
+    if not init.exists():
+        shrink(before, stage.get("drop", []), init)
+    options = {key: value for key, value in stage.items() if key not in OWN}
+    if (output / str(options.get("teacher"))).is_dir():
+        options["teacher"] = output / options["teacher"] / "export"
+    words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    words += ["--resume", "latest"] if any(folder.glob("checkpoints/*.pt")) else []
+    command = [sys.executable, "-m", "addsr_cli", "distill", "--arch", "nano", "--data", data, "--output", folder]
+    command += ["--init", init]
+    code = subprocess.run([*map(str, command), *words], check=False).returncode
+    if code:
+        raise SystemExit(code)
+
+
+def shrink(before: Path, drop: list[str], after: Path) -> None:
+    """Leave out residual blocks on the way up, named as ``middle.0`` or ``up.0.1``; those after them move up."""
+    net = load_nano(before).net
+    depths = list(net.config.depths)
+    for name in sorted(drop, reverse=True):  # from the last, so that the others keep their numbers
+        place, _, number = name.rpartition(".")
+        row = net.get_submodule(place)
+        assert isinstance(row, nn.ModuleList)
+        del row[int(number)]
+        depths[-1 if place == "middle" else int(place.removeprefix("up."))] -= 1
+    net.config = replace(net.config, depths=tuple(depths))
+    save_nano(net, after)
+
+
+if __name__ == "__main__":
+    main()

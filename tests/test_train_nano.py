@@ -1,0 +1,96 @@
+"""The script that made nano, on a network and photos that take seconds."""
+
+import runpy
+import sys
+import tomllib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from addsr_cli import Settings, Upscaler
+from addsr_cli.cli.distill import distill
+from addsr_cli.models.nano import NanoConfig, build_nano, load_nano, save_nano
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "train_nano.py"
+CONFIG = """
+[network]
+channels = [16, 16, 16]
+depths = [2, 1, 2]
+embedding = 16
+[[stages]]
+name = "teacher"
+stage = "teacher"
+steps = 2
+crop = 64
+batch_size = 2
+workers = 0
+validation = 1
+[[stages]]
+name = "student"
+drop = ["middle.0", "up.0.1"]
+stage = "student"
+teacher = "teacher"
+steps = 2
+crop = 64
+batch_size = 2
+workers = 0
+validation = 1
+anchor_spectrum = 0.001
+perception = "0,1,1,1"
+"""
+
+
+@pytest.fixture
+def script():
+    return runpy.run_path(str(SCRIPT))
+
+
+@pytest.fixture
+def trial(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    for k in range(3):
+        path = Path("photos") / f"{k}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (80, 80, 3), np.uint8)).save(path)
+    Path("config.toml").write_text(CONFIG)
+    return ("--data", "photos", "--output", "run", "--config", "config.toml")
+
+
+def test_every_stage_runs_from_the_one_before_and_the_last_is_a_model(script, trial, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train_nano.py", *trial])
+    script["main"]()
+    sizes = {
+        name: load_nano(Path("run") / name).net.config.depths for name in ("fresh.safetensors", "nano.safetensors")
+    }
+    assert sizes == {"fresh.safetensors": (2, 1, 2), "nano.safetensors": (1, 1, 1)}
+    result = Upscaler("run/student/export").upscale("photos/0.png", Settings(steps=4)).photo
+    assert result.rgb.shape == (320, 320, 3)
+    made = Path("run/nano.safetensors").read_bytes()
+    script["main"]()  # ended stages are not trained again
+    assert Path("run/nano.safetensors").read_bytes() == made
+
+
+def test_blocks_are_left_out_and_those_behind_move_up(script, tmp_path):
+    before = build_nano(NanoConfig(channels=(16, 16, 16), depths=(2, 1, 3), embedding=16)).net
+    for parameter in before.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    save_nano(before, tmp_path / "a.safetensors")
+    script["shrink"](tmp_path / "a.safetensors", ["middle.0", "up.0.0", "middle.1"], tmp_path / "b.safetensors")
+    after = load_nano(tmp_path / "b.safetensors").net
+    assert after.config.depths == (1, 1, 1)
+    expected, found = before.state_dict(), after.state_dict()
+    moved = {"middle.0": "middle.2", "up.0.0": "up.0.1"}
+    for name, value in found.items():
+        block = next((b for b in moved if name.startswith(b)), None)
+        assert torch.equal(value, expected[name.replace(block, moved[block]) if block else name])
+
+
+def test_the_shipped_settings_are_ones_that_distill_takes(script):
+    stages = tomllib.loads(SCRIPT.with_suffix(".toml").read_text())["stages"]
+    known = distill.__annotations__.keys() | {"name", "drop"}
+    assert stages
+    assert all(stage.keys() <= known for stage in stages)
