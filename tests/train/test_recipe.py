@@ -37,6 +37,7 @@ def test_nano_keeps_the_weights_of_a_preset_and_trains_on_what_inference_runs(na
     recipe = preset(name, "nano")
     assert recipe.ta == preset(name, "addsr").ta
     assert (recipe.discriminator, recipe.first_latent, recipe.rollout) == ("conv", "lr", "chained")
+    assert recipe.adversarial == 0.0005
     assert (recipe.teacher_timesteps, recipe.psr, recipe.blank) == ("student", (0.0, 1.0), 0.0)
 
 
