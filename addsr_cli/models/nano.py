@@ -47,7 +47,7 @@ class NanoConfig:
     """
 
     channels: tuple[int, ...] = (48, 96, 192)
-    depths: tuple[int, ...] = (2, 1, 3)
+    depths: tuple[int, ...] = (2, 1, 1)
     embedding: int = 128
     scaling_factor: float = 2.0
 

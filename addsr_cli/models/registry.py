@@ -45,7 +45,7 @@ NANO = ModelSpec(
     arch="nano",
     title="small model trained by this project, bundled with the package",
     licence="Apache-2.0",
-    footprint=Footprint(parameters=2_939_728, network=160, pictures=120, flop=49_900),
+    footprint=Footprint(parameters=1_512_016, network=160, pictures=120, flop=38_900),
     reads_text=False,
     overlap=32,
 )
