@@ -174,6 +174,7 @@ class NanoNet(nn.Module):
         x = self.middle(x, time)
         for stage, grow, skip in zip(reversed(self.up), reversed(self.grow), reversed(skips), strict=True):
             x = stage(F.pixel_shuffle(grow(x), 2) + skip, time)
+        assert self.out.bias is not None
         synthesising = torch.einsum("ps,sihw->pihw", self.synthesis, self.out.weight)
         residual = F.conv2d(x, synthesising, torch.mv(self.synthesis, self.out.bias), padding=1)
         return control + residual[..., :h, :w]
