@@ -164,8 +164,8 @@ def test_computing_again_gives_the_same_gradients(bundle, teachers, objective):
         assert all(block.gradient_checkpointing is checkpointing for block in blocks)
         assert len(blocks) > 5
         made = objective(learner)
-        losses = made.losses(made.view(pictures(), made.draw(pictures(), torch.Generator().manual_seed(0))), None)
-        made._total(losses).backward()
+        view = made.view(pictures(), made.draw(pictures(), torch.Generator().manual_seed(0)))
+        made._total(made.losses(view, None), view.draws.index).backward()
         gradients.append({name: p.grad for name, p in learner.parameters.items()})
     teachers.clear()  # the decoder computes again from now on
     for name, gradient in gradients[0].items():
