@@ -26,16 +26,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of sharp, large photos")
     parser.add_argument("--output", type=Path, required=True, help="one folder for every stage goes in here")
     parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".toml"))
-    parser.add_argument("--only", help="this stage alone, from what the one before it left")
     given = parser.parse_args()
     config = tomllib.loads(given.config.read_text(encoding="utf-8"))
     given.output.mkdir(parents=True, exist_ok=True)
     before = fresh(config["network"], given.output / "fresh.safetensors")
     for stage in config["stages"]:
-        folder = given.output / stage["name"]
-        if given.only in (None, stage["name"]):
-            run(stage, given.data, given.output, before)
-        before = folder / "export" / "nano.safetensors"
+        run(stage, given.data, given.output, before)
+        before = given.output / stage["name"] / "export" / "nano.safetensors"
     shutil.copyfile(before, given.output / "nano.safetensors")
 
 

@@ -22,8 +22,10 @@ PLAIN = (
 )
 IN_RECIPE = {
     **{name: name for name in ("adversarial", "discriminator", "r1", "teacher_samples", "teacher_sees", "rollout")},
-    **{name: name for name in ("first_latent", "anchor_l1", "anchor_l2", "anchor_ssim", "anchor_lpips")},
-    "anchor_spectrum": "anchor_spectrum",
+    **{
+        name: name
+        for name in ("first_latent", "anchor_l1", "anchor_l2", "anchor_ssim", "anchor_lpips", "anchor_spectrum")
+    },
     **{"distill_weight": "distill", "distill_space": "space"},
 }
 RUN, STUDENT, TEACHER, DATA, ENGINE = "Run", "Student", "Teacher from scratch", "Data", "Engine"

@@ -22,7 +22,8 @@ def spectrum(a: Tensor, b: Tensor) -> Tensor:
     height, width = a.shape[-2:]
     window = (3 / 8) ** 2 * height * width  # sum of the squared Hann window
     rounding = window / (12 * 255**2)
-    return (log_spectrum(a, rounding) - log_spectrum(b, rounding)).abs().mean(1)
+    of_a, of_b = log_spectrum(torch.cat([a, b]), rounding).chunk(2)
+    return (of_a - of_b).abs().mean(1)
 
 
 class Anchors:
