@@ -22,11 +22,8 @@ PLAIN = (
 )
 IN_RECIPE = {
     **{name: name for name in ("adversarial", "discriminator", "r1", "teacher_samples", "teacher_sees", "rollout")},
-    **{
-        name: name
-        for name in ("first_latent", "anchor_l1", "anchor_l2", "anchor_ssim", "anchor_lpips", "anchor_spectrum")
-    },
-    **{"distill_weight": "distill", "distill_space": "space"},
+    **{f"anchor_{kind}": f"anchor_{kind}" for kind in ("l1", "l2", "lpips", "ssim", "spectrum", "texture")},
+    **{"first_latent": "first_latent", "distill_weight": "distill", "distill_space": "space"},
 }
 RUN, STUDENT, TEACHER, DATA, ENGINE = "Run", "Student", "Teacher from scratch", "Data", "Engine"
 
@@ -102,11 +99,14 @@ def distill(
     anchor_spectrum: Annotated[
         float | None, _option("--anchor-spectrum", "Weight of the log power spectrum's distance to HR's.", STUDENT)
     ] = None,
+    anchor_texture: Annotated[
+        float | None, _option("--anchor-texture", "Weight of the distance of local detail to HR's.", STUDENT)
+    ] = None,
     perception: Annotated[
         str | None,
         _option(
             "--perception",
-            "Weights of the adversarial and spectrum losses at t=999,749,499,249. [default: 1,1,1,1]",
+            "Weights of the adversarial, spectrum and texture losses at t=999,749,499,249. [default: 1,1,1,1]",
             STUDENT,
         ),
     ] = None,

@@ -36,6 +36,8 @@ MEAN_DEVIATION = 4.0  # of a block's mean coefficient in photos, latents of abou
 DETAIL_DEVIATION = 0.55  # of a coefficient at frequency 1; falls with the frequency
 RESIDUAL_MEAN_DEVIATION = 0.8  # of the mean coefficient of photo minus enlargement
 FREQUENCIES = 32  # of the sinusoidal timestep features
+FLAT = 2 / 255  # contrast of a neighbourhood, in [0, 1], at which half of what the network adds is let through
+NEIGHBOURHOOD = 5  # blocks per side
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +132,20 @@ class Stage(nn.ModuleList):
         return x
 
 
+def contrast_gate(control: Tensor, flat: float) -> Tensor:
+    """How far a control latent (B, 48, h, w) is from flat around every block: (B, 1, h, w), 0 to 1.
+
+    ``r^2 / (r^2 + flat^2)`` of the largest difference r within 5x5 blocks of one colour, then a mean over 3x3 blocks
+    against jumps. The difference of equal numbers is 0 in every type, so a constant picture is left exactly alone.
+    """
+    reach = NEIGHBOURHOOD // 2
+    pixels = control.unflatten(1, (COLOURS, BLOCK**2))
+    extremes = torch.cat([pixels.amax(2), -pixels.amin(2)], dim=1)
+    highest, lowest = F.max_pool2d(extremes, NEIGHBOURHOOD, stride=1, padding=reach).chunk(2, dim=1)
+    contrast = (highest + lowest).amax(1, keepdim=True).square()
+    return F.avg_pool2d(contrast / (contrast + flat**2), 3, stride=1, padding=1, count_include_pad=False)
+
+
 class NanoNet(nn.Module):
     """UNet on the quarter grid: (noisy latent, control latent, t) -> clean latent."""
 
@@ -177,7 +193,7 @@ class NanoNet(nn.Module):
         assert self.out.bias is not None
         synthesising = torch.einsum("ps,sihw->pihw", self.synthesis, self.out.weight)
         residual = F.conv2d(x, synthesising, torch.mv(self.synthesis, self.out.bias), padding=1)
-        return control + residual[..., :h, :w]
+        return control + contrast_gate(control, 2 * self.config.scaling_factor * FLAT) * residual[..., :h, :w]
 
 
 class Nano:

@@ -162,7 +162,7 @@ class Distillation:
     def _total(self, losses: dict[str, Tensor], index: Tensor) -> Tensor:
         weights = self.recipe.anchors | {"distill": self.recipe.distill, "adversarial": self.recipe.adversarial}
         perception = torch.tensor(self.recipe.perception, device=index.device)[index]
-        share = {"adversarial": perception, "spectrum": perception}
+        share = dict.fromkeys(("adversarial", "spectrum", "texture"), perception)
         parts = [weights[name] * (share.get(name, 1) * loss).mean() for name, loss in losses.items() if name in weights]
         return torch.stack(parts).sum()
 

@@ -30,8 +30,8 @@ class Recipe:
     ``shared_noise`` gives them the student's noise. ``teacher_sees`` is its control image.
     ``space``: where student and teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the
     losses; anchors are distances to HR (``anchor_ssim`` weighs 1 - SSIM, ``anchor_spectrum`` that of the log power
-    spectra), 0 for off. ``perception`` is how much the adversarial loss and the spectrum's count at 999, 749, 499 and
-    249. ``blank``: share of samples whose text is left out.
+    spectra, ``anchor_texture`` that of local amplitudes), 0 for off. ``perception`` is how much the adversarial loss,
+    the spectrum's and the texture's count at 999, 749, 499 and 249. ``blank``: share of samples whose text is left out.
     """
 
     ta: TaWeights = field(default_factory=TaWeights)
@@ -54,6 +54,7 @@ class Recipe:
     anchor_lpips: float = 0.0
     anchor_ssim: float = 0.0
     anchor_spectrum: float = 0.0
+    anchor_texture: float = 0.0
     perception: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     blank: float = 0.5
 
@@ -81,6 +82,7 @@ class Recipe:
             "lpips": self.anchor_lpips,
             "ssim": self.anchor_ssim,
             "spectrum": self.anchor_spectrum,
+            "texture": self.anchor_texture,
         }
 
     @classmethod

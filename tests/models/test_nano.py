@@ -6,10 +6,20 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
+from torch.nn.functional import pixel_unshuffle
 from torch.utils.flop_counter import FlopCounterMode
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.nano import NanoConfig, NanoNet, block_dct, build_nano, deviations, load_nano, save_nano
+from addsr_cli.models.nano import (
+    NanoConfig,
+    NanoNet,
+    block_dct,
+    build_nano,
+    contrast_gate,
+    deviations,
+    load_nano,
+    save_nano,
+)
 from addsr_cli.models.registry import NANO
 from addsr_cli.models.restorer import Condition, Guide
 
@@ -93,6 +103,31 @@ def test_the_noise_of_the_first_step_reaches_the_network_damped(stirred):
 def test_an_untrained_network_returns_its_control(nano):
     z, control = inputs(5, 7)
     assert torch.allclose(nano.decode(ask(nano, z, control)), control, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("colour", [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.2, 0.5, 0.9)])
+def test_a_constant_picture_is_left_exactly_alone(stirred, colour, dtype):
+    z, _ = inputs(9, 7)
+    control = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 36, 28)
+    stirred.net.to(dtype)
+    expected = stirred.encode(control).to(dtype).float()
+    assert torch.equal(ask(stirred, z, control), expected)
+
+
+def test_what_the_network_adds_grows_with_the_contrast_around():
+    board = torch.zeros(1, 3, 4 * 16, 4 * 16)
+    board[..., ::2, ::2] = 1
+    gates = [contrast_gate(pixel_unshuffle(0.5 + contrast * board, 4), 0.01).mean() for contrast in (0, 0.002, 0.01, 1)]
+    assert gates[0] == 0
+    assert [gate.item() for gate in gates[1:]] == pytest.approx([1 / 26, 0.5, 1], abs=1e-3)
+    dot = torch.full((1, 3, 4 * 16, 4 * 16), 0.5)
+    dot[0, 1, 32, 32] = 1
+    gate = contrast_gate(pixel_unshuffle(dot, 4), 0.01)[0, 0]
+    assert gate[8, 8] > 0.999
+    assert gate[8, :5].max() == 0
+    assert gate[8, 12:].max() == 0
+    assert (gate[8, 5:9].diff() >= -1e-6).all()
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 7), (6, 4), (8, 8), (9, 3)])

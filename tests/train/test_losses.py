@@ -10,7 +10,7 @@ from torch import nn
 
 from addsr_cli.errors import UsageError
 from addsr_cli.similarity import log_spectrum, ssim
-from addsr_cli.train.losses import Anchors, charbonnier, spectrum
+from addsr_cli.train.losses import Anchors, charbonnier, spectrum, texture
 
 
 def test_charbonnier_is_never_less_than_the_distance_and_hardly_more(pair):
@@ -31,10 +31,13 @@ def test_there_is_one_value_per_sample_and_samples_do_not_mix(pair):
 
 
 def test_anchors_are_distances_to_the_original_for_what_weighs_something(pair):
-    anchors = Anchors({"l1": 0.1, "l2": 2.0, "lpips": 0.0, "ssim": 1.0, "spectrum": 0.2}, torch.device("cpu"))
+    anchors = Anchors(
+        {"l1": 0.1, "l2": 2.0, "lpips": 0.0, "ssim": 1.0, "spectrum": 0.2, "texture": 3.0}, torch.device("cpu")
+    )
     found = anchors(*pair)
-    assert found.keys() == {"l1", "l2", "ssim", "spectrum"}
+    assert found.keys() == {"l1", "l2", "ssim", "spectrum", "texture"}
     assert torch.equal(found["spectrum"], spectrum(*pair))
+    assert torch.equal(found["texture"], texture(*pair))
     assert torch.equal(found["l1"], charbonnier(*pair))
     assert torch.allclose(found["l2"], (pair[0] - pair[1]).square().mean((1, 2, 3)))
     assert torch.equal(found["ssim"], 1 - ssim(*pair))
@@ -102,3 +105,43 @@ def test_a_spectrum_below_the_rounding_of_8_bits_does_not_count():
     picture = flat.clone().requires_grad_()
     spectrum(picture, noise()).sum().backward()
     assert torch.isfinite(picture.grad).all()
+
+
+def stripes(angle, period=4.0, strength=0.2, side=64):
+    row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    phase = (np.cos(angle) * column + np.sin(angle) * row) * 2 * np.pi / period
+    return (0.5 + strength * torch.sin(phase)).float().expand(1, 3, -1, -1)
+
+
+def test_texture_knows_strength_whatever_the_phase_and_brightness():
+    picture = stripes(0.3)
+    assert texture(picture, picture).max() == 0
+    assert texture(picture + 0.1, picture).max() < 1e-4
+    assert texture(picture.roll(1, 3), picture).max() < 0.05
+    assert texture(stripes(0.3, strength=0.1), picture).item() == pytest.approx(0.5, abs=0.01)
+    assert texture(torch.full_like(picture, 0.5), picture).item() == pytest.approx(1, abs=0.02)
+
+
+def test_texture_tells_directions_apart_which_the_spectrum_does_not():
+    upright, level = stripes(0.0), stripes(np.pi / 2)
+    assert spectrum(upright, level).max() < 1e-3
+    assert texture(upright, level).item() > 1.5
+    assert texture(stripes(np.pi), upright).max() < 1e-4
+
+
+def test_texture_tells_places_apart_which_the_spectrum_does_not():
+    flat = torch.full((1, 3, 64, 32), 0.5)
+    left = torch.cat([stripes(0.0)[..., :32], flat], dim=3)
+    right = torch.cat([flat, stripes(0.0)[..., 32:]], dim=3)
+    assert spectrum(left, right).max() < 0.05
+    assert texture(left, right).item() > 1.2
+
+
+def test_texture_is_per_sample_and_has_a_gradient_where_all_is_flat():
+    mixed = torch.cat([stripes(0.0), stripes(1.0)])
+    told = texture(mixed, mixed.flip(0))
+    assert told.shape == (2,)
+    assert texture(mixed[:1], mixed[1:]).item() == pytest.approx(told[0].item(), rel=1e-5)
+    flat = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
+    texture(flat, mixed[:1]).sum().backward()
+    assert torch.isfinite(flat.grad).all()
