@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 PLAIN = (
     *("teacher", "d_lr", "lora", "ssim_weight", "first_step_share", "init", "steps", "batch_size", "accumulate", "lr"),
     *("decay", "warmup", "ema", "crop", "usm", "tags", "precompute", "validation", "workers", "save_every", "keep"),
-    *("sample_every", "log_every", "checkpointing", "ema_on_cpu", "tracker"),
+    *("optimizer", "sample_every", "log_every", "checkpointing", "ema_on_cpu", "tracker"),
 )
 IN_RECIPE = {
     **{name: name for name in ("adversarial", "discriminator", "r1", "teacher_samples", "teacher_sees", "rollout")},
@@ -123,6 +123,10 @@ def distill(
     steps: Annotated[int | None, _option("--steps", "Optimiser steps in all.", RUN)] = None,
     batch_size: Annotated[int | None, _option("--batch-size", "Samples per batch and process.", RUN)] = None,
     accumulate: Annotated[int | None, _option("--accumulate", "Batches per optimiser step. [default: 1]", RUN)] = None,
+    optimizer: Annotated[
+        Literal["adamw", "muon"] | None,
+        _option("--optimizer", "muon is for nano. [default: muon for a teacher, adamw for a student]", RUN),
+    ] = None,
     lr: Annotated[float | None, _option("--lr", "Highest learning rate.", RUN)] = None,
     decay: Annotated[
         Literal["cosine", "constant"] | None, _option("--decay", "How the learning rate goes on.", RUN)

@@ -39,6 +39,7 @@ class TrainConfig:
     batch_size: int = 8
     accumulate: int = 1
     crop: int = 160
+    optimizer: str = "muon"
     lr: float = 2.5e-3
     d_lr: float = 2e-5
     warmup: int = 100
@@ -89,6 +90,7 @@ class TrainConfig:
         words = {
             "arch": ARCHS,
             "stage": ("teacher", "student"),
+            "optimizer": ("adamw", "muon"),
             "decay": ("cosine", "constant"),
             "framing": ("varied", "plain"),
             "tags": ("auto", "none"),
@@ -98,6 +100,8 @@ class TrainConfig:
                 raise UsageError(f"--{name} must be {' or '.join(allowed)}, not {getattr(self, name)}.")
         if self.arch == "addsr" and self.stage == "teacher":
             raise UsageError("--arch addsr has its teacher: SeeSR.", "Use --stage student, or --arch nano.")
+        if self.arch == "addsr" and self.optimizer != "adamw":
+            raise UsageError("--optimizer muon is for nano's kernels.", "The full model is trained with adamw.")
         if self.lora < 0 or (self.lora and self.arch != "addsr"):
             raise UsageError("--lora is a rank of 1 or more, for --arch addsr.")
 

@@ -22,7 +22,7 @@ from addsr_cli.train.draws import StudentDraws, draw_student, stream
 from addsr_cli.train.learner import Learner, rows
 from addsr_cli.train.losses import Anchors
 from addsr_cli.train.objective import Batch, Told
-from addsr_cli.train.updater import Updater, adamw
+from addsr_cli.train.updater import Updater, optimisers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +44,8 @@ class Distillation:
     ) -> None:
         self.config, self.recipe, self.learner, self.accelerator = config, config.recipe, learner, accelerator
         parameters = learner.parameters
-        self.student = Updater("student", parameters, [adamw(parameters.values(), config.lr)], accelerator, config.clip)
+        chosen = optimisers(config.optimizer, parameters, config.lr)
+        self.student = Updater("student", parameters, chosen, accelerator, config.clip)
         self.adversary = adversary
         self.anchors = Anchors(self.recipe.anchors, accelerator.device)
 

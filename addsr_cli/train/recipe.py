@@ -143,6 +143,7 @@ def perception_weights(text: str) -> tuple[float, ...]:
 # What a run is beside its recipe, where it differs from the defaults of ``TrainConfig``, which are a nano teacher's
 RUNS: dict[tuple[str, str], dict[str, Any]] = {
     ("addsr", "student"): {  # AddSR section 4.1, and the released trainer
+        "optimizer": "adamw",
         "steps": 50_000,
         "batch_size": 2,
         "crop": 512,
@@ -156,8 +157,8 @@ RUNS: dict[tuple[str, str], dict[str, Any]] = {
         "save_every": 5000,
         "sample_every": 1000,
     },
-    ("nano", "student"): {"steps": 5000, "lr": 1e-4, "d_lr": 1e-3},
-    ("tiny", "student"): {"batch_size": 2, "crop": 64, "lr": 1e-4, "d_lr": 1e-3},
+    ("nano", "student"): {"optimizer": "adamw", "steps": 5000, "lr": 1e-4, "d_lr": 1e-3},
+    ("tiny", "student"): {"optimizer": "adamw", "batch_size": 2, "crop": 64, "lr": 1e-4, "d_lr": 1e-3},
     ("tiny", "teacher"): {"batch_size": 2, "crop": 64},
 }
 SMALL_CARD = {"batch_size": 1, "checkpointing": True, "ema_on_cpu": True}

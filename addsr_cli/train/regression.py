@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import Tensor
 
 from addsr_cli.models.restorer import Condition
 from addsr_cli.sampler import refine
@@ -15,9 +15,8 @@ from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.draws import draw, noisy_latent, stream
 from addsr_cli.train.learner import NanoLearner
 from addsr_cli.train.losses import charbonnier
-from addsr_cli.train.muon import Muon
 from addsr_cli.train.objective import Batch, Told
-from addsr_cli.train.updater import Updater
+from addsr_cli.train.updater import Updater, optimisers
 
 FLOOR = 0.005  # added to the canvas's own distance, by which every sample's distance is divided: all count alike
 UNUSED = Condition()
@@ -28,8 +27,8 @@ class Regression:
 
     def __init__(self, config: TrainConfig, learner: NanoLearner, accelerator: Accelerator) -> None:
         self.config, self.learner, self.accelerator = config, learner, accelerator
-        optimisers = _optimisers(learner.parameters, config)
-        self.student = Updater("network", learner.parameters, optimisers, accelerator, config.clip)
+        chosen = optimisers(config.optimizer, learner.parameters, config.lr)
+        self.student = Updater("network", learner.parameters, chosen, accelerator, config.clip)
 
     def step(self, batches: Sequence[Batch], number: int, lr: float) -> Told:
         """One optimiser step on one or several batches."""
@@ -81,12 +80,3 @@ class Regression:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from ``state_dict``."""
         self.student.load_state_dict(state)
-
-
-def _optimisers(parameters: dict[str, nn.Parameter], config: TrainConfig) -> list[torch.optim.Optimizer]:
-    """Muon for the kernels inside the network, AdamW for everything else."""
-    outer = ("noisy_in", "control_in", "out")
-    inner = {name for name, p in parameters.items() if p.ndim == 4 and not name.startswith(outer)}
-    rest = [p for name, p in parameters.items() if name not in inner]
-    kernels = [parameters[name] for name in parameters if name in inner]
-    return [Muon(kernels, config.lr), torch.optim.AdamW(rest, config.lr, betas=(0.9, 0.99), weight_decay=0.0)]

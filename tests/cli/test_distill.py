@@ -104,6 +104,7 @@ def test_every_choice_reaches_the_run(distill):
     words += ("--anchor-spectrum", 0.4, "--anchor-texture", 0.5, "--perception", "0,1,2,3")
     words += ("--anchor-ssim", 0.3, "--degradation", "mild", "--lr", 1e-3, "--d-lr", 2e-3, "--decay", "constant")
     words += ("--ema", 0.5, "--accumulate", 2, "--batch-size", 1, "--validation", 1, "--tags", "none", "--seed", 7)
+    words += ("--optimizer", "muon")
     assert distill(*words, "--preset", "official", "-o", "run").code == 0
     run = config("run")
     recipe = run.recipe
@@ -113,6 +114,7 @@ def test_every_choice_reaches_the_run(distill):
     assert recipe.anchors == {"l1": 0.1, "l2": 0.2, "lpips": 0.0, "ssim": 0.3, "spectrum": 0.4, "texture": 0.5}
     assert recipe.perception == (0, 1, 2, 3)
     assert (run.mix, run.usm, run.lr, run.d_lr, run.decay) == ((("mild", 1.0),), True, 1e-3, 2e-3, "constant")
+    assert run.optimizer == "muon"
     assert (run.ema, run.accumulate, run.batch_size, run.validation, run.seed) == (0.5, 2, 1, 1, 7)
 
 

@@ -4,11 +4,14 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.optim import AdamW
 
 from addsr_cli.train import regression
 from addsr_cli.train.dataset import Pairs, loader
 from addsr_cli.train.draws import stream
+from addsr_cli.train.muon import Muon
 from addsr_cli.train.objective import Batch
+from addsr_cli.train.recipe import preset
 from addsr_cli.train.trainer import Trainer, learning_rate
 
 
@@ -66,8 +69,11 @@ def test_the_rate_of_the_curve_is_the_one_used(configured):
     assert used == {learning_rate(trainer.config, 4)}
 
 
-def test_every_weight_has_exactly_one_optimiser(configured):
-    trainer = Trainer(configured())
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+@pytest.mark.parametrize(("optimizer", "kinds"), [("muon", [Muon, AdamW]), ("adamw", [AdamW])])
+def test_every_weight_has_exactly_one_optimiser(configured, stage, optimizer, kinds):
+    trainer = Trainer(configured(**{"stage": stage, "recipe": preset("paper", "tiny")} | {"optimizer": optimizer}))
+    assert [type(each) for each in trainer.objective.student.optimisers] == kinds
     groups = [group for optimiser in trainer.objective.student.optimisers for group in optimiser.param_groups]
     cared_for = [id(p) for group in groups for p in group["params"]]
     assert sorted(cared_for) == sorted(id(p) for p in trainer.learner.net.parameters())
@@ -81,7 +87,7 @@ def test_later_steps_are_told_the_prediction_before_and_first_ones_the_canvas(co
     mixed = trainer.objective._rollout(shown, torch.tensor([0, 3]), noise, always)
     assert torch.equal(first, canvas)
     assert torch.equal(mixed[0], canvas[0])
-    assert torch.allclose(mixed[1], canvas[1] + 0.1, atol=1e-5)
+    assert torch.allclose(mixed[1], canvas[1] + 0.1, atol=1e-3)
 
 
 @pytest.mark.parametrize(("own", "psr"), [(0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5, 0.25)])
@@ -98,8 +104,8 @@ def test_prediction_and_truth_are_mixed_as_drawn(configured, monkeypatch, own, p
     monkeypatch.setattr(nano, "denoise", lambda z, t, c, cond: seen.update(control=c) or denoise(z, t, c, cond))
     losses(trainer, shown)
     before = shown.canvas + 0.1
-    assert torch.allclose(seen["picture"], torch.lerp(shown.hr, before, own), atol=1e-5)
-    assert torch.allclose(seen["control"], torch.lerp(shown.canvas, before.clamp(0, 1), psr), atol=1e-5)
+    assert torch.allclose(seen["picture"], torch.lerp(shown.hr, before, own), atol=1e-3)
+    assert torch.allclose(seen["control"], torch.lerp(shown.canvas, before.clamp(0, 1), psr), atol=1e-3)
 
 
 def _keeping(function, seen):

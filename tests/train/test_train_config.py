@@ -11,6 +11,7 @@ from addsr_cli.train.recipe import OFFICIAL
 from addsr_cli.train.ta import TaWeights
 
 PLAIN = TrainConfig(data=Path("photos"), output=Path("run"))
+FULL = replace(PLAIN, arch="addsr", stage="student", optimizer="adamw")
 
 
 @pytest.mark.parametrize(
@@ -18,7 +19,7 @@ PLAIN = TrainConfig(data=Path("photos"), output=Path("run"))
     [
         PLAIN,
         replace(PLAIN, init=Path("x.safetensors"), mix=(("clean", 1.0),), usm=True, lr=1e-5, seed=9),
-        replace(PLAIN, arch="addsr", stage="student", recipe=OFFICIAL, pairs=Path("lr"), lora=8, tracker="wandb"),
+        replace(FULL, recipe=OFFICIAL, pairs=Path("lr"), lora=8, tracker="wandb"),
         replace(PLAIN, stage="student", recipe=replace(OFFICIAL, ta=TaWeights(form="none"), psr=(0.1, 0.5))),
     ],
 )
@@ -40,7 +41,9 @@ def test_settings_of_a_later_version_are_passed_over():
         {"framing": "wide"},
         {"tags": "a cat"},
         {"lora": 4},
-        {"arch": "addsr", "stage": "student", "lora": -1},
+        {"arch": "addsr", "stage": "student", "optimizer": "adamw", "lora": -1},
+        {"arch": "addsr", "stage": "student", "optimizer": "muon"},
+        {"optimizer": "sgd"},
         {"accumulate": 0},
         {"validation": -1},
         {"warmup": -1},
