@@ -29,9 +29,9 @@ class Recipe:
     ``teacher_samples``: teacher timesteps per sample, averaged, drawn from ``all`` 1000 or from the student's four;
     ``shared_noise`` gives them the student's noise. ``teacher_sees`` is its control image.
     ``space``: where student and teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the
-    losses; anchors are distances to HR (``anchor_ssim`` weighs 1 - SSIM, ``anchor_spectrum`` that of the log power
-    spectra, ``anchor_texture`` that of local amplitudes), 0 for off. ``perception`` is how much the adversarial loss,
-    the spectrum's and the texture's count at 999, 749, 499 and 249. ``blank``: share of samples whose text is left out.
+    losses, 0 for off; anchors are distances to HR: 1 - SSIM, of the log power spectra, of the amplitudes of local
+    detail (texture), of what runs along edges (teeth). ``perception`` is how much the adversarial loss, the spectrum's
+    and the texture's count at 999, 749, 499 and 249. ``blank``: share of samples whose text is left out.
     """
 
     ta: TaWeights = field(default_factory=TaWeights)
@@ -55,6 +55,7 @@ class Recipe:
     anchor_ssim: float = 0.0
     anchor_spectrum: float = 0.0
     anchor_texture: float = 0.0
+    anchor_teeth: float = 0.0
     perception: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     blank: float = 0.5
 
@@ -83,6 +84,7 @@ class Recipe:
             "ssim": self.anchor_ssim,
             "spectrum": self.anchor_spectrum,
             "texture": self.anchor_texture,
+            "teeth": self.anchor_teeth,
         }
 
     @classmethod

@@ -101,7 +101,7 @@ def test_every_choice_reaches_the_run(distill):
     words = ("--ta", "linear", "--adversarial", 0.1, "--distill-weight", 2, "--teacher-samples", 2, "--r1", 1e-3)
     words += ("--teacher-sees", "lr", "--distill-space", "latent", "--rollout", "teacher-forced", "--usm")
     words += ("--first-latent", "hr", "--psr-train-weight", "uniform:0.4,0.8", "--anchor-l1", 0.1, "--anchor-l2", 0.2)
-    words += ("--anchor-spectrum", 0.4, "--anchor-texture", 0.5, "--perception", "0,1,2,3")
+    words += ("--anchor-spectrum", 0.4, "--anchor-texture", 0.5, "--anchor-teeth", 0.6, "--perception", "0,1,2,3")
     words += ("--anchor-ssim", 0.3, "--degradation", "mild", "--lr", 1e-3, "--d-lr", 2e-3, "--decay", "constant")
     words += ("--ema", 0.5, "--accumulate", 2, "--batch-size", 1, "--validation", 1, "--tags", "none", "--seed", 7)
     words += ("--optimizer", "muon")
@@ -111,7 +111,15 @@ def test_every_choice_reaches_the_run(distill):
     assert (recipe.ta.form, recipe.ta.indexing, recipe.adversarial, recipe.distill) == ("linear", "official", 0.1, 2)
     assert (recipe.teacher_samples, recipe.r1, recipe.teacher_sees, recipe.space) == (2, 1e-3, "lr", "latent")
     assert (recipe.rollout, recipe.first_latent, recipe.psr) == ("teacher-forced", "hr", (0.4, 0.8))
-    assert recipe.anchors == {"l1": 0.1, "l2": 0.2, "lpips": 0.0, "ssim": 0.3, "spectrum": 0.4, "texture": 0.5}
+    assert recipe.anchors == {
+        "l1": 0.1,
+        "l2": 0.2,
+        "lpips": 0.0,
+        "ssim": 0.3,
+        "spectrum": 0.4,
+        "texture": 0.5,
+        "teeth": 0.6,
+    }
     assert recipe.perception == (0, 1, 2, 3)
     assert (run.mix, run.usm, run.lr, run.d_lr, run.decay) == ((("mild", 1.0),), True, 1e-3, 2e-3, "constant")
     assert run.optimizer == "muon"

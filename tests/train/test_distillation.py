@@ -159,9 +159,10 @@ def test_the_total_is_the_weighted_sum(objective):
         anchor_ssim=4.0,
         anchor_spectrum=5.0,
         anchor_texture=6.0,
+        anchor_teeth=7.0,
     )
     found = losses(made, pictures(2), given(made.recipe, [0, 1]))
-    weights = {"distill": 0.5, "adversarial": 0.1, "l1": 2, "l2": 3, "ssim": 4, "spectrum": 5, "texture": 6}
+    weights = {"distill": 0.5, "adversarial": 0.1, "l1": 2, "l2": 3, "ssim": 4, "spectrum": 5, "texture": 6, "teeth": 7}
     assert found.keys() == weights.keys() | {"distance"}
     expected = sum(weight * found[name].mean() for name, weight in weights.items())
     assert made._total(found, torch.tensor([0, 1])).item() == pytest.approx(expected.item(), rel=1e-6)

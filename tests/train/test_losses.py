@@ -10,7 +10,7 @@ from torch import nn
 
 from addsr_cli.errors import UsageError
 from addsr_cli.similarity import log_spectrum, ssim
-from addsr_cli.train.losses import Anchors, charbonnier, spectrum, texture
+from addsr_cli.train.losses import Anchors, charbonnier, spectrum, teeth, texture
 
 
 def test_charbonnier_is_never_less_than_the_distance_and_hardly_more(pair):
@@ -32,12 +32,14 @@ def test_there_is_one_value_per_sample_and_samples_do_not_mix(pair):
 
 def test_anchors_are_distances_to_the_original_for_what_weighs_something(pair):
     anchors = Anchors(
-        {"l1": 0.1, "l2": 2.0, "lpips": 0.0, "ssim": 1.0, "spectrum": 0.2, "texture": 3.0}, torch.device("cpu")
+        {"l1": 0.1, "l2": 2.0, "lpips": 0.0, "ssim": 1.0, "spectrum": 0.2, "texture": 3.0, "teeth": 0.1},
+        torch.device("cpu"),
     )
     found = anchors(*pair)
-    assert found.keys() == {"l1", "l2", "ssim", "spectrum", "texture"}
+    assert found.keys() == {"l1", "l2", "ssim", "spectrum", "texture", "teeth"}
     assert torch.equal(found["spectrum"], spectrum(*pair))
     assert torch.equal(found["texture"], texture(*pair))
+    assert torch.equal(found["teeth"], teeth(*pair))
     assert torch.equal(found["l1"], charbonnier(*pair))
     assert torch.allclose(found["l2"], (pair[0] - pair[1]).square().mean((1, 2, 3)))
     assert torch.equal(found["ssim"], 1 - ssim(*pair))
@@ -145,3 +147,30 @@ def test_texture_is_per_sample_and_has_a_gradient_where_all_is_flat():
     flat = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
     texture(flat, mixed[:1]).sum().backward()
     assert torch.isfinite(flat.grad).all()
+
+
+def edge(angle, blur, side=48):
+    row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    across = np.cos(angle) * (column - side / 2) + np.sin(angle) * (row - side / 2)
+    return torch.sigmoid(across / blur).float().expand(1, 3, -1, -1), -np.sin(angle) * column + np.cos(angle) * row
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.7, np.pi / 2, 2.5])
+def test_teeth_along_an_edge_count_and_its_sharpness_does_not(angle):
+    sharp, along = edge(angle, 1.0)
+    soft, _ = edge(angle, 4.0)
+    dotted = sharp + 0.1 * torch.sin(along * np.pi / 2).float() * (4 * sharp * (1 - sharp))
+    assert teeth(sharp, sharp).item() == 0
+    found = teeth(dotted, sharp).item()
+    assert found > 1e-3
+    assert teeth(soft, sharp).item() < 0.02 * found
+    assert teeth(sharp, dotted).item() < 0.02 * found
+
+
+def test_teeth_are_looked_for_at_edges_only():
+    flat = torch.full((2, 3, 64, 48), 0.5)
+    assert teeth(noise(strength=0.02), flat).max() < 1e-4
+    assert teeth(flat, flat).shape == (2,)
+    picture = flat.clone().requires_grad_()
+    teeth(picture, noise()).sum().backward()
+    assert torch.isfinite(picture.grad).all()
