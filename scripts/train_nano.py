@@ -1,11 +1,10 @@
 """Train nano as it was trained: ``python scripts/train_nano.py --data PHOTOS --output runs/nano``.
 
 Runs ``addsr distill`` for every stage of ``train_nano.toml`` (``--config`` for another). Stop it whenever you like: the
-same command goes on from the last checkpoint. The last stage's weights end as ``nano.safetensors`` in the output.
+same command goes on from the last checkpoint. ``nano.safetensors`` in the output is the result.
 """
 
 import argparse
-import shutil
 import subprocess
 import sys
 import tomllib
@@ -13,11 +12,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from addsr_cli.models.nano import NanoConfig, build_nano, load_nano, save_nano
 
-OWN = ("name", "drop")  # what a stage says that is no option of ``addsr distill``
+OWN = ("name", "drop", "blend")  # what a stage says that is no option of ``addsr distill``
 
 
 def main() -> None:
@@ -32,8 +32,8 @@ def main() -> None:
     before = fresh(config["network"], given.output / "fresh.safetensors")
     for stage in config["stages"]:
         run(stage, given.data, given.output, before)
-        before = given.output / stage["name"] / "export" / "nano.safetensors"
-    shutil.copyfile(before, given.output / "nano.safetensors")
+        before = result(given.output, stage["name"])
+    blend(shares(config["result"], given.output), given.output / "nano.safetensors")
 
 
 def fresh(network: dict[str, Any], path: Path) -> Path:
@@ -49,6 +49,9 @@ def run(stage: dict[str, Any], data: Path, output: Path, before: Path) -> None:
     folder = output / stage["name"]
     init = output / f"{stage['name']}-init.safetensors"
     if not init.exists():
+        if "blend" in stage:
+            before = output / f"{stage['name']}-blend.safetensors"
+            blend(shares(stage, output), before)
         shrink(before, stage.get("drop", []), init)
     options = {key: value for key, value in stage.items() if key not in OWN}
     if (output / str(options.get("teacher"))).is_dir():
@@ -60,6 +63,29 @@ def run(stage: dict[str, Any], data: Path, output: Path, before: Path) -> None:
     code = subprocess.run([*map(str, command), *words], check=False).returncode
     if code:
         raise SystemExit(code)
+
+
+def result(output: Path, name: str) -> Path:
+    """What a stage made."""
+    return output / name / "export" / "nano.safetensors"
+
+
+def shares(table: dict[str, Any], output: Path) -> dict[Path, float]:
+    """What ``blend`` of a stage or of the result names."""
+    return {result(output, name): share for name, share in table["blend"].items()}
+
+
+def blend(shares: dict[Path, float], after: Path) -> None:
+    """Weighted mean of the weights of networks that come from one another."""
+    nets = [load_nano(path).net for path in shares]
+    states = [net.state_dict() for net in nets]
+    total = sum(shares.values())
+    mean = {
+        name: sum(share / total * state[name] for share, state in zip(shares.values(), states, strict=True))
+        for name in states[0]
+    }
+    nets[0].load_state_dict(mean)
+    save_nano(nets[0], after, dtype=torch.float16)
 
 
 def shrink(before: Path, drop: list[str], after: Path) -> None:

@@ -40,6 +40,17 @@ workers = 0
 validation = 1
 anchor_spectrum = 0.001
 perception = "0,1,1,1"
+[[stages]]
+name = "last"
+blend = {student = 0.5}
+stage = "teacher"
+steps = 1
+crop = 64
+batch_size = 2
+workers = 0
+validation = 1
+[result]
+blend = {student = 1.5, last = -0.5}
 """
 
 
@@ -72,6 +83,10 @@ def test_every_stage_runs_from_the_one_before_and_the_last_is_a_model(script, tr
     made = load_nano(Path("run/nano.safetensors")).net.state_dict()  # the order of a file's notes is not fixed
     script["main"]()  # ended stages are not trained again
     again = load_nano(Path("run/nano.safetensors")).net.state_dict()
+    a, b = (load_nano(Path(f"run/{name}/export/nano.safetensors")).net.state_dict() for name in ("student", "last"))
+    assert all(
+        torch.allclose(value, 1.5 * a[name] - 0.5 * b[name], rtol=1e-3, atol=1e-3) for name, value in made.items()
+    )
     assert all(torch.equal(again[name], value) for name, value in made.items())
 
 
@@ -90,8 +105,28 @@ def test_blocks_are_left_out_and_those_behind_move_up(script, tmp_path):
         assert torch.equal(value, expected[name.replace(block, moved[block]) if block else name])
 
 
+def test_a_blend_is_the_weighted_mean(script, tmp_path):
+    files = [tmp_path / name for name in ("a.safetensors", "b.safetensors", "c.safetensors")]
+    for file in files[:2]:
+        net = build_nano(NanoConfig(channels=(16, 16, 16), depths=(1, 1, 1), embedding=16)).net
+        for parameter in net.parameters():
+            torch.nn.init.normal_(parameter, std=0.1)
+        save_nano(net, file)
+    script["blend"]({files[0]: 3, files[1]: 1}, files[2])
+    a, b, mean = (load_nano(file).net.state_dict() for file in files)
+    assert all(
+        torch.allclose(value, 0.75 * a[name] + 0.25 * b[name], rtol=1e-3, atol=1e-4) for name, value in mean.items()
+    )
+
+
 def test_the_shipped_settings_are_ones_that_distill_takes(script):
-    stages = tomllib.loads(SCRIPT.with_suffix(".toml").read_text())["stages"]
-    known = distill.__annotations__.keys() | {"name", "drop"}
+    config = tomllib.loads(SCRIPT.with_suffix(".toml").read_text())
+    stages = config["stages"]
+    known = distill.__annotations__.keys() | {"name", "drop", "blend"}
     assert stages
     assert all(stage.keys() <= known for stage in stages)
+    names = [stage["name"] for stage in stages]
+    for place, stage in enumerate(stages):
+        assert {stage.get("teacher", names[0]), *stage.get("blend", ())} <= {names[0], *names[:place]}
+    assert config["result"]["blend"].keys() <= set(names)
+    assert sum(config["result"]["blend"].values()) == pytest.approx(1)
