@@ -139,7 +139,7 @@ def contrast_gate(control: Tensor, flat: float) -> Tensor:
     against jumps. The difference of equal numbers is 0 in every type, so a constant picture is left exactly alone.
     """
     reach = NEIGHBOURHOOD // 2
-    pixels = control.unflatten(1, (COLOURS, BLOCK**2))
+    pixels = control.reshape(len(control), COLOURS, BLOCK**2, *control.shape[-2:])
     extremes = torch.cat([pixels.amax(2), -pixels.amin(2)], dim=1)
     highest, lowest = F.max_pool2d(extremes, NEIGHBOURHOOD, stride=1, padding=reach).chunk(2, dim=1)
     contrast = (highest + lowest).amax(1, keepdim=True).square()

@@ -89,7 +89,7 @@ def _window_amplitudes(picture: Tensor) -> Tensor:
 def _sectors() -> Tensor:
     """Weights (24, WINDOW * (WINDOW / 2 + 1)) that take the mean over each ring and direction of a half spectrum."""
     down, right = torch.fft.fftfreq(WINDOW)[:, None], torch.fft.rfftfreq(WINDOW)[None]
-    radius, angle = torch.hypot(down, right), torch.atan2(*torch.broadcast_tensors(down, right))
+    radius, angle = torch.hypot(down, right), torch.atan2(down, right)
     direction = torch.floor((angle / math.pi + 0.5) * DIRECTIONS + 0.5).long() % DIRECTIONS
     ring = torch.floor(8 * radius).long().clamp(max=RINGS)  # the corners beyond 1/2 cycle belong to the last
     sector = torch.where(ring > 0, (ring - 1) * DIRECTIONS + direction, -1).flatten()
