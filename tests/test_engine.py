@@ -75,6 +75,13 @@ def test_the_result_resembles_the_photo(nano):
     assert np.abs(np.asarray(small, np.float32) - eight_bit(60, 80)).mean() < 8
 
 
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("colour", [(0, 0, 0), (255, 255, 255), (200, 30, 60), (90, 160, 40)])
+def test_a_picture_of_one_colour_stays_that_colour(nano, colour, steps):
+    photo = nano.upscale(Image.new("RGB", (24, 20), colour), Settings(steps=steps)).photo
+    assert np.abs(255 * photo.rgb - np.array(colour)).max() < 0.01
+
+
 def test_grey_stays_grey(nano):
     result = nano.upscale(eight_bit(18, 24, 1), ONE).photo
     assert result.gray

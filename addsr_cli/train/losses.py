@@ -27,10 +27,7 @@ def spectrum(a: Tensor, b: Tensor) -> Tensor:
 
     Power below that of rounding to 8 bits does not count.
     """
-    height, width = a.shape[-2:]
-    window = (3 / 8) ** 2 * height * width  # sum of the squared Hann window
-    rounding = window / (12 * 255**2)
-    of_a, of_b = log_spectrum(torch.cat([a, b]), rounding).chunk(2)
+    of_a, of_b = log_spectrum(torch.cat([a, b]), _rounding(*a.shape[-2:])).chunk(2)
     return (of_a - of_b).abs().mean(1)
 
 
@@ -81,8 +78,13 @@ def _window_amplitudes(picture: Tensor) -> Tensor:
     hann = torch.hann_window(WINDOW, periodic=False, dtype=picture.dtype, device=picture.device)
     weighted = (windows - windows.mean((-2, -1), keepdim=True)) * hann[:, None] * hann
     power = torch.fft.rfft2(weighted).abs().square().flatten(-2)
-    rounding = (3 / 8 * WINDOW) ** 2 / (12 * 255**2)
-    return torch.sqrt(power @ _sectors().to(power).T + rounding)
+    return torch.sqrt(power @ _sectors().to(power).T + _rounding(WINDOW, WINDOW))
+
+
+def _rounding(height: int, width: int) -> float:
+    """Power that rounding to 8 bits has at any frequency, under a Hann window of this size."""
+    window = (3 / 8) ** 2 * height * width  # sum of its squares
+    return window / (12 * 255**2)
 
 
 @cache

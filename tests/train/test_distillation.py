@@ -151,40 +151,21 @@ def test_latents_are_compared_when_wished(objective):
 
 
 def test_the_total_is_the_weighted_sum(objective):
-    made = objective(
-        distill=0.5,
-        adversarial=0.1,
-        anchor_l1=2.0,
-        anchor_l2=3.0,
-        anchor_ssim=4.0,
-        anchor_spectrum=5.0,
-        anchor_texture=6.0,
-        anchor_teeth=7.0,
-    )
+    anchors = {"l1": 2.0, "l2": 3.0, "ssim": 4.0, "spectrum": 5.0, "texture": 6.0, "teeth": 7.0}
+    made = objective(distill=0.5, adversarial=0.1, **{f"anchor_{name}": weight for name, weight in anchors.items()})
     found = losses(made, pictures(2), given(made.recipe, [0, 1]))
-    weights = {"distill": 0.5, "adversarial": 0.1, "l1": 2, "l2": 3, "ssim": 4, "spectrum": 5, "texture": 6, "teeth": 7}
+    weights = {"distill": 0.5, "adversarial": 0.1} | anchors
     assert found.keys() == weights.keys() | {"distance"}
     expected = sum(weight * found[name].mean() for name, weight in weights.items())
     assert made._total(found, torch.tensor([0, 1])).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
 def test_perception_weighs_adversarial_spectrum_and_texture_loss_by_timestep(objective):
-    made = objective(
-        distill=0.5,
-        adversarial=0.1,
-        anchor_l1=2.0,
-        anchor_spectrum=5.0,
-        anchor_texture=7.0,
-        perception=(0.0, 0.5, 1.0, 3.0),
-    )
+    anchors = {"anchor_l1": 2.0, "anchor_spectrum": 5.0, "anchor_texture": 7.0}
+    made = objective(distill=0.5, adversarial=0.1, perception=(0.0, 0.5, 1.0, 3.0), **anchors)
     found = losses(made, pictures(2), given(made.recipe, [1, 3]))
-    expected = (0.5 * found["distill"] + 2 * found["l1"]).mean()
-    expected = (
-        expected
-        + (
-            torch.tensor([0.5, 3.0]) * (0.1 * found["adversarial"] + 5 * found["spectrum"] + 7 * found["texture"])
-        ).mean()
-    )
+    perceived = 0.1 * found["adversarial"] + 5 * found["spectrum"] + 7 * found["texture"]
+    expected = (0.5 * found["distill"] + 2 * found["l1"] + torch.tensor([0.5, 3.0]) * perceived).mean()
     assert made._total(found, torch.tensor([1, 3])).item() == pytest.approx(expected.item(), rel=1e-6)
 
 
