@@ -3,7 +3,8 @@
 Everything works on float32 RGB (H, W, 3) in [0, 1] and draws from one ``numpy.random.Generator``, so that a sample
 is a function of its seed alone. Numbers of ``STRONG`` are those of Real-ESRGAN x4plus, ``MILD`` those of its gentler
 sibling; ``CAMERA`` lies between them and keeps the noise of single pixels, as small cameras do, where the others mostly
-blur it; ``CLEAN`` is antialiased bicubic shrinking and nothing else.
+blur it; ``SENSOR`` adds its noise last of all, to every pixel of the small picture, as a raw developer without noise
+reduction leaves it; ``CLEAN`` is antialiased bicubic shrinking and nothing else.
 """
 
 from dataclasses import dataclass, field
@@ -45,7 +46,7 @@ class Stage:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Two stages; none means plain bicubic shrinking.
+    """Two stages; none means plain bicubic shrinking, one that its noise comes after the last shrinking.
 
     ``second_odds`` is how often the second stage happens, ``sinc_odds`` how often a last sinc filter rings over all,
     ``jpeg_last_odds`` how often JPEG comes after the last shrinking and not before.
@@ -130,8 +131,24 @@ CAMERA = Recipe(
     sinc_odds=0.3,
     jpeg_last_odds=1.0,
 )
+SENSOR = Recipe(
+    name="sensor",
+    stages=(
+        Stage(
+            blur_odds=0.5,
+            sigma=(0.2, 2),
+            resize_odds=(0, 0.4, 0.6),
+            resize=(0.35, 1),
+            noise=(1, 25),
+            poisson=(0.05, 2.5),
+            jpeg=(60, 98),
+        ),
+    ),
+    sinc_odds=0.0,
+    jpeg_last_odds=0.5,
+)
 CLEAN = Recipe(name="clean")
-RECIPES = {recipe.name: recipe for recipe in (CLEAN, MILD, CAMERA, STRONG)}
+RECIPES = {recipe.name: recipe for recipe in (CLEAN, MILD, CAMERA, SENSOR, STRONG)}
 
 
 def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG) -> Array:
@@ -139,6 +156,8 @@ def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG) -> Array:
     target = (hr.shape[1] // SCALE, hr.shape[0] // SCALE)
     if not recipe.stages:
         return _to_8bit(resize(hr, target))
+    if len(recipe.stages) == 1:
+        return _one_stage(hr, rng, target, recipe)
     first, second = recipe.stages
     image = _blur(hr, _random_kernel(rng, first.sigma))
     image = _jpeg(_add_noise(_random_resize(image, rng, first, (hr.shape[1], hr.shape[0])), rng, first), rng, first)
@@ -150,6 +169,14 @@ def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG) -> Array:
     if rng.random() < recipe.jpeg_last_odds:
         return _jpeg(_finish(image, rng, target, kernel), rng, second)
     return _to_8bit(_finish(_jpeg(image, rng, second), rng, target, kernel))
+
+
+def _one_stage(hr: Array, rng: Rng, target: tuple[int, int], recipe: Recipe) -> Array:
+    (stage,) = recipe.stages
+    image = _blur(hr, _random_kernel(rng, stage.sigma)) if rng.random() < stage.blur_odds else hr
+    image = _random_resize(image, rng, stage, (hr.shape[1], hr.shape[0]))
+    image = _add_noise(_finish(image, rng, target, _final_kernel(rng, recipe.sinc_odds)), rng, stage)
+    return _jpeg(image, rng, stage) if rng.random() < recipe.jpeg_last_odds else _to_8bit(image)
 
 
 def usm_sharpen(image: Array, amount: float = 0.5, radius: int = 51, threshold: float = 10 / 255) -> Array:

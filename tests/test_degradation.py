@@ -53,7 +53,7 @@ def test_a_seed_means_one_result_and_the_input_is_left_alone(hr, recipe):
     assert np.array_equal(hr, before)
 
 
-@pytest.mark.parametrize("recipe", ["mild", "camera", "strong"])
+@pytest.mark.parametrize("recipe", ["mild", "camera", "sensor", "strong"])
 def test_seeds_differ(hr, recipe):
     assert len({made(hr, recipe, seed).tobytes() for seed in range(10)}) == 10
 
@@ -63,7 +63,7 @@ def test_a_very_small_picture_works(recipe):
     assert made(np.full((16, 16, 3), 0.5, np.float32), recipe).shape == (4, 4, 3)
 
 
-@pytest.mark.parametrize("recipe", ["mild", "camera", "strong"])
+@pytest.mark.parametrize("recipe", ["mild", "camera", "sensor", "strong"])
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_black_and_white_survive(recipe, value):
     assert np.isfinite(made(np.full((32, 32, 3), value, np.float32), recipe)).all()
@@ -239,3 +239,30 @@ def test_the_camera_recipe_ends_with_jpeg_and_may_have_one_stage(hr, monkeypatch
         endings.append((counts[-1], counts.count("noise")))
     assert {last for last, _ in endings} == {"jpeg"}
     assert {count for _, count in endings} == {1, 2}
+
+
+def test_the_sensor_recipe_adds_its_noise_to_every_pixel_after_the_last_shrinking(monkeypatch):
+    sizes, endings = set(), set()
+    true_jpeg, true_noise = degradation._jpeg, degradation._add_noise
+    events = []
+    monkeypatch.setattr(degradation, "_jpeg", lambda *w: events.append("jpeg") or true_jpeg(*w))
+
+    def noise(image, *rest):
+        sizes.add(image.shape[:2])
+        events.append("noise")
+        return true_noise(image, *rest)
+
+    monkeypatch.setattr(degradation, "_add_noise", noise)
+    for seed in range(40):
+        events.clear()
+        made(np.full((256, 256, 3), 0.5, np.float32), "sensor", seed)
+        endings.add(tuple(events))
+    assert sizes == {(64, 64)}
+    assert endings == {("noise",), ("noise", "jpeg")}
+
+
+def test_the_sensor_recipe_is_the_grainiest():
+    flat = np.full((256, 256, 3), 0.5, np.float32)
+    mean = {name: np.mean([grain(made(flat, name, seed)) for seed in range(40)]) for name in EVERY}
+    assert max(mean, key=mean.get) == "sensor"
+    assert mean["sensor"] > 1.5 * mean["camera"]

@@ -20,7 +20,7 @@ from addsr_cli.degradation import RECIPES, SCALE, degrade
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import read, readable_suffixes, resize
 
-NAMED = {"bicubic": "clean", "blind": "strong", "mild": "mild", "camera": "camera"}  # -> recipe
+NAMED = {"bicubic": "clean", "blind": "strong", "mild": "mild", "camera": "camera", "sensor": "sensor"}  # -> recipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -138,7 +138,8 @@ def distill(
     ema: Annotated[float | None, _option("--ema", "Decay of the averaged weights, which are exported.", RUN)] = None,
     crop: Annotated[int | None, _option("--crop", "Side of the crops in pixels, a multiple of 16.", DATA)] = None,
     degradation: Annotated[
-        Literal["strong", "mild", "camera", "clean"] | None, _option("--degradation", "One recipe for all.", DATA)
+        Literal["strong", "sensor", "camera", "mild", "clean"] | None,
+        _option("--degradation", "One recipe for all.", DATA),
     ] = None,
     mix: Annotated[str | None, _option("--mix", "Shares, as clean=0.2,mild=0.1,camera=0.42,strong=0.28.", DATA)] = None,
     usm: Annotated[bool | None, _option("--usm/--no-usm", "Sharpen targets, as Real-ESRGAN does.", DATA)] = None,
