@@ -22,7 +22,10 @@ PLAIN = (
 )
 IN_RECIPE = {
     **{name: name for name in ("adversarial", "discriminator", "r1", "teacher_samples", "teacher_sees", "rollout")},
-    **{f"anchor_{kind}": f"anchor_{kind}" for kind in ("l1", "l2", "lpips", "ssim", "spectrum", "texture", "teeth")},
+    **{
+        f"anchor_{kind}": f"anchor_{kind}"
+        for kind in ("l1", "l2", "lpips", "ssim", "spectrum", "texture", "teeth", "lattice")
+    },
     **{"first_latent": "first_latent", "distill_weight": "distill", "distill_space": "space"},
 }
 RUN, STUDENT, TEACHER, DATA, ENGINE = "Run", "Student", "Teacher from scratch", "Data", "Engine"
@@ -104,6 +107,9 @@ def distill(
     ] = None,
     anchor_teeth: Annotated[
         float | None, _option("--anchor-teeth", "Weight of dots and steps along edges that HR lacks.", STUDENT)
+    ] = None,
+    anchor_lattice: Annotated[
+        float | None, _option("--anchor-lattice", "Weight of grids and stripes of 4 pixels that HR lacks.", STUDENT)
     ] = None,
     perception: Annotated[
         str | None,

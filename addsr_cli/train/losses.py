@@ -14,6 +14,8 @@ from addsr_cli.similarity import log_spectrum, ssim
 WINDOW = 16  # pixels per side in which ``texture`` looks
 RINGS, DIRECTIONS = 3, 8
 EDGE, NEAR = 9, 5  # pixels over which ``teeth`` looks for edges, and along them
+PERIOD, REPEATS = 4, 8  # pixels after which ``lattice`` expects a grid again, and how many times per window
+HIDDEN = 2 / 255  # detail that hides a grid as well as none does
 WEAK_SLOPE = 4e-4  # squared, over two pixels: weaker edges count less
 
 
@@ -62,6 +64,28 @@ def teeth(a: Tensor, b: Tensor) -> Tensor:
 
     excess = torch.relu(slope(_slope_products(a)) - slope(of_b))
     return (straight.square() * excess).flatten(1).mean(1)
+
+
+def lattice(a: Tensor, b: Tensor) -> Tensor:
+    """How much of the difference repeats every four pixels, as grids and stripes do; relative to detail that hides it.
+
+    The difference, less its mean over 5x5 pixels, is averaged over the 8x8 blocks of every 32x32 window (they overlap
+    by half): chance cancels, a pattern stays. Its deviation is divided by that of ``b`` there. Sides of at least 8
+    pixels; what is beyond a multiple of 4 does not count.
+    """
+    rows, columns = (side // PERIOD * PERIOD for side in a.shape[-2:])
+    error, detail = (_fine(each)[..., :rows, :columns] for each in (a - b, b))
+    folded, power = (F.pixel_unshuffle(each, PERIOD) for each in (error, detail.square()))
+    side = min(REPEATS, *folded.shape[-2:])
+    folded, power = (F.avg_pool2d(each, side, stride=max(1, side // 2)) for each in (folded, power))
+    ratio = folded.var(1, correction=0) / (power.mean(1) + HIDDEN**2)
+    return (torch.sqrt(ratio + 1e-6) - 1e-3).flatten(1).mean(1)
+
+
+def _fine(picture: Tensor) -> Tensor:
+    """What the grey picture (B, 1, H, W) has beyond its means over 5x5 pixels."""
+    grey = picture.mean(1, keepdim=True)
+    return grey - F.avg_pool2d(grey, 5, stride=1, padding=2, count_include_pad=False)
 
 
 def _slope_products(picture: Tensor) -> Tensor:
@@ -123,6 +147,8 @@ class Anchors:
             return texture(picture, hr)
         if name == "teeth":
             return teeth(picture, hr)
+        if name == "lattice":
+            return lattice(picture, hr)
         assert self.lpips is not None
         return self.lpips(picture * 2 - 1, hr * 2 - 1).flatten()
 

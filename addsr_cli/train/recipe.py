@@ -30,8 +30,9 @@ class Recipe:
     ``shared_noise`` gives them the student's noise. ``teacher_sees`` is its control image.
     ``space``: where student and teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the
     losses, 0 for off; anchors are distances to HR: 1 - SSIM, of the log power spectra, of the amplitudes of local
-    detail (texture), of what runs along edges (teeth). ``perception`` is how much the adversarial loss, the spectrum's
-    and the texture's count at 999, 749, 499 and 249. ``blank``: share of samples whose text is left out.
+    detail (texture), of what runs along edges (teeth), of what repeats every four pixels (lattice). ``perception`` is
+    how much the adversarial loss, the spectrum's and the texture's count at 999, 749, 499 and 249. ``blank``: share of
+    samples whose text is left out.
     """
 
     ta: TaWeights = field(default_factory=TaWeights)
@@ -56,6 +57,7 @@ class Recipe:
     anchor_spectrum: float = 0.0
     anchor_texture: float = 0.0
     anchor_teeth: float = 0.0
+    anchor_lattice: float = 0.0
     perception: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     blank: float = 0.5
 
@@ -85,6 +87,7 @@ class Recipe:
             "spectrum": self.anchor_spectrum,
             "texture": self.anchor_texture,
             "teeth": self.anchor_teeth,
+            "lattice": self.anchor_lattice,
         }
 
     @classmethod

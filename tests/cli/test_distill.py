@@ -102,6 +102,7 @@ def test_every_choice_reaches_the_run(distill):
     words += ("--teacher-sees", "lr", "--distill-space", "latent", "--rollout", "teacher-forced", "--usm")
     words += ("--first-latent", "hr", "--psr-train-weight", "uniform:0.4,0.8", "--anchor-l1", 0.1, "--anchor-l2", 0.2)
     words += ("--anchor-spectrum", 0.4, "--anchor-texture", 0.5, "--anchor-teeth", 0.6, "--perception", "0,1,2,3")
+    words += ("--anchor-lattice", 0.7)
     words += ("--anchor-ssim", 0.3, "--degradation", "mild", "--lr", 1e-3, "--d-lr", 2e-3, "--decay", "constant")
     words += ("--ema", 0.5, "--accumulate", 2, "--batch-size", 1, "--validation", 1, "--tags", "none", "--seed", 7)
     words += ("--optimizer", "muon")
@@ -119,6 +120,7 @@ def test_every_choice_reaches_the_run(distill):
         "spectrum": 0.4,
         "texture": 0.5,
         "teeth": 0.6,
+        "lattice": 0.7,
     }
     assert recipe.perception == (0, 1, 2, 3)
     assert (run.mix, run.usm, run.lr, run.d_lr, run.decay) == ((("mild", 1.0),), True, 1e-3, 2e-3, "constant")

@@ -151,7 +151,7 @@ def test_latents_are_compared_when_wished(objective):
 
 
 def test_the_total_is_the_weighted_sum(objective):
-    anchors = {"l1": 2.0, "l2": 3.0, "ssim": 4.0, "spectrum": 5.0, "texture": 6.0, "teeth": 7.0}
+    anchors = {"l1": 2.0, "l2": 3.0, "ssim": 4.0, "spectrum": 5.0, "texture": 6.0, "teeth": 7.0, "lattice": 8.0}
     made = objective(distill=0.5, adversarial=0.1, **{f"anchor_{name}": weight for name, weight in anchors.items()})
     found = losses(made, pictures(2), given(made.recipe, [0, 1]))
     weights = {"distill": 0.5, "adversarial": 0.1} | anchors

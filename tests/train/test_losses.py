@@ -10,7 +10,7 @@ from torch import nn
 
 from addsr_cli.errors import UsageError
 from addsr_cli.similarity import log_spectrum, ssim
-from addsr_cli.train.losses import Anchors, charbonnier, spectrum, teeth, texture
+from addsr_cli.train.losses import Anchors, charbonnier, lattice, spectrum, teeth, texture
 
 
 def test_charbonnier_is_never_less_than_the_distance_and_hardly_more(pair):
@@ -32,14 +32,24 @@ def test_there_is_one_value_per_sample_and_samples_do_not_mix(pair):
 
 def test_anchors_are_distances_to_the_original_for_what_weighs_something(pair):
     anchors = Anchors(
-        {"l1": 0.1, "l2": 2.0, "lpips": 0.0, "ssim": 1.0, "spectrum": 0.2, "texture": 3.0, "teeth": 0.1},
+        {
+            "l1": 0.1,
+            "l2": 2.0,
+            "lpips": 0.0,
+            "ssim": 1.0,
+            "spectrum": 0.2,
+            "texture": 3.0,
+            "teeth": 0.1,
+            "lattice": 2.0,
+        },
         torch.device("cpu"),
     )
     found = anchors(*pair)
-    assert found.keys() == {"l1", "l2", "ssim", "spectrum", "texture", "teeth"}
+    assert found.keys() == {"l1", "l2", "ssim", "spectrum", "texture", "teeth", "lattice"}
     assert torch.equal(found["spectrum"], spectrum(*pair))
     assert torch.equal(found["texture"], texture(*pair))
     assert torch.equal(found["teeth"], teeth(*pair))
+    assert torch.equal(found["lattice"], lattice(*pair))
     assert torch.equal(found["l1"], charbonnier(*pair))
     assert torch.allclose(found["l2"], (pair[0] - pair[1]).square().mean((1, 2, 3)))
     assert torch.equal(found["ssim"], 1 - ssim(*pair))
@@ -174,3 +184,41 @@ def test_teeth_are_looked_for_at_edges_only():
     picture = flat.clone().requires_grad_()
     teeth(picture, noise()).sum().backward()
     assert torch.isfinite(picture.grad).all()
+
+
+def grid(period, direction, side=64):
+    row, column = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    place = {"across": column, "down": row, "both": row + column}[direction]
+    return torch.cos(2 * np.pi * place / period).float().expand(1, 3, -1, -1)
+
+
+def speckle(strength, side=64):
+    return 0.5 + strength * torch.randn(1, 3, side, side, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("period", [2, 4])
+@pytest.mark.parametrize("direction", ["across", "down", "both"])
+def test_a_lattice_of_four_pixels_counts_and_other_differences_hardly_do(period, direction):
+    original = speckle(0.02)
+    found = lattice(original + 0.01 * grid(period, direction), original)
+    assert lattice(original, original).item() == 0
+    assert found > 5 * lattice(original + 0.01 * grid(7, direction), original)
+    assert found > 5 * lattice(original + 0.01 * grid(64, direction), original)
+    assert found > 5 * lattice(original + 0.1, original)
+    twice = lattice(original + 0.02 * grid(period, direction), original)
+    assert twice.item() == pytest.approx(2 * found.item(), rel=0.05)
+
+
+def test_a_lattice_that_detail_hides_or_that_the_original_has_counts_less():
+    pattern = 0.01 * grid(4, "across")
+    calm, busy = (speckle(strength) for strength in (0.01, 0.2))
+    assert lattice(busy + pattern, busy) < 0.3 * lattice(calm + pattern, calm)
+    assert lattice(calm + pattern, calm + pattern).item() == 0
+
+
+def test_a_lattice_is_found_in_small_pictures_one_value_each_and_has_gradients():
+    flat = torch.full((3, 3, 8, 12), 0.5, requires_grad=True)
+    found = lattice(flat, torch.full((3, 3, 8, 12), 0.5))
+    assert found.shape == (3,)
+    lattice(flat, torch.rand(3, 3, 8, 12)).sum().backward()
+    assert torch.isfinite(flat.grad).all()

@@ -65,6 +65,7 @@ def test_an_unknown_preset_is_refused():
         {"anchor_spectrum": -1.0},
         {"anchor_texture": -1.0},
         {"anchor_teeth": -1.0},
+        {"anchor_lattice": -1.0},
         {"psr": (0.0, 1.1)},
         {"psr": (float("nan"), 1.0)},
         {"teacher_samples": 0},
