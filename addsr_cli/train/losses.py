@@ -16,6 +16,7 @@ RINGS, DIRECTIONS = 3, 8
 EDGE, NEAR = 9, 5  # pixels over which ``teeth`` looks for edges, and along them
 PERIOD, REPEATS = 4, 8  # pixels after which ``lattice`` expects a grid again, and how many times per window
 HIDDEN = 2 / 255  # detail that hides a grid as well as none does
+FAINT = 1e-2  # share of the power there below which a grid counts in proportion to its power, not its root
 WEAK_SLOPE = 4e-4  # squared, over two pixels: weaker edges count less
 
 
@@ -70,16 +71,22 @@ def lattice(a: Tensor, b: Tensor) -> Tensor:
     """How much of the difference repeats every four pixels, as grids and stripes do; relative to detail that hides it.
 
     The difference, less its mean over 5x5 pixels, is averaged over the 8x8 blocks of every 32x32 window (they overlap
-    by half): chance cancels, a pattern stays. Its deviation is divided by that of ``b`` there. Sides of at least 8
-    pixels; what is beyond a multiple of 4 does not count.
+    by half): chance mostly cancels, a pattern stays. What chance leaves, on average, is taken off the power of that
+    mean, so that detail which differs without a pattern costs nothing. What stays is divided by the power of ``b``
+    there, and its root taken, negative where less stayed than by chance. Sides of at least 8 pixels; what is beyond a
+    multiple of 4 does not count.
     """
     rows, columns = (side // PERIOD * PERIOD for side in a.shape[-2:])
     error, detail = (_fine(each)[..., :rows, :columns] for each in (a - b, b))
-    folded, power = (F.pixel_unshuffle(each, PERIOD) for each in (error, detail.square()))
-    side = min(REPEATS, *folded.shape[-2:])
-    folded, power = (F.avg_pool2d(each, side, stride=max(1, side // 2)) for each in (folded, power))
-    ratio = folded.var(1, correction=0) / (power.mean(1) + HIDDEN**2)
-    return (torch.sqrt(ratio + 1e-6) - 1e-3).flatten(1).mean(1)
+    side = min(REPEATS, rows // PERIOD, columns // PERIOD)
+
+    def over_blocks(picture: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pixel_unshuffle(picture, PERIOD), side, stride=side // 2)
+
+    repeated, spread, power = (over_blocks(each) for each in (error, error.square(), detail.square()))
+    pattern = (side**2 * repeated.square() - spread) / (side**2 - 1)  # unbiased: products of different blocks only
+    ratio = pattern.mean(1) / (power.mean(1) + HIDDEN**2)
+    return (ratio / torch.sqrt(ratio.abs() + FAINT)).flatten(1).mean(1)
 
 
 def _fine(picture: Tensor) -> Tensor:

@@ -216,6 +216,15 @@ def test_a_lattice_that_detail_hides_or_that_the_original_has_counts_less():
     assert lattice(calm + pattern, calm + pattern).item() == 0
 
 
+def test_detail_that_differs_without_a_pattern_is_no_lattice():
+    def other(seed):
+        return 0.5 + 0.05 * torch.randn(8, 3, 128, 128, generator=torch.Generator().manual_seed(seed))
+
+    found = lattice(other(1), other(2))
+    assert found.mean().abs() < 0.03  # by chance alone it would be 0.1
+    assert lattice(other(1) + 0.02 * grid(4, "across", 128), other(2)).min() > 0.2
+
+
 def test_a_lattice_is_found_in_small_pictures_one_value_each_and_has_gradients():
     flat = torch.full((3, 3, 8, 12), 0.5, requires_grad=True)
     found = lattice(flat, torch.full((3, 3, 8, 12), 0.5))
