@@ -109,7 +109,8 @@ def distill(
         float | None, _option("--anchor-teeth", "Weight of dots and steps along edges that HR lacks.", STUDENT)
     ] = None,
     anchor_lattice: Annotated[
-        float | None, _option("--anchor-lattice", "Weight of grids and stripes of 4 pixels that HR lacks.", STUDENT)
+        float | None,
+        _option("--anchor-lattice", "Weight of grids and stripes of 8 pixels or less that HR lacks.", STUDENT),
     ] = None,
     perception: Annotated[
         str | None,

@@ -14,9 +14,9 @@ from addsr_cli.similarity import log_spectrum, ssim
 WINDOW = 16  # pixels per side in which ``texture`` looks
 RINGS, DIRECTIONS = 3, 8
 EDGE, NEAR = 9, 5  # pixels over which ``teeth`` looks for edges, and along them
-PERIOD, REPEATS = 4, 8  # pixels after which ``lattice`` expects a grid again, and how many times per window
-HIDDEN = 2 / 255  # detail that hides a grid as well as none does
-FAINT = 1e-2  # share of the power there below which a grid counts in proportion to its power, not its root
+PERIOD, REPEATS = 8, 4  # pixels after which ``lattice`` expects a grid again, and how many times per window
+HIDDEN = 1 / 255  # what hides a grid where there is no detail
+FAINT = 0.02  # share of the detail
 WEAK_SLOPE = 4e-4  # squared, over two pixels: weaker edges count less
 
 
@@ -68,25 +68,29 @@ def teeth(a: Tensor, b: Tensor) -> Tensor:
 
 
 def lattice(a: Tensor, b: Tensor) -> Tensor:
-    """How much of the difference repeats every four pixels, as grids and stripes do; relative to detail that hides it.
+    """How much of the fine detail of ``a`` is grids and stripes of eight, four or two pixels, beyond that of ``b``.
 
-    The difference, less its mean over 5x5 pixels, is averaged over the 8x8 blocks of every 32x32 window (they overlap
-    by half): chance mostly cancels, a pattern stays. What chance leaves, on average, is taken off the power of that
-    mean, so that detail which differs without a pattern costs nothing. What stays is divided by the power of ``b``
-    there, and its root taken, negative where less stayed than by chance. Sides of at least 8 pixels; what is beyond a
-    multiple of 4 does not count.
+    What a picture has beyond its mean over 5x5 pixels is averaged over the 4x4 blocks of 8x8 pixels of every 32x32
+    window (they overlap by half): chance cancels, a pattern stays. The power that stays, less what chance leaves on
+    average, is compared with all that is there and hides it: a share, whose root counts (of faint ones the share).
+    Sides of at least 16 pixels; what is beyond a multiple of 8 does not count.
     """
-    rows, columns = (side // PERIOD * PERIOD for side in a.shape[-2:])
-    error, detail = (_fine(each)[..., :rows, :columns] for each in (a - b, b))
+    excess = torch.relu(_repeated(a) - _repeated(b).clamp(min=0))
+    return (excess / torch.sqrt(excess + FAINT)).flatten(1).mean(1)
+
+
+def _repeated(picture: Tensor) -> Tensor:
+    """Share (B, rows, columns) of fine detail that repeats after a period, by window; unbiased, so also below 0."""
+    rows, columns = (side // PERIOD * PERIOD for side in picture.shape[-2:])
+    fine = _fine(picture)[..., :rows, :columns]
     side = min(REPEATS, rows // PERIOD, columns // PERIOD)
 
-    def over_blocks(picture: Tensor) -> Tensor:
-        return F.avg_pool2d(F.pixel_unshuffle(picture, PERIOD), side, stride=side // 2)
+    def over_blocks(each: Tensor) -> Tensor:
+        return F.avg_pool2d(F.pixel_unshuffle(each, PERIOD), side, stride=side // 2)
 
-    repeated, spread, power = (over_blocks(each) for each in (error, error.square(), detail.square()))
-    pattern = (side**2 * repeated.square() - spread) / (side**2 - 1)  # unbiased: products of different blocks only
-    ratio = pattern.mean(1) / (power.mean(1) + HIDDEN**2)
-    return (ratio / torch.sqrt(ratio.abs() + FAINT)).flatten(1).mean(1)
+    mean, power = over_blocks(fine).square().mean(1), over_blocks(fine.square()).mean(1)
+    pattern = (side**2 * mean - power) / (side**2 - 1)  # products of different blocks only
+    return pattern / (power.detach() + HIDDEN**2)
 
 
 def _fine(picture: Tensor) -> Tensor:
