@@ -110,7 +110,7 @@ def distill(
     ] = None,
     anchor_lattice: Annotated[
         float | None,
-        _option("--anchor-lattice", "Weight of grids and stripes of 8 pixels or less that HR lacks.", STUDENT),
+        _option("--anchor-lattice", "Weight of grids and stripes (16 pixels or less) that HR lacks.", STUDENT),
     ] = None,
     perception: Annotated[
         str | None,

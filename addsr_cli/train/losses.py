@@ -14,7 +14,7 @@ from addsr_cli.similarity import log_spectrum, ssim
 WINDOW = 16  # pixels per side in which ``texture`` looks
 RINGS, DIRECTIONS = 3, 8
 EDGE, NEAR = 9, 5  # pixels over which ``teeth`` looks for edges, and along them
-PERIOD, REPEATS = 8, 4  # pixels after which ``lattice`` expects a grid again, and how many times per window
+PERIODS, REPEATS = (8, 16), 4  # pixels after which ``lattice`` expects a grid again, and how many times per window
 HIDDEN = 1 / 255  # what hides a grid where there is no detail
 FAINT = 0.02  # share of the detail
 WEAK_SLOPE = 4e-4  # squared, over two pixels: weaker edges count less
@@ -68,25 +68,28 @@ def teeth(a: Tensor, b: Tensor) -> Tensor:
 
 
 def lattice(a: Tensor, b: Tensor) -> Tensor:
-    """How much of the fine detail of ``a`` is grids and stripes of eight, four or two pixels, beyond that of ``b``.
+    """How much of the fine detail of ``a`` is grids and stripes of 16 pixels or a part of that, beyond that of ``b``.
 
-    What a picture has beyond its mean over 5x5 pixels is averaged over the 4x4 blocks of 8x8 pixels of every 32x32
-    window (they overlap by half): chance cancels, a pattern stays. The power that stays, less what chance leaves on
-    average, is compared with all that is there and hides it: a share, whose root counts (of faint ones the share).
-    Sides of at least 16 pixels; what is beyond a multiple of 8 does not count.
+    What a picture has beyond its mean over 5x5 pixels is averaged over the 4x4 blocks of 8x8, then of 16x16 pixels of
+    every window (they overlap by half): chance cancels, a pattern stays. The power that stays, less what chance leaves
+    on average, is compared with all that is there and hides it: a share, whose root counts (of faint ones the share).
+    Below two blocks per side nothing counts, nor does what is beyond a multiple of 8 or 16.
     """
-    excess = torch.relu(_repeated(a) - _repeated(b).clamp(min=0))
-    return (excess / torch.sqrt(excess + FAINT)).flatten(1).mean(1)
+    total = torch.zeros_like(a[:, 0, 0, 0])
+    for period in (each for each in PERIODS if min(a.shape[-2:]) >= 2 * each):
+        excess = torch.relu(_repeated(a, period) - _repeated(b, period).clamp(min=0))
+        total = total + (excess / torch.sqrt(excess + FAINT)).flatten(1).mean(1)
+    return total
 
 
-def _repeated(picture: Tensor) -> Tensor:
-    """Share (B, rows, columns) of fine detail that repeats after a period, by window; unbiased, so also below 0."""
-    rows, columns = (side // PERIOD * PERIOD for side in picture.shape[-2:])
+def _repeated(picture: Tensor, period: int) -> Tensor:
+    """Share (B, rows, columns) of fine detail that comes again, by window; unbiased, so also below 0."""
+    rows, columns = (side // period * period for side in picture.shape[-2:])
     fine = _fine(picture)[..., :rows, :columns]
-    side = min(REPEATS, rows // PERIOD, columns // PERIOD)
+    side = min(REPEATS, rows // period, columns // period)
 
     def over_blocks(each: Tensor) -> Tensor:
-        return F.avg_pool2d(F.pixel_unshuffle(each, PERIOD), side, stride=side // 2)
+        return F.avg_pool2d(F.pixel_unshuffle(each, period), side, stride=side // 2)
 
     mean, power = over_blocks(fine).square().mean(1), over_blocks(fine.square()).mean(1)
     pattern = (side**2 * mean - power) / (side**2 - 1)  # products of different blocks only

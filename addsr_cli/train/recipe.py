@@ -30,8 +30,8 @@ class Recipe:
     ``shared_noise`` gives them the student's noise. ``teacher_sees`` is its control image.
     ``space``: where student and teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the
     losses, 0 for off; anchors are distances to HR: 1 - SSIM, of the log power spectra, of the amplitudes of local
-    detail (texture), of what runs along edges (teeth), of what repeats every eight pixels (lattice). ``perception`` is
-    how much the adversarial loss, the spectrum's and the texture's count at 999, 749, 499 and 249. ``blank``: share of
+    detail (texture), of what runs along edges (teeth), of what repeats every 16 pixels (lattice). ``perception`` is how
+    much the adversarial loss, the spectrum's and the texture's count at 999, 749, 499 and 249. ``blank``: share of
     samples whose text is left out.
     """
 
