@@ -1,0 +1,80 @@
+"""What the file that ships makes of photographs that it never saw: the promises of its model card, on a small scale."""
+
+import numpy as np
+import pytest
+import torch
+from skimage import data
+
+from addsr_cli import Settings, Upscaler
+from addsr_cli.bench import metrics
+from addsr_cli.bench.dataset import degraded
+from addsr_cli.imageio import resize
+from addsr_cli.train.losses import lattice
+
+PHOTOS = {
+    "astronaut": data.astronaut()[0:256, 96:352],
+    "chelsea": data.chelsea()[22:278, 100:356],
+    "coffee": data.coffee()[100:356, 120:376],
+    "rocket": data.rocket()[100:356, 190:446],
+}
+
+
+@pytest.fixture(scope="module")
+def enlarge():
+    """Upscale an input of one of the photos, uint8; every result is made once."""
+    upscaler, made = Upscaler("nano"), {}
+
+    def run(name, damage, **settings):
+        key = (name, damage, *settings.items())
+        if key not in made:
+            small = degraded(PHOTOS[name], damage, 0, name)
+            picture = upscaler.upscale(small, Settings(seed=0, **settings)).photo.rgb
+            made[key] = np.round(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+        return made[key]
+
+    return run
+
+
+def mean(score, pictures):
+    return np.mean([score(PHOTOS[name], picture) for name, picture in pictures.items()])
+
+
+def plain(damage):
+    def enlarged(name):
+        small = degraded(PHOTOS[name], damage, 0, name).astype(np.float32) / 255
+        return np.round(resize(small, (256, 256)).clip(0, 1) * 255).astype(np.uint8)
+
+    return {name: enlarged(name) for name in PHOTOS}
+
+
+@pytest.mark.parametrize("steps", [1, 4])
+@pytest.mark.parametrize("damage", ["bicubic", "blind", "camera", "sensor", "noise=15", "blur=2,jpeg=50"])
+def test_whatever_the_damage_it_is_nearer_to_the_original_than_bicubic(enlarge, damage, steps):
+    found = {name: enlarge(name, damage, steps=steps) for name in PHOTOS}
+    assert mean(metrics.psnr, found) > mean(metrics.psnr, plain(damage)) + 0.2
+    assert mean(metrics.ssim_rgb, found) > mean(metrics.ssim_rgb, plain(damage)) + 0.01
+
+
+@pytest.mark.parametrize("damage", ["bicubic", "blind"])
+def test_four_steps_are_sharper_than_one_and_need_psr_for_it(enlarge, damage):
+    one, four, without = (
+        {name: enlarge(name, damage, **settings) for name in PHOTOS}
+        for settings in ({"steps": 1}, {"steps": 4}, {"steps": 4, "psr": 0.0})
+    )
+    assert mean(metrics.spectrum, four) < mean(metrics.spectrum, one) - 0.5
+    assert mean(metrics.gradient, four) > mean(metrics.gradient, one)
+    assert mean(metrics.spectrum, four) < mean(metrics.spectrum, without)
+
+
+@pytest.mark.parametrize("damage", ["bicubic", "blind"])
+def test_it_draws_no_grids(enlarge, damage):
+    def tensor(picture):
+        return torch.from_numpy(picture / 255).float().permute(2, 0, 1)[None]
+
+    assert (
+        mean(
+            lambda hr, picture: lattice(tensor(picture), tensor(hr)).item(),
+            {name: enlarge(name, damage, steps=4) for name in PHOTOS},
+        )
+        < 0.1
+    )
