@@ -16,7 +16,7 @@ RINGS, DIRECTIONS = 3, 8
 EDGE, NEAR = 9, 5  # pixels over which ``teeth`` looks for edges, and along them
 PERIODS, REPEATS = (8, 16), 4  # pixels after which ``lattice`` expects a grid again, and how many times per window
 HIDDEN = 1 / 255  # what hides a grid where there is no detail
-FAINT = 0.02  # share of the detail
+FAINT = 0.02  # share of the detail below which a grid counts by its power, not by its strength
 WEAK_SLOPE = 4e-4  # squared, over two pixels: weaker edges count less
 
 
@@ -75,17 +75,17 @@ def lattice(a: Tensor, b: Tensor) -> Tensor:
     on average, is compared with all that is there and hides it: a share, whose root counts (of faint ones the share).
     Below two blocks per side nothing counts, nor does what is beyond a multiple of 8 or 16.
     """
-    total = torch.zeros_like(a[:, 0, 0, 0])
+    total, of_a, of_b = torch.zeros_like(a[:, 0, 0, 0]), _fine(a), _fine(b)
     for period in (each for each in PERIODS if min(a.shape[-2:]) >= 2 * each):
-        excess = torch.relu(_repeated(a, period) - _repeated(b, period).clamp(min=0))
+        excess = torch.relu(_repeated(of_a, period) - _repeated(of_b, period).clamp(min=0))
         total = total + (excess / torch.sqrt(excess + FAINT)).flatten(1).mean(1)
     return total
 
 
-def _repeated(picture: Tensor, period: int) -> Tensor:
-    """Share (B, rows, columns) of fine detail that comes again, by window; unbiased, so also below 0."""
-    rows, columns = (side // period * period for side in picture.shape[-2:])
-    fine = _fine(picture)[..., :rows, :columns]
+def _repeated(fine: Tensor, period: int) -> Tensor:
+    """Share (B, rows, columns) of detail (B, 1, H, W) that comes again, by window; unbiased, so also below 0."""
+    rows, columns = (side // period * period for side in fine.shape[-2:])
+    fine = fine[..., :rows, :columns]
     side = min(REPEATS, rows // period, columns // period)
 
     def over_blocks(each: Tensor) -> Tensor:
