@@ -303,6 +303,14 @@ def test_bf16_and_fp32_agree(nano):
     assert np.abs(narrow.photo.rgb - nano.upscale(eight_bit(), ONE).photo.rgb).mean() < 2 / 255
 
 
+def test_a_smooth_16_bit_ramp_stays_smooth_in_bf16(nano):
+    ramp = np.tile(np.linspace(0, 65535, 256).astype(np.uint16)[None, :, None], (8, 1, 3))
+    plain = replace(ONE, color="none")  # matching colours would hide steps
+    narrow = Upscaler("nano", Machine(device="cpu", precision="bf16"))
+    few, many = (len(np.unique(it.upscale(ramp, plain).photo.to_array()[16])) for it in (narrow, nano))
+    assert few > 0.9 * many
+
+
 @pytest.mark.parametrize(
     ("picture", "error"),
     [

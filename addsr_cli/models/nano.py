@@ -175,12 +175,17 @@ class NanoNet(nn.Module):
         self.register_buffer("synthesis", synthesis, persistent=False)
 
     def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
-        """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w)."""
+        """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
+
+        ``control`` and the result may be wider than the weights: only the residual is rounded to the weights' type,
+        so that smooth gradients keep all their values in half precision.
+        """
         h, w = z.shape[-2:]
         pad = (0, -w % self.stride, 0, -h % self.stride)
         time = self.time(t)
         analysing = torch.einsum("oshw,sc->ochw", self.control_in.weight, self.analysis)
-        x = F.conv2d(F.pad(control, pad, "replicate"), analysing, self.control_in.bias, padding=1)
+        seen = F.pad(control, pad, "replicate").to(analysing.dtype)
+        x = F.conv2d(seen, analysing, self.control_in.bias, padding=1)
         x = x + self.noisy_in(F.pad(z, pad, "replicate"))
         skips = []
         for stage, shrink in zip(self.down, self.shrink, strict=True):
@@ -233,11 +238,12 @@ class Nano:
         weight = next(self.net.parameters())
         signal, _ = self.schedule.coefficients(t, z)
 
-        def placed(latent: Tensor) -> Tensor:
-            return latent.to(weight.device, weight.dtype).contiguous(memory_format=torch.channels_last)
+        def placed(latent: Tensor, dtype: torch.dtype) -> Tensor:
+            return latent.to(weight.device, dtype).contiguous(memory_format=torch.channels_last)
 
-        output = self.net(placed(signal * z), t.to(weight.device), placed(self.encode(control)))
-        return output.float().to(z.device)
+        noisy = placed(signal * z, weight.dtype)
+        output = self.net(noisy, t.to(weight.device), placed(self.encode(control), torch.float32))
+        return output.to(z.device)
 
 
 def build_nano(config: NanoConfig | None = None) -> Nano:

@@ -111,8 +111,21 @@ def test_a_constant_picture_is_left_exactly_alone(stirred, colour, dtype):
     z, _ = inputs(9, 7)
     control = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 36, 28)
     stirred.net.to(dtype)
-    expected = stirred.encode(control).to(dtype).float()
-    assert torch.equal(ask(stirred, z, control), expected)
+    assert torch.equal(ask(stirred, z, control), stirred.encode(control))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_narrow_type_rounds_only_what_the_network_adds(stirred, dtype):
+    z, control = inputs(9, 7)
+    added = (ask(stirred, z, control) - stirred.encode(control)).abs().max()
+    exact = ask(stirred, z, control)
+    stirred.net.to(dtype)
+    narrow = ask(stirred, z, control)
+    assert narrow.dtype == torch.float32
+    assert (narrow - exact).abs().max() < 0.05 * added
+    torch.nn.init.zeros_(stirred.net.out.weight)
+    torch.nn.init.zeros_(stirred.net.out.bias)
+    assert torch.equal(ask(stirred, z, control), stirred.encode(control))
 
 
 def test_what_the_network_adds_grows_with_the_contrast_around():
