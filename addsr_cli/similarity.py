@@ -1,14 +1,40 @@
-"""How alike two pictures are, float (B, 3, H, W) in [0, 1] -> one value per sample (B,)."""
+"""How alike two pictures are, float (B, 3, H, W) in [0, 1] -> one value per sample (B,), in float32 at least."""
+
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor
+
+P = ParamSpec("P")
 
 SSIM_WINDOW = 7
 RING = 0.0625  # width of a ring of frequencies, in cycles per pixel
 SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # Wang et al. 2004, eq. 13, for a data range of 1
 
 
+def in_float32(measure: Callable[P, Tensor]) -> Callable[P, Tensor]:
+    """Let a measure compute in float32 or wider, whatever its tensors come in and autocast says.
+
+    Squares of nearly equal numbers are subtracted in it: the two or three digits of bf16 are not enough.
+    """
+
+    @wraps(measure)
+    def widened(*args: P.args, **kwargs: P.kwargs) -> Tensor:
+        device = next(each.device.type for each in args if isinstance(each, Tensor))
+        with torch.autocast(device, enabled=False):
+            return measure(*map(_widened, args), **kwargs)
+
+    return widened
+
+
+def _widened(value: Any) -> Any:  # noqa: ANN401 (tensors get wider, anything else stays)
+    return value.to(torch.promote_types(value.dtype, torch.float32)) if isinstance(value, Tensor) else value
+
+
+@in_float32
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity with a uniform 7x7 window, sample covariance, windows inside the picture only."""
     correction = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
@@ -21,6 +47,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return (luminance * structure).flatten(1).mean(1)
 
 
+@in_float32
 def log_spectrum(picture: Tensor, floor: float = 1e-9) -> Tensor:
     """Log of the mean power (B, 6) in six rings of spatial frequency from 1/8 to 1/2 cycle per pixel.
 

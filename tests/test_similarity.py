@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage.metrics import structural_similarity
 
-from addsr_cli.similarity import ssim
+from addsr_cli.similarity import log_spectrum, ssim
 
 
 def test_ssim_is_that_of_scikit_image(pair):
@@ -33,3 +33,12 @@ def test_flat_pictures_have_a_finite_similarity_and_gradient():
 def test_there_is_one_value_per_sample_and_samples_do_not_mix(pair):
     alone = torch.cat([ssim(pair[0][k : k + 1], pair[1][k : k + 1]) for k in range(3)])
     assert torch.allclose(ssim(*pair), alone, atol=1e-6)
+
+
+@pytest.mark.parametrize("measure", [ssim, lambda a, b: log_spectrum(torch.cat([a, b]))])
+def test_measures_are_float32_also_within_autocast_and_of_narrow_pictures(pair, measure):
+    exact = measure(*pair)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(measure(*pair), exact)
+    narrow = [picture.bfloat16() for picture in pair]
+    assert torch.equal(measure(*narrow), measure(*(picture.float() for picture in narrow)))

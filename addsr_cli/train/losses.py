@@ -1,4 +1,4 @@
-"""Distances between pictures, float32 (B, 3, H, W) in [0, 1] -> one value per sample (B,)."""
+"""Distances between pictures (B, 3, H, W) in [0, 1] -> one value per sample (B,), always float32."""
 
 import math
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor, nn
 
 from addsr_cli.errors import UsageError
-from addsr_cli.similarity import log_spectrum, ssim
+from addsr_cli.similarity import in_float32, log_spectrum, ssim
 
 WINDOW = 16  # pixels per side in which ``texture`` looks
 RINGS, DIRECTIONS = 3, 8
@@ -20,6 +20,7 @@ FAINT = 0.02  # share of the detail below which a grid counts by its power, not 
 WEAK_SLOPE = 4e-4  # squared, over two pixels: weaker edges count less
 
 
+@in_float32
 def charbonnier(a: Tensor, b: Tensor, eps: float = 1e-3) -> Tensor:
     """Smooth absolute distance, mean over pixels: ``sqrt((a - b)^2 + eps^2)``."""
     return torch.sqrt((a - b) ** 2 + eps**2).flatten(1).mean(1)
@@ -34,6 +35,7 @@ def spectrum(a: Tensor, b: Tensor) -> Tensor:
     return (of_a - of_b).abs().mean(1)
 
 
+@in_float32
 def texture(a: Tensor, b: Tensor) -> Tensor:
     """How strong detail is and which way it runs, neighbourhood by neighbourhood; relative to the detail of ``b``.
 
@@ -45,6 +47,7 @@ def texture(a: Tensor, b: Tensor) -> Tensor:
     return (of_a - of_b).abs().flatten(1).mean(1) / of_b.flatten(1).mean(1)
 
 
+@in_float32
 def teeth(a: Tensor, b: Tensor) -> Tensor:
     """How much ``a`` varies along the edges of ``b`` beyond what ``b`` itself does: dots and steps that an edge lacks.
 
@@ -67,6 +70,7 @@ def teeth(a: Tensor, b: Tensor) -> Tensor:
     return (straight.square() * excess).flatten(1).mean(1)
 
 
+@in_float32
 def lattice(a: Tensor, b: Tensor) -> Tensor:
     """How much of the fine detail of ``a`` is grids and stripes of 16 pixels or a part of that, beyond that of ``b``.
 
@@ -152,7 +156,7 @@ class Anchors:
         if name == "l1":
             return charbonnier(picture, hr)
         if name == "l2":
-            return (picture - hr).square().flatten(1).mean(1)
+            return (picture.float() - hr.float()).square().flatten(1).mean(1)
         if name == "ssim":
             return 1 - ssim(picture, hr)
         if name == "spectrum":

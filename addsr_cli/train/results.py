@@ -1,5 +1,10 @@
-"""What a run leaves to look at: sample grids, curves, measurements on held-out photos, and the model card."""
+"""What a run leaves to look at: sample grids, curves, measurements on held-out photos, and the model card.
 
+Networks run as they were trained, in mixed precision where the run does; everything measured of them is float32.
+"""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +25,7 @@ from addsr_cli.version import __version__
 LOG, CARD, CURVES, GRID = "log.jsonl", "README.md", "curves.svg", "grid.png"
 GRID_PHOTOS = 4
 COUNTS = (1, 4)
+Autocast = Callable[[], AbstractContextManager[object]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,20 +36,23 @@ class Score:
     ssim: float
 
 
-def restored(learner: Learner, which: Restorer, pair: dict[str, Tensor], steps: int) -> Tensor:
+def restored(
+    learner: Learner, which: Restorer, pair: dict[str, Tensor], steps: int, autocast: Autocast = nullcontext
+) -> Tensor:
     """The canvas of a pair restored by student or teacher in some steps, seed 0: (3, H, W) in [0, 1] on the CPU."""
     canvas = pair["canvas"][None].to(_device(learner))
     told = learner.conditions(canvas, canvas, ("",), torch.ones(1, dtype=torch.bool))[0]
-    picture = sample(which, canvas, told, timesteps=STEPS[:steps], noise=cpu_noise(0))
+    with autocast():
+        picture = sample(which, canvas, told, timesteps=STEPS[:steps], noise=cpu_noise(0))
     return picture[0].clamp(0, 1).float().cpu()
 
 
-def write_grid(learner: Learner, pairs: Pairs, path: Path) -> Path:
+def write_grid(learner: Learner, pairs: Pairs, path: Path, autocast: Autocast = nullcontext) -> Path:
     """Four pairs, a row each: canvas, one step, four steps, HR. 8-bit PNG."""
     rows = []
     for position in range(GRID_PHOTOS):
         pair = pairs[position]
-        shots = [restored(learner, learner.student, pair, n) for n in COUNTS]
+        shots = [restored(learner, learner.student, pair, n, autocast) for n in COUNTS]
         rows.append(torch.cat([pair["canvas"], *shots, pair["hr"]], dim=2))
     grid = torch.cat(rows, dim=1).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,29 +61,38 @@ def write_grid(learner: Learner, pairs: Pairs, path: Path) -> Path:
     return path
 
 
-def score(learner: Learner, which: Restorer | None, pairs: Pairs, steps: int) -> Score:
+def score(
+    learner: Learner, which: Restorer | None, pairs: Pairs, steps: int, autocast: Autocast = nullcontext
+) -> Score:
     """How near one sample of every photo comes to HR; ``which`` None scores the canvas itself."""
     psnr, structure = [], []
     for position in range(len(pairs.photos.paths)):
         pair = pairs[position]
-        picture = pair["canvas"] if which is None else restored(learner, which, pair, steps)
+        picture = pair["canvas"] if which is None else restored(learner, which, pair, steps, autocast)
         error = (picture - pair["hr"]).square().mean().clamp(min=1e-10)
         psnr.append(-10 * float(error.log10()))
         structure.append(float(ssim(picture[None], pair["hr"][None])))
     return Score(psnr=sum(psnr) / len(psnr), ssim=sum(structure) / len(structure))
 
 
-def write_card(config: TrainConfig, learner: Learner, photos: Photos, held_out: Photos, folder: Path) -> Path:
+def write_card(
+    config: TrainConfig,
+    learner: Learner,
+    photos: Photos,
+    held_out: Photos,
+    folder: Path,
+    autocast: Autocast = nullcontext,
+) -> Path:
     """The model card beside the exported weights, with curves, a grid, and figures before and after.
 
     Before is the teacher that a student began as. Without held-out photos there are no figures, and the card says so.
     """
     pairs = Pairs(held_out if held_out.paths else photos, config)
     (folder / CURVES).write_text(curves(config.output / LOG), encoding="utf-8")
-    write_grid(learner, pairs, folder / GRID)
+    write_grid(learner, pairs, folder / GRID, autocast)
     figures = "No photos were held out (`--validation`), so nothing was measured."
     if held_out.paths:
-        figures = _table(learner, learner.teacher if config.stage == "student" else None, pairs)
+        figures = _table(learner, learner.teacher if config.stage == "student" else None, pairs, autocast)
     text = CARD_TEXT.format(
         arch=config.arch,
         stage=config.stage,
@@ -119,7 +137,7 @@ Trained with addsr {version}. Use it with `addsr upscale PHOTO --model FOLDER`, 
 """
 
 
-def _table(learner: Learner, base: Restorer | None, pairs: Pairs) -> str:
+def _table(learner: Learner, base: Restorer | None, pairs: Pairs, autocast: Autocast) -> str:
     """Markdown: the enlarged input, what the student started from, and the student."""
     lines = ["| | PSNR (dB) | SSIM |", "|---|---|---|"]
 
@@ -129,7 +147,7 @@ def _table(learner: Learner, base: Restorer | None, pairs: Pairs) -> str:
     row("bicubic", score(learner, None, pairs, 1))
     for name, which in (("before", base), ("after", learner.student)):
         for steps in COUNTS if which else ():
-            row(f"{name}, {steps} step{'s' * (steps > 1)}", score(learner, which, pairs, steps))
+            row(f"{name}, {steps} step{'s' * (steps > 1)}", score(learner, which, pairs, steps, autocast))
     lines.append(f"\n{len(pairs.photos.paths)} held-out photos, one {pairs.config.crop} px crop of each, RGB, seed 0.")
     return "\n".join(lines)
 

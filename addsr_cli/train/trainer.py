@@ -131,11 +131,11 @@ class Trainer:
 
     def write_samples(self) -> Path:
         """Grid of held-out pictures, or of training ones: canvas, one step, four steps, HR; from averaged weights."""
-        with self.ema.applied(), self.accelerator.autocast():
+        with self.ema.applied():
             pairs = Pairs(self.held_out if self.held_out.paths else self.photos, self.config)
             path = self.config.output / "samples" / f"step-{self.step:07d}.png"
             with _written(path):
-                return results.write_grid(self.learner, pairs, path)
+                return results.write_grid(self.learner, pairs, path, self.accelerator.autocast)
 
     def save(self) -> None:
         """Write a checkpoint (main process only)."""
@@ -154,8 +154,8 @@ class Trainer:
                 self.learner.write(folder, {"steps": str(self.step)})
                 (folder / "training.json").write_text(self.config.portable().to_json(), encoding="utf-8")
                 if final:
-                    with self.accelerator.autocast():
-                        results.write_card(self.config, self.learner, self.photos, self.held_out, folder)
+                    autocast = self.accelerator.autocast
+                    results.write_card(self.config, self.learner, self.photos, self.held_out, folder, autocast)
         self.accelerator.wait_for_everyone()
         return folder
 

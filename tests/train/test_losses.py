@@ -55,6 +55,15 @@ def test_anchors_are_distances_to_the_original_for_what_weighs_something(pair):
     assert torch.equal(found["ssim"], 1 - ssim(*pair))
 
 
+@pytest.mark.parametrize("distance", [charbonnier, spectrum, texture, teeth, lattice])
+def test_distances_are_float32_also_within_autocast_and_of_narrow_pictures(pair, distance):
+    exact = distance(*pair)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(distance(*pair), exact)
+    narrow = [picture.bfloat16() for picture in pair]
+    assert torch.equal(distance(*narrow), distance(*(picture.float() for picture in narrow)))
+
+
 class Lpips(nn.Module):
     """In place of the true one: remembers what it was made with and shown."""
 

@@ -9,6 +9,7 @@ import cv2
 import pytest
 import torch
 from bundles import write_bundle
+from skimage.metrics import structural_similarity
 
 from addsr_cli.train import results
 from addsr_cli.train.config import TrainConfig
@@ -49,8 +50,9 @@ def test_a_run_leaves_weights_card_curves_grid_and_settings(student):
         assert name in card
 
 
-def test_the_card_measures_before_and_after_on_held_out_photos(student):
-    trainer = Trainer(student(validation=2, lr=0.05))
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_card_measures_before_and_after_on_held_out_photos(student, precision):
+    trainer = Trainer(student(validation=2, lr=0.05, precision=precision))
     card = (trainer.run() / "README.md").read_text()
     rows = dict(re.findall(r"^\| (\w.*?) \| (.*) \|$", card, re.MULTILINE))
     assert list(rows) == ["bicubic", "before, 1 step", "before, 4 steps", "after, 1 step", "after, 4 steps"]
@@ -61,10 +63,22 @@ def test_the_card_measures_before_and_after_on_held_out_photos(student):
             ("before, 4 steps", trainer.learner.teacher, 4),
             ("after, 1 step", trainer.learner.student, 1),
         ):
-            found = results.score(trainer.learner, which, pairs, steps)
+            found = results.score(trainer.learner, which, pairs, steps, trainer.accelerator.autocast)
             assert rows[name] == f"{found.psnr:.2f} | {found.ssim:.4f}"
     assert rows["before, 1 step"] != rows["after, 1 step"]
     assert "2 held-out photos" in card
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_card_measures_the_enlarged_input_in_float32(student, precision):
+    trainer = Trainer(student(validation=2, steps=1, precision=precision))
+    card = (trainer.run() / "README.md").read_text()
+    found = []
+    for pair in (Pairs(trainer.held_out, trainer.config)[position] for position in range(2)):
+        canvas, hr = (pair[name].permute(1, 2, 0).double().numpy() for name in ("canvas", "hr"))
+        found.append(structural_similarity(canvas, hr, channel_axis=-1, data_range=1))
+    bicubic = re.search(r"^\| bicubic \| .* \| (.*) \|$", card, re.MULTILINE)[1]
+    assert float(bicubic) == pytest.approx(sum(found) / 2, abs=1e-4)
 
 
 def test_a_teacher_has_no_before(configured):
