@@ -88,10 +88,23 @@ def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _to_lab(image: Tensor) -> Tensor:
-    pictures = image.detach().float().cpu().clamp(0, 1).permute(0, 2, 3, 1).contiguous().numpy()
-    return torch.stack([torch.from_numpy(cv2.cvtColor(p, cv2.COLOR_RGB2Lab)) for p in pictures]).permute(0, 3, 1, 2)
+    pictures = _linear(image.detach().float().cpu().clamp(0, 1)).permute(0, 2, 3, 1).contiguous().numpy()
+    return torch.stack([torch.from_numpy(cv2.cvtColor(p, cv2.COLOR_LRGB2Lab)) for p in pictures]).permute(0, 3, 1, 2)
 
 
 def _from_lab(image: Tensor) -> Tensor:
     pictures = image.permute(0, 2, 3, 1).contiguous().numpy()
-    return torch.stack([torch.from_numpy(cv2.cvtColor(p, cv2.COLOR_Lab2RGB)) for p in pictures]).permute(0, 3, 1, 2)
+    linear = torch.stack([torch.from_numpy(cv2.cvtColor(p, cv2.COLOR_Lab2LRGB)) for p in pictures])
+    return _encoded(linear.permute(0, 3, 1, 2))
+
+
+# The transfer function of sRGB (IEC 61966-2-1). OpenCV's own, in COLOR_RGB2Lab, reads a table of 16-bit integers:
+# a smooth 16-bit gradient is left with 513 values of lightness.
+
+
+def _linear(encoded: Tensor) -> Tensor:
+    return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
+
+
+def _encoded(linear: Tensor) -> Tensor:
+    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0) ** (1 / 2.4) - 0.055)

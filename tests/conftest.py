@@ -29,6 +29,25 @@ def home(tmp_path, monkeypatch):
     return root
 
 
+def pytest_addoption(parser):
+    parser.addoption(
+        "--bf16",
+        choices=("fast", "slow"),
+        help="run as on a processor that multiplies bf16 fast, or on one that does not; else as on this one",
+    )
+
+
+@pytest.fixture(autouse=True)
+def processor(request, monkeypatch):
+    """What torch tells of this processor, which decides what precision ``auto`` is, follows ``--bf16``."""
+    chosen = request.config.getoption("--bf16")
+    if chosen:
+        import torch
+
+        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: chosen == "fast", raising=False)
+        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: chosen == "fast", raising=False)
+
+
 @pytest.fixture(autouse=True)
 def no_network(monkeypatch):
     """Connections that leave this machine fail, whoever asks for them."""

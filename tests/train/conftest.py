@@ -59,11 +59,11 @@ def photos(tmp_path):
 
 @pytest.fixture
 def configured(photos, tmp_path):
-    """Makes configurations of the smallest possible run."""
+    """Makes configurations of the smallest possible run, in float32 whatever the machine would choose."""
 
     def make(**changes):
         smallest = {"data": photos, "output": tmp_path / "run", "arch": "tiny", "crop": 64, "batch_size": 2}
-        quick = {"workers": 0, "device": "cpu", "steps": 6, "warmup": 2, "log_every": 1}
+        quick = {"workers": 0, "device": "cpu", "precision": "fp32", "steps": 6, "warmup": 2, "log_every": 1}
         if changes.get("stage") == "student":
             quick["optimizer"] = "adamw"
         return TrainConfig(**(smallest | quick | changes))
