@@ -20,9 +20,11 @@ from addsr_cli.models.pairs import build_controlnet, build_unet, cast, image_wid
 from addsr_cli.models.seesr import SeeSR
 from addsr_cli.models.tagger import Tagger, TaggerConfig, load_tagger
 from addsr_cli.models.text import TextEncoder
+from addsr_cli.models.weights import check_numbers
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 TAGGER_WEIGHTS = "model.safetensors"
+NETWORKS = ("unet", "controlnet", "vae", "text_encoder", "tagger")
 
 
 def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> SeeSR:
@@ -32,7 +34,7 @@ def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch
     if missing:
         raise ModelUnavailable(f"{folder} lacks {', '.join(missing)}.", "Import the model again.")
     try:
-        return SeeSR(
+        seesr = SeeSR(
             unet=_pairs(folder / "unet", build_unet, "UNet", device, dtype),
             controlnet=_pairs(folder / "controlnet", build_controlnet, "ControlNet", device, dtype),
             vae=_ready(AutoencoderKL.from_pretrained(folder / "vae", **_local(dtype)), device),
@@ -41,8 +43,12 @@ def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch
             words=record.words,
             rule=record.rule,
         )
-    except (OSError, KeyError, TypeError, ValueError, SafetensorError) as exc:
-        raise ModelUnavailable(f"{folder} cannot be loaded: {exc}", "Import the model again.") from exc
+        networks = (seesr.unet, seesr.controlnet, seesr.vae, seesr.text.model, seesr.tagger)
+        for part, network in zip(NETWORKS, networks, strict=True):
+            _check_numbers(part, network)
+        return seesr
+    except (OSError, KeyError, TypeError, ValueError, RecursionError, SafetensorError) as exc:
+        raise ModelUnavailable(f"{folder} cannot be loaded: {exc}.", "Import the model again.") from exc
 
 
 def save_tagger(state: Mapping[str, Tensor], config: TaggerConfig, folder: Path) -> None:
@@ -87,6 +93,14 @@ def silence() -> Iterator[None]:
 
 def _local(dtype: torch.dtype) -> dict[str, Any]:
     return {"torch_dtype": dtype, "local_files_only": True, "use_safetensors": True}
+
+
+def _check_numbers(part: str, network: Any) -> None:  # noqa: ANN401 (libraries' models)
+    """As ``check_numbers``, where the weights are: on a GPU that takes no time."""
+    try:
+        check_numbers(dict(network.named_parameters()))
+    except ValueError as exc:
+        raise ValueError(f"{part}: {exc}") from exc
 
 
 def _ready(model: Any, device: str) -> Any:  # noqa: ANN401 (libraries' models, whose annotations differ)

@@ -22,6 +22,14 @@ PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
 ADDED_PROMPT = "clean, high-resolution, 8k, extremely detailed, best quality, sharp"  # test_addsr.py's
 NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"
 
+TEXTS = ("name", "arch", "licence", "added_prompt", "negative_prompt")
+LIMITS: dict[str, tuple[int, int, type]] = {
+    "parameters": (0, 10**12, int),
+    "default_steps": (1, 1000, int),
+    "guidance": (0, 20, float),
+    "shortest": (0, 4096, int),
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Words:
@@ -64,9 +72,23 @@ class Bundle:
             if raw.get("rule", "renoise") not in get_args(Rule):
                 raise ValueError(f"its rule {raw['rule']!r} is unknown")
             known = {each.name for each in fields(cls)}
-            return cls(words=words, files=files, **{key: value for key, value in raw.items() if key in known})
-        except (OSError, AttributeError, TypeError, ValueError) as exc:
+            read = cls(words=words, files=files, **{key: value for key, value in raw.items() if key in known})
+            read.check()
+            return read
+        except (OSError, AttributeError, TypeError, ValueError, RecursionError) as exc:
             raise ModelUnavailable(f"{path} is not a bundle record: {exc}", "Import the model again.") from exc
+
+    def check(self) -> None:
+        """Raise ValueError or TypeError, in one clause, for values that no model has: records come from strangers."""
+        values: dict[str, Any] = asdict(self) | asdict(self.words)
+        for key, value in values.items():
+            if key in TEXTS and not isinstance(value, str):
+                raise TypeError(f"its {key} is no text")
+            if key in LIMITS:
+                least, most, kind = LIMITS[key]
+                number = isinstance(value, int) or (kind is float and isinstance(value, float))
+                if not number or isinstance(value, bool) or not least <= value <= most:
+                    raise ValueError(f"its {key} is not a number from {least:,} to {most:,}")
 
     def write(self, folder: Path) -> None:
         """Write the record, with the digests of all files that lie in the folder now."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from addsr_cli.errors import ModelUnavailable
@@ -10,6 +11,7 @@ from addsr_cli.models.components import COMPONENTS, MADE_OF, Component
 from addsr_cli.models.digest import Report
 from addsr_cli.models.nano import load_nano
 from addsr_cli.models.store import Record
+from addsr_cli.models.weights import problem_of
 
 State = Literal["intact", "damaged", "incomplete"]
 
@@ -51,12 +53,19 @@ def _model(name: str, report: Report | None) -> Checked:
 
 def _problems(located: loader.Located, report: Report | None) -> tuple[str, ...]:
     if located.spec.arch == loader.SEESR:
-        return library.problems(located.file.parent, report)
+        return library.problems(located.file.parent, report) or _bad_weights(located.file.parent)
     try:  # a nano has no record beside it: it is whole when it loads
         load_nano(located.file)
     except ModelUnavailable as exc:
         return (exc.message,)
     return ()
+
+
+def _bad_weights(folder: Path) -> tuple[str, ...]:
+    """Files of an unchanged bundle whose weights are those of no network: somebody recorded them like that."""
+    files = sorted(folder.glob("*/*.safetensors"))
+    found = {str(file.relative_to(folder)): problem_of(file) for file in files}
+    return tuple(f"{name}: {problem}" for name, problem in found.items() if problem)
 
 
 def _downloads(parts: Iterable[Component], report: Report | None) -> tuple[Checked, ...]:

@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.restorer import Condition, Guide, Noise
+from addsr_cli.models.weights import check_fit, check_numbers, stored_shapes
 from addsr_cli.schedule import Schedule
 
 BLOCK = 4  # pixels folded per side; also the native scale
@@ -38,6 +39,16 @@ RESIDUAL_MEAN_DEVIATION = 0.8  # of the mean coefficient of photo minus enlargem
 FREQUENCIES = 32  # of the sinusoidal timestep features
 FLAT = 2 / 255  # contrast of a neighbourhood, in [0, 1], at which half of what the network adds is let through
 NEIGHBOURHOOD = 5  # blocks per side
+NONSENSE = (  # what libraries raise for files and configurations of strangers
+    ArithmeticError,
+    AttributeError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    SafetensorError,
+    TypeError,
+    ValueError,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +68,8 @@ class NanoConfig:
         """Check that levels match."""
         if len(self.channels) != len(self.depths) or min(self.channels) < 1 or min(self.depths) < 1:
             raise ValueError("channels and depths need one positive entry per level")
+        if not (math.isfinite(self.scaling_factor) and self.scaling_factor > 0):
+            raise ValueError(f"scaling_factor must be a number above 0, not {self.scaling_factor}")
 
 
 def _zero(layer: nn.Module) -> None:
@@ -261,19 +274,39 @@ def save_nano(net: NanoNet, path: Path, notes: dict[str, str] | None = None, dty
 
 
 def load_nano(path: Path) -> Nano:
-    """Read what ``save_nano`` wrote; float32, on the CPU, keys and shapes checked strictly."""
+    """Read what ``save_nano`` wrote; float32, on the CPU. Raises ModelUnavailable.
+
+    The file's header has to fit its configuration before anything is built, and its weights have to be numbers.
+    """
     try:
-        data = path.read_bytes()  # not safe_open: its get_tensor can turn Control-C into a ValueError
-        state = {key: tensor.float() for key, tensor in load(data).items()}
-        header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-        nano = build_nano(_config(json.loads(header["__metadata__"]["config"])))
+        shapes, notes = stored_shapes(path)
+        config = _config(json.loads(notes["config"]), most_blocks=len(shapes))
+        with torch.device("meta"):
+            wanted = {key: tuple(value.shape) for key, value in NanoNet(config).state_dict().items()}
+        check_fit(shapes, wanted)
+        state = load(path.read_bytes())  # not safe_open: its get_tensor can turn Control-C into a ValueError
+        check_numbers(state)
+        nano = build_nano(config)
         nano.net.load_state_dict(state)
-    except (OSError, AttributeError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as exc:
-        raise ModelUnavailable(f"{path} is not a nano model: {exc}", "Take another file, or --model nano.") from exc
+    except KeyError as exc:
+        raise _no_nano(path, f"it says nothing of its {exc.args[0]}") from exc
+    except NONSENSE as exc:
+        raise _no_nano(path, _first_line(exc)) from exc
     return nano
 
 
-def _config(raw: dict[str, Any]) -> NanoConfig:
-    """Configuration from JSON, where tuples became lists."""
+def _no_nano(path: Path, why: str) -> ModelUnavailable:
+    return ModelUnavailable(f"{path} is not a nano model: {why}.", "Take another file, or --model nano.")
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).splitlines()[0][:300].rstrip(".") if str(exc) else type(exc).__name__
+
+
+def _config(raw: dict[str, Any], most_blocks: int) -> NanoConfig:
+    """Configuration from JSON, where tuples became lists; each block must be backed by a tensor of the file."""
     channels, depths = tuple(raw.pop("channels")), tuple(raw.pop("depths"))
-    return NanoConfig(channels=channels, depths=depths, **raw)
+    config = NanoConfig(channels=channels, depths=depths, **raw)
+    if sum(config.depths) > most_blocks:
+        raise ValueError(f"its configuration asks for {sum(config.depths)} blocks, more than it holds tensors")
+    return config

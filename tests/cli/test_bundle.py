@@ -8,9 +8,11 @@ import pytest
 import torch
 from bundles import write_bundle
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.loader import locate
 from addsr_cli.models.seesr import SeeSR
 
@@ -143,8 +145,6 @@ def test_the_model_hash_covers_every_file(bundle, tmp_path):
     assert locate(str(copy)).digest() == locate(str(bundle)).digest()
     path = copy / "tokenizer" / "merges.txt"
     path.write_text(path.read_text() + "\n")
-    from addsr_cli.models.bundle import Bundle
-
     Bundle.read(copy).write(copy)
     assert locate(str(copy)).digest() != locate(str(bundle)).digest()
 
@@ -174,9 +174,59 @@ def test_a_broken_record_is_a_sentence(tmp_path, text):
         locate(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"parameters": "many"},
+        {"parameters": -1},
+        {"parameters": float("inf")},
+        {"default_steps": 2.5},
+        {"default_steps": True},
+        {"guidance": float("nan")},
+        {"guidance": "strong"},
+        {"shortest": 10**12},
+        {"name": ["golden"]},
+        {"rule": {}},
+        {"words": {"added_prompt": 5}},
+        {"words": []},
+        {"files": [1, 2]},
+    ],
+    ids=json.dumps,
+)
+def test_a_record_of_wrong_types_or_sizes_is_a_sentence(tmp_path, change):
+    Bundle(name="golden", parameters=1).write(tmp_path)
+    record = json.loads((tmp_path / "bundle.json").read_text())
+    (tmp_path / "bundle.json").write_text(json.dumps(record | change))
+    with pytest.raises(ModelUnavailable, match="not a bundle record"):
+        locate(str(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"parameters": ' + "9" * 100_000 + "}"], ids=["deep", "long"])
+def test_a_record_that_python_cannot_hold_is_a_sentence(addsr, photo, tmp_path, text):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "bundle.json").write_text(text)
+    done = addsr("upscale", photo, "--model", tmp_path / "model")
+    assert done.code == 4
+    assert "not a bundle record" in done.err
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_weights_of_no_network_are_found_before_and_by_verify(addsr, photo, tmp_path, value):
+    folder = write_bundle(tmp_path / "bundle")
+    path = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({key: torch.full_like(each, value) for key, each in load_file(path).items()}, path)
+    Bundle.read(folder).write(folder)
+    done = addsr("upscale", photo, "--model", folder)
+    assert done.code == 4
+    assert "unet: " in done.err
+    verified = addsr("models", "verify", folder)
+    assert verified.code == 4
+    assert "unet/diffusion_pytorch_model.safetensors: " in verified.out
+
+
 @pytest.mark.parametrize(("rule", "steps"), [("leading", 5), ("trailing", 2)])
 def test_seesr_and_its_turbo_run_through_the_same_loop(tmp_path, rule, steps):
-    from addsr_cli.models.bundle import Bundle, Words
+    from addsr_cli.models.bundle import Words
 
     folder = write_bundle(tmp_path / "bundle")
     words = Words(added_prompt="clean, high-resolution, 8k")

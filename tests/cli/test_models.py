@@ -13,6 +13,7 @@ from addsr_cli.cli.console import Console
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models import library
 from addsr_cli.models.loader import locate
+from addsr_cli.models.nano import NanoConfig, build_nano, save_nano
 
 
 @pytest.fixture
@@ -85,6 +86,19 @@ def test_damage_is_found_and_named(addsr, installed, harm):
     done = addsr("models", "verify", "addsr", "--json")
     assert done.code == 4
     assert records(done)["addsr"]["problems"][0].startswith("unet/diffusion_pytorch_model.safetensors")
+
+
+@pytest.mark.parametrize("value", [float("nan"), 0.0])
+def test_a_nano_of_weights_that_none_has_is_found(addsr, photo, tmp_path, value):
+    net = build_nano(NanoConfig(channels=(4,), depths=(1,), embedding=4)).net
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.fill_(value)
+    save_nano(net, tmp_path / "nano.safetensors")
+    done = addsr("models", "verify", tmp_path)
+    assert done.code == 4
+    assert len(done.lines) == 1
+    assert addsr("upscale", photo(), "--model", tmp_path).code == 4
 
 
 def test_removal_frees_the_space_and_forgets_the_model(addsr, installed):

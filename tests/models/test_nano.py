@@ -1,6 +1,8 @@
 """The small model: what it promises before it has learnt anything, and how it is stored."""
 
 import json
+import resource
+from pathlib import Path
 
 import pytest
 import torch
@@ -259,11 +261,68 @@ def test_unknown_weights_are_refused(file):
         {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8, "colour": "red"},
         {"channels": ["a", "b", "c"], "depths": [1, 1, 1]},
         {"channels": [], "depths": []},
+        {"channels": [8, 8, 8], "depths": [1.0, 1, 1], "embedding": 8},
+        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 10**30},
+        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8, "scaling_factor": float("nan")},
+        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8, "scaling_factor": 0},
+        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8, "scaling_factor": "2"},
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(file, config):
     spoil(file, config=config)
-    with pytest.raises(ModelUnavailable):
+    with pytest.raises(ModelUnavailable) as caught:
+        load_nano(file)
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"channels": [8, 8, 8], "depths": [100_000_000, 1, 1], "embedding": 8},
+        {"channels": [100_000, 8, 8], "depths": [1, 1, 1], "embedding": 8},
+        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 10**9},
+        {"channels": [1] * 100_000, "depths": [1] * 100_000, "embedding": 8},
+    ],
+    ids=["depth", "width", "embedding", "levels"],
+)
+def test_a_configuration_beyond_the_file_is_refused_before_memory_is_taken(file, config):
+    spoil(file, config=config)
+    limit = resource.getrlimit(resource.RLIMIT_AS)
+    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (held + 256_000_000, limit[1]))
+    try:
+        with pytest.raises(ModelUnavailable, match="not a nano model"):
+            load_nano(file)
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limit)
+
+
+def test_weights_of_another_size_are_one_sentence(file):
+    spoil(file, config={"channels": [8, 8, 16], "depths": [1, 1, 1], "embedding": 8})
+    with pytest.raises(ModelUnavailable, match=r"middle.*and \d+ more") as caught:
+        load_nano(file)
+    assert "\n" not in caught.value.message
+    assert len(caught.value.message) < 400
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(file, value):
+    broken = load_file(file)["out.bias"]
+    broken[3] = value
+    spoil(file, **{"out.bias": broken})
+    with pytest.raises(ModelUnavailable, match=r"out\.bias"):
+        load_nano(file)
+
+
+def test_weights_that_are_zero_throughout_are_refused(file):
+    spoil(file, **{key: torch.zeros_like(value) for key, value in load_file(file).items()})
+    with pytest.raises(ModelUnavailable, match="zero"):
+        load_nano(file)
+
+
+def test_whole_numbers_are_no_weights(file):
+    spoil(file, **{"out.bias": torch.zeros(48, dtype=torch.int64)})
+    with pytest.raises(ModelUnavailable, match="whole numbers"):
         load_nano(file)
 
 

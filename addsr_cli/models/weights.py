@@ -1,0 +1,81 @@
+"""Checks on a file of weights before a network is built around it: names, shapes, and whether the numbers are numbers.
+
+Files come from strangers. Everything that decides how much memory is taken is compared with what the file really
+holds first, while it still costs nothing.
+"""
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+SHOWN = 3  # names per sentence
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def stored_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Shapes by name, and the metadata, of a safetensors file; reads its header only. Raises OSError, SafetensorError.
+
+    safetensors refuses headers that do not match the size of the file.
+    """
+    with safe_open(path, framework="pt") as file:
+        names: list[str] = file.keys()
+        return {key: tuple(file.get_slice(key).get_shape()) for key in names}, file.metadata() or {}
+
+
+def check_fit(stored: Shapes, wanted: Shapes) -> None:
+    """Raise ValueError, in one clause, unless a file holds exactly the weights that a network has."""
+    wrong = {
+        "it lacks": [key for key in wanted if key not in stored],
+        "it also holds": [key for key in stored if key not in wanted],
+        "of another size than its configuration says:": [
+            f"{key} ({_by(stored[key])}, not {_by(wanted[key])})"
+            for key in wanted
+            if key in stored and stored[key] != wanted[key]
+        ],
+    }
+    for problem, names in wrong.items():
+        if names:
+            raise ValueError(f"{problem} {few(names)}")
+
+
+def check_numbers(state: Mapping[str, Tensor]) -> None:
+    """Raise ValueError, in one clause, when weights are not finite, not numbers of a network, or zero throughout.
+
+    Single tensors may be zero: layers often start like that. All matrices and kernels of a network never are.
+    """
+    if foreign := [key for key, value in state.items() if not value.is_floating_point()]:
+        raise ValueError(f"no weights but whole numbers in {few(foreign)}")
+    if broken := [key for key, value in state.items() if not _finite(value)]:
+        raise ValueError(f"infinite or not a number (NaN) in {few(broken)}")
+    matrices = [value for value in state.values() if value.ndim > 1]
+    if matrices and not any(bool(value.any()) for value in matrices):
+        raise ValueError("all its weights are zero")
+
+
+def _finite(value: Tensor) -> bool:
+    """Whether all numbers are finite; the sum tells in most cases, and several times faster."""
+    return bool(value.sum(dtype=torch.float32).isfinite()) or bool(value.isfinite().all())
+
+
+def problem_of(path: Path) -> str:
+    """What is wrong with the weights in a safetensors file, as a clause; empty when nothing is."""
+    try:
+        check_numbers(load_file(path))
+    except (OSError, SafetensorError, ValueError) as exc:
+        return str(exc).splitlines()[0]
+    return ""
+
+
+def few(names: Iterable[str]) -> str:
+    """The first names and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def _by(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape)) or "one number"
