@@ -1,61 +1,78 @@
-"""From arguments to jobs: what is read, how large it becomes, where it goes. All refusals come before any work."""
+"""From inputs to jobs: how large each becomes, where it goes, what is refused before any work."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from addsr_cli import imageio
+from addsr_cli.cli.inputs import STREAM, Input
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.imageio import Header, WriteOptions
 from addsr_cli.job import Job, Naming, Refused
 from addsr_cli.settings import Settings
 
-STREAM = Path("-")
-
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """What the command line asks of every output."""
+    """What the command line asks of the outputs of ``images``, each in ``samples`` versions."""
 
+    images: Sequence[Path]
     output: str | None
-    naming: Naming
+    samples: int = 1
     compare: bool = False
     dry_run: bool = False
 
+    def __post_init__(self) -> None:
+        """Refuse what no input can fulfil."""
+        if self.samples < 1:
+            raise UsageError(f"--samples must be at least 1, not {self.samples}.")
+        if self.to_stdout and not self.alone:
+            raise UsageError("Only one picture fits through stdout.", "Give -o a folder.")
+        if self.to_stdout and self.compare:
+            raise UsageError(
+                "--compare writes a page beside the output, and stdout has no place for it.", "Use -o FILE."
+            )
 
-def gather(images: Sequence[Path], settings: Settings, options: WriteOptions, wish: Wish) -> list[Job | Refused]:
-    """Look at every input's header and decide its outputs; raises when outputs would collide or names are wrong."""
-    count = len(images) * wish.naming.samples
-    to_stdout = wish.output == "-" or (wish.output is None and STREAM in images)
-    if to_stdout and count > 1:
-        raise UsageError("Only one picture fits through stdout.", "Give -o a folder.")
-    if to_stdout and wish.compare:
-        raise UsageError("--compare writes a page beside the output, and stdout has no place for it.", "Use -o FILE.")
+    @property
+    def alone(self) -> bool:
+        """Whether one picture is to be written."""
+        return len(self.images) * self.samples == 1
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether the picture goes to stdout."""
+        return self.output == "-" or (self.output is None and STREAM in self.images)
+
+
+def gather(
+    inputs: Sequence[Input | Refused], settings: Settings, options: WriteOptions, naming: Naming, wish: Wish
+) -> list[Job | Refused]:
+    """Decide the outputs of every input; raises when outputs would collide or names are wrong."""
     found: list[Job | Refused] = []
-    for image in images:
+    for item in inputs:
+        if isinstance(item, Refused):
+            found.append(item)
+            continue
         try:
-            found += _jobs(image, settings, options, wish, alone=count == 1)
+            found += _jobs(item, settings, options, naming, wish)
         except UsageError:
             raise
         except AddsrError as exc:
-            found.append(Refused(label=_label(image), error=exc))
+            found.append(Refused(label=item.label, error=exc))
     _refuse_collisions([job for job in found if isinstance(job, Job)])
     return found
 
 
-def _jobs(image: Path, settings: Settings, options: WriteOptions, wish: Wish, *, alone: bool) -> list[Job]:
-    source = sys.stdin.buffer.read() if image == STREAM else image
-    header = imageio.read_header(source)
-    size = settings.target(header.width, header.height)
+def _jobs(item: Input, settings: Settings, options: WriteOptions, naming: Naming, wish: Wish) -> list[Job]:
+    size = settings.target(item.header.width, item.header.height)
     jobs = []
-    for number in range(wish.naming.samples):
+    for number in range(wish.samples):
         seeded = replace(settings, seed=settings.seed + number)
-        output, name = _output(image, header, size, seeded, options, wish, alone=alone)
+        output, name = _output(item.path, item.header, size, seeded, options, naming, wish)
         job = Job(
-            source=source,
-            label=_label(image),
-            header=header,
+            source=item.source,
+            label=item.label,
+            header=item.header,
             size=size,
             output=output,
             settings=seeded,
@@ -73,32 +90,27 @@ def compare_path(picture: Path) -> Path:
     return picture.with_name(f"{picture.stem}_compare.html")
 
 
-def _label(image: Path) -> str:
-    return "stdin" if image == STREAM else str(image)
-
-
 def _output(
     image: Path,
     header: Header,
     size: tuple[int, int],
     settings: Settings,
     options: WriteOptions,
+    naming: Naming,
     wish: Wish,
-    *,
-    alone: bool,
 ) -> tuple[Path | None, str]:
     """Output path (None for stdout) and format name."""
     wanted = wish.output
-    if wanted == "-" or (wanted is None and image == STREAM):
+    if wish.to_stdout:
         return None, imageio.choose_format(header, explicit=options.format)
-    if wanted and alone and not _is_folder(wanted):
+    if wanted and wish.alone and not _is_folder(wanted):
         path = Path(wanted)
         return path, imageio.choose_format(header, suffix=path.suffix, explicit=options.format)
     folder = Path(wanted) if wanted else image.parent
     if (wanted and Path(wanted).suffix and not _is_folder(wanted)) or folder.is_file():
         raise UsageError(f"-o {wanted} is one file, but several pictures are to be written.", "End a folder with /.")
     source = Path("stdin") if image == STREAM else image
-    made, name = wish.naming.named(source, header, size, settings, options)
+    made, name = naming.named(source, header, size, settings, options)
     return folder / made, name
 
 

@@ -86,8 +86,18 @@ def _say_result(record: dict[str, Any], console: Console) -> None:
 
 
 def report_failure(label: str, exc: AddsrError, console: Console) -> None:
+    """Say why a photo came to nothing, in one line, and give its record."""
+    tell_failure(label, exc, console)
+    record_failure(label, exc, console)
+
+
+def tell_failure(label: str, exc: AddsrError, console: Console) -> None:
     """Say why a photo came to nothing, in one line."""
     console.trace(exc)
     print(error_text(exc, label), file=sys.stderr, flush=True)
+
+
+def record_failure(label: str, exc: AddsrError, console: Console) -> None:
+    """The record of a photo that came to nothing, where records are wanted."""
     if console.json:
         console.result("", failure_record(label, exc))

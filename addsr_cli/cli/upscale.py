@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -10,14 +11,24 @@ import typer
 
 from addsr_cli.cli import options
 from addsr_cli.cli.console import Console, human_bytes, human_seconds
-from addsr_cli.cli.records import job_record, plan_record, report_failure, report_result, result_record
+from addsr_cli.cli.records import (
+    job_record,
+    plan_record,
+    record_failure,
+    report_failure,
+    report_result,
+    result_record,
+    tell_failure,
+)
 from addsr_cli.cli.request import Request, takes_request
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from addsr_cli.engine import Result, Upscaler
     from addsr_cli.imageio import Photo
-    from addsr_cli.job import Job
+    from addsr_cli.job import Job, Refused
 
 SOME_FAILED = 3
 
@@ -25,31 +36,75 @@ SOME_FAILED = 3
 @takes_request
 def upscale(images: options.Images, request: Request, compare: options.Compare = False) -> None:
     """Upscale one or several photos."""
-    from addsr_cli.cli.choice import chosen
+    from addsr_cli.cli.inputs import check_streams, look
     from addsr_cli.cli.jobs import Wish, gather
-    from addsr_cli.engine import Upscaler
-    from addsr_cli.job import Refused
+    from addsr_cli.job import Job, Refused
 
-    console, settings, dry_run = request.console(), request.settings(), request.dry_run
-    machine, wanted = request.machine(), request.write_options()
-    upscaler = Upscaler(chosen(request.model, request.device, console, fetch=not dry_run), machine)
+    console, settings, wanted = request.console(), request.settings(), request.write_options()
+    wish = Wish(
+        images=images,
+        output=request.output,
+        samples=request.samples,
+        compare=compare,
+        dry_run=request.dry_run,
+    )
+    check_streams(images, to_stdout=wish.to_stdout)
+    inputs = list(look(images))
+    unreadable = [item for item in inputs if isinstance(item, Refused)]
+    _tell(unreadable, console)
+    if len(unreadable) == len(inputs):
+        _leave([_noted(item, console) for item in unreadable])
+    upscaler = _upscaler(request, console)
     naming = request.naming(upscaler.spec.name, upscaler.steps(settings))
-    wish = Wish(output=request.output, naming=naming, compare=compare, dry_run=dry_run)
-    work = gather(images, settings, wanted, wish)
+    work = gather(inputs, settings, wanted, naming, wish)
+    _tell([item for item in work if isinstance(item, Refused) and item not in unreadable], console)
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
-    failed = []
-    for item in work:
-        try:
-            if isinstance(item, Refused):
-                raise item.error
-            (_show_plan if dry_run else _run)(item, upscaler, console)
-        except UsageError:
-            raise
-        except AddsrError as exc:
-            failed.append(exc)
-            report_failure(item.label, exc, console)
+    do = partial(_show_plan if request.dry_run else _run, upscaler=upscaler, console=console)
+
+    def outcome(item: Job | Refused) -> AddsrError | None:
+        return _done(item, do, console) if isinstance(item, Job) else _noted(item, console)
+
+    _leave([outcome(item) for item in work])
+
+
+def _upscaler(request: Request, console: Console) -> "Upscaler":
+    """The model, not loaded yet. Its libraries take seconds to import, so this comes last."""
+    from addsr_cli.cli.choice import chosen
+    from addsr_cli.engine import Upscaler
+
+    machine = request.machine()
+    return Upscaler(chosen(request.model, request.device, console, fetch=not request.dry_run), machine)
+
+
+def _tell(refused: "Sequence[Refused]", console: Console) -> None:
+    """Say at once what will come to nothing; its record waits for its turn."""
+    for item in refused:
+        tell_failure(item.label, item.error, console)
+
+
+def _noted(item: "Refused", console: Console) -> AddsrError:
+    """The record of an input that was refused and told of before; returns why."""
+    record_failure(item.label, item.error, console)
+    return item.error
+
+
+def _done(job: "Job", do: "Callable[[Job], None]", console: Console) -> AddsrError | None:
+    """Do one job; returns why it came to nothing, if it did. Raises UsageError, which ends all."""
+    try:
+        do(job)
+    except UsageError:
+        raise
+    except AddsrError as exc:
+        report_failure(job.label, exc, console)
+        return exc
+    return None
+
+
+def _leave(errors: "Sequence[AddsrError | None]") -> None:
+    """Exit when anything came to nothing: with its own code when it was the only thing to do."""
+    failed = [each for each in errors if each]
     if failed:
-        raise typer.Exit(failed[0].exit_code if len(work) == 1 else SOME_FAILED)
+        raise typer.Exit(failed[0].exit_code if len(errors) == 1 else SOME_FAILED)
 
 
 def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:

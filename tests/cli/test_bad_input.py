@@ -1,9 +1,12 @@
 import json
 import struct
+import sys
 import zlib
 from pathlib import Path
 
 import pytest
+
+from addsr_cli.errors import ModelUnavailable
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "bad"
 BROKEN = (
@@ -125,3 +128,62 @@ def test_json_tells_the_error_of_a_file_that_breaks_while_decoding(photo, upscal
     record = json.loads(upscale(truncated(photo, tmp_path), "--json").out)
     assert (record["status"], record["output"]) == ("failed", None)
     assert record["error"]["code"] == "unreadable_input"
+
+
+def test_a_missing_file_is_told_within_half_a_second_and_without_torch(finished):
+    script = (
+        "import sys, time; from addsr_cli.cli.app import run; code = run(['upscale', 'missing.jpg']); "
+        "print(code, 'torch' in sys.modules, time.process_time())"
+    )
+    outcomes = [finished("-c", script) for _ in range(2)]  # the first may have to compile
+    assert {outcome.out.split()[:2] == ["6", "False"] for outcome in outcomes} == {True}
+    assert min(float(outcome.out.split()[2]) for outcome in outcomes) < 0.5
+    assert outcomes[0].err == "error: 'missing.jpg' does not exist. Check the spelling and the folder.\n"
+
+
+def test_every_input_is_checked_before_the_first_is_upscaled(photo, upscale, monkeypatch, capsys):
+    told = []
+
+    def load(*words, **more):
+        told.append(capsys.readouterr().err)
+        raise ModelUnavailable("No model.")
+
+    monkeypatch.setattr("addsr_cli.models.loader.load", load)
+    photo("taken_x4.jpg")
+    upscale(photo("a.jpg"), photo("taken.jpg"), "missing.jpg")
+    assert "'missing.jpg' does not exist" in told[0]
+    assert "'taken_x4.jpg' already exists" in told[0]
+
+
+def test_a_refused_file_is_told_once_and_recorded_in_its_turn(photo, upscale):
+    outcome = upscale(photo("a.jpg"), "missing.jpg", photo("b.jpg"), "--json")
+    assert [json.loads(line)["input"] for line in outcome.out.splitlines()] == ["a.jpg", "missing.jpg", "b.jpg"]
+    assert outcome.err.count("missing.jpg") == 1
+
+
+def test_a_folder_as_input_is_sent_to_batch(upscale, tmp_path):
+    (tmp_path / "holiday").mkdir()
+    outcome = upscale("holiday")
+    assert outcome.code == 6
+    assert outcome.err == "error: 'holiday' is a folder. All photos in it: addsr batch holiday\n"
+
+
+def test_an_address_as_input_is_to_be_downloaded_first(upscale):
+    outcome = upscale("https://example.org/cat.jpg")
+    assert outcome.code == 6
+    assert outcome.err.startswith("error: https://example.org/cat.jpg is an address, not a file. ")
+    assert "curl -L https://example.org/cat.jpg | addsr upscale -" in outcome.err
+
+
+def test_no_picture_is_sent_to_a_terminal(photo, upscale, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    outcome = upscale(photo(), "-o", "-")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "to the terminal" in outcome.err
+
+
+def test_no_picture_is_waited_for_from_a_terminal(upscale, monkeypatch):
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    outcome = upscale("-", "-o", "out.png")
+    assert (outcome.code, outcome.out) == (2, "")
+    assert "stdin is a terminal" in outcome.err

@@ -1,0 +1,80 @@
+"""What was named on the command line, looked at before anything heavy is loaded: is it there, is it a picture."""
+
+import re
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from addsr_cli import imageio
+from addsr_cli.errors import AddsrError, UnreadableInput, UsageError
+from addsr_cli.imageio import Header
+from addsr_cli.job import Refused
+
+STREAM = Path("-")
+_ADDRESS = re.compile(r"(https?|ftp|s3|gs):/+(.+)")  # Path() makes one slash of two
+
+
+@dataclass(frozen=True, kw_only=True)
+class Input:
+    """A picture that can be opened: a path, or the bytes of a stream that can be read only once."""
+
+    source: Path | bytes
+    path: Path
+    header: Header
+
+    @property
+    def label(self) -> str:
+        """What it is called in messages and records."""
+        return label_of(self.path)
+
+
+def look(images: Sequence[Path]) -> Iterator[Input | Refused]:
+    """Read the header of every input, in their order; what cannot be opened comes back with its reason."""
+    for image in images:
+        try:
+            source = _source(image)
+            yield Input(source=source, path=image, header=imageio.read_header(source))
+        except AddsrError as exc:
+            yield Refused(label=label_of(image), error=exc)
+
+
+def label_of(image: Path) -> str:
+    """A path as messages call it."""
+    if image == STREAM:
+        return "stdin"
+    address = _ADDRESS.fullmatch(str(image))
+    return f"{address[1]}://{address[2]}" if address else str(image)
+
+
+def check_streams(images: Sequence[Path], *, to_stdout: bool) -> None:
+    """Raise UsageError when a picture would be read from, or written to, somebody's terminal."""
+    if STREAM in images and sys.stdin and sys.stdin.isatty():
+        raise UsageError(
+            "- reads a picture from stdin, but stdin is a terminal.", "Redirect it: addsr upscale - < photo.jpg"
+        )
+    if to_stdout and sys.stdout and sys.stdout.isatty():
+        raise UsageError(
+            "The picture would be written to the terminal.", "Redirect it, as in > large.jpg, or name a file with -o."
+        )
+
+
+def _source(image: Path) -> Path | bytes:
+    """The path itself, or all bytes of what can be read only once. Raises UnreadableInput."""
+    if image == STREAM:
+        if sys.stdin is None:
+            raise UnreadableInput("stdin is closed.", "Name a file, or redirect one: < photo.jpg")
+        return sys.stdin.buffer.read()
+    try:
+        kind = image.stat().st_mode
+    except (OSError, ValueError):
+        if _ADDRESS.fullmatch(str(image)):
+            url = label_of(image)
+            raise UnreadableInput(
+                f"{url} is an address, not a file.", f"Download it first, or: curl -L {url} | addsr upscale - -o FILE"
+            ) from None
+        return image  # the reader says why
+    if stat.S_ISDIR(kind):
+        raise UnreadableInput(f"{str(image)!r} is a folder.", f"All photos in it: addsr batch {image}")
+    return image
