@@ -148,6 +148,11 @@ def error_text(exc: AddsrError, about: str = "") -> str:
     return f"error: {where}{exc.message}" + (f" {exc.hint}" if exc.hint else "")
 
 
+def counted(count: int, what: str, many: str = "") -> str:
+    """1, "step" -> '1 step'; 4, "step" -> '4 steps'."""
+    return f"{count} {what if count == 1 else many or what + 's'}"
+
+
 def human_bytes(count: float) -> str:
     """1234567 -> '1.2 MB'."""
     for unit in ("B", "kB", "MB", "GB"):

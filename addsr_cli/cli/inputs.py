@@ -13,6 +13,7 @@ from addsr_cli.imageio import Header
 from addsr_cli.job import Refused
 
 STREAM = Path("-")
+OURS, EXISTS = "made by addsr", "done before"
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs):/+(.+)")  # Path() makes one slash of two
 
 
@@ -30,14 +31,46 @@ class Input:
         return label_of(self.path)
 
 
-def look(images: Sequence[Path]) -> Iterator[Input | Refused]:
-    """Read the header of every input, in their order; what cannot be opened comes back with its reason."""
+@dataclass(frozen=True, kw_only=True)
+class Skipped:
+    """An input that is left alone, and why."""
+
+    label: str
+    reason: str
+    output: Path | None = None
+
+
+Looked = Input | Refused | Skipped
+
+
+def look(images: Sequence[Path]) -> list[Looked]:
+    """Read the header of every input, in their order; what cannot be opened comes back with its reason.
+
+    Among several inputs those that addsr made are skipped, so that the same ``*.jpg`` can be given
+    again; when it made all of them, they are what is meant.
+    """
+    found: list[Looked] = list(_opened(images))
+    ours = {item.label for item in found if len(found) > 1 and isinstance(item, Input) and _is_ours(item)}
+    if all(item.label in ours for item in found if isinstance(item, Input)):
+        return found
+    return [Skipped(label=item.label, reason=OURS) if item.label in ours else item for item in found]
+
+
+def _opened(images: Sequence[Path]) -> Iterator[Input | Refused]:
     for image in images:
         try:
             source = _source(image)
             yield Input(source=source, path=image, header=imageio.read_header(source))
         except AddsrError as exc:
             yield Refused(label=label_of(image), error=exc)
+
+
+def _is_ours(item: Input) -> bool:
+    """Whether it carries the mark that addsr writes into its outputs."""
+    try:
+        return bool(imageio.read_settings(item.source))
+    except AddsrError:
+        return False
 
 
 def label_of(image: Path) -> str:

@@ -1,11 +1,12 @@
 """From inputs to jobs: how large each becomes, where it goes, what is refused before any work."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from addsr_cli import imageio
-from addsr_cli.cli.inputs import STREAM, Input
+from addsr_cli.cli.inputs import EXISTS, OURS, STREAM, Input, Looked, Skipped
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.imageio import Header, WriteOptions
 from addsr_cli.job import Job, Naming, Refused
@@ -19,8 +20,11 @@ class Wish:
     images: Sequence[Path]
     output: str | None
     samples: int = 1
+    format: str | None = None
     compare: bool = False
     dry_run: bool = False
+    skip_existing: bool = False
+    overwrite: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what no input can fulfil."""
@@ -32,6 +36,10 @@ class Wish:
             raise UsageError(
                 "--compare writes a page beside the output, and stdout has no place for it.", "Use -o FILE."
             )
+        if self.skip_existing and self.overwrite:
+            raise UsageError("--skip-existing and --overwrite contradict each other.", "Leave one out.")
+        if self.output and not self.to_stdout and not self.to_folder:
+            _check_file_name(self.output, self.format)
 
     @property
     def alone(self) -> bool:
@@ -43,14 +51,35 @@ class Wish:
         """Whether the picture goes to stdout."""
         return self.output == "-" or (self.output is None and STREAM in self.images)
 
+    @property
+    def to_folder(self) -> bool:
+        """Whether ``-o`` is a folder: it ends in a slash, exists as one, or takes several pictures.
+
+        Raises UsageError when several pictures are to go into what is plainly one file.
+        """
+        wanted = self.output or ""
+        if wanted.endswith(("/", "\\")) or Path(wanted).is_dir():
+            return True
+        if self.alone or not wanted:
+            return False
+        if Path(wanted).exists() or imageio.named_format(Path(wanted)):
+            raise UsageError(
+                f"-o {wanted} is one file, but several pictures are to be written.",
+                "End a folder with /.",
+            )
+        return True
+
+
+Work = Job | Refused | Skipped
+
 
 def gather(
-    inputs: Sequence[Input | Refused], settings: Settings, options: WriteOptions, naming: Naming, wish: Wish
-) -> list[Job | Refused]:
+    inputs: Sequence[Looked], settings: Settings, options: WriteOptions, naming: Naming, wish: Wish
+) -> list[Work]:
     """Decide the outputs of every input; raises when outputs would collide or names are wrong."""
-    found: list[Job | Refused] = []
+    found: list[Work] = []
     for item in inputs:
-        if isinstance(item, Refused):
+        if not isinstance(item, Input):
             found.append(item)
             continue
         try:
@@ -59,8 +88,28 @@ def gather(
             raise
         except AddsrError as exc:
             found.append(Refused(label=item.label, error=exc))
+    if wish.skip_existing:
+        found = _without_existing(found)
     _refuse_collisions([job for job in found if isinstance(job, Job)])
     return found
+
+
+def _without_existing(found: Sequence[Work]) -> list[Work]:
+    """Skip what has its output already, and inputs that are such an output themselves."""
+    there = {
+        item.output.resolve(): item.label
+        for item in found
+        if isinstance(item, Job) and item.output and os.path.lexists(item.output)
+    }
+    kept: list[Work] = []
+    for item in found:
+        if isinstance(item, Job) and item.output and item.output.resolve() in there:
+            kept.append(Skipped(label=item.label, reason=EXISTS, output=item.output))
+        elif isinstance(item, Job) and isinstance(item.source, Path) and item.source.resolve() in there:
+            kept.append(Skipped(label=item.label, reason=OURS))
+        else:
+            kept.append(item)
+    return kept
 
 
 def _jobs(item: Input, settings: Settings, options: WriteOptions, naming: Naming, wish: Wish) -> list[Job]:
@@ -79,7 +128,7 @@ def _jobs(item: Input, settings: Settings, options: WriteOptions, naming: Naming
             options=replace(options, format=name),
             page=compare_path(output) if output and wish.compare else None,
         )
-        if not wish.dry_run:
+        if not wish.dry_run and not (wish.skip_existing and output and os.path.lexists(output)):
             job.check()
         jobs.append(job)
     return jobs
@@ -100,22 +149,35 @@ def _output(
     wish: Wish,
 ) -> tuple[Path | None, str]:
     """Output path (None for stdout) and format name."""
-    wanted = wish.output
     if wish.to_stdout:
         return None, imageio.choose_format(header, explicit=options.format)
-    if wanted and wish.alone and not _is_folder(wanted):
-        path = Path(wanted)
+    if wish.output and not wish.to_folder:
+        path = Path(wish.output)
         return path, imageio.choose_format(header, suffix=path.suffix, explicit=options.format)
-    folder = Path(wanted) if wanted else image.parent
-    if (wanted and Path(wanted).suffix and not _is_folder(wanted)) or folder.is_file():
-        raise UsageError(f"-o {wanted} is one file, but several pictures are to be written.", "End a folder with /.")
+    folder = Path(wish.output) if wish.output else image.parent
     source = Path("stdin") if image == STREAM else image
     made, name = naming.named(source, header, size, settings, options)
     return folder / made, name
 
 
-def _is_folder(text: str) -> bool:
-    return text.endswith(("/", "\\")) or Path(text).is_dir()
+def _check_file_name(name: str, format: str | None) -> None:
+    """Raise UsageError when ``-o`` reads like a folder, or names another format than ``--format``."""
+    path = Path(name)
+    if path.exists() and not path.is_file():
+        return  # a device or a pipe: the check of the output says so
+    if not path.suffix:
+        raise UsageError(
+            f"-o {name} is no folder that exists, and has no suffix to tell a file's format by.",
+            f"For a folder write {name}/, for a file {name}.png or the like.",
+        )
+    check_formats_agree(f"-o {name}", path, format)
+
+
+def check_formats_agree(flag: str, path: Path, format: str | None) -> None:
+    """Raise UsageError when the suffix of a name that was typed says another format than ``--format``."""
+    named = imageio.named_format(path)
+    if named and format and named != format:
+        raise UsageError(f"{flag} and --format {format.lower()} name two formats.", "Leave one of them out.")
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:

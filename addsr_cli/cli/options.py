@@ -89,6 +89,7 @@ Name = Annotated[
     option("--name", "File name from {stem} {scale} {ext} {model} {steps} {seed} {width} {height}.", OUTPUT),
 ]
 Overwrite = Annotated[bool, option("--overwrite", "Replace existing files.", OUTPUT)]
+SkipExisting = Annotated[bool, option("--skip-existing", "Leave inputs alone whose output is there already.", OUTPUT)]
 NoMetadata = Annotated[
     bool, option("--no-metadata", "Write no EXIF, XMP or settings (the colour profile stays).", OUTPUT)
 ]

@@ -8,6 +8,7 @@ from addsr_cli.cli.console import Console, error_record, error_text, human_bytes
 from addsr_cli.errors import AddsrError
 
 if TYPE_CHECKING:
+    from addsr_cli.cli.inputs import Skipped
     from addsr_cli.engine import Result
     from addsr_cli.job import Job
     from addsr_cli.planner import Plan
@@ -46,6 +47,13 @@ def result_record(job: "Job", result: "Result") -> dict[str, Any]:
         "plan": plan_record(result.plan),
         "warnings": list(result.warnings),
     }
+
+
+def skipped_record(item: "Skipped") -> dict[str, Any]:
+    """An input that was left alone."""
+    output = str(item.output) if item.output else None
+    record = {"input": item.label, "output": output, "status": "skipped", "warnings": [item.reason]}
+    return UNKNOWN | record
 
 
 def failure_record(label: str, exc: AddsrError) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import wraps
 from inspect import Parameter, Signature, signature
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from addsr_cli.cli import options
@@ -99,8 +100,11 @@ class Request:
 
     def naming(self, model: str, steps: int) -> "Naming":
         """How the files are called. Raises UsageError."""
+        from addsr_cli.cli.jobs import check_formats_agree
         from addsr_cli.job import Naming
 
+        if "{ext}" not in self.name:
+            check_formats_agree(f"--name {self.name}", Path(self.name), self.write_options().format)
         return Naming(template=self.name, model=model, steps=steps, samples=self.samples)
 
 

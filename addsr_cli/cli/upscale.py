@@ -1,6 +1,7 @@
 """``addsr upscale``: photos in, larger photos out."""
 
 import sys
+from collections import Counter
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from addsr_cli.cli import options
-from addsr_cli.cli.console import Console, human_bytes, human_seconds
+from addsr_cli.cli.console import Console, counted, human_bytes, human_seconds
 from addsr_cli.cli.records import (
     job_record,
     plan_record,
@@ -18,6 +19,7 @@ from addsr_cli.cli.records import (
     report_failure,
     report_result,
     result_record,
+    skipped_record,
     tell_failure,
 )
 from addsr_cli.cli.request import Request, takes_request
@@ -26,6 +28,8 @@ from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from addsr_cli.cli.inputs import Skipped
+    from addsr_cli.cli.jobs import Work
     from addsr_cli.engine import Result, Upscaler
     from addsr_cli.imageio import Photo
     from addsr_cli.job import Job, Refused
@@ -34,9 +38,14 @@ SOME_FAILED = 3
 
 
 @takes_request
-def upscale(images: options.Images, request: Request, compare: options.Compare = False) -> None:
+def upscale(
+    images: options.Images,
+    request: Request,
+    compare: options.Compare = False,
+    skip_existing: options.SkipExisting = False,
+) -> None:
     """Upscale one or several photos."""
-    from addsr_cli.cli.inputs import check_streams, look
+    from addsr_cli.cli.inputs import Input, check_streams, look
     from addsr_cli.cli.jobs import Wish, gather
     from addsr_cli.job import Job, Refused
 
@@ -45,23 +54,28 @@ def upscale(images: options.Images, request: Request, compare: options.Compare =
         images=images,
         output=request.output,
         samples=request.samples,
+        format=wanted.format,
         compare=compare,
         dry_run=request.dry_run,
+        skip_existing=skip_existing,
+        overwrite=request.overwrite,
     )
     check_streams(images, to_stdout=wish.to_stdout)
-    inputs = list(look(images))
+    inputs = look(images)
     unreadable = [item for item in inputs if isinstance(item, Refused)]
-    _tell(unreadable, console)
-    if len(unreadable) == len(inputs):
+    _tell_refused(unreadable, console)
+    if not any(isinstance(item, Input) for item in inputs):
         _leave([_noted(item, console) for item in unreadable])
+        return
     upscaler = _upscaler(request, console)
     naming = request.naming(upscaler.spec.name, upscaler.steps(settings))
     work = gather(inputs, settings, wanted, naming, wish)
-    _tell([item for item in work if isinstance(item, Refused) and item not in unreadable], console)
+    _tell_refused([item for item in work if isinstance(item, Refused) and item not in unreadable], console)
+    _tell_skipped(work, console)
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     do = partial(_show_plan if request.dry_run else _run, upscaler=upscaler, console=console)
 
-    def outcome(item: Job | Refused) -> AddsrError | None:
+    def outcome(item: "Work") -> AddsrError | None:
         return _done(item, do, console) if isinstance(item, Job) else _noted(item, console)
 
     _leave([outcome(item) for item in work])
@@ -76,16 +90,33 @@ def _upscaler(request: Request, console: Console) -> "Upscaler":
     return Upscaler(chosen(request.model, request.device, console, fetch=not request.dry_run), machine)
 
 
-def _tell(refused: "Sequence[Refused]", console: Console) -> None:
+def _tell_refused(refused: "Sequence[Refused]", console: Console) -> None:
     """Say at once what will come to nothing; its record waits for its turn."""
     for item in refused:
         tell_failure(item.label, item.error, console)
 
 
-def _noted(item: "Refused", console: Console) -> AddsrError:
-    """The record of an input that was refused and told of before; returns why."""
-    record_failure(item.label, item.error, console)
-    return item.error
+def _tell_skipped(work: "Sequence[Work]", console: Console) -> None:
+    """Say how many inputs are left alone, and why."""
+    from addsr_cli.cli.inputs import OURS, Skipped
+
+    reasons = Counter(item.reason for item in work if isinstance(item, Skipped))
+    if reasons:
+        counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
+        hint = "; to upscale what addsr made, give it alone" if OURS in reasons else ""
+        console.say(f"skipped {counted(reasons.total(), 'file')}: {counts}{hint}")
+
+
+def _noted(item: "Refused | Skipped", console: Console) -> AddsrError | None:
+    """The record of an input that is not upscaled and was told of before; returns why it failed."""
+    from addsr_cli.job import Refused
+
+    if isinstance(item, Refused):
+        record_failure(item.label, item.error, console)
+        return item.error
+    if console.json:
+        console.result("", skipped_record(item))
+    return None
 
 
 def _done(job: "Job", do: "Callable[[Job], None]", console: Console) -> AddsrError | None:

@@ -1,7 +1,7 @@
 """Bytes <-> `Photo`: upright float pixels, and all that is worth keeping from the file. No torch."""
 
 from addsr_cli.imageio.encoder import encode
-from addsr_cli.imageio.formats import WriteOptions, choose_format, suffix_for
+from addsr_cli.imageio.formats import WriteOptions, choose_format, named_format, suffix_for
 from addsr_cli.imageio.opening import MAX_PIXELS, readable_suffixes
 from addsr_cli.imageio.photo import Header, Photo, from_array
 from addsr_cli.imageio.reader import from_pil, read, read_header, read_settings
@@ -21,6 +21,7 @@ __all__ = [
     "from_array",
     "from_pil",
     "name_limit",
+    "named_format",
     "part_name",
     "read",
     "read_header",

@@ -80,6 +80,13 @@ def canonical(name: str) -> str:
     return upper
 
 
+def named_format(path: Path) -> str | None:
+    """The format that the suffix of a file name says; None when it says none that is written here."""
+    upper = path.suffix.removeprefix(".").upper()
+    name = _ALIASES.get(upper, upper)
+    return name if name in FORMATS else None
+
+
 def choose_format(source: Photo | Header, *, suffix: str | None = None, explicit: str | None = None) -> str:
     """Pick the output format: ``explicit`` wins, then the ``suffix`` of the named file, then the input's own.
 

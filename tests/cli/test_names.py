@@ -64,6 +64,38 @@ def test_several_photos_go_into_one_folder(photo, upscale):
     assert paths(upscale(photo("a.jpg"), photo("b.png"), "-o", "out")) == ["out/a_x4.jpg", "out/b_x4.png"]
 
 
+@pytest.mark.parametrize("output", ["newdir/", "here"])
+def test_one_photo_goes_into_a_folder_that_ends_in_a_slash_or_exists(photo, upscale, tmp_path, output):
+    (tmp_path / "here").mkdir()
+    assert paths(upscale(photo(), "-o", output)) == [f"{output.rstrip('/')}/photo_x4.jpg"]
+
+
+@pytest.mark.parametrize("more", [[], ["--format", "png"]])
+def test_a_name_without_a_suffix_is_refused_with_both_readings(photo, addsr, tree, more):
+    outcome = addsr("upscale", photo(), "-o", "newdir", *more)
+    assert (outcome.code, outcome.out, len(outcome.lines)) == (2, "", 1)
+    assert "For a folder write newdir/, for a file newdir.png" in outcome.err
+    assert tree() == {"photo.jpg"}
+
+
+@pytest.mark.parametrize("output", ["out", "v1.5"])
+def test_several_photos_make_a_folder_of_any_name_that_is_no_picture(photo, upscale, output):
+    made = paths(upscale(photo("a.jpg"), photo("b.jpg"), "-o", output))
+    assert made == [f"{output}/a_x4.jpg", f"{output}/b_x4.jpg"]
+
+
+@pytest.mark.parametrize("words", [["-o", "foo.png"], ["--name", "foo.png"], ["--name", "{stem}.jpeg"]])
+def test_two_formats_contradict_each_other(photo, addsr, tree, words):
+    outcome = addsr("upscale", photo(), *words, "--format", "webp")
+    assert (outcome.code, outcome.out, len(outcome.lines)) == (2, "", 1)
+    assert "two formats" in outcome.err
+    assert tree() == {"photo.jpg"}
+
+
+def test_the_same_format_may_be_said_twice(photo, upscale):
+    assert paths(upscale(photo(), "-o", "foo.tif", "--format", "tiff")) == ["foo.tif"]
+
+
 @pytest.mark.parametrize("output", ["taken.jpg", "new.jpg"])
 def test_several_photos_do_not_fit_into_one_file(photo, upscale, tree, output):
     first, second, taken = photo("a.jpg"), photo("b.jpg"), photo("taken.jpg")

@@ -1,0 +1,60 @@
+"""The same command, given a second time."""
+
+import json
+
+import pytest
+
+
+@pytest.fixture
+def twice(photo, upscale):
+    """Two photos and their outputs, in the order in which a shell would name them."""
+    first = upscale(photo("a.jpg"), photo("b.png"))
+    assert first.code == 0
+    return ["a.jpg", "a_x4.jpg", "b.png", "b_x4.png"]
+
+
+def test_outputs_of_addsr_among_the_inputs_are_skipped_with_a_count(twice, photo, upscale, tree):
+    outcome = upscale(*twice, photo("c.jpg"))
+    assert (outcome.code, outcome.out) == (3, "c_x4.jpg\n")
+    assert "skipped 2 files: 2 made by addsr; to upscale what addsr made, give it alone" in outcome.lines
+    assert len([line for line in outcome.lines if "already exists" in line]) == 2
+    assert tree() == {*twice, "c.jpg", "c_x4.jpg"}
+
+
+def test_skip_existing_does_what_is_new_and_exits_with_0(twice, photo, upscale):
+    outcome = upscale(*twice, photo("c.jpg"), "--skip-existing")
+    assert (outcome.code, outcome.out) == (0, "c_x4.jpg\n")
+    assert any(line.startswith("skipped 4 files: ") for line in outcome.lines)
+    assert "2 made by addsr" in outcome.err
+    assert "2 done before" in outcome.err
+
+
+def test_skip_existing_also_passes_over_outputs_without_the_mark(photo, upscale, tree):
+    upscale(photo("a.png"), "--no-metadata")
+    outcome = upscale("a.png", "a_x4.png", "--skip-existing")
+    assert (outcome.code, outcome.out) == (0, "")
+    assert tree() == {"a.png", "a_x4.png"}
+
+
+def test_overwrite_makes_them_again(twice, upscale):
+    outcome = upscale(*twice, "--overwrite")
+    assert (outcome.code, outcome.out.split()) == (0, ["a_x4.jpg", "b_x4.png"])
+
+
+@pytest.mark.parametrize("names", [["a_x4.jpg"], ["a_x4.jpg", "b_x4.png"]])
+def test_outputs_given_alone_are_upscaled_again(twice, upscale, names):
+    outcome = upscale(*names, "--scale", 1.5)
+    assert outcome.code == 0
+    assert len(outcome.out.split()) == len(names)
+
+
+def test_json_has_a_record_for_what_is_skipped(twice, upscale):
+    outcome = upscale(*twice, "--skip-existing", "--json")
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [record["input"] for record in records] == twice
+    assert {record["status"] for record in records} == {"skipped"}
+    assert records[0]["output"] == "a_x4.jpg"
+
+
+def test_skip_existing_and_overwrite_contradict_each_other(photo, upscale):
+    assert upscale(photo(), "--skip-existing", "--overwrite").code == 2
