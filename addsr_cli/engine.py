@@ -10,10 +10,11 @@ from PIL import Image
 
 from addsr_cli import hardware, imageio, pictures, planner
 from addsr_cli.errors import AddsrError
+from addsr_cli.hardware import Hardware
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.models import loader
 from addsr_cli.models.restorer import Condition, Guide, Restorer
-from addsr_cli.planner import Plan, Request
+from addsr_cli.planner import Dtype, Plan, Request
 from addsr_cli.progress import Clock, Meter, Progress
 from addsr_cli.restoring import Array, Run, UnusableNumbers, restore
 from addsr_cli.schedule import Schedule
@@ -58,6 +59,8 @@ class Result:
         s = self.settings
         record = {"model": self.model, "model_sha256": self.model_sha256, "steps": self.steps, "seed": s.seed}
         choices = {"psr": s.effective_psr, "start": s.start, "color": s.color, "blend": s.blend}
+        if self.plan.halo is None:  # the size of tiles shows
+            choices |= {"tile": self.plan.tile or "none", "overlap": self.plan.overlap if self.plan.tile else 0}
         words = {"prompt": self.prompt} if self.prompt else {}
         text = ", ".join(f"{key}={value}" for key, value in (record | choices | words).items())
         return {"Software": f"addsr {__version__}", "Comment": f"AI-upscaled with addsr: {text}"}
@@ -87,7 +90,7 @@ class Upscaler:
         self.spec = self.located.spec
         self.machine = machine or Machine()
         self._restorer: Restorer | None = None
-        self._loaded: tuple[str, str] | None = None
+        self._loaded: tuple[str, Dtype] | None = None
         self._digest = ""
 
     def steps(self, settings: Settings = DEFAULTS) -> int:
@@ -99,10 +102,9 @@ class Upscaler:
     def plan(self, width: int, height: int, settings: Settings = DEFAULTS) -> list[Plan]:
         """How an input of this size (pixels) would be run: one plan per pass, most often one.
 
-        Raises OutOfMemory, with the numbers, when even the smallest plan is foreseen not to fit: waiting for the
-        system to run out would end the process instead.
+        Raises OutOfMemory, with the numbers, when it is foreseen that there is no room.
         """
-        machine, size, plans = hardware.probe(self.machine.device), (width, height), []
+        machine, size, plans = self._room(), (width, height), []
         for out in passes(size, settings.target(width, height)):
             canvas = pictures.canvas_size(*size, self.spec.shortest)
             request = Request(
@@ -115,8 +117,7 @@ class Upscaler:
                 max_memory=self.machine.max_memory,
             )
             plans.append(planner.plan(request, machine, self.spec))
-            if plans[-1].needed_bytes > plans[-1].free_bytes:
-                raise planner.no_room(plans[-1])
+            planner.check(plans[-1])
             size = out
         return plans
 
@@ -250,12 +251,27 @@ class Upscaler:
         guide = _guide(run.settings, self.spec.guidance)
         return restore(restorer, rgbs, size, guide, plan, run)
 
+    def _room(self) -> Hardware:
+        """The machine, with the weights that are loaded already counted as free: the plan counts them as needed."""
+        machine = hardware.probe(self.machine.device)
+        if self._loaded is None or self._loaded[0] != machine.device:
+            return machine
+        held = self.spec.footprint.weights(planner.BYTES[self._loaded[1]])
+        return replace(machine, free_bytes=machine.free_bytes + held)
+
     def _on(self, plan: Plan) -> Restorer:
         if self._restorer is None or self._loaded != (plan.device, plan.dtype):
+            self._drop()
             restorer = loader.load(self.located, device=plan.device, dtype=plan.dtype, compiled=self.machine.compile)
             self._restorer = self.around(restorer)
             self._loaded = (plan.device, plan.dtype)
         return self._restorer
+
+    def _drop(self) -> None:
+        """Let go of the weights before others are loaded: there may not be room for both."""
+        if self._restorer is not None:
+            self._restorer = self._loaded = None
+            hardware.release_memory()
 
     def digest(self) -> str:
         """sha256 of the model's weights, hexadecimal."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from addsr_cli.models.restorer import Condition, Noise, Restorer
-from addsr_cli.windows import Box, blend, boxes, scaled
+from addsr_cli.windows import Box, blend, boxes, boxes_with_halo, scaled, stitch
 
 OnTile = Callable[[], None]
 
@@ -14,7 +14,10 @@ OnTile = Callable[[], None]
 class Tiled:
     """A ``Restorer`` that runs another one on tiles; ``tile`` and ``overlap`` in latent pixels.
 
-    Text and image tokens are those of the whole photo for every tile.
+    A network with a ``halo`` is given every tile with its halo, so that the result is that of the whole latent whatever
+    the tile, up to float rounding; tiles are then multiples of its stride, and ``overlap`` has no meaning. Of other
+    networks tiles overlap and are blended, and their size shows a little. Text and image tokens are those of the whole
+    photo for every tile.
     """
 
     def __init__(self, restorer: Restorer, tile: int, overlap: int, on_tile: OnTile | None = None) -> None:
@@ -23,7 +26,7 @@ class Tiled:
         self.inner = restorer
         self.tile, self.overlap, self.on_tile = tile, overlap, on_tile
         self.schedule, self.factor, self.channels = restorer.schedule, restorer.factor, restorer.channels
-        self.exact_codec = restorer.exact_codec
+        self.exact_codec, self.halo = restorer.exact_codec, restorer.halo
         self.describe, self.embed = restorer.describe, restorer.embed
 
     def boxes(self, height: int, width: int) -> list[Box]:
@@ -52,7 +55,7 @@ class Tiled:
         return blend(image, self.boxes(height, width), lambda box: self.inner.decode(z[..., *box]), self.factor)
 
     def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Condition) -> Tensor:
-        """Weighted mean of the tiles' predictions, float32."""
+        """The tiles' predictions put together, float32: side by side where there is a halo, else blended."""
 
         def run(box: Box) -> Tensor:
             output = self.inner.denoise(z[..., *box], t, self._pixels(control, box), cond)
@@ -60,6 +63,9 @@ class Tiled:
                 self.on_tile()
             return output
 
+        if self.halo is not None:
+            places = boxes_with_halo(z.shape[-2], z.shape[-1], self.tile, self.halo)
+            return stitch(torch.empty_like(z, dtype=torch.float32), places, run)
         return blend(torch.zeros_like(z, dtype=torch.float32), self.boxes(*z.shape[-2:]), run)
 
     def _pixels(self, image: Tensor, box: Box) -> Tensor:

@@ -1,8 +1,10 @@
-"""Windows over a picture: where overlapping tiles lie, what they weigh, and how their results become one.
+"""Windows over a picture: where tiles lie, what they weigh, and how their results become one.
 
-Each tile is weighted with a Gaussian that falls almost to nothing at the tile's border, so what a tile knows least
-about counts least (StableSR section 3.4). Places and weights are those of the official SeeSR and AddSR code, the half
-pixel by which its rows are off centre included.
+A network that sees only so far is given each tile with what it can see around it, and only the tile is kept: the
+result is that of one piece. Of a network that sees everything, tiles overlap. Each is weighted with a Gaussian that
+falls almost to nothing at the tile's border, so what a tile knows least about counts least (StableSR section 3.4).
+Places and weights of these are those of the official SeeSR and AddSR code, the half pixel by which its rows are off
+centre included.
 """
 
 from collections.abc import Callable
@@ -32,6 +34,21 @@ def boxes(height: int, width: int, tile: int, overlap: int) -> list[Box]:
     ]
 
 
+def boxes_with_halo(height: int, width: int, tile: int, halo: int) -> list[tuple[Box, Box]]:
+    """Every tile, side by side, and the tile with ``halo`` more on each side as far as the area goes.
+
+    All begin at multiples of ``tile`` minus ``halo``, or at 0: where both are multiples of a network's stride, so are
+    the beginnings.
+    """
+
+    def sides(length: int) -> list[tuple[slice, slice]]:
+        starts = range(0, length, tile)
+        inner = [slice(start, min(start + tile, length)) for start in starts]
+        return [(side, slice(max(0, side.start - halo), min(side.stop + halo, length))) for side in inner]
+
+    return [((y, x), (around_y, around_x)) for y, around_y in sides(height) for x, around_x in sides(width)]
+
+
 def window(height: int, width: int) -> Tensor:
     """Gaussian weights of one tile, float32 (height, width), about 1 in the middle and 4e-6 at an edge."""
     return _bell(height, height / 2)[:, None] * _bell(width, (width - 1) / 2)
@@ -50,6 +67,17 @@ def blend(area: Tensor, places: list[Box], run: Callable[[Box], Tensor], scale: 
         area[..., rows, columns] += part * weight
         weights[..., rows, columns] += weight
     return area.div_(weights)
+
+
+def stitch(area: Tensor, places: list[tuple[Box, Box]], run: Callable[[Box], Tensor]) -> Tensor:
+    """Fill ``area`` (B, C, H, W): of ``run(box with halo)``, every tile keeps the part inside its own box."""
+    for box, around in places:
+        part = run(around)
+        rows, columns = (
+            slice(own.start - seen.start, own.stop - seen.start) for own, seen in zip(box, around, strict=True)
+        )
+        area[..., *box] = part[..., rows, columns].to(area.device, area.dtype)
+    return area
 
 
 def scaled(side: slice, scale: int) -> slice:

@@ -5,10 +5,10 @@ from itertools import pairwise
 
 import pytest
 
-from addsr_cli.errors import UsageError
+from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
-from addsr_cli.models.registry import NANO
-from addsr_cli.planner import Request, plan, predicted_seconds, room_for
+from addsr_cli.models.registry import NANO, SEESR_FOOTPRINT, ModelSpec
+from addsr_cli.planner import Request, check, plan, predicted_seconds, room_for
 
 GB = 10**9
 LAPTOP = Hardware(
@@ -17,11 +17,21 @@ LAPTOP = Hardware(
 SERVER = replace(LAPTOP, name="a server", bf16=True)
 GPU = replace(LAPTOP, device="cuda:0", name="a card", free_bytes=8 * GB, bf16=True, fp16=True)
 OLD_GPU = replace(GPU, bf16=False)
+FULL = ModelSpec(
+    name="full",
+    arch="seesr",
+    title="a network that sees everything",
+    licence="none",
+    footprint=SEESR_FOOTPRINT,
+    reads_text=True,
+    tile=768,
+    overlap=256,
+)
 FREE = [0, 10**6, 10**7, 3 * 10**7, 10**8, 3 * 10**8, GB, 8 * GB, 80 * GB]
 
 
-def made(hardware=LAPTOP, width=4000, height=3000, **wishes):
-    return plan(Request(width=width, height=height, **wishes), hardware, NANO)
+def made(hardware=LAPTOP, width=4000, height=3000, spec=NANO, **wishes):
+    return plan(Request(width=width, height=height, **wishes), hardware, spec)
 
 
 def chain(first):
@@ -33,7 +43,7 @@ def chain(first):
     return plans
 
 
-@pytest.mark.parametrize(("hardware", "dtype"), [(LAPTOP, "fp32"), (SERVER, "bf16"), (GPU, "bf16"), (OLD_GPU, "fp16")])
+@pytest.mark.parametrize(("hardware", "dtype"), [(LAPTOP, "fp32"), (SERVER, "bf16"), (GPU, "fp16"), (OLD_GPU, "fp16")])
 def test_precision_follows_what_the_machine_multiplies_fast(hardware, dtype):
     assert made(hardware).dtype == dtype
     assert hardware.name in made(hardware).why
@@ -60,9 +70,10 @@ def test_tiles_shrink_with_free_memory_and_never_below_128(hardware):
 
 
 @pytest.mark.parametrize(("width", "height"), [(4000, 3000), (1500, 1100), (6000, 900), (1025, 1025)])
-def test_tiles_are_cut_so_that_little_is_done_twice(width, height):
-    p = made(width=width, height=height)
-    assert p.tiles() * p.tile**2 < 1.45 * width * height
+@pytest.mark.parametrize(("spec", "share"), [(NANO, 1.4), (FULL, 2.4)])
+def test_tiles_are_cut_so_that_little_is_done_twice(width, height, spec, share):
+    p = made(width=width, height=height, spec=spec)
+    assert p.seen_pixels < share * width * height
 
 
 @pytest.mark.parametrize("free", FREE)
@@ -88,17 +99,75 @@ def test_a_tile_that_was_asked_for_wins():
 
 
 @pytest.mark.parametrize("width", [129, 768, 769, 1472, 1473, 5000])
-def test_the_count_of_tiles_is_that_of_the_tiler(width):
-    from addsr_cli.windows import offsets
+def test_tiles_and_what_they_see_are_counted_as_the_tiler_cuts_them(width):
+    from addsr_cli.windows import boxes, boxes_with_halo
 
-    p = made(width=width, height=900, tile=128, overlap=32)
-    assert p.tiles() == len(offsets(width, 128, 32)) * len(offsets(900, 128, 32))
+    def pixels(box):
+        return (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
+
+    blended = [pixels(box) for box in boxes(900, width, 128, 32)]
+    exact = [pixels(around) for _, around in boxes_with_halo(900, width, 128, 112)]
+    for spec, found in ((FULL, blended), (replace(NANO, halo=112), exact)):
+        p = made(width=width, height=900, spec=spec, tile=128, overlap=32)
+        assert p.tiles() == len(found)
+        if spec is FULL:
+            assert p.seen_pixels == sum(found)
+        else:  # where tiles are smaller than what they see of their neighbours, the picture's edge cuts more off
+            assert sum(found) <= p.seen_pixels
+
+
+@pytest.mark.parametrize("free", FREE)
+@pytest.mark.parametrize("hardware", [LAPTOP, GPU])
+def test_free_memory_alone_never_changes_tiles_that_show(hardware, free):
+    roomy, tight = (made(replace(hardware, free_bytes=bytes), spec=FULL) for bytes in (80 * GB, free))
+    assert (tight.tile, tight.overlap) == (roomy.tile, roomy.overlap)
+    assert 0 < roomy.tile <= FULL.tile
+
+
+def test_a_limit_of_memory_that_was_set_makes_tiles_smaller_and_says_so():
+    p = made(GPU, 1000, 1000, spec=FULL, max_memory=5_300_000_000)
+    assert 128 <= p.tile < 512
+    assert "--max-memory" in p.why
+    assert p.needed_bytes <= 5_300_000_000
+
+
+def test_tiles_made_smaller_after_memory_ran_out_say_how_to_get_the_picture_again():
+    p = made(GPU, spec=FULL).smaller()
+    assert f"--tile {p.tile} --overlap {p.overlap} gives it again" in p.why
+    assert "again" not in made(GPU).smaller().why
+
+
+def test_a_gpu_may_try_what_is_foreseen_not_to_fit_as_long_as_something_does():
+    tight = replace(GPU, free_bytes=5_400_000_000)
+    draft = made(tight, 1000, 1000, spec=FULL)
+    assert draft.needed_bytes > draft.free_bytes
+    check(draft)
+    with pytest.raises(OutOfMemory, match=r"needed, 0\.10 GB free"):
+        check(made(replace(GPU, free_bytes=10**8), 1000, 1000, spec=FULL))
+
+
+def test_a_processor_is_not_asked_for_what_is_foreseen_not_to_fit():
+    tight = made(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL)
+    with pytest.raises(OutOfMemory) as refusal:
+        check(tight)
+    tile = int(refusal.value.hint.split("--tile ")[1].split()[0])
+    check(made(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL, tile=tile))
+
+
+@pytest.mark.parametrize("width", [1248, 1249])
+def test_one_piece_may_be_as_large_as_what_a_tile_sees(width):
+    assert (made(width=width, height=900).tile is None) == (width <= NANO.tile + 2 * NANO.halo)
+
+
+def test_an_overlap_does_not_matter_to_tiles_that_do_not_show():
+    assert made(overlap=32) == made()
 
 
 def test_a_limit_that_was_set_is_kept_to():
     assert made(max_memory=10**8).tile < made().tile
     assert made(max_memory=10**8).free_bytes == 10**8
     assert made(max_memory=99 * GB).free_bytes == LAPTOP.free_bytes
+    assert made(max_memory=0).free_bytes == 0
 
 
 @pytest.mark.parametrize("hardware", [LAPTOP, GPU])
@@ -108,6 +177,7 @@ def test_smaller_plans_need_ever_less_until_there_is_none(hardware, size, tile):
     plans = chain(made(hardware, *size, tile=tile))
     assert all(a.needed_bytes > b.needed_bytes for a, b in pairwise(plans))
     assert all(p.tile is None or 128 <= p.tile > p.overlap for p in plans)
+    assert {p.halo for p in plans} == {NANO.halo}
     assert plans[-1].smaller() is None
 
 
@@ -127,11 +197,31 @@ def test_a_cpu_has_nowhere_to_offload_to():
     assert not made(offload=True).offload
 
 
-def test_wider_is_float32_and_then_nothing():
-    p = made(GPU)
-    assert p.wider().dtype == "fp32"
-    assert p.wider().needed_bytes > p.needed_bytes
-    assert p.wider().wider() is None
+@pytest.mark.parametrize(
+    ("hardware", "wishes", "dtypes"),
+    [
+        (GPU, {}, ["fp16", "bf16", "fp32"]),
+        (OLD_GPU, {}, ["fp16", "fp32"]),
+        (SERVER, {}, ["bf16", "fp32"]),
+        (LAPTOP, {}, ["fp32"]),
+        (GPU, {"precision": "bf16"}, ["bf16", "fp32"]),
+        (LAPTOP, {"precision": "fp16"}, ["fp16", "fp32"]),
+    ],
+)
+def test_numbers_that_overflow_go_to_the_next_wider_type_that_is_fast(hardware, wishes, dtypes):
+    plans = [made(hardware, **wishes)]
+    while (following := plans[-1].wider()) is not None:
+        plans.append(following)
+    assert [p.dtype for p in plans] == dtypes
+    assert all(after.needed_bytes >= before.needed_bytes for before, after in pairwise(plans))
+
+
+def test_what_always_stays_in_float32_counts_four_bytes_in_every_precision():
+    half, full = (
+        made(GPU, spec=FULL, precision=name).footprint.weights(size) for name, size in (("fp16", 2), ("fp32", 4))
+    )
+    assert full == 4 * SEESR_FOOTPRINT.parameters
+    assert half == full / 2 + 2 * SEESR_FOOTPRINT.always_fp32
 
 
 @pytest.mark.parametrize("hardware", [LAPTOP, SERVER, GPU, OLD_GPU])

@@ -13,7 +13,7 @@ from addsr_cli.schedule import STEPS, Schedule
 class Fake:
     """Keeps a diary. The latent is the picture doubled; the network predicts ``answer``, or what it is shown."""
 
-    factor, channels, exact_codec = 1, 3, True
+    factor, channels, exact_codec, halo = 1, 3, True, None
 
     def __init__(self, answer=None, prediction="sample"):
         self.schedule = Schedule(prediction=prediction)

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from addsr_cli.windows import blend, boxes, offsets, window
+from addsr_cli.windows import blend, boxes, boxes_with_halo, offsets, window
 
 SIZES = [(length, tile, overlap) for length in (1, 16, 31, 32, 33, 47, 64, 100) for tile, overlap in ((32, 8), (16, 0))]
 
@@ -40,3 +40,13 @@ def test_rows_are_half_a_pixel_off_centre_as_in_the_official_code():
 def test_blending_in_another_scale_fills_the_whole_area():
     ones = blend(torch.zeros(2, 3, 20, 28), boxes(10, 14, 8, 2), lambda box: torch.ones(2, 3, 16, 16), 2)
     assert torch.allclose(ones, torch.ones(2, 3, 20, 28))
+
+
+@pytest.mark.parametrize(("length", "tile", "halo"), [(33, 8, 4), (64, 16, 4), (5, 8, 4), (40, 8, 16)])
+def test_tiles_with_a_halo_lie_side_by_side_and_see_so_much_around(length, tile, halo):
+    rows = [(own, seen) for (own, _), (seen, _) in boxes_with_halo(length, 1, tile, halo)]
+    assert [i for own, _ in rows for i in range(own.start, own.stop)] == list(range(length))
+    for own, seen in rows:
+        assert seen.start == max(0, own.start - halo)
+        assert seen.stop == min(length, own.stop + halo)
+        assert seen.start % 4 == 0

@@ -33,7 +33,7 @@ class Timed:
         self.inner = restorer
         self.clock = Clock()
         self.schedule, self.factor, self.channels = restorer.schedule, restorer.factor, restorer.channels
-        self.exact_codec = restorer.exact_codec
+        self.exact_codec, self.halo = restorer.exact_codec, restorer.halo
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
         """The inner one's."""

@@ -71,6 +71,24 @@ class NanoConfig:
         if not (math.isfinite(self.scaling_factor) and self.scaling_factor > 0):
             raise ValueError(f"scaling_factor must be a number above 0, not {self.scaling_factor}")
 
+    @property
+    def stride(self) -> int:
+        """Blocks of the quarter grid per pixel of the coarsest level."""
+        return int(2 ** (len(self.channels) - 1))
+
+    @property
+    def halo(self) -> int:
+        """How many blocks away from its own the network sees, rounded up to its stride.
+
+        A 3x3 convolution on level n sees ``2**n`` blocks; a residual block has two of them, the way down one such block
+        per level, and input and output layer one convolution each. Shrinking by 2 sees as far as a cell of the coarsest
+        level reaches. The contrast gate looks at 3 blocks of the control image, which is less.
+        """
+        levels = [2**level for level in range(len(self.channels))]
+        down = sum(2 * reach for reach in levels[:-1])
+        up = sum(2 * reach * depth for reach, depth in zip(levels, self.depths, strict=True))
+        return -(-(1 + down + up + 1 + self.stride - 1) // self.stride) * self.stride
+
 
 def _zero(layer: nn.Module) -> None:
     """Start a layer from nothing, so that what it feeds begins as the identity."""
@@ -169,7 +187,7 @@ class NanoNet(nn.Module):
         super().__init__()
         widths, latent = config.channels, LATENT
         self.config = config
-        self.stride = 2 ** (len(widths) - 1)
+        self.stride = config.stride
         self.time = TimeEmbedding(config.embedding)
         self.control_in = nn.Conv2d(latent, widths[0], 3, padding=1)
         self.noisy_in = nn.Conv2d(latent, widths[0], 1)
@@ -224,6 +242,7 @@ class Nano:
     def __init__(self, net: NanoNet) -> None:
         self.net = net
         self.scaling_factor = net.config.scaling_factor
+        self.halo = net.config.halo
         self.schedule = Schedule(prediction="sample")
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:

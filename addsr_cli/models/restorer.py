@@ -71,12 +71,15 @@ class Restorer(Protocol):
     Images are float (B, 3, H, W) in [0, 1] with H and W divisible by ``factor``; latents are float32
     (B, C, H/factor, W/factor), already scaled to about unit variance. ``exact_codec`` says that ``encode`` and
     ``decode`` treat every ``factor`` x ``factor`` block by itself, so that tiles would gain nothing.
+    ``halo`` is how far the network sees: no latent pixel depends on another more than so many away, in both directions.
+    It is a multiple of the network's stride. None means that everything depends on everything.
     """
 
     schedule: Schedule
     factor: int
     channels: int
     exact_codec: bool
+    halo: int | None
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
         """Scaled latent of an image: a draw from the posterior where there is one, its mean without ``noise``."""

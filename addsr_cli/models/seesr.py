@@ -23,6 +23,7 @@ class SeeSR:
     """The ``Restorer`` of SeeSR and AddSR weights; every part is in evaluation mode, in one type, on one device."""
 
     exact_codec = False
+    halo = None  # attention and group norms look at everything
 
     def __init__(
         self,

@@ -84,7 +84,7 @@ def test_the_imitation_has_the_contrast_of_a_photo_at_every_size():
 
 def test_the_stopwatch_tells_psr_decodes_from_the_last_one():
     class Model:
-        schedule, factor, channels, exact_codec = None, 8, 4, False
+        schedule, factor, channels, exact_codec, halo = None, 8, 4, False, None
 
         def decode(self, z):
             return z

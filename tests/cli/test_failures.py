@@ -123,7 +123,7 @@ def test_no_memory_at_all_exits_with_5_and_the_numbers(photo, upscale, denoise, 
 
 def test_too_little_memory_goes_on_with_smaller_tiles_and_says_so(photo, upscale, denoise):
     def tight(nano, z, answer):
-        if z.shape[-1] * nano.factor > 128:
+        if z.shape[-1] * nano.factor > 240:
             raise MemoryError("out of memory")
         return answer()
 
@@ -131,7 +131,7 @@ def test_too_little_memory_goes_on_with_smaller_tiles_and_says_so(photo, upscale
     outcome = upscale(photo("photo.png", (64, 48)), "--json")
     record = json.loads(outcome.out)
     assert (outcome.code, record["plan"]["tile"]) == (0, 128)
-    assert any("tiles made smaller" in note for note in record["warnings"])
+    assert any("tiles of 128 px after memory ran out" in note for note in record["warnings"])
     assert "warning: photo.png: out of memory" in outcome.err
 
 

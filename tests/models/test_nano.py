@@ -344,3 +344,17 @@ def test_the_registry_knows_how_much_work_a_pixel_is():
     with FlopCounterMode(display=False) as counter:
         net(z, t, z)
     assert counter.get_total_flops() / (64 * 64 * 16) == pytest.approx(NANO.footprint.flop, rel=0.05)
+
+
+@pytest.mark.parametrize("cut", [0, 1, 2, 3])
+def test_the_network_sees_as_far_as_its_halo_and_no_further(stirred, cut):
+    halo, stride, width = stirred.halo, stirred.net.stride, 3 * stirred.halo
+    assert halo % stride == 0
+    assert NANO.halo == halo * stirred.factor
+    answers = []
+    for value in (0, 1):
+        z, control = torch.full((1, 48, 4, width), 0.3), torch.linspace(0, 1, 4 * width).expand(1, 3, 16, -1).clone()
+        z[..., : halo + cut], control[..., : 4 * (halo + cut)] = value, value
+        answers.append(ask(stirred, z, control, 749))
+    farthest = int((answers[0] != answers[1]).any(1)[0].any(0).nonzero().max()) - (halo + cut - 1)
+    assert halo - 2 * stride < farthest <= halo

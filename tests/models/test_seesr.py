@@ -41,7 +41,7 @@ class Recorded:
     def __init__(self, inner, golden):
         self.inner, self.golden = inner, golden
         self.schedule, self.factor, self.channels = inner.schedule, inner.factor, inner.channels
-        self.exact_codec = inner.exact_codec
+        self.exact_codec, self.halo = inner.exact_codec, inner.halo
         self.encode, self.decode, self.describe = inner.encode, inner.decode, inner.describe
         self.calls, self.seen = [], []
 
