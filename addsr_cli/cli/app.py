@@ -3,13 +3,15 @@
 import os
 import sys
 from types import TracebackType
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from addsr_cli.cli import batch, bench, compare, config, distill, doctor, models, upscale
+from addsr_cli.cli.command import Command
+from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
 from addsr_cli.errors import AddsrError, UsageError
 from addsr_cli.version import __version__
@@ -24,12 +26,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     pretty_exceptions_enable=False,
 )
-app.command("upscale")(upscale.upscale)
-app.command("batch")(batch.batch)
-app.command("compare")(compare.compare)
-app.command("bench")(bench.bench)
-app.command("distill")(distill.distill)
-app.command("doctor")(doctor.doctor)
+app.command("upscale", cls=Command)(upscale.upscale)
+app.command("batch", cls=Command)(batch.batch)
+app.command("compare", cls=Command)(compare.compare)
+app.command("bench", cls=Command)(bench.bench)
+app.command("distill", cls=Command)(distill.distill)
+app.command("doctor", cls=Command)(doctor.doctor)
 app.add_typer(models.app, name="models")
 
 
@@ -51,7 +53,7 @@ def addsr(
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; failures that addsr foresees become one line each."""
     words = sys.argv[1:] if arguments is None else arguments
-    defaults: dict[str, dict[str, Any]] = {}
+    defaults = Defaults()
     try:
         defaults = config.defaults(_options())
         if not _asked("debug", words, defaults):
@@ -71,35 +73,38 @@ def _options() -> dict[str, frozenset[str]]:
     return {name: frozenset(p.name for p in command.params if p.name) for name, command in commands}
 
 
-def _parsed(words: list[str], defaults: dict[str, dict[str, Any]]) -> int:
+def _parsed(words: list[str], defaults: Defaults) -> int:
     """Parse and call; what the parser refuses becomes one sentence instead of its box."""
     try:
-        code = get_command(app)(words, prog_name="addsr", default_map=defaults, standalone_mode=False)
+        command = get_command(app)
+        code = command(words, prog_name="addsr", default_map=defaults.values, obj=defaults, standalone_mode=False)
     except typer.TyperException as exc:
-        sentence = " ".join(exc.format_message().split()).rstrip(".")
+        sentence = " ".join(exc.format_message().split())
         if not sentence:  # no arguments at all: the help has been shown
             return exc.exit_code
-        command = next((f" {word}" for word in words if word in defaults), "")
-        raise UsageError(f"{sentence}.", f"See addsr{command} --help.") from exc
+        name = next((f" {word}" for word in words if word in defaults.values), "")
+        raise UsageError(
+            sentence if sentence.endswith((".", "?")) else f"{sentence}.", f"See addsr{name} --help."
+        ) from exc
     except SystemExit as exc:
         code = exc.code
     return code if isinstance(code, int) else 0
 
 
-def _finished(code: int, words: list[str], defaults: dict[str, dict[str, Any]]) -> int:
+def _finished(code: int, words: list[str], defaults: Defaults) -> int:
     if code == INTERRUPTED and not ("-q" in words or _asked("quiet", words, defaults)):
         Console().say("Interrupted. No half-written file was left behind.")
     return code
 
 
-def _asked(option: str, words: list[str], defaults: dict[str, dict[str, Any]]) -> bool:
+def _asked(option: str, words: list[str], defaults: Defaults) -> bool:
     """Whether a switch is on, by flag, environment or file: needed even where parsing itself fails."""
     if f"--{option}" in words:
         return True
     if variable := os.environ.get(f"ADDSR_{option.upper()}"):
         return variable.lower() in YES
-    command = next((word for word in words if word in defaults), "")
-    return bool(defaults.get(command, {}).get(option))
+    command = next((word for word in words if word in defaults.values), "")
+    return bool(defaults.values.get(command, {}).get(option))
 
 
 def _unexpected(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:

@@ -6,20 +6,49 @@ where they have the same option); a table named after a command holds that comma
     steps = 2
     [distill]
     workers = 4
+
+What one source says silences what weaker sources say of the same thing: ``--longest 500`` typed
+beats ``scale = 2`` in a file. A file in the working folder, which may have come with the photos, is
+told of, and may neither have files replaced nor have any written outside that folder.
 """
 
+import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from difflib import get_close_matches
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from addsr_cli.errors import UsageError
 
 FILE = "addsr.toml"
 SHARED = ("upscale", "batch", "doctor")  # the commands that top-level keys speak to
+WRITES_TO = ("output", "save", "csv", "html", "markdown")
+
+_EITHER = (
+    ("scale", "width", "height", "longest", "shortest"),
+    ("overwrite", "skip_existing"),
+    ("json", "print0"),
+    ("data", "pairs"),
+    ("mix", "degradation"),
+)
+SILENCES: dict[str, tuple[str, ...]] = {
+    **{one: tuple(other for other in group if other != one) for group in _EITHER for one in group},
+    "fidelity": ("steps", "psr"),
+}
+"""A setting, and the weaker settings that have no effect beside it."""
 
 Options = Mapping[str, frozenset[str]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Defaults:
+    """What configuration files say, by command: values, the file each came from, and what was not taken."""
+
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    origins: dict[str, dict[str, Path]] = field(default_factory=dict)
+    refused: dict[str, list[str]] = field(default_factory=dict)
 
 
 def places() -> list[Path]:
@@ -29,13 +58,18 @@ def places() -> list[Path]:
     return [user_config_path("addsr") / FILE, Path(FILE)]
 
 
-def defaults(options: Options) -> dict[str, dict[str, Any]]:
+def defaults(options: Options) -> Defaults:
     """Default values by command, as the command line parser wants them; ``options`` are the names each command has.
 
     Raises UsageError for a file that cannot be read and for a key that no command knows.
     """
-    merged: dict[str, dict[str, Any]] = {command: {} for command in options}
-    for path in places():
+    found = Defaults(
+        values={command: {} for command in options},
+        origins={command: {} for command in options},
+        refused={command: [] for command in options},
+    )
+    own, *others = places()
+    for path in (own, *others):
         content = _plain(_read(path))
         tables = {key: content.pop(key) for key in list(content) if key in options and isinstance(content[key], dict)}
         _refuse_unknown(path, "", content, options["upscale"])
@@ -43,8 +77,47 @@ def defaults(options: Options) -> dict[str, dict[str, Any]]:
             table = _plain(tables.get(command, {}))
             _refuse_unknown(path, f"[{command}] ", table, known)
             shared = {key: value for key, value in content.items() if key in known} if command in SHARED else {}
-            merged[command] |= shared | table
-    return merged
+            for layer in (shared, table):
+                _put(layer, found, command, path, trusted=path == own)
+    return found
+
+
+def _put(layer: Mapping[str, Any], found: Defaults, command: str, path: Path, *, trusted: bool) -> None:
+    """Lay one table over what weaker ones said."""
+    values, origins = found.values[command], found.origins[command]
+    for key, value in layer.items():
+        if not trusted and reaches_out(key, value):
+            found.refused[command].append(key)
+            continue
+        for silenced in SILENCES.get(key, ()):
+            if silenced not in layer:
+                values.pop(silenced, None)
+        values[key], origins[key] = value, path
+
+
+def reaches_out(key: str, value: object) -> bool:
+    """Whether a setting replaces files, or writes outside the working folder."""
+    if key == "overwrite":
+        return bool(value)
+    if key not in WRITES_TO or not isinstance(value, str):
+        return False
+    windows = PureWindowsPath(value)  # reads both kinds of slashes
+    return bool(windows.anchor) or ".." in windows.parts or value.startswith("~")
+
+
+def silenced(strengths: Mapping[str, int]) -> set[str]:
+    """Settings that a stronger source made void; ``strengths`` tells how strong the source of each setting is."""
+    return {
+        weaker
+        for key, strength in strengths.items()
+        for weaker in SILENCES.get(key, ())
+        if 0 < strengths.get(weaker, 0) < strength
+    }
+
+
+def written(settings: Sequence[tuple[str, object]]) -> str:
+    """Settings as the file has them: ``steps = 2, color = "lab"``."""
+    return ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}" for key, value in settings)
 
 
 def _read(path: Path) -> dict[str, Any]:

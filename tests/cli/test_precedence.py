@@ -66,7 +66,8 @@ def test_a_broken_file_is_one_line_and_exit_2(photo, addsr, tmp_path, text):
 def test_a_bad_value_in_a_file_is_one_line_and_exit_2(photo, addsr, tmp_path, text):
     (tmp_path / "addsr.toml").write_text(text)
     outcome = addsr("upscale", photo(), "--model", "nano")
-    assert (outcome.code, outcome.out, len(outcome.lines)) == (2, "", 1)
+    problems = [line for line in outcome.lines if not line.startswith("addsr.toml sets ")]
+    assert (outcome.code, outcome.out, len(problems)) == (2, "", 1)
 
 
 def test_a_bad_value_in_the_environment_is_one_line_and_exit_2(photo, addsr, monkeypatch):
@@ -103,4 +104,93 @@ def test_top_level_keys_do_not_reach_training(tmp_path):
 
     (tmp_path / "addsr.toml").write_text("steps = 2\n")
     found = config.defaults({"upscale": frozenset({"steps"}), "distill": frozenset({"steps"})})
-    assert found == {"upscale": {"steps": 2}, "distill": {}}
+    assert found.values == {"upscale": {"steps": 2}, "distill": {}}
+
+
+@pytest.fixture
+def planned(photo, addsr):
+    """Get the record of a dry run with nano."""
+    return lambda *words: json.loads(addsr("upscale", "--model", "nano", photo(), "--dry-run", "--json", *words).out)
+
+
+def test_a_typed_size_beats_another_kind_of_size_in_a_file(planned, tmp_path):
+    (tmp_path / "addsr.toml").write_text("scale = 2\n")
+    assert planned("--longest", 48)["size_out"] == [48, 36]
+    assert planned("--width", 72)["size_out"] == [72, 54]
+    assert planned()["size_out"] == [48, 36]
+
+
+def test_each_source_of_sizes_beats_the_ones_below(planned, user_config, tmp_path, monkeypatch):
+    user_config.write_text("longest = 240\n")
+    assert planned()["size_out"] == [240, 180]
+    (tmp_path / "addsr.toml").write_text("width = 120\n[upscale]\nscale = 3\n")
+    assert planned()["size_out"] == [72, 54]
+    monkeypatch.setenv("ADDSR_HEIGHT", "90")
+    assert planned()["size_out"] == [120, 90]
+    assert planned("--scale", 2)["size_out"] == [48, 36]
+
+
+def test_two_sizes_in_one_place_still_exclude_each_other(photo, addsr, tmp_path):
+    (tmp_path / "addsr.toml").write_text("scale = 2\nwidth = 50\n")
+    assert addsr("upscale", photo()).code == 2
+
+
+def test_a_typed_fidelity_beats_steps_in_a_file_but_not_typed_ones(planned, tmp_path):
+    (tmp_path / "addsr.toml").write_text("steps = 3\n")
+    assert planned("--fidelity", 1)["steps"] == 1
+    assert planned("--fidelity", 1, "--steps", 2)["steps"] == 2
+
+
+def test_the_name_of_a_typed_file_beats_a_format_in_a_file(planned, tmp_path):
+    (tmp_path / "addsr.toml").write_text("format = 'webp'\n")
+    assert planned("-o", "big.png")["output"] == "big.png"
+    assert planned()["output"] == "photo_x4.webp"
+
+
+def test_settings_from_the_working_folder_are_told(photo, upscale, tmp_path):
+    (tmp_path / "addsr.toml").write_text("scale = 2\nseed = 7\ncolor = 'lab'\n")
+    told = upscale(photo(), "--seed", 8).lines
+    assert told[0] == 'addsr.toml sets scale = 2, color = "lab"'
+
+
+def test_settings_of_the_users_own_are_told_when_asked(photo, upscale, user_config):
+    user_config.write_text("scale = 2\n")
+    assert "sets scale" not in upscale(photo()).err
+    assert f"{user_config} sets scale = 2" in upscale(photo(), "--verbose", "--overwrite").lines
+
+
+@pytest.mark.parametrize(
+    "output",
+    ["/tmp/elsewhere/", "../elsewhere/", "a/../../b/", "~/elsewhere/", "C:\\\\elsewhere\\\\", "\\\\\\\\host\\\\share/"],
+)
+@pytest.mark.parametrize("table", ["", "[upscale]\n"])
+def test_a_file_in_the_working_folder_sends_nothing_outside_it(photo, upscale, tmp_path, table, output):
+    (tmp_path / "addsr.toml").write_text(f'{table}output = "{output}"\n')
+    outcome = upscale(photo())
+    assert outcome.out == "photo_x4.jpg\n"
+    assert outcome.lines[0].startswith(
+        "warning: addsr.toml in the working folder may not set output, which has no effect"
+    )
+
+
+def test_a_file_in_the_working_folder_may_name_a_folder_in_it(photo, upscale, tmp_path):
+    (tmp_path / "addsr.toml").write_text('output = "large/"\n')
+    assert upscale(photo()).out == "large/photo_x4.jpg\n"
+
+
+def test_a_file_in_the_working_folder_replaces_nothing(photo, upscale, tmp_path):
+    (tmp_path / "addsr.toml").write_text("overwrite = true\n")
+    (tmp_path / "photo_x4.jpg").write_bytes(b"precious")
+    outcome = upscale(photo())
+    assert outcome.code == 7
+    assert "may not set overwrite" in outcome.lines[0]
+    assert (tmp_path / "photo_x4.jpg").read_bytes() == b"precious"
+
+
+def test_the_users_own_configuration_may_set_both(photo, upscale, user_config, tmp_path):
+    user_config.write_text(f'overwrite = true\noutput = "{tmp_path}/elsewhere/"\n')
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "photo_x4.jpg").write_bytes(b"old")
+    outcome = upscale(photo())
+    assert (outcome.code, outcome.out) == (0, f"{tmp_path}/elsewhere/photo_x4.jpg\n")
+    assert "may not set" not in outcome.err

@@ -1,0 +1,62 @@
+"""How every command is called: settings from files and the environment take their places, and are told."""
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from addsr_cli.cli import config
+from addsr_cli.cli.config import Defaults
+from addsr_cli.cli.console import Console
+
+STRENGTH = {"COMMANDLINE": 3, "ENVIRONMENT": 2, "DEFAULT_MAP": 1}
+
+
+class Command(TyperCommand):
+    """A command whose stronger settings silence weaker ones, and that tells which a file set."""
+
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (the parser's own types)
+        """Settle what was asked for, tell what came from files, and call the function."""
+        strengths = {name: STRENGTH.get(_source(ctx, name), 0) for name in ctx.params}
+        void = config.silenced(strengths) | _other_formats(ctx.params, strengths)
+        for param in self.params:
+            if param.name in void:
+                ctx.params[param.name] = param.default
+                strengths[param.name] = 0
+        if isinstance(ctx.obj, Defaults):
+            console = Console(quiet=ctx.params.get("quiet", False), verbose=ctx.params.get("verbose", False))
+            from_files = [name for name, strength in strengths.items() if strength == STRENGTH["DEFAULT_MAP"]]
+            _tell(ctx.obj, str(ctx.info_name), from_files, strengths, console)
+        return super().invoke(ctx)
+
+
+def _source(ctx: typer.Context, name: str) -> str:
+    return getattr(ctx.get_parameter_source(name), "name", "")
+
+
+def _other_formats(values: dict[str, Any], strengths: dict[str, int]) -> set[str]:
+    """``format``, where a file name from a stronger source says another one."""
+    strongest = max(strengths.get("output", 0), strengths.get("name", 0))
+    if not 0 < strengths.get("format", 0) < strongest:
+        return set()
+    from addsr_cli.imageio import named_format
+
+    names = [values[key] for key in ("output", "name") if strengths.get(key, 0) == strongest]
+    return {"format"} if any(named_format(Path(name)) for name in names) else set()
+
+
+def _tell(found: Defaults, command: str, names: list[str], strengths: dict[str, int], console: Console) -> None:
+    """Say what a file in the working folder set, or may not set; with --verbose the user's own."""
+    own, folder = config.places()
+    values, origins = found.values.get(command, {}), found.origins.get(command, {})
+    for path, say in ((own, console.detail), (folder, console.say)):
+        settings = [(name, values[name]) for name in names if origins.get(name) == path]
+        if settings:
+            say(f"{path} sets {config.written(settings)}")
+    refused = [key for key in found.refused.get(command, ()) if not strengths.get(key)]
+    if refused:
+        console.say(
+            f"warning: {folder} in the working folder may not set {' and '.join(refused)}, which "
+            f"{'has' if len(refused) == 1 else 'have'} no effect; type it, or write it into {own}"
+        )
