@@ -120,3 +120,23 @@ def hub(server, monkeypatch):
     from tiny_hub import fill
 
     return fill(server, monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def perceptual_state():
+    """Random weights of LPIPS and DISTS in the sizes of the published ones."""
+    from perceptual_samples import random_state
+
+    return random_state()
+
+
+@pytest.fixture
+def perceptual_weights(home, perceptual_state):
+    """The same, where the program looks for them."""
+    from safetensors.torch import save_file
+
+    from addsr_cli.perceptual import weights_file
+
+    weights_file().parent.mkdir(parents=True, exist_ok=True)
+    save_file(perceptual_state, weights_file())
+    return perceptual_state

@@ -1,6 +1,5 @@
 """Converted models on this machine: one bundle folder each, below the user's data folder or ``ADDSR_HOME``."""
 
-import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
@@ -12,17 +11,11 @@ from filelock import FileLock, Timeout
 from platformdirs import user_data_path
 
 from addsr_cli.errors import ModelUnavailable, UsageError
+from addsr_cli.folders import base
 from addsr_cli.models.bundle import RECORD, Bundle
 from addsr_cli.models.digest import Report, told_digest
 
-HOME = "ADDSR_HOME"
 PART = ".part"
-
-
-def base(usual: Path) -> Path:
-    """The folder that ``ADDSR_HOME`` names, or else the usual one."""
-    chosen = os.environ.get(HOME)
-    return Path(chosen).expanduser() if chosen else usual
 
 
 def home() -> Path:

@@ -17,6 +17,7 @@ from filelock import FileLock
 from platformdirs import user_cache_path
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.folders import base
 from addsr_cli.models import library
 from addsr_cli.models.components import Component, FileSpec, Kind, Source
 from addsr_cli.models.digest import Report, digest_of, told_digest
@@ -101,7 +102,7 @@ class FileState:
 
 def root() -> Path:
     """The folder that holds all downloads: ADDSR_HOME/downloads, or one in the user's cache."""
-    return library.base(user_cache_path("addsr")) / "downloads"
+    return base(user_cache_path("addsr")) / "downloads"
 
 
 def folder(name: str) -> Path:

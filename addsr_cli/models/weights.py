@@ -1,7 +1,7 @@
-"""Checks on a file of weights before a network is built around it: names, shapes, and whether the numbers are numbers.
+"""Checks on a file of weights before a network is built around it: names, shapes, numbers.
 
-Files come from strangers. Everything that decides how much memory is taken is compared with what the file really
-holds first, while it still costs nothing.
+Files come from strangers. Everything that decides how much memory is taken is compared with what
+the file really holds first, while it still costs nothing.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,9 +17,10 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 def stored_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Shapes by name, and the metadata, of a safetensors file; reads its header only. Raises OSError, SafetensorError.
+    """Shapes by name, and the metadata, of a safetensors file; reads its header only.
 
-    safetensors refuses headers that do not match the size of the file.
+    Raises OSError and SafetensorError, the latter also when the header and the size of the file do
+    not match.
     """
     with safe_open(path, framework="pt") as file:
         names: list[str] = file.keys()
@@ -43,9 +44,10 @@ def check_fit(stored: Shapes, wanted: Shapes) -> None:
 
 
 def check_numbers(state: Mapping[str, Tensor]) -> None:
-    """Raise ValueError, in one clause, when weights are not finite, not numbers of a network, or zero throughout.
+    """Raise ValueError, in one clause, when weights are not finite, not floats, or all zero.
 
-    Single tensors may be zero: layers often start like that. All matrices and kernels of a network never are.
+    Single tensors may be zero: layers often start like that. All matrices and kernels of a network
+    never are.
     """
     if foreign := [key for key, value in state.items() if not value.is_floating_point()]:
         raise ValueError(f"no weights but whole numbers in {few(foreign)}")

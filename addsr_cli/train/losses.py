@@ -6,9 +6,9 @@ from functools import cache
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
-from torch import Tensor, nn
+from torch import Tensor
 
-from addsr_cli.errors import UsageError
+from addsr_cli.perceptual import LPIPS
 from addsr_cli.similarity import in_float32, log_spectrum, ssim
 
 WINDOW = 16  # pixels per side in which ``texture`` looks
@@ -146,7 +146,7 @@ class Anchors:
 
     def __init__(self, weights: Mapping[str, float], device: torch.device) -> None:
         self.names = [name for name, weight in weights.items() if weight > 0]
-        self.lpips = _lpips().to(device) if "lpips" in self.names else None
+        self.lpips = LPIPS.load("vgg", device=device) if "lpips" in self.names else None
 
     def __call__(self, picture: Tensor, hr: Tensor) -> dict[str, Tensor]:
         """Pictures (B, 3, H, W) in [0, 1] -> loss by name."""
@@ -168,13 +168,5 @@ class Anchors:
         if name == "lattice":
             return lattice(picture, hr)
         assert self.lpips is not None
-        return self.lpips(picture * 2 - 1, hr * 2 - 1).flatten()
-
-
-def _lpips() -> nn.Module:
-    try:
-        from lpips import LPIPS
-    except ImportError as exc:
-        raise UsageError("--anchor-lpips needs the package lpips.", "pip install lpips torchvision") from exc
-    network: nn.Module = LPIPS(net="vgg", verbose=False).eval().requires_grad_(False)
-    return network
+        distance: Tensor = self.lpips(picture, hr)
+        return distance

@@ -1,14 +1,11 @@
 """Distances, as laws."""
 
-import sys
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
-from addsr_cli.errors import UsageError
+from addsr_cli.errors import ModelUnavailable
+from addsr_cli.perceptual import LPIPS
 from addsr_cli.similarity import log_spectrum, ssim
 from addsr_cli.train.losses import Anchors, charbonnier, lattice, spectrum, teeth, texture
 
@@ -64,37 +61,20 @@ def test_distances_are_float32_also_within_autocast_and_of_narrow_pictures(pair,
     assert torch.equal(distance(*narrow), distance(*(picture.float() for picture in narrow)))
 
 
-class Lpips(nn.Module):
-    """In place of the true one: remembers what it was made with and shown."""
-
-    def __init__(self, net, verbose):
-        super().__init__()
-        self.made, self.inner = (net, verbose), nn.Conv2d(3, 1, 1)
-
-    def forward(self, a, b):
-        self.shown = (a, b)
-        return (self.inner(a) - self.inner(b)).square().mean((1, 2, 3), keepdim=True)
-
-
-def test_lpips_is_shown_pictures_of_its_own_range_and_never_trained(pair, monkeypatch):
-    monkeypatch.setitem(sys.modules, "lpips", SimpleNamespace(LPIPS=Lpips))
+def test_lpips_is_vggs_and_never_trained(perceptual_weights):
+    picture, hr = torch.rand(2, 2, 3, 40, 48)
     anchors = Anchors({"lpips": 1.0}, torch.device("cpu"))
-    pair[0].requires_grad_()
-    found = anchors(*pair)["lpips"]
-    assert found.shape == (3,)
-    assert anchors.lpips.made == ("vgg", False)
-    assert not anchors.lpips.training
-    assert [torch.equal(shown, 2 * x - 1) for shown, x in zip(anchors.lpips.shown, pair, strict=True)] == [True, True]
+    found = anchors(picture.requires_grad_(), hr)["lpips"]
+    assert torch.allclose(found, LPIPS.load("vgg", weights=perceptual_weights)(picture, hr))
     found.sum().backward()
-    assert pair[0].grad.abs().max() > 0
-    assert all(p.grad is None for p in anchors.lpips.parameters())
+    assert picture.grad.abs().max() > 0
+    assert not any(p.requires_grad for p in anchors.lpips.parameters())
 
 
-def test_lpips_that_is_not_installed_is_a_sentence(monkeypatch):
-    monkeypatch.setitem(sys.modules, "lpips", None)
-    with pytest.raises(UsageError, match="--anchor-lpips") as caught:
+def test_lpips_without_its_weights_is_a_sentence():
+    with pytest.raises(ModelUnavailable, match="weights of LPIPS") as caught:
         Anchors({"lpips": 1.0}, torch.device("cpu"))
-    assert "pip install lpips" in caught.value.hint
+    assert "python -m addsr_cli.fetch_perceptual" in caught.value.hint
 
 
 def noise(seed=0, strength=0.1):
