@@ -21,13 +21,12 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
-from safetensors import SafetensorError
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.restorer import Condition, Guide, Noise
-from addsr_cli.models.weights import check_fit, check_numbers, stored_shapes
+from addsr_cli.models.weights import UNFIT, check_fit, check_numbers, first_line, stored_shapes
 from addsr_cli.schedule import Schedule
 
 BLOCK = 4  # pixels folded per side; also the native scale
@@ -39,16 +38,6 @@ RESIDUAL_MEAN_DEVIATION = 0.8  # of the mean coefficient of photo minus enlargem
 FREQUENCIES = 32  # of the sinusoidal timestep features
 FLAT = 2 / 255  # contrast of a neighbourhood, in [0, 1], at which half of what the network adds is let through
 NEIGHBOURHOOD = 5  # blocks per side
-NONSENSE = (  # what libraries raise for files and configurations of strangers
-    ArithmeticError,
-    AttributeError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -309,17 +298,13 @@ def load_nano(path: Path) -> Nano:
         nano.net.load_state_dict(state)
     except KeyError as exc:
         raise _no_nano(path, f"it says nothing of its {exc.args[0]}") from exc
-    except NONSENSE as exc:
-        raise _no_nano(path, _first_line(exc)) from exc
+    except UNFIT as exc:
+        raise _no_nano(path, first_line(exc)) from exc
     return nano
 
 
 def _no_nano(path: Path, why: str) -> ModelUnavailable:
     return ModelUnavailable(f"{path} is not a nano model: {why}.", "Take another file, or --model nano.")
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).splitlines()[0][:300].rstrip(".") if str(exc) else type(exc).__name__
 
 
 def _config(raw: dict[str, Any], most_blocks: int) -> NanoConfig:

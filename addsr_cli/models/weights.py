@@ -13,6 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 SHOWN = 3  # names per sentence
+# what libraries raise for the files and configurations of strangers
+UNFIT: tuple[type[Exception], ...]
+UNFIT = (ArithmeticError, AttributeError, MemoryError, OSError, RuntimeError, SafetensorError)
+UNFIT += (TypeError, ValueError)
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -68,8 +72,13 @@ def problem_of(path: Path) -> str:
     try:
         check_numbers(load_file(path))
     except (OSError, SafetensorError, ValueError) as exc:
-        return str(exc).splitlines()[0]
+        return first_line(exc)
     return ""
+
+
+def first_line(exc: BaseException) -> str:
+    """What an error says, as one clause of bounded length."""
+    return str(exc).splitlines()[0][:300].rstrip(".") if str(exc) else type(exc).__name__
 
 
 def few(names: Iterable[str]) -> str:
