@@ -17,16 +17,14 @@ import math
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
-from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.restorer import Condition, Guide, Noise
-from addsr_cli.models.weights import UNFIT, check_fit, check_numbers, first_line, stored_shapes
+from addsr_cli.models.weights import check_depth, check_fit, check_numbers, refusing, stored_shapes
 from addsr_cli.schedule import Schedule
 
 BLOCK = 4  # pixels folded per side; also the native scale
@@ -286,31 +284,15 @@ def load_nano(path: Path) -> Nano:
 
     The file's header has to fit its configuration before anything is built, and its weights have to be numbers.
     """
-    try:
+    with refusing(f"{path} is not a nano model", "Take another file, or --model nano."):
         shapes, notes = stored_shapes(path)
-        config = _config(json.loads(notes["config"]), most_blocks=len(shapes))
+        raw = json.loads(notes["config"])
+        config = NanoConfig(**raw | {key: tuple(raw[key]) for key in ("channels", "depths")})
+        check_depth(sum(config.depths), shapes)
         with torch.device("meta"):
-            wanted = {key: tuple(value.shape) for key, value in NanoNet(config).state_dict().items()}
-        check_fit(shapes, wanted)
+            check_fit(shapes, NanoNet(config))
         state = load(path.read_bytes())  # not safe_open: its get_tensor can turn Control-C into a ValueError
         check_numbers(state)
         nano = build_nano(config)
         nano.net.load_state_dict(state)
-    except KeyError as exc:
-        raise _no_nano(path, f"it says nothing of its {exc.args[0]}") from exc
-    except UNFIT as exc:
-        raise _no_nano(path, first_line(exc)) from exc
     return nano
-
-
-def _no_nano(path: Path, why: str) -> ModelUnavailable:
-    return ModelUnavailable(f"{path} is not a nano model: {why}.", "Take another file, or --model nano.")
-
-
-def _config(raw: dict[str, Any], most_blocks: int) -> NanoConfig:
-    """Configuration from JSON, where tuples became lists; each block must be backed by a tensor of the file."""
-    channels, depths = tuple(raw.pop("channels")), tuple(raw.pop("depths"))
-    config = NanoConfig(channels=channels, depths=depths, **raw)
-    if sum(config.depths) > most_blocks:
-        raise ValueError(f"its configuration asks for {sum(config.depths)} blocks, more than it holds tensors")
-    return config

@@ -4,13 +4,16 @@ Files come from strangers. Everything that decides how much memory is taken is c
 the file really holds first, while it still costs nothing.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
+
+from addsr_cli.errors import ModelUnavailable
 
 SHOWN = 3  # names per sentence
 # what libraries raise for the files and configurations of strangers
@@ -18,6 +21,17 @@ UNFIT: tuple[type[Exception], ...]
 UNFIT = (ArithmeticError, AttributeError, MemoryError, OSError, RuntimeError, SafetensorError)
 UNFIT += (TypeError, ValueError)
 Shapes = Mapping[str, tuple[int, ...]]
+
+
+@contextmanager
+def refusing(what: str, hint: str) -> Iterator[None]:
+    """Turn whatever a file of weights makes libraries raise into a sentence, ModelUnavailable."""
+    try:
+        yield
+    except KeyError as exc:
+        raise ModelUnavailable(f"{what}: it says nothing of its {exc.args[0]}.", hint) from exc
+    except UNFIT as exc:
+        raise ModelUnavailable(f"{what}: {first_line(exc)}.", hint) from exc
 
 
 def stored_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
@@ -31,8 +45,18 @@ def stored_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str
         return {key: tuple(file.get_slice(key).get_shape()) for key in names}, file.metadata() or {}
 
 
-def check_fit(stored: Shapes, wanted: Shapes) -> None:
-    """Raise ValueError, in one clause, unless a file holds exactly the weights that a network has."""
+def check_depth(blocks: int, stored: Shapes) -> None:
+    """Raise ValueError when a configuration asks for more blocks than a file holds tensors."""
+    if blocks > len(stored):
+        raise ValueError(f"its configuration asks for {blocks} blocks, more than it holds tensors")
+
+
+def check_fit(stored: Shapes, network: nn.Module) -> None:
+    """Raise ValueError, in one clause, unless a file holds exactly the weights of a network.
+
+    That may be on the meta device, where it takes no memory.
+    """
+    wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     wrong = {
         "it lacks": [key for key in wanted if key not in stored],
         "it also holds": [key for key in stored if key not in wanted],
