@@ -8,7 +8,8 @@
     ├── OutOfMemory         exit 5   even the smallest plan does not fit
     ├── UnreadableInput     exit 6   not a picture, broken, or not ours to read
     └── OutputRefused       exit 7   exists, cannot be held by the format, not writable
-        └── NoSpace         exit 7   the disk is full
+        ├── NoSpace         exit 7   the disk is full
+        └── OutputVanished  exit 7   the output folder went away during the run
 
 Exit 3 (some files failed) and 130 (interrupted) belong to the command line, not to one failure.
 """
@@ -68,3 +69,7 @@ class OutputRefused(AddsrError):
 
 class NoSpace(OutputRefused):
     """The disk is full: what fails for one file will fail for the next."""
+
+
+class OutputVanished(OutputRefused):
+    """The output folder was deleted or moved while it was written into."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from addsr_cli import imageio
-from addsr_cli.errors import AddsrError, UsageError
+from addsr_cli.errors import AddsrError, OutOfMemory, UsageError
 from addsr_cli.imageio import Header, WriteOptions
 from addsr_cli.settings import Settings
 
@@ -50,6 +50,15 @@ class Job:
         )
         if self.page:
             imageio.check_target(self.page, overwrite=self.options.overwrite)
+
+
+def no_memory(exc: MemoryError) -> OutOfMemory:
+    """Memory ran out while a picture was read, laid out or encoded, where there is no smaller plan."""
+    error = OutOfMemory(
+        "There is not enough memory for this picture.", "Close other programs, or upscale a smaller picture."
+    )
+    error.__cause__ = exc
+    return error
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,5 +1,6 @@
 """What is to be done: photos become jobs with names and seeds of their own, and the journal says which are left."""
 
+import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -7,9 +8,9 @@ from pathlib import Path
 
 from addsr_cli import imageio
 from addsr_cli.batch.journal import Entry, Key
-from addsr_cli.batch.naming import drafted, seed_of, without_collisions
-from addsr_cli.batch.task import Lost, Order, Stamp, Task, digest_of, stamp_of
-from addsr_cli.errors import AddsrError, NoSpace, OutputRefused
+from addsr_cli.batch.naming import drafted, possible, seed_of, without_collisions
+from addsr_cli.batch.task import STRANGE, Lost, Order, Stamp, Task, digest_of, failure, inside, lost, stamp_of
+from addsr_cli.errors import AddsrError, NoSpace, OutputRefused, UnreadableInput
 from addsr_cli.imageio import Header
 
 BYTES_PER_SAMPLE = {"PNG": 0.65, "TIFF": 0.8, "JPEG": 0.17, "WEBP": 0.12, "AVIF": 0.08}  # of photos, as a share
@@ -17,12 +18,16 @@ BYTES_PER_SAMPLE = {"PNG": 0.65, "TIFF": 0.8, "JPEG": 0.17, "WEBP": 0.12, "AVIF"
 
 @dataclass(kw_only=True)
 class Agenda:
-    """The tree sorted by what is to happen: ``todo``; ``lost`` at once; ``done`` and ``failed`` before, left alone."""
+    """The tree sorted by what is to happen: ``todo``; ``lost`` at once; ``done`` and ``failed`` before, left alone.
+
+    ``unknown`` counts lines of the journal that are none of ours.
+    """
 
     todo: list[Task] = field(default_factory=list)
     lost: list[Lost] = field(default_factory=list)
     done: list[Entry] = field(default_factory=list)
     failed: list[Entry] = field(default_factory=list)
+    unknown: int = 0
 
 
 class Reader:
@@ -45,8 +50,8 @@ class Reader:
         if self._known.get(name, (None,))[0] != stamp:
             try:
                 self._known[name] = stamp, imageio.read_header(path)
-            except AddsrError as exc:
-                self._known[name] = stamp, exc.with_traceback(None)
+            except (AddsrError, MemoryError, *STRANGE) as exc:
+                self._known[name] = stamp, failure(exc.with_traceback(None))
         header = self._known[name][1]
         if isinstance(header, AddsrError):
             return [Lost(name=name, error=header, stamp=stamp)]
@@ -62,11 +67,14 @@ class Reader:
 
 
 def sort(tasks: Sequence[Task | Lost], order: Order, journal: Mapping[Key, Entry]) -> Agenda:
-    """What the journal leaves to do. Raises OutputRefused when other settings made what is there, NoSpace."""
+    """What the journal leaves to do. Raises OutputRefused when other settings made what is there, NoSpace.
+
+    The journal is believed where it names an output that this photo could have had.
+    """
     agenda = Agenda()
     for task in tasks:
         entry = journal.get(task.key)
-        if entry is None:
+        if entry is None or not _believed(task, entry, order):
             _put(task, agenda, order, owned=False)
         elif entry.state == "ok" and entry.settings != order.digest and not order.options.overwrite:
             raise OutputRefused(
@@ -77,7 +85,17 @@ def sort(tasks: Sequence[Task | Lost], order: Order, journal: Mapping[Key, Entry
             _remembered(task, entry, agenda, order)
         else:
             _put(task, agenda, order, owned=_owned(task, entry) and entry.root == order.place)
+    _refuse_full_disk(tasks, agenda)
     return agenda
+
+
+def _believed(task: Task | Lost, entry: Entry, order: Order) -> bool:
+    """Whether an entry that claims an output of the same settings names one that they would have made."""
+    if entry.state == "failed" or entry.settings != order.digest or isinstance(task, Lost):
+        return True
+    if (order.output / entry.output).is_symlink():
+        return False  # this program writes no links
+    return entry.output == task.output or entry.output in possible(task, order)
 
 
 def _remembered(task: Task | Lost, entry: Entry, agenda: Agenda, order: Order) -> None:
@@ -104,25 +122,52 @@ def _put(task: Task | Lost, agenda: Agenda, order: Order, *, owned: bool) -> Non
     if isinstance(task, Lost):
         agenda.lost.append(task)
         return
-    may = replace(task.job.options, overwrite=owned or order.options.overwrite)
-    task = replace(task, job=replace(task.job, options=may))
+    task = _allowed(task, overwrite=owned or order.options.overwrite)
     try:
+        _refuse_outside(task, order.output)
         task.job.check()
-    except NoSpace:
-        raise
     except AddsrError as exc:
-        agenda.lost.append(Lost(name=task.name, error=exc, stamp=task.stamp, sample=task.sample, output=task.output))
+        agenda.lost.append(lost(task, exc))
     else:
         agenda.todo.append(task)
+
+
+def _allowed(task: Task, *, overwrite: bool) -> Task:
+    return replace(task, job=replace(task.job, options=replace(task.job.options, overwrite=overwrite)))
+
+
+def _refuse_outside(task: Task, output: Path) -> None:
+    """Raise OutputRefused where links lead to a file outside the output folder, which is nobody's to replace."""
+    path = output / task.output
+    if os.path.lexists(path) and not inside(output, task.output):
+        raise OutputRefused(
+            f"{str(path)!r} leads to a file outside the output folder.", "Remove the link, or choose another folder."
+        )
+
+
+def _refuse_full_disk(tasks: Sequence[Task | Lost], agenda: Agenda) -> None:
+    """Raise NoSpace when not even the smallest picture of the tree would fit: that is no failure of single files."""
+    if agenda.todo or not any(isinstance(each.error, NoSpace) for each in agenda.lost):
+        return
+    smallest = min((task for task in tasks if isinstance(task, Task)), key=lambda task: space([task]))
+    try:
+        _allowed(smallest, overwrite=True).job.check()
+    except NoSpace:
+        raise
+    except AddsrError:
+        return  # it fails for another reason
 
 
 def _unchanged(task: Task | Lost, entry: Entry, order: Order) -> bool:
     """Same size and time, or else the same bytes under another time."""
     if task.stamp.size != entry.size:
         return False
-    return task.stamp.mtime_ns == entry.mtime_ns or (
-        bool(entry.sha256) and digest_of(order.root / task.name) == entry.sha256
-    )
+    if task.stamp.mtime_ns == entry.mtime_ns:
+        return True
+    try:
+        return bool(entry.sha256) and digest_of(order.root / task.name) == entry.sha256
+    except UnreadableInput:  # told when its turn comes
+        return False
 
 
 def space(tasks: Iterable[Task]) -> int:

@@ -64,12 +64,7 @@ def without_collisions(drafts: Sequence[Task | Lost], order: Order) -> list[Task
     What a file is called depends on the names in the tree alone. Names that differ only in case or in Unicode
     normalisation meet too, as they would on many file systems.
     """
-
-    def suffixed(name: str) -> str:
-        path = PurePosixPath(name)
-        return f"{path.stem}_{path.suffix.lstrip('.')}"
-
-    for stem in (suffixed, lambda name: PurePosixPath(name).stem + _mark(name)):
+    for stem in (_suffixed, _hashed):
         taken = Counter(_folded(each.output) for each in drafts if isinstance(each, Task))
         drafts = [
             _named(each, order, stem(each.name)) if isinstance(each, Task) and taken[_folded(each.output)] > 1 else each
@@ -81,6 +76,21 @@ def without_collisions(drafts: Sequence[Task | Lost], order: Order) -> list[Task
             problem = f"{other.name} and {each.name} would both become {each.output}."
             raise OutputRefused(problem, "Use --name with {stem} in it, and {seed} for samples.")
     return list(drafts)
+
+
+def possible(task: Task, order: Order) -> set[str]:
+    """All that an output may be called, whatever else lies in the tree."""
+    stems = (PurePosixPath(task.name).stem, _suffixed(task.name), _hashed(task.name))
+    return {_named(task, order, stem).output for stem in stems}
+
+
+def _suffixed(name: str) -> str:
+    path = PurePosixPath(name)
+    return f"{path.stem}_{path.suffix.lstrip('.')}"
+
+
+def _hashed(name: str) -> str:
+    return PurePosixPath(name).stem + _mark(name)
 
 
 def _folded(path: str) -> str:

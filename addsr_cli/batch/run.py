@@ -1,32 +1,47 @@
 """The pipeline: photos are read ahead, go through the network, and are encoded and written behind it.
 
 One thread reads, this one runs the network, one writes. A file that fails is an entry in the journal and a word to the
-observer; the next one goes on. Only what would fail every file ends the run: a full disk, no model, a wrong request.
+observer; the next one goes on. Only what would fail every file ends the run: a full disk, no output folder, no model,
+a wrong request.
 """
 
 import hashlib
+import os
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from typing import Protocol, TypeVar
 
 from addsr_cli import hardware, imageio
-from addsr_cli.batch.ahead import FLOAT_PIXEL, Group, Input, read_ahead
+from addsr_cli.batch.agenda import space
+from addsr_cli.batch.ahead import FLOAT_PIXEL, Group, Input, read, read_ahead
 from addsr_cli.batch.journal import Entry, Journal
-from addsr_cli.batch.task import Lost, Order, Task
+from addsr_cli.batch.task import STRANGE, Lost, Order, Task, failure
 from addsr_cli.batch.worker import Worker
 from addsr_cli.engine import Result, Upscaler
-from addsr_cli.errors import AddsrError, ModelUnavailable, NoSpace, OutOfMemory, UsageError
+from addsr_cli.errors import (
+    AddsrError,
+    ModelUnavailable,
+    NoSpace,
+    OutOfMemory,
+    OutputRefused,
+    OutputVanished,
+    UsageError,
+)
 from addsr_cli.job import Job
 
 T = TypeVar("T")
 
 LARGEST_BOUND = 512 << 20
-STRANGE = (ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)  # libraries, of odd files
+FATAL = (NoSpace, OutputVanished, ModelUnavailable, UsageError)  # what one file has in common with the next
 MANY_STRANGE = 5  # in a row: then it is the machine, not the files
+NAP = 0.1  # seconds between looks at whether to stop
+BLOCK = 1 << 20
 
 
 class Observer(Protocol):
@@ -37,12 +52,6 @@ class Observer(Protocol):
 
     def failed(self, task: Task | Lost, error: AddsrError) -> None:
         """A file came to nothing."""
-
-
-class Unforeseen(AddsrError):
-    """Something that no part of this program expected of a file."""
-
-    code = "unexpected"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,15 +83,17 @@ class Pipeline:
         self.bound = min(LARGEST_BOUND, hardware.probe("cpu").free_bytes // 16)
         self.first_error: AddsrError | None = None
         self.failures = 0
-        self._strange = 0
+        self._strange = self._strange_writes = 0
         self._together: dict[tuple[int, int], int] = {}
         self._behind = Worker("addsr-write")
         self._writes: list[tuple[int, Future[None]]] = []
         self._writing = Lock()
         self._ended = False
+        self._smallest = 0  # bytes that the smallest of the outputs will take, about
 
     def run(self, lost: Sequence[Lost], todo: Sequence[Task]) -> None:
         """Do everything; what is lost already comes first. Raises what ends a run: NoSpace, UsageError and the like."""
+        self._smallest = min((space([task]) for task in todo), default=0)
         try:
             for each in lost:
                 self._failed(each, each.error)
@@ -121,20 +132,37 @@ class Pipeline:
 
     def _photos(self, group: Group) -> None:
         """Run a group through the network, as one batch where that works, else one by one."""
-        read: list[tuple[Task, Input]] = []
+        inputs: list[tuple[Task, Input]] = []
         for task, future in group:
-            if (found := self._tried(task, future.result)) is not None:
-                read.append((task, found))
+            while not wait([future], NAP).done:
+                if self._over():
+                    return
+            if (found := self._tried(task, partial(self._read, task, future))) is not None:
+                inputs.append((task, found))
         results = None
-        if len(read) > 1:
-            photos, settings = [found.photo for _, found in read], [task.job.settings for task, _ in read]
-            results = self._tried(read[0][0], lambda: self.upscaler.upscale_together(photos, settings), quiet=True)
-        for number, (task, found) in enumerate(read):
+        if len(inputs) > 1:
+            photos, settings = [found.photo for _, found in inputs], [task.job.settings for task, _ in inputs]
+            results = self._tried(inputs[0][0], lambda: self.upscaler.upscale_together(photos, settings), quiet=True)
+        for number, (task, found) in enumerate(inputs):
             if results is None and self._over():
                 return
             result = results[number] if results else self._tried(task, partial(self._alone, task, found))
             if result is not None:
                 self._put(task, found, result)
+
+    def _read(self, task: Task, future: "Future[Input]") -> Input:
+        """What was read ahead; when memory was short it is read again once the pictures before it are written."""
+        try:
+            return future.result()
+        except (MemoryError, OutOfMemory):
+            if not self._writes:
+                raise
+        self._make_room()
+        return read(task)
+
+    def _make_room(self) -> None:
+        self._collect(wait=True)
+        hardware.release_memory()
 
     def _alone(self, task: Task, found: Input) -> Result:
         """One photo; when memory is short it waits until the pictures before it are written, and is tried once more."""
@@ -143,21 +171,19 @@ class Pipeline:
         except OutOfMemory:
             if not self._writes:
                 raise
-        self._collect(wait=True)
-        hardware.release_memory()
+        self._make_room()
         return self.upscaler.upscale(found.photo, task.job.settings)
 
     def _tried(self, task: Task, do: Callable[[], T], *, quiet: bool = False) -> T | None:
         """The result, or None after a failure of this file alone; ``quiet`` failures are tried again by other means."""
         try:
             return do()
-        except (NoSpace, ModelUnavailable, UsageError):
+        except FATAL:
             raise
-        except AddsrError as exc:
-            error = exc
+        except (AddsrError, MemoryError) as exc:
+            error = failure(exc)
         except STRANGE as exc:
-            error = Unforeseen(f"unexpected {type(exc).__name__}: {' '.join(str(exc).split())[:300]}.", "Report it.")
-            error.__cause__ = exc
+            error = failure(exc)
             self._strange += 1
             if self._strange >= MANY_STRANGE:
                 raise
@@ -174,17 +200,24 @@ class Pipeline:
         self._writes.append((size, self._behind.submit(lambda: self._write(task, found, result))))
 
     def _write(self, task: Task, found: Input, result: Result) -> None:
-        """Encode and write one picture, in the writing thread. Raises NoSpace; other failures are the file's own."""
+        """Encode and write one picture, in the writing thread. Raises what ends a run; else failures are the file's."""
         if self._ended:
             return
         try:
             result, entry = self._written(task, found, result)
-        except NoSpace:
+        except FATAL:
             self._ended = True
             raise
-        except AddsrError as exc:
-            self._note_failure(task, exc)
+        except (AddsrError, MemoryError) as exc:
+            self._note_failure(task, failure(exc))
+        except STRANGE as exc:
+            self._strange_writes += 1
+            if self._strange_writes >= MANY_STRANGE:
+                self._ended = True
+                raise
+            self._note_failure(task, failure(exc))
         else:
+            self._strange_writes = 0
             if entry is not None:
                 self.observer.done(task.job, result)
 
@@ -193,13 +226,11 @@ class Pipeline:
         if path is None:
             raise TypeError("a batch writes files")
         data = imageio.encode(result.photo, task.job.options, result.embedded(), warn=notes.append)
-        part = imageio.part_name()
-        entry = self._entry(task, "writing", found, part=part)
         with self._writing:
             if self._ended:
                 return result, None
-            self.journal.write(entry)
-            imageio.write_bytes(path, data, overwrite=task.job.options.overwrite, part=part)
+            self.journal.write(self._entry(task, "writing", found))
+            self._place(path, data, overwrite=task.job.options.overwrite)
             seconds = result.seconds | {"write": perf_counter() - started}
             done = replace(
                 self._entry(task, "ok", found),
@@ -207,17 +238,35 @@ class Pipeline:
                 output_sha256=hashlib.sha256(data).hexdigest(),
                 seconds=round(sum(seconds.values()), 3),
             )
-            self.journal.write(done)
+            try:
+                self.journal.write(done)
+            except OutputVanished:  # then the folder was made anew for this file alone
+                path.unlink(missing_ok=True)
+                raise
         return replace(result, seconds=seconds, warnings=tuple(notes)), done
+
+    def _place(self, path: Path, data: bytes, *, overwrite: bool) -> None:
+        """Write a file. Raises NoSpace when others would not fit either; else a large file is refused alone."""
+        try:
+            imageio.write_bytes(path, data, overwrite=overwrite)
+        except NoSpace as exc:
+            if not _has_room(self.order.output, self._smallest):
+                raise
+            raise OutputRefused(exc.message, exc.hint) from exc
 
     def _failed(self, task: Task | Lost, error: AddsrError) -> None:
         """A failure goes through the writing thread, which alone writes the journal and speaks."""
+        self._forget_traces(error)
+        self._writes.append((0, self._behind.submit(lambda: self._note_failure(task, error))))
+
+    def _forget_traces(self, error: AddsrError) -> None:
+        """Let go of the pictures that the frames of a failure hold."""
         link: BaseException | None = error
         while link and not self.options.traces:
             link = link.with_traceback(None).__cause__ or link.__context__
-        self._writes.append((0, self._behind.submit(lambda: self._note_failure(task, error))))
 
     def _note_failure(self, task: Task | Lost, error: AddsrError) -> None:
+        self._forget_traces(error)
         details = {"code": error.code, "message": error.message, "hint": error.hint}
         with self._writing:
             if self._ended:
@@ -227,7 +276,7 @@ class Pipeline:
         self.first_error = self.first_error or error
         self.observer.failed(task, error)
 
-    def _entry(self, task: Task | Lost, state: str, found: Input | None = None, part: str = "") -> Entry:
+    def _entry(self, task: Task | Lost, state: str, found: Input | None = None) -> Entry:
         stamp = found.stamp if found else task.stamp
         return Entry(
             state=state,  # type: ignore[arg-type]
@@ -239,7 +288,6 @@ class Pipeline:
             mtime_ns=stamp.mtime_ns,
             sha256=found.sha256 if found else "",
             output=task.output,
-            part=part,
         )
 
     def _over(self) -> bool:
@@ -256,3 +304,17 @@ class Pipeline:
         self._behind.close()
         with self._writing:
             pass
+
+
+def _has_room(folder: Path, size: int) -> bool:
+    """Whether ``size`` bytes more can be written there: tried, as quotas do not show in what is said to be free."""
+    block = os.urandom(BLOCK)  # not zeros, which some file systems do not store
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            for start in range(0, size, BLOCK):
+                file.write(block[: size - start])
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError:
+        return False
+    return True

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from addsr_cli import hardware, imageio, planner
 from addsr_cli.batch import journal, walk
@@ -14,10 +14,10 @@ from addsr_cli.batch.agenda import Agenda, Reader, sort
 from addsr_cli.batch.journal import Entry, Journal, Key
 from addsr_cli.batch.run import Observer, Options, Pipeline
 from addsr_cli.batch.shards import WHOLE, Shard
-from addsr_cli.batch.task import Lost, Order, Stamp, Task, stamp_of
+from addsr_cli.batch.task import Lost, Order, Stamp, Task, inside, lost, stamp_of
 from addsr_cli.batch.walk import Found
 from addsr_cli.engine import Upscaler
-from addsr_cli.errors import AddsrError
+from addsr_cli.errors import AddsrError, OutOfMemory
 
 FAILURES = "failures.json"
 POLLS = 4  # looks at a hot folder while a file settles
@@ -48,7 +48,7 @@ class Session:
         names = {name for number, name in enumerate(found.photos) if self._ours(number, name)}
         agenda = self.agenda(found.photos, names)
         if self.shard.number == 1:
-            agenda.lost += [Lost(name=name, error=exc, stamp=GONE) for name, exc in found.unreadable.items()]
+            agenda.lost += [Lost(name=name or ".", error=exc, stamp=GONE) for name, exc in found.unreadable.items()]
         return agenda
 
     def find(self) -> Found:
@@ -59,7 +59,31 @@ class Session:
     def agenda(self, names: Iterable[str], wanted: set[str]) -> Agenda:
         """What is to be done about the ``wanted`` ones of all ``names``, which decide together how each is called."""
         tasks = [task for task in self.reader.tasks(names) if task.name in wanted]
-        return sort(tasks, self.order, journal.read(self.order.output))
+        known = journal.load(self.order.output)
+        agenda = sort(tasks, self.order, known.entries)
+        agenda.unknown = known.unknown
+        return self._fitting(agenda)
+
+    def _fitting(self, agenda: Agenda) -> Agenda:
+        """The agenda without those whom memory will not hold: known from the header, before a pixel is decoded."""
+        refused: dict[tuple[int, int], AddsrError | None] = {}
+        todo, agenda.todo = agenda.todo, []
+        for task in todo:
+            size = task.job.header.size
+            if size not in refused:
+                refused[size] = self._refusal(task)
+            if error := refused[size]:
+                agenda.lost.append(lost(task, error))
+            else:
+                agenda.todo.append(task)
+        return agenda
+
+    def _refusal(self, task: Task) -> AddsrError | None:
+        try:
+            self.upscaler.plan(*task.job.header.size, task.job.settings)
+        except OutOfMemory as exc:
+            return exc.with_traceback(None)
+        return None
 
     def run(self, agenda: Agenda, observer: Observer, stopping: Callable[[], bool], options: Options) -> None:
         """Do it. Raises what ends a run; failures of single files are told to the observer."""
@@ -68,8 +92,9 @@ class Session:
         writer = Journal(self.order.output, self.shard)
         pipeline = Pipeline(self.upscaler, self.order, writer, observer, stopping, options)
         try:
-            _clear_parts(self.order.output, agenda.todo)
+            _sweep(self.order.output, agenda.todo)
             pipeline.run(agenda.lost, agenda.todo)
+            writer.check()
         finally:
             self.failures += pipeline.failures
             self.first_error = self.first_error or pipeline.first_error
@@ -113,6 +138,7 @@ class Session:
         path = self.order.output / FAILURES
         if failed:
             rows = [{"input": str(Path(entry.root) / entry.input), **entry.error} for entry in failed]
+            _remove_link(path)
             imageio.write_bytes(path, json.dumps(rows, indent=1).encode() + b"\n", overwrite=True)
         elif entries:
             with suppress(OSError):
@@ -131,14 +157,20 @@ class Session:
 GONE = Stamp(size=-1, mtime_ns=-1)
 
 
-def _clear_parts(output: Path, tasks: Sequence[Task]) -> None:
-    """Remove what a killed run left half written of the files that are done now."""
-    entries = journal.read(output)
-    for task in tasks:
-        entry = entries.get(task.key)
-        if entry and entry.state == "writing" and entry.part:
-            with suppress(OSError):
-                (output / entry.output).with_name(entry.part).unlink(missing_ok=True)
+def _sweep(output: Path, tasks: Sequence[Task]) -> None:
+    """Remove what killed runs left half written where the outputs go, except where links lead outside."""
+    for folder in {str(PurePosixPath(task.output).parent) for task in tasks}:
+        if inside(output, folder):
+            imageio.sweep(output / folder)
+
+
+def _remove_link(path: Path) -> None:
+    """Let a link not lead what is written to a file outside the output folder."""
+    try:
+        if path.is_symlink():
+            path.unlink()
+    except OSError as exc:
+        raise imageio.refusal(path, exc) from exc
 
 
 def _rest(seconds: float, stopping: Callable[[], bool]) -> None:

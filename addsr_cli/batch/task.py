@@ -2,14 +2,24 @@
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from addsr_cli.batch.journal import Key
 from addsr_cli.errors import AddsrError, UnreadableInput
 from addsr_cli.imageio import WriteOptions
-from addsr_cli.job import Job, Naming
+from addsr_cli.job import Job, Naming, no_memory
 from addsr_cli.settings import Settings
+
+# What libraries raise over odd files.
+STRANGE = (ArithmeticError, AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+
+
+class Unforeseen(AddsrError):
+    """Something that no part of this program expected of a file."""
+
+    code = "unexpected"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +90,28 @@ class Lost:
     def key(self) -> Key:
         """What the journal knows it by."""
         return self.name, self.sample
+
+
+def lost(task: Task, error: AddsrError) -> Lost:
+    """A task that came to nothing before it was run."""
+    return Lost(name=task.name, error=error, stamp=task.stamp, sample=task.sample, output=task.output)
+
+
+def inside(folder: Path, name: str) -> bool:
+    """Whether ``name``, relative to ``folder``, lies below it once links are followed."""
+    return Path(os.path.realpath(folder / name)).is_relative_to(os.path.realpath(folder))
+
+
+def failure(exc: BaseException) -> AddsrError:
+    """What stopped one file, as a failure that can be journaled and told."""
+    if isinstance(exc, AddsrError):
+        return exc
+    if isinstance(exc, MemoryError):
+        return no_memory(exc)
+    text = " ".join(str(exc).split())[:300]
+    error = Unforeseen(f"unexpected {type(exc).__name__}: {text}.", "Report it.")
+    error.__cause__ = exc
+    return error
 
 
 def stamp_of(path: Path) -> Stamp:

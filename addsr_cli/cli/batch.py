@@ -12,7 +12,7 @@ from addsr_cli.cli.console import Console, human_bytes, human_seconds
 from addsr_cli.cli.gauge import Gauge
 from addsr_cli.cli.records import UNKNOWN, job_record
 from addsr_cli.cli.request import Request, takes_request
-from addsr_cli.errors import OutputRefused, UsageError
+from addsr_cli.errors import OutputRefused, OutputVanished, UsageError
 
 if TYPE_CHECKING:
     from addsr_cli.batch.agenda import Agenda
@@ -157,16 +157,25 @@ def _once(session: "Session", console: Console, many: "Options", fleet: "Fleet |
                 code = fleet.run(gauge, console) if fleet else 0
                 if not fleet:
                     session.run(agenda, gauge, interrupts.stopping, many)
-        finally:
-            with suppress(OutputRefused):  # the disk is full, which is being told of already
-                session.leave()
-            _tell_end(session, gauge, agenda, console)
+        except OutputVanished:
+            raise  # what was done went with the folder, so there is nothing to sum up
+        except BaseException:
+            _leave(session, gauge, agenda, console)
+            raise
+        else:
+            _leave(session, gauge, agenda, console)
     if interrupts.asked:
         raise typer.Exit(INTERRUPTED)
     if shards.launched():
         shards.wait_for_others()
         session.leave()  # by now with the failures of all
     _exit(code or _code(session, many, failed_before=len(agenda.failed)))
+
+
+def _leave(session: "Session", gauge: Gauge, agenda: "Agenda", console: Console) -> None:
+    with suppress(OutputRefused):  # the disk is full, which is being told of already
+        session.leave()
+    _tell_end(session, gauge, agenda, console)
 
 
 def _watch(session: "Session", console: Console, many: "Options", fleet: "Fleet | None", settle: float) -> None:
@@ -214,6 +223,9 @@ def _tell_start(session: "Session", agenda: "Agenda", console: Console) -> None:
     if agenda.done or agenda.failed:
         text += f"; before: {len(agenda.done)} done" + (f", {len(agenda.failed)} failed" if agenda.failed else "")
     console.say(text)
+    if agenda.unknown:
+        lines = f"{agenda.unknown} line{'s' * (agenda.unknown > 1)}"
+        console.say(f"warning: {lines} of the journal in {order.output} could not be understood and were passed over")
     if need > free:
         console.say(f"warning: the outputs need about {human_bytes(need)}, but only {human_bytes(free)} are free")
     for entry in agenda.done:

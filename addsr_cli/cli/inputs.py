@@ -10,7 +10,7 @@ from pathlib import Path
 from addsr_cli import imageio
 from addsr_cli.errors import AddsrError, UnreadableInput, UsageError
 from addsr_cli.imageio import Header
-from addsr_cli.job import Refused
+from addsr_cli.job import Refused, no_memory
 
 STREAM = Path("-")
 OURS, EXISTS = "made by addsr", "done before"
@@ -61,8 +61,9 @@ def _opened(images: Sequence[Path]) -> Iterator[Input | Refused]:
         try:
             source = _source(image)
             yield Input(source=source, path=image, header=imageio.read_header(source))
-        except AddsrError as exc:
-            yield Refused(label=label_of(image), error=exc)
+        except (AddsrError, MemoryError) as exc:
+            error = no_memory(exc) if isinstance(exc, MemoryError) else exc
+            yield Refused(label=label_of(image), error=error)
 
 
 def _is_ours(item: Input) -> bool:

@@ -121,13 +121,16 @@ def _noted(item: "Refused | Skipped", console: Console) -> AddsrError | None:
 
 def _done(job: "Job", do: "Callable[[Job], None]", console: Console) -> AddsrError | None:
     """Do one job; returns why it came to nothing, if it did. Raises UsageError, which ends all."""
+    from addsr_cli.job import no_memory
+
     try:
         do(job)
     except UsageError:
         raise
-    except AddsrError as exc:
-        report_failure(job.label, exc, console)
-        return exc
+    except (AddsrError, MemoryError) as exc:
+        error = no_memory(exc) if isinstance(exc, MemoryError) else exc
+        report_failure(job.label, error, console)
+        return error
     return None
 
 
@@ -141,6 +144,7 @@ def _leave(errors: "Sequence[AddsrError | None]") -> None:
 def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     from addsr_cli import imageio
 
+    upscaler.plan(*job.header.size, job.settings)  # what memory will not hold is refused before it is decoded
     with console.bar(job.label) as bar:
         photo = imageio.read(job.source)
         result = upscaler.upscale(photo, job.settings, bar)

@@ -6,7 +6,7 @@ from addsr_cli.imageio.opening import MAX_PIXELS, readable_suffixes
 from addsr_cli.imageio.photo import Header, Photo, from_array
 from addsr_cli.imageio.reader import from_pil, read, read_header, read_settings
 from addsr_cli.imageio.resample import fill_transparent, resize, resize_alpha
-from addsr_cli.imageio.writer import check_output, check_target, name_limit, part_name, refusal, write, write_bytes
+from addsr_cli.imageio.writer import check_output, check_target, name_limit, refusal, sweep, write, write_bytes
 
 __all__ = [
     "MAX_PIXELS",
@@ -22,7 +22,6 @@ __all__ = [
     "from_pil",
     "name_limit",
     "named_format",
-    "part_name",
     "read",
     "read_header",
     "read_settings",
@@ -31,6 +30,7 @@ __all__ = [
     "resize",
     "resize_alpha",
     "suffix_for",
+    "sweep",
     "write",
     "write_bytes",
 ]

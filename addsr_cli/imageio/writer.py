@@ -2,11 +2,15 @@
 
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
+import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,8 +19,13 @@ from addsr_cli.imageio.encoder import Warn, encode
 from addsr_cli.imageio.formats import FORMATS, WriteOptions, canonical, check_limits, format_of, raw_bytes
 from addsr_cli.imageio.photo import Photo
 
+if sys.platform != "win32":
+    import fcntl
+
 _NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
 _FULL = {errno.ENOSPC, errno.EDQUOT}
+_PART = re.compile(r"\.addsr-[0-9a-f]{16}\.part")
+_NEWBORN = 60.0  # seconds: an empty part so young may be one whose writer has not locked it yet
 _MARGIN = 1 << 20  # metadata, and the file system's own needs
 
 
@@ -63,25 +72,20 @@ def write(
     return write_bytes(path, encode(photo, chosen, settings, warn=warn), overwrite=options.overwrite)
 
 
-def part_name() -> str:
-    """A new name for a file that is not whole yet."""
-    return f".addsr-{secrets.token_hex(8)}.part"
-
-
-def write_bytes(path: Path, data: bytes, *, overwrite: bool, part: str | None = None) -> int:
+def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> int:
     """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed.
 
-    Until it is whole it is called ``part``, in the same folder; the caller who names it can clear it up after a crash.
+    Until it is whole it has another name in the same folder, where `sweep` finds it if this process is killed.
     """
     target = path.resolve()
-    temporary = target.parent / (part or part_name())
+    temporary = target.parent / f".addsr-{secrets.token_hex(8)}.part"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _write_and_sync(temporary, data)
-        if overwrite:
-            os.replace(temporary, target)  # noqa: PTH105 - the contract names this call, and tests make it fail
-        else:
-            _claim(temporary, target)
+        with _written_and_synced(temporary, data):
+            if overwrite:
+                os.replace(temporary, target)  # noqa: PTH105 - the contract names this call, and tests make it fail
+            else:
+                _claim(temporary, target)
     except FileExistsError as exc:
         raise _exists(path) from exc
     except OSError as exc:
@@ -91,12 +95,56 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool, part: str | None = 
     return len(data)
 
 
-def _write_and_sync(path: Path, data: bytes) -> None:
+@contextmanager
+def _written_and_synced(path: Path, data: bytes) -> Iterator[None]:
+    """A new file with this content. It is locked until the block ends: by that `sweep` knows that its writer lives."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    with ExitStack() as until_placed:
+        with os.fdopen(descriptor, "wb") as file:
+            if sys.platform != "win32":  # there an open file cannot be removed, nor can it be renamed
+                _lock(descriptor)
+                until_placed.callback(os.close, os.dup(descriptor))  # the copy holds the same lock
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        yield
+
+
+def sweep(folder: Path) -> None:
+    """Remove what killed processes left half written in ``folder``; what a living process writes stays.
+
+    That is every regular file with a name as `write_bytes` makes it, and without the lock that it holds meanwhile.
+    """
+    with suppress(OSError):  # there is no such folder, or it may not be read
+        for entry in list(os.scandir(folder)):
+            if _PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) and not _in_use(entry):
+                with suppress(OSError):
+                    Path(entry.path).unlink(missing_ok=True)
+
+
+def _in_use(part: "os.DirEntry[str]") -> bool:
+    """Whether the process that writes this file lives, or may live."""
+    status = part.stat(follow_symlinks=False)
+    if not status.st_size and time.time() - status.st_mtime < _NEWBORN:
+        return True
+    try:
+        descriptor = os.open(part.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
+    except OSError:
+        return True
+    try:
+        return not _lock(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    """Lock an open file until it is closed or its process ends; False when it is locked, or cannot be."""
+    if sys.platform != "win32":
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            return False
+    return True
 
 
 def _claim(temporary: Path, target: Path) -> None:

@@ -1,6 +1,7 @@
 """A command line to call, and small photos to give it."""
 
 import os
+import secrets
 import subprocess
 import sys
 from collections.abc import Callable
@@ -152,3 +153,33 @@ def unprivileged(tmp_path):
                 folder.chmod(mode)
 
     return nobody
+
+
+@pytest.fixture
+def killed_part():
+    """Leave what a killed process leaves in a folder: a file with the name of a part, that nobody holds."""
+
+    def leave(folder: str) -> Path:
+        part = Path(folder) / f".addsr-{secrets.token_hex(8)}.part"
+        part.parent.mkdir(parents=True, exist_ok=True)
+        part.write_bytes(b"half")
+        return part
+
+    return leave
+
+
+@pytest.fixture
+def living_part(killed_part):
+    """The same, with the lock of a process that is still at it."""
+    fcntl = pytest.importorskip("fcntl")
+    held = []
+
+    def write(folder: str) -> Path:
+        part = killed_part(folder)
+        held.append(part.open("rb"))
+        fcntl.flock(held[-1], fcntl.LOCK_EX)
+        return part
+
+    yield write
+    for file in held:
+        file.close()

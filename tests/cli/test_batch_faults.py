@@ -1,0 +1,241 @@
+"""What a batch meets that is made to mislead it, too large for the machine, or taken away under its hands."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from addsr_cli import imageio
+from addsr_cli.batch import journal
+from addsr_cli.errors import OutOfMemory
+
+posix = pytest.mark.skipif(sys.platform == "win32", reason="signals and links are those of POSIX")
+OUT = Path("in_x4")
+
+
+@pytest.fixture
+def batch(addsr):
+    """``addsr batch in`` with nano and one step."""
+    return lambda *words: addsr("batch", "in", "--model", "nano", "--steps", 1, *words)
+
+
+def rows(folder=OUT):
+    """The rows of failures.json, by the name of the input."""
+    path = folder / "failures.json"
+    found = json.loads(path.read_text()) if path.exists() else []
+    return {Path(row["input"]).name: row for row in found}
+
+
+def plant(folder=OUT, **row):
+    """Add a row to the journal that is like the last one there, but for what is given."""
+    path = folder / ".addsr" / "journal.jsonl"
+    last = json.loads(path.read_text().splitlines()[-1])
+    with path.open("a") as file:
+        file.write(json.dumps(last | row) + "\n")
+
+
+# Planted journals
+
+
+@posix
+@pytest.mark.parametrize("state", ["writing", "ok"])
+@pytest.mark.parametrize("part", ["precious.txt", "../victim/precious.txt", ".addsr-0123456789abcdef.part"])
+@pytest.mark.parametrize("output", ["../victim/x.png", "linked/x.png", "a_x4.png"])
+def test_a_planted_row_deletes_and_overwrites_nothing_outside(photo, batch, state, part, output):
+    photo("in/a.png")
+    batch()
+    victims = [Path("victim") / name for name in ("precious.txt", "x.png", ".addsr-0123456789abcdef.part", "out.png")]
+    Path("victim").mkdir()
+    for victim in victims:
+        victim.write_bytes(b"precious")
+    (OUT / "linked").symlink_to(Path("victim").resolve())
+    (OUT / "a_x4.png").unlink()
+    (OUT / "a_x4.png").symlink_to(Path("victim/out.png").resolve())
+    plant(state=state, part=part, output=output, output_size=8)
+    outcome = batch()
+    assert outcome.code == 3
+    assert "outside the output folder" in outcome.err
+    assert batch("--overwrite", "--scale", "4").code == 3
+    assert all(victim.read_bytes() == b"precious" for victim in victims)
+
+
+@posix
+def test_a_linked_folder_is_written_into_but_not_swept(photo, batch, killed_part):
+    photo("in/sub/a.png")
+    OUT.mkdir()
+    part = killed_part("elsewhere")
+    (OUT / "sub").symlink_to(Path("elsewhere").resolve())
+    assert batch().code == 0
+    assert Path("elsewhere/a_x4.png").exists()
+    assert part.exists()
+
+
+@posix
+def test_a_list_of_failures_that_is_a_link_is_not_followed(photo, batch):
+    photo("in/a.png")
+    Path("in/b.png").write_bytes(b"bad")
+    Path("precious").write_bytes(b"precious")
+    OUT.mkdir()
+    (OUT / "failures.json").symlink_to(Path("precious").resolve())
+    assert batch().code == 3
+    assert Path("precious").read_bytes() == b"precious"
+    assert rows().keys() == {"b.png"}
+
+
+def test_a_row_that_claims_an_output_of_another_name_is_not_believed(photo, batch):
+    photo("in/a.png")
+    batch()
+    (OUT / "a_x4.png").unlink()
+    (OUT / "other.png").write_bytes(b"precious")
+    plant(state="ok", output="other.png", output_size=8)
+    assert batch().out == f"{OUT}/a_x4.png\n"
+    assert (OUT / "other.png").read_bytes() == b"precious"
+
+
+def test_a_row_whose_output_got_another_name_by_a_new_neighbour_is_believed(photo, batch):
+    photo("in/a.png")
+    batch()
+    photo("in/a.jpg")
+    assert batch("--format", "png").code == 7  # another format is another setting
+    assert batch().out == f"{OUT}/a_x4.jpg\n"
+    photo("in/a.tif")
+    outcome = batch("-o", "png", "--format", "png")
+    assert len(outcome.out.split()) == 3
+    photo("in/b.png")
+    photo("in/b.jpg")
+    assert len(batch("-o", "png", "--format", "png").out.split()) == 2
+    Path("in/a.jpg").unlink()
+    Path("in/a.tif").unlink()
+    assert batch("-o", "png", "--format", "png").out == ""
+
+
+@pytest.mark.parametrize(
+    "row", [{"input": ["list"]}, {"error": None, "state": "failed"}, {"root": 5}, {"sample": "0"}, {"output": {}}]
+)
+def test_rows_of_wrong_types_are_told_and_passed_over(photo, batch, row):
+    photo("in/a.png")
+    batch()
+    plant(**row)
+    plant(**row)
+    outcome = batch()
+    assert (outcome.code, outcome.out) == (0, "")
+    assert "warning: 2 lines of the journal" in outcome.err
+
+
+def test_a_folder_in_the_place_of_the_journal_is_one_sentence(photo, batch):
+    photo("in/a.png")
+    (OUT / ".addsr" / "journal.jsonl").mkdir(parents=True)
+    outcome = batch()
+    assert (outcome.code, outcome.out) == (7, "")
+    assert len([line for line in outcome.lines if line.startswith("error: ")]) == 1
+    assert "journal" in outcome.err
+
+
+def test_a_clock_that_was_wrong_once_does_not_bring_a_failure_back(photo, batch, monkeypatch):
+    photo("in/a.png")
+    with monkeypatch.context() as future:
+        future.setattr(time, "time", lambda: 4e12)
+        future.setattr(imageio, "read", out_of_memory)
+        assert batch().code == 3
+    assert batch("--retry-failed").code == 0
+    assert batch().code == 0
+
+
+def out_of_memory(*words, **options):
+    raise MemoryError
+
+
+# Memory
+
+
+@pytest.mark.parametrize(
+    "exc", [MemoryError(), OutOfMemory("Too large."), RecursionError("deep"), AssertionError("odd")]
+)
+@pytest.mark.parametrize("batch_size", ["auto", "3"])
+def test_whatever_fails_while_a_photo_is_read_is_its_row(photo, batch, monkeypatch, exc, batch_size):
+    for name in ("a.png", "huge.png", "z.png"):
+        photo(f"in/{name}")
+    true = imageio.read
+
+    def read(path):
+        if path.name == "huge.png":
+            raise exc
+        return true(path)
+
+    monkeypatch.setattr(imageio, "read", read)
+    outcome = batch("--batch-size", batch_size)
+    assert outcome.code == 3, outcome.err
+    expected = "out_of_memory" if isinstance(exc, MemoryError | OutOfMemory) else "unexpected"
+    assert {name: row["code"] for name, row in rows().items()} == {"huge.png": expected}
+    assert len(outcome.out.split()) == 2
+    assert journal.read(OUT)[("huge.png", 0)].state == "failed"
+
+
+@pytest.mark.parametrize("function", ["read_header", "encode"])
+def test_no_memory_for_a_header_or_an_output_is_a_row(photo, batch, monkeypatch, function):
+    for name in ("a.png", "huge.png", "z.png"):
+        photo(f"in/{name}", (30, 20) if name == "huge.png" else (24, 18))
+    true = getattr(imageio, function)
+
+    def scarce(source, *more, **options):
+        size = getattr(source, "size", None)
+        if size == (120, 80) or getattr(source, "name", "") == "huge.png":
+            raise MemoryError
+        return true(source, *more, **options)
+
+    monkeypatch.setattr(imageio, function, scarce)
+    outcome = batch()
+    assert outcome.code == 3, outcome.err
+    assert {name: row["code"] for name, row in rows().items()} == {"huge.png": "out_of_memory"}
+    assert len(outcome.out.split()) == 2
+
+
+def test_a_photo_is_read_again_once_the_others_have_left_memory(photo, batch, monkeypatch):
+    for name in ("a.png", "b.png"):
+        photo(f"in/{name}")
+    true, tried = imageio.read, []
+
+    def read(path):
+        tried.append(path.name)
+        if tried.count("b.png") == 1 and path.name == "b.png":
+            raise MemoryError
+        return true(path)
+
+    monkeypatch.setattr(imageio, "read", read)
+    assert batch().code == 0
+    assert tried == ["a.png", "b.png", "b.png"]
+
+
+def test_a_photo_too_large_for_memory_is_refused_before_it_is_decoded(photo, batch, monkeypatch):
+    photo("in/a.png")
+    photo("in/huge.png", (3000, 2000))
+    true = imageio.read
+    monkeypatch.setattr(imageio, "read", lambda path: true(path) if path.name == "a.png" else pytest.fail("decoded"))
+    words = ("--device", "cpu", "--max-memory", "200M")
+    outcome = batch(*words)
+    assert outcome.code == 3, outcome.err
+    assert rows()["huge.png"]["code"] == "out_of_memory"
+    assert outcome.out == f"{OUT}/a_x4.png\n"
+    again = batch(*words, "--dry-run", "--retry-failed")
+    assert again.code == 0
+    assert "will fail" in again.err
+
+
+@pytest.mark.parametrize("function", ["read", "write"])
+def test_a_photo_too_large_for_memory_alone_is_exit_5(photo, upscale, monkeypatch, tree, function):
+    monkeypatch.setattr(imageio, function, out_of_memory)
+    outcome = upscale(photo())
+    assert (outcome.code, outcome.out) == (5, "")
+    assert len([line for line in outcome.lines if line.startswith("error: ")]) == 1
+    assert tree() == {"photo.jpg"}
+
+
+def test_a_photo_foreseen_not_to_fit_alone_is_not_decoded(photo, upscale, monkeypatch):
+    monkeypatch.setattr(imageio, "read", lambda path: pytest.fail("decoded"))
+    assert upscale(photo("huge.png", (3000, 2000)), "--device", "cpu", "--max-memory", "200M").code == 5
