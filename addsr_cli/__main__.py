@@ -9,6 +9,8 @@ def main() -> None:
     """Run the command line and exit with its code."""
     _take_any_name(sys.stdout)
     signal.signal(signal.SIGTERM, _terminated)
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _terminated)
     try:
         from addsr_cli.cli.app import run
     except KeyboardInterrupt:

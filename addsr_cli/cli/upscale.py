@@ -73,6 +73,8 @@ def upscale(
     _tell_refused([item for item in work if isinstance(item, Refused) and item not in unreadable], console)
     _tell_skipped(work, console)
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
+    if not request.dry_run:
+        _sweep([item for item in work if isinstance(item, Job)])
     do = partial(_show_plan if request.dry_run else _run, upscaler=upscaler, console=console)
 
     def outcome(item: "Work") -> AddsrError | None:
@@ -117,6 +119,14 @@ def _noted(item: "Refused | Skipped", console: Console) -> AddsrError | None:
     if console.json:
         console.result("", skipped_record(item))
     return None
+
+
+def _sweep(jobs: "Sequence[Job]") -> None:
+    """Remove what killed runs left half written in the folders that are written into now."""
+    from addsr_cli import imageio
+
+    for folder in {path.resolve().parent for job in jobs for path in (job.output, job.page) if path}:
+        imageio.sweep(folder)
 
 
 def _done(job: "Job", do: "Callable[[Job], None]", console: Console) -> AddsrError | None:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from addsr_cli import imageio
 from addsr_cli.batch import journal
@@ -214,7 +215,7 @@ def test_a_photo_is_read_again_once_the_others_have_left_memory(photo, batch, mo
 
 def test_a_photo_too_large_for_memory_is_refused_before_it_is_decoded(photo, batch, monkeypatch):
     photo("in/a.png")
-    photo("in/huge.png", (3000, 2000))
+    Image.new("L", (3000, 2000)).save("in/huge.png")
     true = imageio.read
     monkeypatch.setattr(imageio, "read", lambda path: true(path) if path.name == "a.png" else pytest.fail("decoded"))
     words = ("--device", "cpu", "--max-memory", "200M")
@@ -236,6 +237,145 @@ def test_a_photo_too_large_for_memory_alone_is_exit_5(photo, upscale, monkeypatc
     assert tree() == {"photo.jpg"}
 
 
-def test_a_photo_foreseen_not_to_fit_alone_is_not_decoded(photo, upscale, monkeypatch):
+def test_a_photo_foreseen_not_to_fit_alone_is_not_decoded(upscale, monkeypatch):
+    Image.new("L", (3000, 2000)).save("huge.png")
     monkeypatch.setattr(imageio, "read", lambda path: pytest.fail("decoded"))
-    assert upscale(photo("huge.png", (3000, 2000)), "--device", "cpu", "--max-memory", "200M").code == 5
+    assert upscale("huge.png", "--device", "cpu", "--max-memory", "200M").code == 5
+
+
+# The disk and the output folder
+
+
+def roomy(path):
+    return shutil._ntuple_diskusage(10**12, 0, 10**12)
+
+
+def test_a_picture_too_large_for_the_disk_is_one_row(photo, batch, disk):
+    photo("in/a.png")
+    photo("in/large.png", (600, 400))
+    folder = disk("size=4m")
+    outcome = batch("-o", folder)
+    assert outcome.code == 3
+    assert rows(folder).keys() == {"large.png"}
+    assert "MB free" in rows(folder)["large.png"]["message"]
+    assert outcome.out == f"{folder}/a_x4.png\n"
+    again = batch("-o", folder)
+    assert (again.code, again.out) == (3, "")
+    assert "MB free" in again.err  # it is tried again, as the disk may have got room
+
+
+def test_a_picture_that_turns_out_too_large_for_the_disk_is_one_row(photo, batch, disk, monkeypatch):
+    for name in ("a.png", "z.png"):
+        photo(f"in/{name}")
+    photo("in/large.png", (240, 180))
+    folder = disk("size=400k")
+    monkeypatch.setattr(shutil, "disk_usage", roomy)
+    outcome = batch("-o", folder)
+    assert outcome.code == 3, outcome.err
+    assert rows(folder).keys() == {"large.png"}
+    assert len(outcome.out.split()) == 2
+
+
+def test_a_disk_without_room_for_any_picture_is_refused_before_any_work(photo, batch, disk):
+    photo("in/a.png")
+    photo("in/b.png", (60, 40))
+    folder = disk("size=64k")
+    outcome = batch("-o", folder)
+    assert (outcome.code, outcome.out) == (7, "")
+    assert len([line for line in outcome.lines if line.startswith("error: ")]) == 1
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize("change", ["deleted", "moved", "deleted after the last file"])
+def test_an_output_folder_that_goes_away_ends_the_run_and_the_next_makes_all(photo, batch, monkeypatch, change):
+    names = [f"{number}.png" for number in range(5)]
+    for name in names:
+        photo(f"in/{name}")
+    true, last = imageio.write_bytes, change.endswith("last file")
+
+    def write(path, data, **options):
+        if path.name == ("4_x4.png" if last else "2_x4.png"):
+            if last:
+                true(path, data, **options)
+            OUT.rename("moved") if change == "moved" else shutil.rmtree(OUT)
+            if last:
+                return len(data)
+        return true(path, data, **options)
+
+    with monkeypatch.context() as fault:
+        fault.setattr(imageio, "write_bytes", write)
+        outcome = batch()
+    assert outcome.code == 7
+    assert len([line for line in outcome.lines if line.startswith("error: ")]) == 1
+    assert "deleted or moved during the run" in outcome.lines[-1]
+    assert "done," not in outcome.err
+    again = batch()
+    assert again.code == 0, again.err
+    assert len(again.out.split()) == 5
+    if change == "moved":
+        assert len(batch("-o", "moved").out.split()) == 3
+
+
+# Signals
+
+
+def test_control_c_does_not_wait_for_a_photo_that_is_still_being_read(photo, batch, monkeypatch):
+    photo("in/a.png")
+    released = threading.Event()
+
+    def read(path):
+        os.kill(os.getpid(), signal.SIGINT)
+        released.wait(30)
+
+    monkeypatch.setattr(imageio, "read", read)
+    monkeypatch.setattr("addsr_cli.batch.worker.PATIENCE", 0.1)
+    started = time.monotonic()
+    try:
+        outcome = batch()
+    finally:
+        released.set()
+    assert outcome.code == 130
+    assert time.monotonic() - started < 5
+    assert "0 done, 0 failed, 1 left" in outcome.err
+
+
+@posix
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["upscale", "batch"])
+def test_a_hangup_leaves_no_half_written_file(photo, process, tree, command):
+    photo("in/large.png", (1200, 900))
+    child = process(command, "in" if command == "batch" else "in/large.png", "--model", "nano")
+    assert child.stderr.readline().startswith(b"model nano")
+    child.send_signal(signal.SIGHUP)
+    child.communicate(timeout=60)
+    assert child.returncode == 128 + signal.SIGHUP
+    assert not [path for path in tree() if path.endswith(".part")]
+
+
+@posix
+@pytest.mark.parametrize("ignored", [True, False])
+def test_a_hangup_ends_the_program_unless_the_caller_ignores_it(monkeypatch, ignored):
+    from addsr_cli import __main__
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    monkeypatch.setattr("addsr_cli.cli.app.run", lambda: os.kill(os.getpid(), signal.SIGHUP))
+    try:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+        with pytest.raises(SystemExit) as end:
+            __main__.main()
+        assert end.value.code == (None if ignored else 128 + signal.SIGHUP)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@posix
+def test_upscale_sweeps_what_a_killed_run_left_where_it_writes(photo, upscale, killed_part, living_part, tree):
+    source = photo()
+    killed_part("out"), killed_part("elsewhere")
+    living = living_part("out")
+    assert upscale(source, "-o", "out/", "--dry-run").code == 0
+    assert len(tree()) == 4
+    assert upscale(source, "-o", "out/").code == 0
+    assert {path.name for path in Path("out").iterdir()} == {living.name, "photo_x4.jpg"}
+    assert len(list(Path("elsewhere").iterdir())) == 1
