@@ -137,7 +137,7 @@ class LPIPS(nn.Module):
         made = cls(net)
         _fill(made, read_weights() if weights is None else weights, net)
         made.to(device)
-        made.backbone.to(dtype)
+        made.backbone.to(dtype=dtype, memory_format=torch.channels_last)  # type: ignore[call-overload]
         return made.eval()
 
     def features(self, image: Tensor) -> list[Tensor]:
@@ -246,7 +246,7 @@ def _fill(network: nn.Module, weights: Mapping[str, Tensor], which: str) -> None
     if which == "dists":
         own |= {key[4:]: value for key, value in weights.items() if key.startswith("vgg.backbone.")}
     try:
-        network.load_state_dict(own)
+        network.load_state_dict(own, assign=True)  # shares VGG16 between those who use it
     except RuntimeError as exc:
         raise ModelUnavailable(
             f"The weights of LPIPS and DISTS in {weights_file()} are incomplete.", f"Fetch them again: {FETCH}"
@@ -257,7 +257,8 @@ def _alex_convs() -> list[nn.Conv2d]:
     convs, before = [], 3
     for number, (width, size) in enumerate(ALEX):
         padding = 2 if number < 2 else 1
-        convs.append(nn.Conv2d(before, width, size, stride=4 if number == 0 else 1, padding=padding))
+        stride = 4 if number == 0 else 1
+        convs.append(_conv(before, width, size, stride=stride, padding=padding))
         before = width
     return convs
 
@@ -265,9 +266,15 @@ def _alex_convs() -> list[nn.Conv2d]:
 def _vgg_convs() -> list[nn.Conv2d]:
     convs, before = [], 3
     for width in (width for widths in VGG for width in widths):
-        convs.append(nn.Conv2d(before, width, 3, padding=1))
+        convs.append(_conv(before, width, 3, padding=1))
         before = width
     return convs
+
+
+def _conv(*sizes: int, **more: int) -> nn.Conv2d:
+    """A convolution without weights yet: random ones would take longer than all the rest."""
+    made: nn.Conv2d = nn.utils.skip_init(nn.Conv2d, *sizes, **more)  # type: ignore[no-untyped-call]
+    return made
 
 
 def _column(values: tuple[float, ...]) -> Tensor:

@@ -1,67 +1,51 @@
-"""Metrics that are networks, through pyiqa (the ``metrics`` extra): LPIPS, DISTS, MUSIQ, MANIQA, CLIPIQA."""
+"""Metrics that are networks: LPIPS with AlexNet and with VGG16, and DISTS, all in float32."""
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from addsr_cli import perceptual
 from addsr_cli.bench.metrics import Metric, Picture
+from addsr_cli.errors import ModelUnavailable
 
-NAMES = ("lpips", "dists", "musiq", "maniqa", "clipiqa")  # pyiqa's own names, so its default variants
+VARIANTS = {
+    "lpips": "LPIPS-Alex v0.1",
+    "lpips_vgg": "LPIPS-VGG v0.1",
+    "dists": "DISTS v0.1",
+}
+NAMES = tuple(VARIANTS)
 
 
 def learned(device: str, names: Sequence[str] = NAMES) -> tuple[list[Metric], str]:
-    """The metrics of pyiqa that can be had here, and one line on those that cannot; weights come at first use.
-
-    pyiqa fetches each network from its own sources when it is made; where that fails the metric is left out.
-    """
+    """The metrics of those names, or one line on how to get their weights."""
     try:
-        import pyiqa
-    except ImportError as exc:
-        return [], f'no {", ".join(names)}: pyiqa is missing ({exc}); pip install "addsr[metrics]"'
-    found, missing = [], []
-    for name in names:
-        try:
-            network = pyiqa.create_metric(name, device=torch.device(device))
-        except (OSError, RuntimeError, ValueError, KeyError) as exc:  # no network, no file, a name it does not know
-            missing.append(f"{name} ({_first_line(exc)})")
-            continue
-        found.append(_metric(name, network))
-    return found, f"no {', '.join(missing)}" if missing else ""
+        weights = perceptual.read_weights()
+        return [_metric(name, device, weights) for name in names], ""
+    except ModelUnavailable as exc:
+        return [], f"no {', '.join(VARIANTS[name] for name in names)}: {exc.hint}"
 
 
-def _metric(name: str, network: Any) -> Metric:  # noqa: ANN401 (pyiqa's InferenceModel, whose attributes are not typed)
-    blind = network.metric_mode == "NR"
-    return Metric(
-        name=name,
-        measure=partial(_measure, network, blind),
-        larger=not network.lower_better,
-        digits=2 if name == "musiq" else 4,
-        variant=f"pyiqa {_version()} {name}",
-        blind=blind,
-    )
+def _metric(name: str, device: str, weights: dict[str, Tensor]) -> Metric:
+    network: Callable[[Tensor, Tensor], Tensor]
+    if name == "dists":
+        network = perceptual.DISTS.load(device=device, weights=weights)
+    else:
+        net: perceptual.Net = "vgg" if name == "lpips_vgg" else "alex"
+        network = perceptual.LPIPS.load(net, device=device, weights=weights)
+    measure = partial(_measure, network, device)
+    return Metric(name=name, measure=measure, larger=False, variant=VARIANTS[name])
 
 
 @torch.inference_mode()
-def _measure(network: Callable[..., Tensor], blind: bool, reference: Picture, result: Picture) -> float:
-    """pyiqa's order: the result first, then the reference."""
-    pictures = [_tensor(result)] if blind else [_tensor(result), _tensor(reference)]
-    return float(network(*pictures).mean())
+def _measure(network: Callable[[Tensor, Tensor], Tensor], device: str, reference: Picture, result: Picture) -> float:
+    """The distance; not a number for pictures that are too small to have one."""
+    if min(reference.shape[:2]) < perceptual.SMALLEST:
+        return math.nan
+    return float(network(_tensor(result, device), _tensor(reference, device)))
 
 
-def _tensor(picture: Picture) -> Tensor:
-    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].float() / 255
-
-
-def _version() -> str:
-    try:
-        return version("pyiqa")
-    except PackageNotFoundError:
-        return "of unknown version"
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).splitlines()[0][:100] if str(exc) else type(exc).__name__
+def _tensor(picture: Picture, device: str) -> Tensor:
+    return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(device).float() / 255

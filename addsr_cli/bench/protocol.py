@@ -16,7 +16,7 @@ from addsr_cli.models.loader import Located
 from addsr_cli.settings import Settings
 from addsr_cli.version import __version__
 
-LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "opencv-python-headless", "ssimulacra2", "pyiqa")
+LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "opencv-python-headless", "ssimulacra2")
 
 
 def machine(device: str, located: Located, base: Settings) -> dict[str, str]:

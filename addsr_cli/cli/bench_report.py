@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 GRID = 20  # photos that a page shows
 DISTORTION = ("psnr_y", "psnr")  # for the charts, the first that was measured
 DIGITS = {"fid": 2, "musiq": 2}
-PERCEPTION = ("musiq", "lpips", "niqe", "ssimulacra2", "spec")
+PERCEPTION = ("lpips", "niqe", "ssimulacra2", "spec")
 
 
 @dataclass(kw_only=True)

@@ -1,55 +1,49 @@
-import sys
-from types import ModuleType
+"""LPIPS and DISTS as metrics of the bench."""
+
+import math
 
 import pytest
 import torch
 
 from addsr_cli.bench.learned import NAMES, learned
+from addsr_cli.perceptual import DISTS, LPIPS
 
 
-@pytest.fixture
-def pyiqa(monkeypatch):
-    """A stand-in for the library: blind metrics see the result's mean, the others the difference of the means."""
-
-    class Network(torch.nn.Module):
-        def __init__(self, name):
-            super().__init__()
-            self.blind = name in ("musiq", "maniqa", "clipiqa")
-            self.metric_mode, self.lower_better = "NR" if self.blind else "FR", not self.blind
-
-        def forward(self, result, reference=None):
-            assert result.shape[1] == 3
-            assert result.max() <= 1
-            assert self.blind is (reference is None)
-            return (result.mean() if self.blind else result.mean() - reference.mean()).reshape(1, 1)
-
-    def create_metric(name, device):
-        if name == "dists":
-            raise OSError("no way to the weights\nand more")
-        return Network(name)
-
-    module = ModuleType("pyiqa")
-    module.create_metric = create_metric
-    monkeypatch.setitem(sys.modules, "pyiqa", module)
+def tensor(picture):
+    return torch.from_numpy(picture).permute(2, 0, 1)[None] / 255
 
 
-@pytest.mark.usefixtures("pyiqa")
-def test_metrics_are_pyiqas_with_its_direction_and_variant(clean, noisy):
+def test_each_metric_names_its_variant_and_gives_its_value(clean, noisy, perceptual_weights):
     found, missing = learned("cpu")
-    by_name = {metric.name: metric for metric in found}
-    assert list(by_name) == [name for name in NAMES if name != "dists"]
-    assert by_name["musiq"].blind
-    assert by_name["musiq"].larger
-    assert not by_name["lpips"].larger
-    assert by_name["lpips"].variant.startswith("pyiqa ")
-    assert by_name["musiq"].measure(clean, noisy) == pytest.approx(noisy.mean() / 255, abs=1e-5)
-    assert by_name["lpips"].measure(clean, noisy) == pytest.approx((noisy.mean() - clean.mean()) / 255, abs=1e-5)
-    assert missing == "no dists (no way to the weights)"
+    assert missing == ""
+    assert {metric.name: metric.variant for metric in found} == {
+        "lpips": "LPIPS-Alex v0.1",
+        "lpips_vgg": "LPIPS-VGG v0.1",
+        "dists": "DISTS v0.1",
+    }
+    assert not any(metric.larger or metric.blind for metric in found)
+    clean, noisy = clean[:40, :36], noisy[:40, :36]
+    networks = [LPIPS.load("alex"), LPIPS.load("vgg"), DISTS.load()]
+    for metric, network in zip(found, networks, strict=True):
+        expected = network(tensor(noisy), tensor(clean)).item()
+        assert metric.measure(clean, noisy) == pytest.approx(expected, abs=1e-5)
+        assert metric.measure(clean, clean) == pytest.approx(0, abs=1e-6)
 
 
-def test_without_pyiqa_one_line_says_so(monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyiqa", None)
+def test_only_those_that_are_asked_for_are_loaded(perceptual_weights):
+    found, _ = learned("cpu", ["dists"])
+    assert [metric.name for metric in found] == ["dists"]
+
+
+def test_a_picture_below_the_smallest_has_no_value(clean, perceptual_weights):
+    found, _ = learned("cpu", ["lpips"])
+    assert math.isnan(found[0].measure(clean[:20], clean[:20]))
+
+
+def test_without_weights_one_line_says_how_to_get_them():
     found, missing = learned("cpu")
     assert found == []
     assert "\n" not in missing
-    assert "addsr[metrics]" in missing
+    assert missing.startswith("no LPIPS-Alex v0.1, LPIPS-VGG v0.1, DISTS v0.1: ")
+    assert missing.endswith("python -m addsr_cli.fetch_perceptual")
+    assert len(NAMES) == 3

@@ -130,13 +130,19 @@ def test_references_alone_are_degraded_as_named(bench, data):
         assert np.asarray(held).shape == (48, 64, 3)
 
 
-def test_metrics_that_are_missing_are_one_line(bench, data, monkeypatch):
-    import sys
-
-    monkeypatch.setitem(sys.modules, "pyiqa", None)
+def test_metrics_that_are_missing_are_one_line(bench, data):
     outcome = bench("--data", data, "--steps", "1", "--quiet")
     assert "left out" in outcome.out
+    assert "python -m addsr_cli.fetch_perceptual" in outcome.out
     assert outcome.err == ""
+
+
+def test_lpips_and_dists_are_measured_where_their_weights_are(bench, data, perceptual_weights):
+    outcome = bench("--data", data, "--steps", "1", "--metrics", "lpips,lpips_vgg,dists", "--json")
+    told, *rows = records(outcome)
+    assert all(set(row["means"]) == {"lpips", "lpips_vgg", "dists"} for row in rows)
+    assert all(0 < value < 2 for row in rows for value in row["means"].values())
+    assert "LPIPS-Alex v0.1" in told["metrics"]
 
 
 @pytest.mark.parametrize(
