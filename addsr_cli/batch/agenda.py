@@ -1,19 +1,17 @@
 """What is to be done: photos become jobs with names and seeds of their own, and the journal says which are left."""
 
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from addsr_cli import imageio
+from addsr_cli.batch.disk import space
 from addsr_cli.batch.journal import Entry, Key
 from addsr_cli.batch.naming import drafted, possible, seed_of, without_collisions
 from addsr_cli.batch.task import STRANGE, Lost, Order, Stamp, Task, digest_of, failure, inside, lost, stamp_of
 from addsr_cli.errors import AddsrError, NoSpace, OutputRefused, UnreadableInput
 from addsr_cli.imageio import Header
-
-BYTES_PER_SAMPLE = {"PNG": 0.65, "TIFF": 0.8, "JPEG": 0.17, "WEBP": 0.12, "AVIF": 0.08}  # of photos, as a share
 
 
 @dataclass(kw_only=True)
@@ -168,21 +166,3 @@ def _unchanged(task: Task | Lost, entry: Entry, order: Order) -> bool:
         return bool(entry.sha256) and digest_of(order.root / task.name) == entry.sha256
     except UnreadableInput:  # told when its turn comes
         return False
-
-
-def space(tasks: Iterable[Task]) -> int:
-    """Bytes that the outputs will take, about: photos compress alike enough for a sum over many."""
-    total = 0.0
-    for task in tasks:
-        channels, depth = task.job.samples
-        width, height = task.job.size
-        total += width * height * channels * (depth // 8) * BYTES_PER_SAMPLE[str(task.job.options.format)]
-    return int(total)
-
-
-def free_space(output: Path) -> int:
-    """Bytes free where the outputs will lie."""
-    folder = output.absolute()
-    while not folder.is_dir():
-        folder = folder.parent
-    return shutil.disk_usage(folder).free

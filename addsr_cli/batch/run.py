@@ -6,19 +6,16 @@ a wrong request.
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from threading import Lock
 from time import perf_counter
 from typing import Protocol, TypeVar
 
 from addsr_cli import hardware, imageio
-from addsr_cli.batch.agenda import space
+from addsr_cli.batch import disk
 from addsr_cli.batch.ahead import FLOAT_PIXEL, Group, Input, read, read_ahead
 from addsr_cli.batch.journal import Entry, Journal
 from addsr_cli.batch.task import STRANGE, Lost, Order, Task, failure
@@ -29,7 +26,6 @@ from addsr_cli.errors import (
     ModelUnavailable,
     NoSpace,
     OutOfMemory,
-    OutputRefused,
     OutputVanished,
     UsageError,
 )
@@ -41,7 +37,6 @@ LARGEST_BOUND = 512 << 20
 FATAL = (NoSpace, OutputVanished, ModelUnavailable, UsageError)  # what one file has in common with the next
 MANY_STRANGE = 5  # in a row: then it is the machine, not the files
 NAP = 0.1  # seconds between looks at whether to stop
-BLOCK = 1 << 20
 
 
 class Observer(Protocol):
@@ -93,7 +88,7 @@ class Pipeline:
 
     def run(self, lost: Sequence[Lost], todo: Sequence[Task]) -> None:
         """Do everything; what is lost already comes first. Raises what ends a run: NoSpace, UsageError and the like."""
-        self._smallest = min((space([task]) for task in todo), default=0)
+        self._smallest = min((disk.space([task]) for task in todo), default=0)
         try:
             for each in lost:
                 self._failed(each, each.error)
@@ -230,7 +225,9 @@ class Pipeline:
             if self._ended:
                 return result, None
             self.journal.write(self._entry(task, "writing", found))
-            self._place(path, data, overwrite=task.job.options.overwrite)
+            disk.write(
+                path, data, overwrite=task.job.options.overwrite, output=self.order.output, smallest=self._smallest
+            )
             seconds = result.seconds | {"write": perf_counter() - started}
             done = replace(
                 self._entry(task, "ok", found),
@@ -244,15 +241,6 @@ class Pipeline:
                 path.unlink(missing_ok=True)
                 raise
         return replace(result, seconds=seconds, warnings=tuple(notes)), done
-
-    def _place(self, path: Path, data: bytes, *, overwrite: bool) -> None:
-        """Write a file. Raises NoSpace when others would not fit either; else a large file is refused alone."""
-        try:
-            imageio.write_bytes(path, data, overwrite=overwrite)
-        except NoSpace as exc:
-            if not _has_room(self.order.output, self._smallest):
-                raise
-            raise OutputRefused(exc.message, exc.hint) from exc
 
     def _failed(self, task: Task | Lost, error: AddsrError) -> None:
         """A failure goes through the writing thread, which alone writes the journal and speaks."""
@@ -304,17 +292,3 @@ class Pipeline:
         self._behind.close()
         with self._writing:
             pass
-
-
-def _has_room(folder: Path, size: int) -> bool:
-    """Whether ``size`` bytes more can be written there: tried, as quotas do not show in what is said to be free."""
-    block = os.urandom(BLOCK)  # not zeros, which some file systems do not store
-    try:
-        with tempfile.TemporaryFile(dir=folder) as file:
-            for start in range(0, size, BLOCK):
-                file.write(block[: size - start])
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError:
-        return False
-    return True

@@ -215,10 +215,10 @@ def _exit(code: int) -> None:
 
 def _tell_start(session: "Session", agenda: "Agenda", console: Console) -> None:
     """What is to come, what was done before, and whether the disk will hold it."""
-    from addsr_cli.batch import agenda as agendas
+    from addsr_cli.batch import disk
 
     order = session.order
-    need, free = agendas.space(agenda.todo), agendas.free_space(order.output)
+    need, free = disk.space(agenda.todo), disk.free_space(order.output)
     text = f"{len(agenda.todo) + len(agenda.lost)} to do into {order.output}, about {human_bytes(need)}"
     if agenda.done or agenda.failed:
         text += f"; before: {len(agenda.done)} done" + (f", {len(agenda.failed)} failed" if agenda.failed else "")
