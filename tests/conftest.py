@@ -1,10 +1,13 @@
 """What every test stands on: no network, no configuration or cache of the machine, a folder of its own."""
 
+import os
 import signal
 import socket
 import sys
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads: workers share the cores, and networks are small
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under nohup: children would never notice a Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -15,8 +18,6 @@ CACHES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "HF_HOME", "ADDS
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
     """The working folder is empty and new; configuration, caches and data lie beside it."""
-    import os
-
     for name in [key for key in os.environ if key.startswith("ADDSR_")]:
         monkeypatch.delenv(name)
     root = tmp_path / ".home"

@@ -1,6 +1,7 @@
 """The script that made nano, on a network and photos that take seconds."""
 
 import runpy
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -8,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
 from PIL import Image
 
 from addsr_cli import Settings, Upscaler
+from addsr_cli.cli.app import run
 from addsr_cli.cli.distill import distill
 from addsr_cli.models.nano import NanoConfig, build_nano, load_nano, save_nano
 
@@ -27,6 +30,7 @@ steps = 2
 crop = 64
 batch_size = 2
 workers = 0
+precision = "fp32"
 validation = 1
 [[stages]]
 name = "student"
@@ -37,6 +41,7 @@ steps = 2
 crop = 64
 batch_size = 2
 workers = 0
+precision = "fp32"
 validation = 1
 anchor_spectrum = 0.001
 perception = "0,1,1,1"
@@ -48,6 +53,7 @@ steps = 1
 crop = 64
 batch_size = 2
 workers = 0
+precision = "fp32"
 validation = 1
 [result]
 blend = {student = 1.5, last = -0.5}
@@ -57,6 +63,22 @@ blend = {student = 1.5, last = -0.5}
 @pytest.fixture
 def script():
     return runpy.run_path(str(SCRIPT))
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Runs what the script starts in this process, where torch is loaded; the command lines so far."""
+    started = []
+
+    def start(command, check):
+        assert command[:3] == [sys.executable, "-m", "addsr_cli"]
+        started.append(command[3:])
+        AcceleratorState._reset_state(True)
+        return subprocess.CompletedProcess(command, run(command[3:]))
+
+    monkeypatch.setattr(subprocess, "run", start)
+    yield started
+    AcceleratorState._reset_state(True)
 
 
 @pytest.fixture
@@ -71,9 +93,11 @@ def trial(tmp_path, monkeypatch):
     return ("--data", "photos", "--output", "run", "--config", "config.toml")
 
 
-def test_every_stage_runs_from_the_one_before_and_the_last_is_a_model(script, trial, monkeypatch):
+def test_every_stage_runs_from_the_one_before_and_the_last_is_a_model(script, trial, commands, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train_nano.py", *trial])
     script["main"]()
+    assert [command[0] for command in commands] == ["distill"] * 3
+    assert not any("--resume" in command for command in commands)
     sizes = {
         name: load_nano(Path("run") / name).net.config.depths for name in ("fresh.safetensors", "nano.safetensors")
     }
@@ -82,6 +106,7 @@ def test_every_stage_runs_from_the_one_before_and_the_last_is_a_model(script, tr
     assert result.rgb.shape == (320, 320, 3)
     made = load_nano(Path("run/nano.safetensors")).net.state_dict()  # the order of a file's notes is not fixed
     script["main"]()  # ended stages are not trained again
+    assert [command[-2:] for command in commands[3:]] == [["--resume", "latest"]] * 3
     again = load_nano(Path("run/nano.safetensors")).net.state_dict()
     a, b = (load_nano(Path(f"run/{name}/export/nano.safetensors")).net.state_dict() for name in ("student", "last"))
     assert all(

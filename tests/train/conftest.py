@@ -38,37 +38,50 @@ def fresh_accelerate():
     AcceleratorState._reset_state(True)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="package")
 def one_thread():
-    """Networks this small only wait for each other on more."""
+    """Networks this small only wait for each other on more, and sums are equal only over the same threads."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 
 
-@pytest.fixture
-def photos(tmp_path):
-    """A folder of three photos, one of them in a folder below."""
-    folder = tmp_path / "photos"
+def write_photos(folder):
+    """Three photos, one of them in a folder below."""
     (folder / "below").mkdir(parents=True)
     for seed, (name, size) in enumerate(zip(("a.png", "b.png", "below/c.png"), SIZES, strict=True)):
         cv2.imwrite(str(folder / name), scene(seed, *size))
     return folder
 
 
+def smallest(photos, output, **changes):
+    """The configuration of the smallest possible run, in float32 whatever the machine would choose."""
+    size = {"data": photos, "output": output, "arch": "tiny", "crop": 64, "batch_size": 2}
+    quick = {"workers": 0, "device": "cpu", "precision": "fp32", "steps": 6, "warmup": 2, "log_every": 1}
+    if changes.get("stage") == "student":
+        quick["optimizer"] = "adamw"
+    return TrainConfig(**(size | quick | changes))
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder of three photos."""
+    return write_photos(tmp_path / "photos")
+
+
 @pytest.fixture
 def configured(photos, tmp_path):
-    """Makes configurations of the smallest possible run, in float32 whatever the machine would choose."""
+    """Makes configurations of the smallest possible run."""
+    return lambda **changes: smallest(**({"photos": photos, "output": tmp_path / "run"} | changes))
 
-    def make(**changes):
-        smallest = {"data": photos, "output": tmp_path / "run", "arch": "tiny", "crop": 64, "batch_size": 2}
-        quick = {"workers": 0, "device": "cpu", "precision": "fp32", "steps": 6, "warmup": 2, "log_every": 1}
-        if changes.get("stage") == "student":
-            quick["optimizer"] = "adamw"
-        return TrainConfig(**(smallest | quick | changes))
 
-    return make
+@pytest.fixture(scope="module")
+def made_once(tmp_path_factory):
+    """The same for runs that all tests of a module look at."""
+    folder = tmp_path_factory.mktemp("once")
+    photos = write_photos(folder / "photos")
+    return lambda **changes: smallest(**({"photos": photos, "output": folder / "run"} | changes))
 
 
 @pytest.fixture

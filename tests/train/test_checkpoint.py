@@ -89,6 +89,7 @@ def test_a_folder_that_cannot_be_made_is_said(tmp_path):
         save(tmp_path / "file" / "below", 1, STATE, keep=1)
 
 
+@pytest.mark.slow
 def test_a_process_killed_while_saving_leaves_the_one_before(tmp_path):
     save(tmp_path, 1, STATE, keep=3)
     ended = subprocess.run([sys.executable, "-c", BREAKING, str(tmp_path)], check=False)

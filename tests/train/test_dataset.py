@@ -93,6 +93,7 @@ def test_other_settings_of_the_run_do_not_change_the_draws(pairs_of):
     assert equal(pairs_of()[3], pairs_of(steps=99, batch_size=1, lr=1.0)[3])
 
 
+@pytest.mark.slow
 def test_worker_processes_change_nothing(pairs_of):
     alone, helped = (list(loader(pairs_of(workers=n, steps=3), 0)) for n in (0, 2))
     assert len(alone) == 3

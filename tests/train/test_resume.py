@@ -1,6 +1,7 @@
 """Stopping and going on equals not stopping, whatever stopped the run."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,18 +65,24 @@ def newest(config):
     return checkpoint.load(checkpoint.find("latest", config.output / "checkpoints"))
 
 
-@pytest.fixture(params=["teacher", "student"])
+@pytest.fixture(scope="module", params=["teacher", "student"])
 def stage(request):
     """What is trained; a student has a discriminator and a second optimiser besides."""
     return request.param
 
 
-@pytest.fixture
-def straight(configured, tmp_path, stage):
-    """The checkpoint of six steps without a stop."""
-    config = configured(output=tmp_path / "straight", stage=stage, recipe=preset("paper", "tiny"))
-    Trainer(config).run()
-    return newest(config)
+@pytest.fixture(scope="module")
+def finished(made_once, tmp_path_factory, stage):
+    """The folder of a run of six steps without a stop."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    Trainer(made_once(output=folder, stage=stage, recipe=preset("paper", "tiny"))).run()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def straight(finished):
+    """Its last checkpoint."""
+    return checkpoint.load(checkpoint.find("latest", finished / "checkpoints"))
 
 
 @pytest.fixture
@@ -154,8 +161,8 @@ def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(run, str
     assert same(newest(config), straight)
 
 
-def test_resuming_a_finished_run_only_exports_it_again(run, straight, same, tmp_path):
-    config = run(output=tmp_path / "straight")
+def test_resuming_a_finished_run_only_exports_it_again(run, finished, straight, same, tmp_path):
+    config = run(output=shutil.copytree(finished, tmp_path / "again"))
     exported = config.output / "export" / "nano.safetensors"
     before = load_file(exported)
     exported.unlink()
@@ -164,6 +171,6 @@ def test_resuming_a_finished_run_only_exports_it_again(run, straight, same, tmp_
 
 
 def test_looking_at_samples_does_not_disturb_the_run(run, straight, same):
-    config = run(sample_every=1, save_every=2)
+    config = run(sample_every=2, save_every=4)
     Trainer(config).run()
     assert same(newest(config), straight)

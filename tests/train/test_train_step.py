@@ -82,57 +82,67 @@ class Case:
         error = (torch.as_tensor(ours).squeeze() - expected).abs().max().item()
         assert error <= tolerance, f"{name}: {error} > {tolerance}"
 
+    def run(self):
+        """What the student and the teacher say, and then one step: its figures, gradients and how far weights moved."""
+        self.view = self.objective.view(self.batch(), self.draws())
+        self.answers = [picture for _, picture in self.objective.targets(self.view)]
+        before = {name: p.detach().clone() for name, p in self.learner.parameters.items()}
+        self.average = Ema(self.learner.parameters, 0.99)
+        self.gradients, optimiser = {}, self.objective.student.optimisers[0]
+        step = optimiser.step
 
-@pytest.fixture(params=["single_step", "second_step", "second_step_499"])
-def case(request, tmp_path, monkeypatch):
-    made = Case(request.param, tmp_path / "bundle", monkeypatch)
-    if request.param != "single_step":  # the official trainer feeds the prediction in [-1, 1], which ours mends
-        monkeypatch.setattr(distillation, "refine", lambda picture, canvas, weight: picture.clamp(0, 1) * 2 - 1)
-    return made
+        def looked():
+            self.gradients.update({name: p.grad.clone() for name, p in self.learner.parameters.items()})
+            step()
+
+        optimiser.step = looked
+        self.told = self.objective.step([self.batch()], 0, 2e-5).values
+        self.moved = {name: p.detach() - before[name] for name, p in self.learner.parameters.items()}
+        return self
+
+
+CASES = ["single_step", pytest.param("second_step", marks=pytest.mark.slow), "second_step_499"]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, tmp_path_factory):
+    """One recorded step, made once for all tests that look at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param != "single_step":  # the official trainer feeds the prediction in [-1, 1], which ours mends
+            patch.setattr(distillation, "refine", lambda picture, canvas, weight: picture.clamp(0, 1) * 2 - 1)
+        yield Case(request.param, tmp_path_factory.mktemp("step") / "bundle", patch).run()
+
+
+def test_student_and_teacher_say_what_the_official_ones_say(case):
+    case.near(case.view.z0, "z0_stu")
+    case.near(case.view.picture * 2 - 1, "x0_stu")
+    for k, picture in enumerate(case.answers):
+        wanted = case.learner.teacher.decode(case.tensors[f"out.z0_tea.{k}"]).clamp(0, 1)
+        assert torch.allclose(picture, wanted, atol=1e-4)
 
 
 def test_a_step_is_the_official_one(case):
-    view = case.objective.view(case.batch(), case.draws())
-    case.near(view.z0, "z0_stu")
-    case.near(view.picture * 2 - 1, "x0_stu")
-    for k, (_, picture) in enumerate(case.objective.targets(view)):
-        wanted = case.learner.teacher.decode(case.tensors[f"out.z0_tea.{k}"]).clamp(0, 1)
-        assert torch.allclose(picture, wanted, atol=1e-4)
-    before = {name: p.detach().clone() for name, p in case.learner.parameters.items()}
-    average = Ema(case.learner.parameters, 0.99)
-    told = case.objective.step([case.batch()], 0, 2e-5).values
-    case.near(told["discriminator"], "loss_D")
-    case.near(told["adversarial"], "gan_loss")
+    case.near(case.told["discriminator"], "loss_D")
+    case.near(case.told["adversarial"], "gan_loss")
     mean = (case.tensors["out.dis_loss1"] + case.tensors["out.dis_loss2"]) / 2
-    assert told["distill"] == pytest.approx(mean.item(), rel=1e-3)
-    case.near(told["grad_norm"], "total_grad_norm_before_clip", 1e-3)
+    assert case.told["distill"] == pytest.approx(mean.item(), rel=1e-3)
+    case.near(case.told["grad_norm"], "total_grad_norm_before_clip", 1e-3)
+    case.average.updates = 1_000_000  # ours follows faster in its first updates; the formula is the same
+    case.average.update()
     for name, wanted in case.tensors.items():
         kind, _, key = name.removeprefix("out.").partition(".")
         if kind == "param_delta":
-            moved = case.learner.parameters[key].detach() - before[key]
-            assert (moved - wanted).abs().max() <= 0.01 * wanted.abs().max() + 1e-9
-        if kind == "ema_shadow":  # ours follows faster in its first updates; the formula is the same
-            average.updates = 1_000_000
-            average.update()
-            assert torch.allclose(average.shadow[key], wanted, atol=1e-6)
+            assert (case.moved[key] - wanted).abs().max() <= 0.01 * wanted.abs().max() + 1e-9
+        if kind == "ema_shadow":
+            assert torch.allclose(case.average.shadow[key], wanted, atol=1e-6)
     case.near(case.judge.heads[0].first[0].weight_u, "disc_after.heads.0.main.0.0.weight_u")
 
 
-def test_gradients_are_the_official_ones_after_clipping(case, monkeypatch):
-    seen = {}
-    optimiser = case.objective.student.optimisers[0]
-    step = optimiser.step
-
-    def looked():
-        seen.update({name: p.grad.clone() for name, p in case.learner.parameters.items()})
-        step()
-
-    monkeypatch.setattr(optimiser, "step", looked)
-    case.objective.step([case.batch()], 0, 2e-5)
+def test_gradients_are_the_official_ones_after_clipping(case):
     recorded = {k.removeprefix("out.grad_after_clip."): v for k, v in case.tensors.items() if "grad_after_clip" in k}
     assert len(recorded) == 3
     for name, wanted in recorded.items():
-        assert (seen[name] - wanted).abs().max() <= 1e-3 * wanted.abs().max()
+        assert (case.gradients[name] - wanted).abs().max() <= 1e-3 * wanted.abs().max()
 
 
 def test_the_trained_tensors_are_the_official_ones(case):
