@@ -131,6 +131,9 @@ def timed(do: Callable[[], object]) -> tuple[float, float]:
 class Silent:
     """An observer that says nothing."""
 
+    def begun(self, task: object) -> None:
+        """A file goes through the network."""
+
     def done(self, job: object, result: object) -> None:
         """A file is written."""
 

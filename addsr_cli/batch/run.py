@@ -40,7 +40,10 @@ NAP = 0.1  # seconds between looks at whether to stop
 
 
 class Observer(Protocol):
-    """Who is told of every file; called from the writing thread."""
+    """Who is told of every file; called from the writing thread, ``begun`` from the main one."""
+
+    def begun(self, task: Task) -> None:
+        """A file goes through the network."""
 
     def done(self, job: Job, result: Result) -> None:
         """A file is written."""
@@ -136,6 +139,7 @@ class Pipeline:
                 inputs.append((task, found))
         results = None
         if len(inputs) > 1:
+            self.observer.begun(inputs[0][0])
             photos, settings = [found.photo for _, found in inputs], [task.job.settings for task, _ in inputs]
             results = self._tried(inputs[0][0], lambda: self.upscaler.upscale_together(photos, settings), quiet=True)
         for number, (task, found) in enumerate(inputs):
@@ -161,6 +165,7 @@ class Pipeline:
 
     def _alone(self, task: Task, found: Input) -> Result:
         """One photo; when memory is short it waits until the pictures before it are written, and is tried once more."""
+        self.observer.begun(task)
         try:
             return self.upscaler.upscale(found.photo, task.job.settings)
         except OutOfMemory:

@@ -12,7 +12,7 @@ from typer.main import get_command
 from addsr_cli.cli import batch, bench, compare, config, distill, doctor, models, upscale
 from addsr_cli.cli.command import Command
 from addsr_cli.cli.config import Defaults
-from addsr_cli.cli.console import Console
+from addsr_cli.cli.console import Console, error_record
 from addsr_cli.errors import AddsrError, UsageError
 from addsr_cli.version import __version__
 
@@ -62,7 +62,11 @@ def run(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _finished(INTERRUPTED, words, defaults)
     except AddsrError as exc:
-        Console(json=_asked("json", words, defaults), debug=_asked("debug", words, defaults)).failed(exc)
+        json = _asked("json", words, defaults)
+        console = Console(json=json, debug=_asked("debug", words, defaults))
+        console.failed(exc)
+        if json:
+            console.result("", {"status": "failed", "error": error_record(exc)})
         return exc.exit_code
 
 

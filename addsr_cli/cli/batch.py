@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addsr_cli.cli import options
-from addsr_cli.cli.console import Console, human_bytes, human_seconds
+from addsr_cli.cli.console import Console, counted, human_bytes, human_seconds
+from addsr_cli.cli.escape import printable
 from addsr_cli.cli.gauge import Gauge
 from addsr_cli.cli.records import UNKNOWN, job_record
 from addsr_cli.cli.request import Request, takes_request
@@ -180,7 +181,7 @@ def _leave(session: "Session", gauge: Gauge, agenda: "Agenda", console: Console)
 
 def _watch(session: "Session", console: Console, many: "Options", fleet: "Fleet | None", settle: float) -> None:
     gauge = Gauge(console, str(session.order.root))
-    console.say(f"watching {session.order.root}; Ctrl-C ends it")
+    console.say(f"watching {printable(str(session.order.root))}; Ctrl-C ends it")
     with _interrupts(console, fleet) as interrupts:
         try:
             code = fleet.run(gauge, console) if fleet else 0
@@ -219,7 +220,7 @@ def _tell_start(session: "Session", agenda: "Agenda", console: Console) -> None:
 
     order = session.order
     need, free = disk.space(agenda.todo), disk.free_space(order.output)
-    text = f"{len(agenda.todo) + len(agenda.lost)} to do into {order.output}, about {human_bytes(need)}"
+    text = f"{len(agenda.todo) + len(agenda.lost)} to do into {printable(str(order.output))}, about {human_bytes(need)}"
     if agenda.done or agenda.failed:
         text += f"; before: {len(agenda.done)} done" + (f", {len(agenda.failed)} failed" if agenda.failed else "")
     console.say(text)
@@ -251,7 +252,7 @@ def _tell_end(session: "Session", gauge: Gauge, agenda: "Agenda", console: Conso
         parts.append(f"passed over: {reasons}")
     console.say(f"{', '.join(parts)}; {gauge.speed()}")
     if gauge.failures or agenda.failed:
-        console.say(f"see {session.order.output / 'failures.json'}")
+        console.say(f"see {printable(str(session.order.output / 'failures.json'))}")
 
 
 def _tell_plan(session: "Session", agenda: "Agenda", console: Console) -> None:
@@ -265,7 +266,7 @@ def _tell_plan(session: "Session", agenda: "Agenda", console: Console) -> None:
     for lost in agenda.lost:
         console.say(f"will fail: {lost.error.message}")
     seconds, megapixels = session.seconds(agenda.todo), _pixels(agenda) / 1e6
-    text = f"{len(agenda.todo)} photos of {megapixels:.2f} MP, {len(agenda.lost)} that will fail"
+    text = f"{counted(len(agenda.todo), 'photo')} of {megapixels:.2f} MP, {len(agenda.lost)} that will fail"
     console.say(text + ("" if seconds is None else f", about {human_seconds(seconds)}"))
 
 

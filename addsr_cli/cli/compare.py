@@ -8,6 +8,7 @@ import typer
 
 from addsr_cli.cli import options
 from addsr_cli.cli.console import Console, human_bytes
+from addsr_cli.cli.escape import printable
 from addsr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -52,17 +53,19 @@ def compare(
     photos = [imageio.read(image) for image in images]
     for image, photo in zip(images, photos, strict=True):
         for note in photo.warnings:
-            console.say(f"warning: {image}: {note}")
+            console.say(f"warning: {printable(str(image))}: {note}")
         if max(photo.size) > max_side:
-            console.say(f"warning: {image}: reduced to {max_side} px in the page; --max-side changes that")
+            console.say(
+                f"warning: {printable(str(image))}: reduced to {max_side} px in the page; --max-side changes that"
+            )
     pictures = [Picture(photo=photo, label=text) for photo, text in zip(photos, labels, strict=True)]
     size = write_page(page, pictures, title or _title(labels), embedding, overwrite=overwrite)
-    console.say(f"{len(images)} pictures -> {page}: {human_bytes(size)}, opens in any browser")
+    console.say(f"{len(images)} pictures -> {printable(str(page))}: {human_bytes(size)}, opens in any browser")
     shown = [
         {"input": str(image), "label": text, "size": list(photo.size)}
         for image, text, photo in zip(images, labels, photos, strict=True)
     ]
-    console.result(str(page), {"output": str(page), "status": "ok", "bytes": size, "pictures": shown})
+    console.result(str(page), {"output": str(page), "status": "ok", "bytes": size, "pictures": shown}, said=True)
 
 
 def write_page(

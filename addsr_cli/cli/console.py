@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from addsr_cli.cli.escape import printable
 from addsr_cli.errors import AddsrError
 
 
@@ -42,27 +43,37 @@ class Console:
     quiet: bool = False
     verbose: bool = False
     debug: bool = False
+    print0: bool = False
 
     def say(self, text: str) -> None:
         """Tell the person, unless asked to be quiet."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            tell(text)
 
     def detail(self, text: str) -> None:
         """Tell more, only when asked for it."""
         if self.verbose:
             self.say(text)
 
-    def result(self, text: str, record: dict[str, Any]) -> None:
-        """One piece of data: the record as a JSON line, or its plain text."""
-        print(json_module.dumps(record) if self.json else text, flush=True)
+    def result(self, text: str, record: dict[str, Any], *, said: bool = False) -> None:
+        """One piece of data: the record as a JSON line, or its plain text.
 
-    def failed(self, exc: AddsrError) -> None:
-        """One failure; quiet does not silence it."""
-        self.trace(exc)
+        ``said``: it was told on stderr already, so that a person who sees both streams needs it no
+        second time. On a terminal control characters are escaped; elsewhere data is as it is.
+        """
         if self.json:
-            print(json_module.dumps({"status": "failed", "error": error_record(exc)}), flush=True)
-        print(error_text(exc), file=sys.stderr, flush=True)
+            print(json_module.dumps(record), flush=True)
+        elif self.print0:
+            print(text, end="\0", flush=True)
+        elif not sys.stdout.isatty():
+            print(text, flush=True)
+        elif not (said and sys.stderr.isatty() and not self.quiet):
+            print(printable(text, keep="\n\t"), flush=True)
+
+    def failed(self, exc: AddsrError, about: str = "") -> None:
+        """Say why something came to nothing; quiet does not silence it."""
+        self.trace(exc)
+        tell(error_text(exc, about))
 
     def trace(self, exc: AddsrError) -> None:
         """Where a failure came from, only when asked for it."""
@@ -75,17 +86,11 @@ class Console:
         if self.quiet or not sys.stderr.isatty():
             yield None
             return
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from addsr_cli.cli import bars
 
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("step {task.fields[step]}/{task.fields[steps]}, tile {task.completed:.0f}/{task.total:.0f}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-        )
-        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+        steps = bars.words("step {task.fields[step]}/{task.fields[steps]}, tile {task.completed:.0f}/{task.total:.0f}")
+        columns = (bars.Title(), bars.bar(), steps, bars.Elapsed(), bars.Left())
+        with bars.Bars(*columns) as progress:
             task = progress.add_task(title, total=1, step=0, steps="?")
 
             def show(now: Step) -> None:
@@ -99,11 +104,10 @@ class Console:
         if self.quiet or not sys.stderr.isatty():
             yield lambda done, total, what: self.detail(f"{title} {done + 1}/{total}: {what}")
             return
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+        from addsr_cli.cli import bars
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-        with Progress(*columns, TimeRemainingColumn(), console=RichConsole(stderr=True), transient=True) as progress:
+        columns = (bars.Title(), bars.bar(), bars.words("{task.completed}/{task.total}"), bars.Left())
+        with bars.Bars(*columns) as progress:
             task = progress.add_task(title, total=None)
 
             def show(done: int, total: int, what: str) -> None:
@@ -117,11 +121,13 @@ class Console:
         if self.quiet or not sys.stderr.isatty():
             yield None
             return
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+        from rich.progress import DownloadColumn
+        from rich.table import Column
 
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-        with Progress(*columns, console=RichConsole(stderr=True), transient=True) as progress:
+        from addsr_cli.cli import bars
+
+        received = DownloadColumn(table_column=Column(no_wrap=True))
+        with bars.Bars(bars.Title(), bars.bar(), received, bars.Left()) as progress:
             fetching = progress.add_task("", total=None, visible=False)
             checking = progress.add_task("", total=None, visible=False)
 
@@ -137,6 +143,16 @@ class Console:
             yield show
 
 
+def tell(text: str) -> None:
+    """Write to stderr; for a terminal in colour, broken between words, and without what would steer it."""
+    if sys.stderr.isatty():
+        from addsr_cli.cli.bars import show
+
+        show(printable(text, keep="\n\t"))
+    else:
+        print(text, file=sys.stderr, flush=True)
+
+
 def error_record(exc: AddsrError) -> dict[str, str]:
     """A failure as data."""
     return {"code": exc.code, "message": exc.message, "hint": exc.hint}
@@ -145,7 +161,7 @@ def error_record(exc: AddsrError) -> dict[str, str]:
 def error_text(exc: AddsrError, about: str = "") -> str:
     """A failure as one line."""
     where = f"{about}: " if about and about not in exc.message else ""
-    return f"error: {where}{exc.message}" + (f" {exc.hint}" if exc.hint else "")
+    return printable(f"error: {where}{exc.message}" + (f" {exc.hint}" if exc.hint else ""))
 
 
 def counted(count: int, what: str, many: str = "") -> str:

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import typer
 
-from addsr_cli.cli.console import Console
+from addsr_cli.cli.console import Console, tell
 from addsr_cli.cli.gauge import Gauge
 from addsr_cli.errors import UsageError
 
@@ -124,7 +124,7 @@ class Fleet:
                     hear(line.decode(errors="surrogateescape").rstrip("\n"))
 
     def _talk(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        tell(line)
 
     def _record(self, line: str) -> None:
         record: dict[str, Any] = json.loads(line)

@@ -11,9 +11,8 @@ from addsr_cli.cli.records import report_failure, report_result, result_record
 from addsr_cli.errors import AddsrError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from addsr_cli.batch.task import Lost, Task
+    from addsr_cli.cli.bars import Bars
     from addsr_cli.engine import Result
     from addsr_cli.job import Job
 
@@ -25,8 +24,9 @@ class Gauge:
         self.console, self.root = console, root
         self.ok = self.failures = 0
         self.pixels = 0
+        self.current = ""
         self.started = time.monotonic()
-        self._bar: Progress | None = None
+        self._bar: Bars | None = None
 
     @contextmanager
     def shown(self, files: int, pixels: int) -> Iterator[None]:
@@ -34,14 +34,13 @@ class Gauge:
         if self.console.quiet or not sys.stderr.isatty():
             yield
             return
-        from rich.console import Console as RichConsole
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from addsr_cli.cli import bars
 
-        columns = (BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), TimeRemainingColumn())
-        with Progress(
-            *columns,
-            console=RichConsole(stderr=True),
-            transient=True,
+        with bars.Bars(
+            bars.bar(),
+            bars.words("{task.description}"),
+            bars.Left(),
+            below=self._now,
             redirect_stdout=sys.stdout.isatty(),  # else stdout would become talk
             speed_estimate_period=600,
         ) as self._bar:
@@ -51,6 +50,15 @@ class Gauge:
                 yield
             finally:
                 self._bar = None
+
+    def _now(self) -> str:
+        """The time so far and the file that is upscaled now, if this process knows."""
+        elapsed = f"{human_seconds(time.monotonic() - self.started)} elapsed"
+        return f"{elapsed}, now {self.root}/{self.current}" if self.current else elapsed
+
+    def begun(self, task: "Task") -> None:
+        """A file goes through the network."""
+        self.current = task.name
 
     def done(self, job: "Job", result: "Result") -> None:
         """A file is written."""

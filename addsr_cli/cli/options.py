@@ -111,6 +111,7 @@ Compile = Annotated[bool, option("--compile", "Compile the network first; pays o
 MaxMemory = Annotated[str | None, option("--max-memory", "Plan for no more than this, such as 2G.", MACHINE)]
 
 Json = Annotated[bool, option("--json", "One JSON object per result on stdout.", TALK)]
+Print0 = Annotated[bool, option("--print0", "End each path on stdout with NUL instead of a new line.", TALK, "-0")]
 Quiet = Annotated[bool, option("--quiet", "Say nothing but errors.", TALK, "-q")]
 Verbose = Annotated[bool, option("--verbose", "Say more.", TALK, "-v")]
 Debug = Annotated[bool, option("--debug", "Show tracebacks.", TALK)]

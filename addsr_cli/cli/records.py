@@ -1,10 +1,10 @@
 """Results as JSON data, one object per image with the same fields whatever its end, and as a line for people."""
 
-import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from addsr_cli.cli.console import Console, error_record, error_text, human_bytes, human_seconds
+from addsr_cli.cli.console import Console, counted, error_record, human_bytes, human_seconds
+from addsr_cli.cli.escape import printable
 from addsr_cli.errors import AddsrError
 
 if TYPE_CHECKING:
@@ -74,18 +74,19 @@ def report_result(record: dict[str, Any], console: Console, *, line: bool = True
     Without ``line`` only warnings are said, as a bar tells how far it is.
     """
     for note in record["warnings"]:
-        console.say(f"warning: {record['input']}: {note}")
+        console.say(f"warning: {printable(record['input'])}: {note}")
     if line:
         _say_result(record, console)
     if record["output"]:
-        console.result(record["output"], record)
+        console.result(record["output"], record, said=line)
 
 
 def _say_result(record: dict[str, Any], console: Console) -> None:
     width, height = record["size_out"]
     console.say(
-        f"{record['input']} -> {record['output'] or 'stdout'}: {width}x{height}, {record['steps']} steps, "
-        f"seed {record['seed']}, {human_seconds(sum(record['seconds'].values()))}"
+        f"{printable(record['input'])} -> {printable(record['output'] or 'stdout')}: {width}x{height}, "
+        f"{counted(record['steps'], 'step')}, seed {record['seed']}, "
+        f"in {human_seconds(sum(record['seconds'].values()))}"
     )
     if record["prompt"]:
         console.detail(f"prompt: {record['prompt']}")
@@ -101,8 +102,7 @@ def report_failure(label: str, exc: AddsrError, console: Console) -> None:
 
 def tell_failure(label: str, exc: AddsrError, console: Console) -> None:
     """Say why a photo came to nothing, in one line."""
-    console.trace(exc)
-    print(error_text(exc, label), file=sys.stderr, flush=True)
+    console.failed(exc, label)
 
 
 def record_failure(label: str, exc: AddsrError, console: Console) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from addsr_cli.cli import options
 from addsr_cli.cli.console import Console
+from addsr_cli.errors import UsageError
 from addsr_cli.settings import Settings
 
 if TYPE_CHECKING:
@@ -59,13 +60,22 @@ class Request:
     max_memory: options.MaxMemory = None
     dry_run: options.DryRun = False
     json: options.Json = False
+    print0: options.Print0 = False
     quiet: options.Quiet = False
     verbose: options.Verbose = False
     debug: options.Debug = False
 
     def console(self) -> Console:
-        """The sink for results and talk."""
-        return Console(json=self.json, quiet=self.quiet, verbose=self.verbose, debug=self.debug)
+        """The sink for results and talk. Raises UsageError."""
+        if self.json and self.print0:
+            raise UsageError("--json and --print0 contradict each other.", "JSON needs no --print0.")
+        return Console(
+            json=self.json,
+            quiet=self.quiet,
+            verbose=self.verbose,
+            debug=self.debug,
+            print0=self.print0,
+        )
 
     def settings(self) -> Settings:
         """What is wanted of the picture. Raises UsageError."""

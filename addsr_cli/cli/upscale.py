@@ -12,6 +12,7 @@ import typer
 
 from addsr_cli.cli import options
 from addsr_cli.cli.console import Console, counted, human_bytes, human_seconds
+from addsr_cli.cli.escape import printable
 from addsr_cli.cli.records import (
     job_record,
     plan_record,
@@ -75,12 +76,15 @@ def upscale(
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     if not request.dry_run:
         _sweep([item for item in work if isinstance(item, Job)])
-    do = partial(_show_plan if request.dry_run else _run, upscaler=upscaler, console=console)
-
-    def outcome(item: "Work") -> AddsrError | None:
-        return _done(item, do, console) if isinstance(item, Job) else _noted(item, console)
-
-    _leave([outcome(item) for item in work])
+    titles = iter(_titles(work))
+    errors: list[AddsrError | None] = []
+    for item in work:
+        if isinstance(item, Job):
+            do = partial(_show_plan, item) if request.dry_run else partial(_run, item, next(titles))
+            errors.append(_done(item.label, partial(do, upscaler, console), console))
+        else:
+            errors.append(_noted(item, console))
+    _leave(errors)
 
 
 def _upscaler(request: Request, console: Console) -> "Upscaler":
@@ -129,17 +133,27 @@ def _sweep(jobs: "Sequence[Job]") -> None:
         imageio.sweep(folder)
 
 
-def _done(job: "Job", do: "Callable[[Job], None]", console: Console) -> AddsrError | None:
+def _titles(work: "Sequence[Work]") -> list[str]:
+    """What the bar of each job says: its name, and its place where there are several."""
+    from addsr_cli.job import Job
+
+    labels = [item.label for item in work if isinstance(item, Job)]
+    if len(labels) == 1:
+        return labels
+    return [f"file {number} of {len(labels)}: {label}" for number, label in enumerate(labels, start=1)]
+
+
+def _done(label: str, do: "Callable[[], None]", console: Console) -> AddsrError | None:
     """Do one job; returns why it came to nothing, if it did. Raises UsageError, which ends all."""
     from addsr_cli.job import no_memory
 
     try:
-        do(job)
+        do()
     except UsageError:
         raise
     except (AddsrError, MemoryError) as exc:
         error = no_memory(exc) if isinstance(exc, MemoryError) else exc
-        report_failure(job.label, error, console)
+        report_failure(label, error, console)
         return error
     return None
 
@@ -151,11 +165,11 @@ def _leave(errors: "Sequence[AddsrError | None]") -> None:
         raise typer.Exit(failed[0].exit_code if len(errors) == 1 else SOME_FAILED)
 
 
-def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
+def _run(job: "Job", title: str, upscaler: "Upscaler", console: Console) -> None:
     from addsr_cli import imageio
 
     upscaler.plan(*job.header.size, job.settings)  # what memory will not hold is refused before it is decoded
-    with console.bar(job.label) as bar:
+    with console.bar(title) as bar:
         photo = imageio.read(job.source)
         result = upscaler.upscale(photo, job.settings, bar)
     notes, started = list(result.warnings), perf_counter()
@@ -166,7 +180,7 @@ def _run(job: "Job", upscaler: "Upscaler", console: Console) -> None:
         imageio.write(result.photo, job.output, job.options, result.embedded(), warn=notes.append)
         if job.page is not None:
             _write_page(job.page, job, photo, result)
-            console.say(f"{job.label} compared in {job.page}")
+            console.say(f"{printable(job.label)} compared in {printable(str(job.page))}")
     result = replace(result, warnings=tuple(notes), seconds=result.seconds | {"write": perf_counter() - started})
     report_result(result_record(job, result), console)
 
@@ -175,8 +189,7 @@ def _write_page(page: Path, job: "Job", photo: "Photo", result: "Result") -> Non
     from addsr_cli.cli.compare import write_page
     from addsr_cli.report import Picture
 
-    steps = f"{result.steps} step{'s' * (result.steps > 1)}"
-    after = f"After: {result.model}, {steps}, seed {job.settings.seed}"
+    after = f"After: {result.model}, {counted(result.steps, 'step')}, seed {job.settings.seed}"
     pictures = [Picture(photo=photo, label="Before"), Picture(photo=result.photo, label=after)]
     write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
 
@@ -200,8 +213,10 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     seconds = sum(planner.predicted_seconds(upscaler.spec, plan, steps, rate) for plan in plans)
     plan = plans[-1]
     text = (
-        f"{job.label} {job.header.width}x{job.header.height} -> {job.output or 'stdout'} {job.size[0]}x{job.size[1]}\n"
-        f"  model {upscaler.spec.name}, {steps} steps, {len(plans)} pass(es), {plan.tiles()} tile(s) a step\n"
+        f"{printable(job.label)} {job.header.width}x{job.header.height} -> "
+        f"{printable(str(job.output or 'stdout'))} {job.size[0]}x{job.size[1]}\n"
+        f"  model {upscaler.spec.name}, {counted(steps, 'step')}, {counted(len(plans), 'pass', 'passes')}, "
+        f"{counted(plan.tiles(), 'tile')} a step\n"
         f"  {plan.why}\n"
         f"  about {human_bytes(plan.needed_bytes)} of {human_bytes(plan.free_bytes)} free on {plan.device}"
         + (f", about {human_seconds(seconds)}" if plan.device == "cpu" else "")

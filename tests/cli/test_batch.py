@@ -172,7 +172,7 @@ def test_a_terminal_sees_files_pixels_and_failures_and_stdout_stays_data(photos,
     outcome = batch()
     assert "6/6 files, 0.0 MP, " in outcome.err
     assert "1 failed" in outcome.err
-    assert "steps, seed" not in outcome.err
+    assert "step, seed" not in outcome.err
     assert len(outcome.out.splitlines()) == 5
     assert "\x1b" not in outcome.out
 
