@@ -47,11 +47,12 @@ class Blob:
         """Find the entries of the directory at a byte offset."""
         if offset < 8:
             raise ValueError(f"directory at impossible offset {offset}")
-        count = self.unpack("H", offset)
-        positions = [offset + 2 + 12 * i for i in range(count)]
-        end = offset + 2 + 12 * count
+        first = offset + 2
+        end = first + 12 * self.unpack("H", offset)
         self.unpack("I", end)
-        return Directory(entries={self.unpack("H", p): p for p in positions}, next_pointer=end)
+        tags = struct.iter_unpack(f"{self.endian}H10x", self.data[first:end])
+        entries = {tag: first + 12 * number for number, (tag,) in enumerate(tags)}
+        return Directory(entries=entries, next_pointer=end)
 
     def value(self, directory: Directory, tag: int) -> int | None:
         """Get a single SHORT or LONG value, or None when the tag is missing or of another type."""

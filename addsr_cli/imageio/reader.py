@@ -74,7 +74,7 @@ def _photo(image: Image.Image, stream: BinaryIO | None) -> Photo:
         notes.append(_frames_note(image, frames))
     if stream is not None:
         _check_end(fmt, stream)
-    raw_exif, raw_xmp, dpi = _raw_exif(image), _raw_xmp(image), _dpi(image)
+    raw_exif, raw_xmp, dpi = _raw_exif(image), _raw_xmp(image, notes), _dpi(image)
     orientation = _orientation(image, raw_exif, raw_xmp)
     exif = _upright_exif(raw_exif, notes)
     pixels = decode(image, stream)
@@ -149,11 +149,19 @@ def _tiff_exif(image: Image.Image) -> bytes | None:
     return exif_blob.strip_prefix(kept.tobytes()) if len(kept) else None
 
 
-def _raw_xmp(image: Image.Image) -> bytes | None:
+def _raw_xmp(image: Image.Image, notes: list[str] | None = None) -> bytes | None:
+    """The XMP packet, if it is one; ``notes`` get a word when it is not."""
     raw: Any = image.info.get("xmp")
     if isinstance(raw, str):
         raw = raw.encode()
-    return raw.rstrip(b"\0") if isinstance(raw, bytes) and raw.strip(b"\0 ") else None
+    if not isinstance(raw, bytes) or not raw.strip(b"\0 "):
+        return None
+    packet = raw.rstrip(b"\0")
+    if xmp_packet.is_sound(packet):
+        return packet
+    if notes is not None:
+        notes.append("the XMP data is damaged and was left out")
+    return None
 
 
 def _orientation(image: Image.Image, exif: bytes | None, xmp: bytes | None) -> int:

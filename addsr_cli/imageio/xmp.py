@@ -1,11 +1,15 @@
 """XMP packets edited as bytes: what is not named here stays as it was.
 
+Packets come from strangers. `is_sound` lets the system's XML parser decide what is one, without
+declarations of entities; every search here takes time in proportion to the packet's length.
+
 Properties come as attributes (``tiff:Orientation="6"``) or as elements (``<tiff:Orientation>6</tiff:Orientation>``).
 """
 
 import json
 import re
 from collections.abc import Mapping
+from xml.parsers import expat
 from xml.sax.saxutils import escape, unescape
 
 from addsr_cli.version import __version__
@@ -14,9 +18,8 @@ NAMESPACE = "https://addsr.github.io/ns/1.0/"
 AI_UPSCALED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrainedAlgorithmicMedia"
 
 _CLOSE = b"</rdf:RDF>"
-_OURS = re.compile(
-    rb"\s*<rdf:Description[^>]*\sxmlns:addsr=\"[^>]*>(?:(?!</?rdf:Description).)*</rdf:Description>", re.S
-)
+_DESCRIPTION_TAG = re.compile(rb"<(/?)rdf:Description\b[^>]*>")
+_OURS = b' xmlns:addsr="'
 _HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
 _RDF = (
     '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
@@ -30,6 +33,25 @@ _DESCRIPTION = """<rdf:Description rdf:about={about}\
 <addsr:settings>{settings}</addsr:settings>
 </rdf:Description>
 """
+
+
+class _DeclaresThings(ValueError):
+    """A packet brings a document type, in which entities are declared; no XMP has one."""
+
+
+def is_sound(packet: bytes) -> bool:
+    """Whether a packet is well-formed XML without a document type."""
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = _refuse
+    try:
+        parser.Parse(packet, True)
+    except (expat.ExpatError, _DeclaresThings, ValueError):  # ValueError: an encoding it does not know
+        return False
+    return True
+
+
+def _refuse(*_: object) -> None:
+    raise _DeclaresThings
 
 
 def orientation(packet: bytes) -> int | None:
@@ -64,9 +86,9 @@ def with_settings(packet: bytes | None, settings: Mapping[str, str]) -> bytes:
     The settings travel as one JSON object, because their names need not be XML names.
     """
     base = packet if packet is not None and can_merge(packet) else (_HEAD + _RDF).encode()
-    base = _OURS.sub(b"", base)
+    base = _without_ours(base)
     for name in ("xmp:CreatorTool", "Iptc4xmpExt:DigitalSourceType"):  # a property may occur once per packet
-        base = _element(name).sub(b"", re.sub(rb"\s" + _attribute(name).pattern, b"", base))
+        base = _element(name).sub(b"", _attribute(name).sub(b"", base))
     about = re.search(rb"rdf:about\s*=\s*(\"[^\"<>]*\"|'[^'<>]*')", base)
     description = _DESCRIPTION.format(
         about=about[1].decode("utf-8", "replace") if about else '""',
@@ -77,6 +99,18 @@ def with_settings(packet: bytes | None, settings: Mapping[str, str]) -> bytes:
     )
     head, close, tail = base.rpartition(_CLOSE)
     return head + description.encode() + close + tail
+
+
+def _without_ours(packet: bytes) -> bytes:
+    """The packet less the descriptions that `with_settings` wrote into it before, and the space in front of them."""
+    kept, end, ours = [], 0, None
+    for tag in _DESCRIPTION_TAG.finditer(packet):
+        if tag[1] and ours is not None:
+            kept.append(packet[end:ours].rstrip())
+            end = tag.end()
+        closed = tag[1] or tag[0].endswith(b"/>")
+        ours = tag.start() if not closed and _OURS in tag[0] else None
+    return b"".join([*kept, packet[end:]])
 
 
 def settings_in(packet: bytes) -> dict[str, str]:
@@ -93,7 +127,8 @@ def settings_in(packet: bytes) -> dict[str, str]:
 
 
 def _attribute(name: str) -> re.Pattern[bytes]:
-    return re.compile(rb"((?<![\w:.-])" + name.encode() + rb"\s*=\s*[\"'])([^\"'<>]*)([\"'])")
+    text = name.encode()  # before what must not precede it: literal text is searched for faster
+    return re.compile(rb"(" + text + rb"(?<![\w:.-]" + text + rb")\s*=\s*[\"'])([^\"'<>]*)([\"'])")
 
 
 def _element(name: str) -> re.Pattern[bytes]:

@@ -1,4 +1,5 @@
 import struct
+import time
 from io import BytesIO
 
 import cv2
@@ -9,7 +10,7 @@ from imageio_samples import MAKER_NOTE, make_exif, noise, pil_exif, saved, smoot
 from PIL import Image
 
 from addsr_cli.errors import UnreadableInput
-from addsr_cli.imageio import from_pil, read, read_header
+from addsr_cli.imageio import exif, from_pil, read, read_header
 
 # Where the upright picture's rows come from, told independently of the code: Pillow's transpositions per EXIF value.
 STORED = {
@@ -70,6 +71,26 @@ def test_exif_is_kept_without_orientation_and_thumbnail(endian):
     assert (parsed[0x010F], parsed[0x0112]) == ("Camera1", 1)
     assert parsed.get_ifd(0x8769)[0x927C] == MAKER_NOTE
     assert not parsed.get_ifd(1)
+
+
+@pytest.mark.parametrize("endian", ["<", ">"])
+def test_a_directory_as_large_as_can_be_takes_a_tenth_of_a_second(endian):
+    entries = b"".join(struct.pack(f"{endian}HHII", tag, 4, 1, 8) for tag in range(65535))
+    head = (b"II*\0" if endian == "<" else b"MM\0*") + struct.pack(f"{endian}IH", 8, 65535)
+    blob = head + entries + struct.pack(f"{endian}I", 8)
+    for step in (exif.orientation, exif.upright, lambda each: exif.resized(each, 160, 120)):
+        started = time.process_time()
+        step(blob)
+        assert time.process_time() - started < 0.1
+
+
+def test_xmp_that_is_none_costs_a_warning_and_turns_nothing():
+    packet = b'<!DOCTYPE x [<!ENTITY a "b">]><x:xmpmeta tiff:Orientation="6"/>'
+    data = saved(Image.fromarray(smooth(30, 40)), "JPEG", xmp=packet)
+    photo = read(data)
+    assert (photo.size, photo.xmp) == ((40, 30), None)
+    assert photo.warnings == ("the XMP data is damaged and was left out",)
+    assert read_header(data).size == (40, 30)
 
 
 @pytest.mark.parametrize("blob", [b"garbage", b"II*\0\xff\xff\xff\xff", make_exif()[:40], b"MM\0*\0\0\0\x08\xff\xff"])

@@ -1,4 +1,5 @@
 import re
+import time
 from xml.etree import ElementTree
 
 import pytest
@@ -54,3 +55,65 @@ def test_what_the_photo_said_stays():
 def test_damaged_settings_are_no_settings():
     assert xmp.settings_in(b"<addsr:settings>{oops</addsr:settings>") == {}
     assert xmp.settings_in(b"") == {}
+
+
+LONG = 1_000_000
+DECLARATION = b'<rdf:Description xmlns:addsr="x" '
+HOSTILE = {
+    "spaces": b" " * LONG,
+    "spaces in a packet": PACKET.replace(b"</rdf:RDF>", b" " * LONG + b"</rdf:RDF>"),
+    "spaces in a tag": PACKET.replace(b" tiff:Orientation", b" " * LONG + b"tiff:Orientation"),
+    "spaces before an equals sign": PACKET.replace(b'Orientation="', b"Orientation" + b" " * LONG + b'="'),
+    "descriptions that never end": b'<rdf:Description xmlns:addsr="x">' * (LONG // 33),
+    "tags that never end": DECLARATION * (LONG // len(DECLARATION)),
+    "declarations in one tag": b"<rdf:Description" + b' xmlns:addsr="' * (LONG // 14) + b">",
+    "names": b"tiff:Orientation " * (LONG // 17),
+    "quotes": b'tiff:Orientation="' * (LONG // 18),
+    "open elements": b"<tiff:Orientation " * (LONG // 18),
+    "elements in elements": b"<a>" * (LONG // 3),
+    "elements": b"<r>" + b"<a/>" * (LONG // 4) + b"</r>",
+    "comments": b"<!--" * (LONG // 4),
+    "abouts": b'rdf:about="' * (LONG // 11) + b"</rdf:RDF>",
+    "settings": b"<addsr:settings>" * (LONG // 16),
+    "zeros": bytes(LONG),
+}
+
+
+@pytest.mark.parametrize("packet", HOSTILE.values(), ids=HOSTILE)
+def test_a_megabyte_of_anything_takes_a_tenth_of_a_second(packet):
+    steps = (
+        xmp.is_sound,
+        xmp.orientation,
+        xmp.upright,
+        lambda each: xmp.resized(each, 160, 120),
+        lambda each: xmp.with_settings(each, SETTINGS),
+        lambda each: xmp.with_settings(each + b"</rdf:RDF>", SETTINGS),
+        xmp.settings_in,
+    )
+    for step in steps:
+        started = time.process_time()
+        step(packet)
+        assert time.process_time() - started < 0.1
+
+
+LAUGHS = b"""<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>"""
+
+
+@pytest.mark.parametrize(
+    "packet", [LAUGHS, b"no xml at all", PACKET[:-60], PACKET + b"more", b"", b"<a></b>", b"\xff<a/>"]
+)
+def test_what_is_no_xml_or_declares_entities_is_not_sound(packet):
+    assert not xmp.is_sound(packet)
+
+
+def test_packets_of_cameras_and_our_own_are_sound():
+    assert xmp.is_sound(PACKET)
+    assert xmp.is_sound(xmp.with_settings(PACKET, SETTINGS))
+
+
+def test_other_descriptions_are_left_alone_when_ours_goes():
+    mine = b'\n <rdf:Description rdf:about="" xmlns:addsr="x">a</rdf:Description>'
+    other = b'<rdf:Description rdf:about="" xmlns:dc="x">b</rdf:Description><rdf:Description dc:c="1"/>'
+    assert xmp._without_ours(other + mine + other + mine) == other + other
+    nested = b'<rdf:Description xmlns:addsr="x"><rdf:Description>c</rdf:Description></rdf:Description>'
+    assert xmp._without_ours(nested) == nested
