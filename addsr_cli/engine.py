@@ -38,12 +38,15 @@ class Machine:
     compile: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Result:
-    """An upscaled photo and the truth about how it came to be. ``seconds`` by stage, ``peak_memory`` in bytes."""
+    """An upscaled photo and the truth about how it came to be. ``seconds`` by stage, ``peak_memory`` in bytes.
+
+    A photo made smaller went through no network: then ``plan`` is None, ``steps`` 0 and ``model`` empty.
+    """
 
     photo: Photo
-    plan: Plan
+    plan: Plan | None
     settings: Settings
     model: str
     model_sha256: str
@@ -54,9 +57,22 @@ class Result:
     prompt: str = ""
     warnings: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        """In one short line."""
+        made = f"{self.model}, steps={self.steps}, seed={self.settings.seed}" if self.plan else "resized"
+        seconds = sum(self.seconds.values())
+        return f"<Result {self.photo.width}x{self.photo.height}, {made}, {seconds:.1f} s>"
+
+    @property
+    def image(self) -> Image.Image:
+        """The photo as an 8-bit Pillow image, with its colour profile and EXIF."""
+        return self.photo.to_pil()
+
     def embedded(self) -> dict[str, str]:
-        """What is written into the file about its making."""
+        """What is written into the file about its making; nothing when no network made it."""
         s = self.settings
+        if self.plan is None:
+            return {}
         record = {"model": self.model, "model_sha256": self.model_sha256, "steps": self.steps, "seed": s.seed}
         choices = {"psr": s.effective_psr, "start": s.start, "color": s.color, "blend": s.blend}
         if self.plan.halo is None:  # the size of tiles shows
@@ -100,7 +116,7 @@ class Upscaler:
         return count
 
     def plan(self, width: int, height: int, settings: Settings = DEFAULTS) -> list[Plan]:
-        """How an input of this size (pixels) would be run: one plan per pass, most often one.
+        """How an input of this size (pixels) would be run: one plan per pass, most often one; none to make it smaller.
 
         Raises OutOfMemory, with the numbers, when it is foreseen that there is no room.
         """
@@ -138,6 +154,8 @@ class Upscaler:
         target = settings.target(photo.width, photo.height)
         with clock.stage("plan"):
             plans = self.plan(photo.width, photo.height, settings)
+        if not plans:
+            return _reduced(photo, rgb, settings, clock)
         run = self._run(settings, [settings.seed], plans, clock, on_progress)
         run.notes.extend(photo.warnings)
         told = Condition()
@@ -156,9 +174,11 @@ class Upscaler:
         nothing. Pictures that are tiled or take several passes always go one by one.
         """
         plans = self.plan(width, height, settings)
+        if len(plans) != 1:
+            return 1
         if wanted is None:
             wanted = 1 if plans[0].device == "cpu" else LARGEST_BATCH
-        return 1 if len(plans) > 1 else min(wanted, planner.room_for(plans[0]))
+        return min(wanted, planner.room_for(plans[0]))
 
     def upscale_together(self, photos: Sequence[Photo], settings: Sequence[Settings]) -> list[Result] | None:
         """Upscale photos of one size as one batch, each with the noise of its own seed; None when that cannot be.
@@ -277,6 +297,26 @@ class Upscaler:
         """sha256 of the model's weights, hexadecimal."""
         self._digest = self._digest or self.located.digest()
         return self._digest
+
+
+def _reduced(photo: Photo, rgb: Array, settings: Settings, clock: Clock) -> Result:
+    """The photo made smaller by plain resizing."""
+    target = settings.target(photo.width, photo.height)
+    with clock.stage("finish"):
+        pixels = imageio.resize(rgb, target)
+        reduced = pictures.with_pixels(photo, np.clip(pixels, 0, 1, out=pixels), target)
+    note = f"{target[0]}x{target[1]} is smaller than the photo, so it was only resized, without the model"
+    return Result(
+        photo=reduced,
+        plan=None,
+        settings=settings,
+        model="",
+        model_sha256="",
+        steps=0,
+        seconds=dict(clock.seconds),
+        peak_memory=hardware.peak_bytes("cpu"),
+        warnings=(*photo.warnings, note),
+    )
 
 
 def _guide(settings: Settings, usual: float) -> Guide:

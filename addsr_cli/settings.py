@@ -116,7 +116,12 @@ class Settings:
 
 
 def passes(size: tuple[int, int], target: tuple[int, int]) -> list[tuple[int, int]]:
-    """Output sizes of the passes that lead from ``size`` to ``target``, each at most 4 times the one before."""
+    """Output sizes of the passes that lead from ``size`` to ``target``, each at most 4 times the one before.
+
+    None when the target is smaller than the picture: making it smaller needs no network.
+    """
+    if target != size and all(after <= before for before, after in zip(size, target, strict=True)):
+        return []
     sizes = [target]
     while any(after > NATIVE_SCALE * before for before, after in zip(size, sizes[0], strict=True)):
         width, height = sizes[0]

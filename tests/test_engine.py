@@ -170,6 +170,31 @@ def test_more_than_four_times_takes_two_passes(nano):
     assert nano.upscale(eight_bit(), settings).photo.size == (144, 108)
 
 
+@pytest.mark.parametrize("settings", [Settings(scale=0.5), Settings(longest=12), Settings(height=9)])
+def test_a_target_below_the_photos_size_is_resized_without_the_network(nano, denoise, settings):
+    denoise(lambda *words: pytest.fail("the network ran"))
+    result = nano.upscale(pixels(), settings)
+    plain = np.asarray(Image.fromarray(eight_bit()).resize((12, 9), Image.Resampling.BICUBIC)) / 255
+    assert nano.plan(24, 18, settings) == []
+    assert np.abs(result.photo.rgb - plain).max() < 0.02
+    assert (result.plan, result.model, result.steps) == (None, "", 0)
+    assert result.warnings == ("12x9 is smaller than the photo, so it was only resized, without the model",)
+    assert result.embedded() == {}  # nothing says that it was AI-upscaled
+    assert repr(result).startswith("<Result 12x9, resized, ")
+
+
+def test_the_photos_own_size_still_runs_the_network(nano):
+    assert nano.upscale(eight_bit(), replace(ONE, scale=1)).steps == 1
+
+
+def test_a_result_is_an_image_and_has_a_short_repr(nano):
+    result = nano.upscale(Image.fromarray(eight_bit()[:, :, 0]), ONE)
+    assert (result.image.mode, result.image.size) == ("L", (96, 72))
+    assert (np.asarray(result.image) == result.photo.to_array(8)).all()
+    assert repr(result).startswith("<Result 96x72, nano, steps=1, seed=0, ")
+    assert len(repr(result)) < 80
+
+
 def test_full_fidelity_is_closer_to_the_plain_enlargement(nano):
     plain = np.asarray(Image.fromarray(eight_bit(40, 40)).resize((160, 160), Image.Resampling.BICUBIC)) / 255
     near, far = (nano.upscale(eight_bit(40, 40), Settings(fidelity=dial)).photo.rgb for dial in (1.0, 0.0))

@@ -125,7 +125,7 @@ class Session:
             size = task.job.header.size
             if size not in known:
                 plans, steps = self.upscaler.plan(*size, task.job.settings), self.upscaler.steps(task.job.settings)
-                if plans[0].device != "cpu":
+                if plans and plans[0].device != "cpu":
                     return None
                 known[size] = sum(planner.predicted_seconds(self.upscaler.spec, plan, steps, rate) for plan in plans)
             total += known[size]

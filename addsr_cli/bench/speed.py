@@ -189,6 +189,9 @@ def _row(watch: Stopwatch, case: Case) -> Speed:
     runs = sorted(case.runs, key=lambda run: run[0])
     totals = [run[0] for run in runs]
     total, stages, result = runs[(len(runs) - 1) // 2]
+    plan = result.plan
+    if plan is None:
+        raise ValueError("a photo that is made smaller runs no network")
     load = case.warm[0][2].seconds["load"]
     return Speed(
         label=case.variant.label,
@@ -196,9 +199,9 @@ def _row(watch: Stopwatch, case: Case) -> Speed:
         size=case.size,
         out=result.photo.size,
         steps=result.steps,
-        dtype=result.plan.dtype,
-        plan=result.plan.why,
-        tiles=result.plan.tiles(),
+        dtype=plan.dtype,
+        plan=plan.why,
+        tiles=plan.tiles(),
         runs=len(runs),
         median=total,
         p90=totals[-(-9 * len(totals) // 10) - 1],
@@ -206,7 +209,7 @@ def _row(watch: Stopwatch, case: Case) -> Speed:
         load=load if load > 1e-3 else 0.0,  # else it lay in memory
         peak_memory=max(run[2].peak_memory for run in case.warm),
         flop=0,
-        rate=hardware.multiply_rate(hardware.LARGE_MATRIX[found.kind], found.device, DTYPES[result.plan.dtype]),
+        rate=hardware.multiply_rate(hardware.LARGE_MATRIX[found.kind], found.device, DTYPES[plan.dtype]),
     )
 
 

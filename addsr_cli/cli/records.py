@@ -39,12 +39,12 @@ def result_record(job: "Job", result: "Result") -> dict[str, Any]:
         "status": "ok",
         "seconds": {stage: round(time, 4) for stage, time in result.seconds.items()},
         "peak_memory": result.peak_memory,
-        "model": result.model,
-        "model_sha256": result.model_sha256,
+        "model": result.model or None,
+        "model_sha256": result.model_sha256 or None,
         "steps": result.steps,
         "tags": result.tags,
         "prompt": result.prompt or job.settings.prompt,
-        "plan": plan_record(result.plan),
+        "plan": plan_record(result.plan) if result.plan else None,
         "warnings": list(result.warnings),
     }
 
@@ -83,14 +83,16 @@ def report_result(record: dict[str, Any], console: Console, *, line: bool = True
 
 def _say_result(record: dict[str, Any], console: Console) -> None:
     width, height = record["size_out"]
+    plan = record["plan"]
+    made = f"{counted(record['steps'], 'step')}, seed {record['seed']}" if plan else "only resized"
     console.say(
-        f"{printable(record['input'])} -> {printable(record['output'] or 'stdout')}: {width}x{height}, "
-        f"{counted(record['steps'], 'step')}, seed {record['seed']}, "
+        f"{printable(record['input'])} -> {printable(record['output'] or 'stdout')}: {width}x{height}, {made}, "
         f"in {human_seconds(sum(record['seconds'].values()))}"
     )
     if record["prompt"]:
         console.detail(f"prompt: {record['prompt']}")
-    console.detail(f"plan: {record['plan']['why']}; peak memory {human_bytes(record['peak_memory'])}")
+    if plan:
+        console.detail(f"plan: {plan['why']}; peak memory {human_bytes(record['peak_memory'])}")
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in record["seconds"].items()))
 
 

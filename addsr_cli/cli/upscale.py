@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from addsr_cli.engine import Result, Upscaler
     from addsr_cli.imageio import Photo
     from addsr_cli.job import Job, Refused
+    from addsr_cli.planner import Plan
 
 SOME_FAILED = 3
 
@@ -189,7 +190,8 @@ def _write_page(page: Path, job: "Job", photo: "Photo", result: "Result") -> Non
     from addsr_cli.cli.compare import write_page
     from addsr_cli.report import Picture
 
-    after = f"After: {result.model}, {counted(result.steps, 'step')}, seed {job.settings.seed}"
+    made = f"{result.model}, {counted(result.steps, 'step')}, seed {job.settings.seed}" if result.plan else "resized"
+    after = f"After: {made}"
     pictures = [Picture(photo=photo, label="Before"), Picture(photo=result.photo, label=after)]
     write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
 
@@ -208,25 +210,34 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     from addsr_cli import hardware, planner
 
     plans = upscaler.plan(job.header.width, job.header.height, job.settings)
-    steps = upscaler.steps(job.settings)
-    rate = hardware.multiply_rate()
+    steps = upscaler.steps(job.settings) if plans else 0
+    rate = hardware.multiply_rate() if plans else 0.0
     seconds = sum(planner.predicted_seconds(upscaler.spec, plan, steps, rate) for plan in plans)
-    plan = plans[-1]
+    on_cpu = all(plan.device == "cpu" for plan in plans)
     text = (
         f"{printable(job.label)} {job.header.width}x{job.header.height} -> "
         f"{printable(str(job.output or 'stdout'))} {job.size[0]}x{job.size[1]}\n"
+    )
+    if plans:
+        text += _plan_text(upscaler, plans, steps) + (f", about {human_seconds(seconds)}" if on_cpu else "")
+    else:
+        text += "  smaller than the photo: only resized, without the model"
+    record = job_record(job) | {
+        "status": "planned",
+        "model": upscaler.spec.name if plans else None,
+        "steps": steps,
+        "plan": plan_record(plans[-1]) if plans else None,
+        "passes": len(plans),
+        "predicted_seconds": seconds if on_cpu else None,
+    }
+    console.result(text, record)
+
+
+def _plan_text(upscaler: "Upscaler", plans: "Sequence[Plan]", steps: int) -> str:
+    plan = plans[-1]
+    return (
         f"  model {upscaler.spec.name}, {counted(steps, 'step')}, {counted(len(plans), 'pass', 'passes')}, "
         f"{counted(plan.tiles(), 'tile')} a step\n"
         f"  {plan.why}\n"
         f"  about {human_bytes(plan.needed_bytes)} of {human_bytes(plan.free_bytes)} free on {plan.device}"
-        + (f", about {human_seconds(seconds)}" if plan.device == "cpu" else "")
     )
-    record = job_record(job) | {
-        "status": "planned",
-        "model": upscaler.spec.name,
-        "steps": steps,
-        "plan": plan_record(plan),
-        "passes": len(plans),
-        "predicted_seconds": seconds if plan.device == "cpu" else None,
-    }
-    console.result(text, record)

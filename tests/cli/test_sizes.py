@@ -1,3 +1,5 @@
+import json
+
 import pytest
 from PIL import Image
 
@@ -52,3 +54,31 @@ def test_a_rotated_photo_is_upright_in_its_output(photo, upscale):
     with Image.open(upscale(source).out.strip()) as image:
         assert image.size == (72, 96)
         assert image.getexif().get(274, 1) == 1
+
+
+@pytest.mark.parametrize("words", [["--scale", "0.5"], ["--longest", "12"]])
+def test_a_smaller_size_is_said_to_need_no_model(photo, upscale, words):
+    outcome = upscale(photo("p.png"), *words)
+    assert outcome.code == 0
+    assert "warning: p.png: 12x9 is smaller than the photo, so it was only resized, without the model" in outcome.lines
+    assert any(": 12x9, only resized, in " in line for line in outcome.lines)
+    with Image.open(outcome.out.strip()) as image:
+        assert b"addsr" not in str(image.info).encode()
+    planned = upscale("p.png", *words, "--dry-run")
+    assert "smaller than the photo: only resized, without the model" in planned.out
+
+
+def test_a_smaller_size_in_json_has_no_plan_and_no_model(photo, upscale):
+    for more in ([], ["--dry-run", "--overwrite"]):
+        record = json.loads(upscale(photo(), "--scale", 0.5, "--json", *more).out)
+        assert (record["plan"], record["model"], record["steps"]) == (None, None, 0)
+
+
+def test_a_batch_makes_large_photos_smaller_and_small_ones_larger(photo, addsr):
+    photo("in/large.png", (48, 36)), photo("in/small.png", (12, 9))
+    outcome = addsr("batch", "in", "--longest", 24, "--model", "nano", "--steps", 1, "-o", "out")
+    assert outcome.code == 0
+    for path in outcome.out.split():
+        with Image.open(path) as image:
+            assert image.size == (24, 18)
+    assert "2 done" in outcome.err
