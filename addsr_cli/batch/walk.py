@@ -12,20 +12,50 @@ from addsr_cli.batch.journal import FOLDER
 from addsr_cli.errors import AddsrError, UnreadableInput
 
 HIDDEN, FOREIGN, UNWANTED, SPECIAL = "hidden", "not a picture", "left out by --include or --exclude", "special file"
+VIDEO = "video"
+KINDS = 5  # suffixes named in a summary
 OURS, KNOWN = "output of addsr", "link to a folder that is here already"
+
+# Photos whatever this program can read: where it cannot, that is a failure with a reason, and no
+# file to pass over. HEIF and its relatives, JPEG XL and XR, high dynamic range, camera raw.
+PHOTOS = frozenset(
+    {
+        *(".heic", ".heif", ".hif", ".heics", ".avci", ".jxl", ".jxr", ".wdp", ".hdp", ".exr", ".hdr"),
+        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq"),
+        *(".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw"),
+        *(".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
+    }
+)
+VIDEOS = frozenset(
+    {
+        *(".3gp", ".avi", ".flv", ".insv", ".lrv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+        *(".mpg", ".mts", ".mxf", ".ogv", ".webm", ".wmv"),
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
     """Photos relative to the root, with ``/``, sorted; what was passed over, by reason; folders that may not be read.
 
-    ``suffixes`` tells what kinds of files were no pictures.
+    ``suffixes`` counts the files that are no pictures by their suffix, for each reason.
     """
 
     photos: tuple[str, ...]
     skipped: Counter[str]
-    suffixes: Counter[str]
+    suffixes: dict[str, Counter[str]]
     unreadable: dict[str, AddsrError]
+
+    def summary(self) -> str:
+        """What was passed over, as in ``1 hidden, 3 not a picture (2 .txt, 1 .pdf)``."""
+        parts = []
+        for reason, count in sorted(self.skipped.items()):
+            suffixes = self.suffixes.get(reason, Counter())
+            details = [f"{number} {suffix}" for suffix, number in suffixes.most_common(KINDS)]
+            if len(suffixes) > KINDS:
+                details.append("...")
+            parts.append(f"{count} {reason}" + (f" ({', '.join(details)})" if details else ""))
+        return ", ".join(parts)
 
 
 def find(root: Path, output: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Found:
@@ -60,10 +90,10 @@ class _Walk:
     output: Path
     include: Sequence[str]
     exclude: Sequence[str]
-    readable: frozenset[str] = field(default_factory=imageio.readable_suffixes)
+    photo_suffixes: frozenset[str] = field(default_factory=lambda: imageio.readable_suffixes() | PHOTOS)
     photos: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
-    suffixes: Counter[str] = field(default_factory=Counter)
+    suffixes: dict[str, Counter[str]] = field(default_factory=dict)
     unreadable: dict[str, AddsrError] = field(default_factory=dict)
     seen: set[tuple[int, int]] = field(default_factory=set)
 
@@ -106,9 +136,10 @@ class _Walk:
             same = self.output.exists() and path.samefile(self.output)
             return OURS if same or (path / FOLDER).is_dir() else ""
         suffix = PurePosixPath(entry.name).suffix.lower()
-        if suffix not in self.readable:
-            self.suffixes[suffix or "no suffix"] += 1
-            return FOREIGN
+        if suffix not in self.photo_suffixes:
+            reason = VIDEO if suffix in VIDEOS else FOREIGN
+            self.suffixes.setdefault(reason, Counter())[suffix or "no suffix"] += 1
+            return reason
         if not entry.is_file() and not entry.is_symlink():
             return SPECIAL
         return UNWANTED if self.include and not _matches(name, self.include) else ""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addsr_cli.cli import options
-from addsr_cli.cli.console import Console, counted, human_bytes, human_seconds
+from addsr_cli.cli.console import Console, counted, error_text, human_bytes, human_seconds
 from addsr_cli.cli.escape import printable
 from addsr_cli.cli.gauge import Gauge
-from addsr_cli.cli.records import UNKNOWN, job_record
+from addsr_cli.cli.records import UNKNOWN, job_record, record_failure
 from addsr_cli.cli.request import Request, takes_request
 from addsr_cli.errors import OutputRefused, OutputVanished, UsageError
 
@@ -223,10 +223,13 @@ def _tell_start(session: "Session", agenda: "Agenda", console: Console) -> None:
     text = f"{len(agenda.todo) + len(agenda.lost)} to do into {printable(str(order.output))}, about {human_bytes(need)}"
     if agenda.done or agenda.failed:
         text += f"; before: {len(agenda.done)} done" + (f", {len(agenda.failed)} failed" if agenda.failed else "")
+    if session.found and not session.found.photos:
+        text = f"no photos in {printable(str(order.root))}"
     console.say(text)
     if agenda.unknown:
-        lines = f"{agenda.unknown} line{'s' * (agenda.unknown > 1)}"
-        console.say(f"warning: {lines} of the journal in {order.output} could not be understood and were passed over")
+        lines = counted(agenda.unknown, "line")
+        where = printable(str(order.output))
+        console.say(f"warning: skipped {lines} of the journal in {where} that this program did not write so")
     if need > free:
         console.say(f"warning: the outputs need about {human_bytes(need)}, but only {human_bytes(free)} are free")
     for entry in agenda.done:
@@ -247,9 +250,8 @@ def _tell_end(session: "Session", gauge: Gauge, agenda: "Agenda", console: Conso
     left = len(agenda.todo) + len(agenda.lost) - gauge.ok - gauge.failures
     if left:
         parts.append(f"{left} left")
-    if session.found and (skipped := session.found.skipped):
-        reasons = ", ".join(f"{count} {reason}" for reason, count in sorted(skipped.items()))
-        parts.append(f"passed over: {reasons}")
+    if session.found and session.found.skipped:
+        parts.append(f"skipped: {printable(session.found.summary())}")
     console.say(f"{', '.join(parts)}; {gauge.speed()}")
     if gauge.failures or agenda.failed:
         console.say(f"see {printable(str(session.order.output / 'failures.json'))}")
@@ -264,9 +266,16 @@ def _tell_plan(session: "Session", agenda: "Agenda", console: Console) -> None:
         if console.json or console.verbose:
             console.result(f"{task.job.label} -> {task.job.output} {width}x{height}", record)
     for lost in agenda.lost:
-        console.say(f"will fail: {lost.error.message}")
+        label = str(session.order.root / lost.name)
+        console.say(f"will fail: {error_text(lost.error, label).removeprefix('error: ')}")
+        record_failure(label, lost.error, console)
+    for entry in agenda.failed:
+        name, reason = session.order.root / entry.input, entry.error.get("message", "")
+        console.say(printable(f"failed before: {name}: {reason}"))
     seconds, megapixels = session.seconds(agenda.todo), _pixels(agenda) / 1e6
     text = f"{counted(len(agenda.todo), 'photo')} of {megapixels:.2f} MP, {len(agenda.lost)} that will fail"
+    if session.found and session.found.skipped:
+        text += f", skipped: {printable(session.found.summary())}"
     console.say(text + ("" if seconds is None else f", about {human_seconds(seconds)}"))
 
 

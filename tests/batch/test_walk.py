@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from addsr_cli.batch.walk import FOREIGN, HIDDEN, KNOWN, OURS, UNWANTED, find
+from addsr_cli.batch.walk import FOREIGN, HIDDEN, KNOWN, OURS, UNWANTED, VIDEO, find
 from addsr_cli.errors import UnreadableInput
 
 
@@ -28,10 +28,16 @@ def test_photos_are_found_in_all_depths_in_one_order(root, tmp_path):
 
 
 def test_everything_else_is_counted_by_reason(root, tmp_path):
-    found = find(root("a.jpg", ".b.jpg", ".git/c.jpg", "d.txt", "e.heic", "f"), tmp_path / "out")
+    names = ("a.jpg", ".b.jpg", ".git/c.jpg", "d.txt", "e.TXT", "f", "g.MOV", "h.mp4")
+    found = find(root(*names), tmp_path / "out")
     assert found.photos == ("a.jpg",)
-    assert found.skipped == {HIDDEN: 2, FOREIGN: 3}
-    assert found.suffixes == {".txt": 1, ".heic": 1, "no suffix": 1}
+    assert found.skipped == {HIDDEN: 2, FOREIGN: 3, VIDEO: 2}
+    assert found.suffixes == {FOREIGN: {".txt": 2, "no suffix": 1}, VIDEO: {".mov": 1, ".mp4": 1}}
+
+
+def test_what_looks_like_a_photo_is_one_whether_it_can_be_read_or_not(root, tmp_path):
+    names = ("a.HEIC", "b.dng", "c.CR3", "d.nef", "e.jxl", "f.arw")
+    assert find(root(*names), tmp_path / "out").photos == names
 
 
 @pytest.mark.parametrize(

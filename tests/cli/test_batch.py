@@ -322,9 +322,10 @@ def test_a_dry_run_tells_all_and_writes_nothing(photos, batch, tree):
     assert outcome.code == 0
     assert len(outcome.out.splitlines()) == 5
     assert "5 photos of 0.00 MP, 1 that will fail, about" in outcome.lines[-1]
+    assert len([line for line in outcome.lines if line.startswith("will fail: 'in/bad.jpg' is damaged")]) == 1
     assert tree() == before
     records = [json.loads(line) for line in batch("--dry-run", "--json").out.splitlines()]
-    assert {record["status"] for record in records} == {"planned"}
+    assert sorted(record["status"] for record in records) == ["failed", *["planned"] * 5]
 
 
 def test_options_come_from_the_file_and_the_environment(photos, addsr, monkeypatch):

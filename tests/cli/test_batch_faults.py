@@ -27,7 +27,7 @@ def batch(addsr):
 
 
 def rows(folder=OUT):
-    """The rows of failures.json, by the name of the input."""
+    """The rows of failures.json by the name of the input."""
     path = folder / "failures.json"
     found = json.loads(path.read_text()) if path.exists() else []
     return {Path(row["input"]).name: row for row in found}
@@ -126,7 +126,7 @@ def test_rows_of_wrong_types_are_told_and_passed_over(photo, batch, row):
     plant(**row)
     outcome = batch()
     assert (outcome.code, outcome.out) == (0, "")
-    assert "warning: 2 lines of the journal" in outcome.err
+    assert "warning: skipped 2 lines of the journal" in outcome.err
 
 
 def test_a_folder_in_the_place_of_the_journal_is_one_sentence(photo, batch):
@@ -379,3 +379,55 @@ def test_upscale_sweeps_what_a_killed_run_left_where_it_writes(photo, upscale, k
     assert upscale(source, "-o", "out/").code == 0
     assert {path.name for path in Path("out").iterdir()} == {living.name, "photo_x4.jpg"}
     assert len(list(Path("elsewhere").iterdir())) == 1
+
+
+# What is no photo, or cannot be read
+
+FOREIGN_PHOTOS = {
+    "a.heic": (b"\0\0\0\x18ftypheic" + bytes(64), "HEIC"),
+    "b.CR3": (b"\0\0\0\x18ftypcrx " + bytes(64), "camera raw"),
+    "c.nef": (b"MM\0*\0\0\0\x08" + bytes(64), "NEF"),
+    "d.jxl": (b"\xff\x0a" + bytes(64), "JPEG XL"),
+    "e.dng": (b"anything", "not a picture"),
+}
+
+
+def test_photos_that_cannot_be_read_are_failures_with_a_reason(photo, batch):
+    photo("in/photo.jpg")
+    for name, (data, _) in FOREIGN_PHOTOS.items():
+        (Path("in") / name).write_bytes(data)
+    outcome = batch()
+    assert outcome.code == 3
+    assert outcome.lines[-2].startswith("1 done, 5 failed; ")
+    assert rows().keys() == FOREIGN_PHOTOS.keys()
+    assert {row["code"] for row in rows().values()} == {"unreadable_input"}
+    for name in ("a.heic", "b.CR3", "d.jxl"):
+        assert FOREIGN_PHOTOS[name][1] in rows()[name]["message"]
+
+
+def test_the_summary_counts_what_was_skipped_by_kind(photo, batch):
+    for name in ("clip.MOV", "clip2.mov", "clip.mp4", "notes.txt", ".hidden.jpg"):
+        (Path("in") / name).parent.mkdir(exist_ok=True)
+        (Path("in") / name).write_bytes(b"x")
+    outcome = batch()
+    assert outcome.code == 0
+    assert "no photos in in" in outcome.err
+    summary = "skipped: 1 hidden, 1 not a picture (1 .txt), 3 video (2 .mov, 1 .mp4)"
+    assert f"0 done, 0 failed, {summary}; " in outcome.lines[-1]
+    assert summary in batch("--dry-run").lines[-1]
+
+
+def test_a_dry_run_goes_on_past_what_will_fail_and_tells_it(photo, batch, tree):
+    photo("in/a.png")
+    Image.new("L", (3000, 2000)).save("in/huge.png")
+    Path("in/b.heic").write_bytes(FOREIGN_PHOTOS["a.heic"][0])
+    Path("in/c.png").write_bytes(b"")
+    photo("in/strip.png", (2000, 1))
+    before = tree()
+    outcome = batch("--dry-run", "--device", "cpu", "--max-memory", "200M", "--height", 160)
+    assert outcome.code == 0
+    told = [line for line in outcome.lines if line.startswith("will fail: ")]
+    assert len(told) == 4
+    assert all(any(name in line for line in told) for name in ("huge.png", "b.heic", "c.png", "strip.png"))
+    assert "1 photo of 0.00 MP, 4 that will fail" in outcome.lines[-1]
+    assert tree() == before
