@@ -162,7 +162,7 @@ def build_bundle(
     networks |= {part: _official(networks[part], part) for part in BUILD}
     seen = _Network.read(tagger)
     tagger_config = TaggerConfig.from_json(seen.config)
-    load_tagger(tagger_config, seen.state, dtype=next(iter(seen.state.values())).dtype)
+    load_tagger(tagger_config, seen.state, device="meta")
     _check_together(networks, tagger_config)
     if teacher is not None and not name.startswith("seesr"):
         _check_student(networks["unet"].state, teacher)

@@ -74,7 +74,7 @@ def random_seesr(device: str, dtype: torch.dtype, sizes: Sizes | None = None) ->
         controlnet=fill.whole(controlnet),
         vae=fill.whole(vae),
         text=TextEncoder(tokenizer=_tokenizer(), model=fill.whole(text)),
-        tagger=load_tagger(sizes.tagger, state, device=device, dtype=dtype),
+        tagger=load_tagger(sizes.tagger, state, device=device),
     )
 
 

@@ -20,7 +20,10 @@ from addsr_cli.schedule import Schedule
 
 
 class SeeSR:
-    """The ``Restorer`` of SeeSR and AddSR weights; every part is in evaluation mode, in one type, on one device."""
+    """The ``Restorer`` of SeeSR and AddSR weights; every part is in evaluation mode, on one device.
+
+    All are in one type but the tagger, which is in float32.
+    """
 
     exact_codec = False
     halo = None  # attention and group norms look at everything

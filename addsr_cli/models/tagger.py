@@ -121,7 +121,7 @@ class HeadLayer(nn.Module):
 
 
 class Tagger(nn.Module):
-    """Swin, projection to tokens, tag head. Computes in the weights' place and type, answers in float32."""
+    """Swin, projection to tokens, tag head. Computes in float32, also where autocast is on: rounding changes tags."""
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__()
@@ -137,16 +137,21 @@ class Tagger(nn.Module):
 
     def tokens(self, pixels: Tensor) -> Tensor:
         """A normalised view (B, 3, 384, 384) -> representation tokens (B, 145, 512): the mean token, then 12x12."""
-        seen = self.swin(pixels.to(self.label_embed))
-        return self.image_proj(torch.cat([seen.pooler_output[:, None], seen.last_hidden_state], dim=1)).float()
+        with self._in_float32():
+            seen = self.swin(pixels.to(self.label_embed))
+            return self.image_proj(torch.cat([seen.pooler_output[:, None], seen.last_hidden_state], dim=1))
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Representation tokens (B, 145, 512) -> one logit per known tag (B, T)."""
-        tokens = tokens.to(self.label_embed)
-        x = F.relu(self.wordvec_proj(self.label_embed)).expand(len(tokens), -1, -1)
-        for layer in self.head:
-            x = layer(x, tokens)
-        return self.fc(x)[..., 0].float()
+        with self._in_float32():
+            tokens = tokens.to(self.label_embed)
+            x = F.relu(self.wordvec_proj(self.label_embed)).expand(len(tokens), -1, -1)
+            for layer in self.head:
+                x = layer(x, tokens)
+            return self.fc(x)[..., 0]
+
+    def _in_float32(self) -> torch.autocast:
+        return torch.autocast(self.label_embed.device.type, enabled=False)
 
     def tags(self, logits: Tensor) -> list[str]:
         """Logits (B, T) -> per sample the tags above their thresholds, in the order of the list, joined by ", "."""
@@ -169,10 +174,8 @@ def build_tagger(config: TaggerConfig) -> Tagger:
     return Tagger(config).eval().requires_grad_(False)
 
 
-def load_tagger(
-    config: TaggerConfig, state: State, *, device: str | torch.device = "cpu", dtype: torch.dtype = torch.float32
-) -> Tagger:
-    """A tagger around canonical weights (from ``merge``), shared where device and type agree; keys checked strictly."""
+def load_tagger(config: TaggerConfig, state: State, *, device: str | torch.device = "cpu") -> Tagger:
+    """A tagger in float32 around canonical weights (from ``merge``), shared where they agree; keys checked strictly."""
     shapes = canonical_shapes(config)
     _check("The tagger file", state, shapes, CONVERT)
     if unknown := [key for key in state if key not in shapes]:
@@ -182,7 +185,7 @@ def load_tagger(
     own = {name: state[key].chunk(parts)[part] for name, (key, part, parts) in places.items()}
     computed = {key: value for key, value in tagger.state_dict().items() if key not in own}  # Swin's, if it stores any
     tagger.load_state_dict(own | computed, strict=True, assign=True)
-    return tagger.to(device, dtype).eval().requires_grad_(False)
+    return tagger.to(device, torch.float32).eval().requires_grad_(False)
 
 
 def _empty(config: TaggerConfig) -> Tagger:

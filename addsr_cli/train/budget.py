@@ -65,7 +65,7 @@ def _full(config: TrainConfig, size: int) -> tuple[int, int, dict[str, int], flo
     saved, passing = (SAVED_AGAIN, PASSING_AGAIN) if config.checkpointing else (SAVED, PASSING)
     projected = config.recipe.adversarial > 0 and config.recipe.discriminator == "dino"
     memory = {
-        "frozen networks": size * (PAIR + CODEC + TEXT + TAGGER) + (4 * EYES if projected else 0),
+        "frozen networks": size * (PAIR + CODEC + TEXT) + 4 * TAGGER + (4 * EYES if projected else 0),
         "trained weights": 4 * trained + (size * own if size < 4 else 0),  # and their copies in half precision
         "gradients": 4 * trained,
         "optimiser": 8 * trained,

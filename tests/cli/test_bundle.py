@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.bundle import Bundle
-from addsr_cli.models.loader import locate
+from addsr_cli.models.loader import DTYPES, load, locate
 from addsr_cli.models.seesr import SeeSR
 
 
@@ -38,6 +38,15 @@ def photo(tmp_path):
 
 def pixels(seed=0, height=20, width=24):
     return np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["fp16", "bf16"])
+def test_the_tagger_is_in_float32_whatever_the_precision(bundle, dtype):
+    networks = load(locate(str(bundle)), device="cpu", dtype=dtype)
+    narrow = DTYPES[dtype]
+    for part, expected in ((networks.unet, narrow), (networks.vae, narrow), (networks.tagger, torch.float32)):
+        assert {p.dtype for p in part.parameters()} == {expected}
+    assert networks.halo is None
 
 
 def test_the_command_of_the_issue(addsr, bundle, photo, tmp_path):

@@ -43,6 +43,11 @@ def test_the_same_numbers_come_every_time_in_the_type_that_was_asked_for(small):
     assert all(torch.equal(value, other) and value.dtype == torch.bfloat16 for (_, value), other in pairs)
 
 
+def test_the_footprint_knows_what_stays_in_float32():
+    shapes = canonical_shapes(Sizes().tagger).values()
+    assert sum(int(np.prod(shape)) for shape in shapes) == SEESR_FOOTPRINT.always_fp32
+
+
 def test_at_full_size_it_has_the_parameters_of_the_full_model():
     sizes = Sizes()
     with torch.device("meta"):

@@ -228,14 +228,22 @@ def test_indices_that_other_transformers_store_need_not_be_in_the_file(config, w
     assert load_tagger(config, weights).swin.relative_position_index.tolist() == [0, 1, 2, 3]
 
 
-def test_half_precision_weights_still_give_float32_tokens(config, weights, image, golden):
-    tagger = load_tagger(config, weights, dtype=torch.bfloat16)
-    assert {parameter.dtype for parameter in tagger.parameters()} == {torch.bfloat16}
+def test_weights_stored_in_half_precision_are_computed_with_in_float32(config, weights, image, golden):
+    tagger = load_tagger(config, {key: value.bfloat16() for key, value in weights.items()})
+    assert {parameter.dtype for parameter in tagger.parameters()} == {torch.float32}
     with torch.inference_mode():
         tokens, tags = tagger.read(image)
-    assert tokens.dtype == torch.float32
     assert_close(tokens, golden["out.dape.image_embeds"], 0.1)
     assert len(tags) == 1
+
+
+def test_autocast_does_not_reach_the_tagger(tagger, image, answer):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        tokens, tags = tagger.read(image)
+        logits = tagger.logits(tokens)
+    assert (tokens.dtype, logits.dtype) == (torch.float32, torch.float32)
+    assert torch.equal(tokens, answer[0])
+    assert tags == answer[2]
 
 
 def test_a_batch_is_read_sample_by_sample(tagger, image, answer):
