@@ -12,7 +12,22 @@ import torch
 from addsr_cli.errors import UsageError
 
 LARGE_MATRIX = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # a side that fills the device
-OUT_OF_MEMORY_WORDS = ("out of memory", "can't allocate memory", "not enough memory")
+OUT_OF_MEMORY_WORDS = (
+    "out of memory",
+    "outofmemory",
+    "can't allocate memory",
+    "cannot allocate memory",
+    "not enough memory",
+    "bad_alloc",
+    "cudaerrormemoryallocation",
+    "alloc_failed",  # of cuBLAS, cuDNN, cuSOLVER, cuFFT, for their workspaces
+    "allocation_failed",  # cuDNN 9
+    "when calling `cublascreate",  # a handle needs memory too
+    "cudnn_status_not_initialized",
+    "cudnn_status_not_supported",  # what cuDNN says where no engine's workspace fits
+    "unable to find an engine to execute this computation",
+    "nvml_success == r",  # the allocator's report of a lack of memory, where it cannot ask the driver for more
+)
 CGROUP_FILES = (
     (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory.stat")),
     (
@@ -150,12 +165,12 @@ def multiply_rate(size: int = 768, device: str = "cpu", dtype: torch.dtype = tor
 
 def _cpu() -> Hardware:
     memory = psutil.virtual_memory()
-    limit, room = _container_memory()
+    limits, rooms = zip(_container_memory(), _process_memory(), strict=True)
     return Hardware(
         device="cpu",
         name=_cpu_name(),
-        free_bytes=int(min(memory.available, room)),
-        total_bytes=int(min(memory.total, limit)),
+        free_bytes=int(min(memory.available, *rooms)),
+        total_bytes=int(min(memory.total, *limits)),
         bf16=_cpu_multiplies_bf16(),
         fp16=False,
         threads=torch.get_num_threads(),
@@ -164,7 +179,7 @@ def _cpu() -> Hardware:
 
 def _mps() -> Hardware:
     total = torch.mps.recommended_max_memory()
-    used = torch.mps.driver_allocated_memory()
+    used = torch.mps.current_allocated_memory()  # without the blocks that torch keeps for the next picture
     return Hardware(
         device="mps",
         name=platform.processor() or "Apple GPU",
@@ -183,11 +198,12 @@ def _cuda(device: str) -> Hardware:
         raise UsageError(f"There is no {device}: this machine has {count} CUDA device(s).", "Try --device auto or cpu.")
     index = int(number)
     free, total = torch.cuda.mem_get_info(index)
+    kept = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)  # by torch, for the next picture
     major, _ = torch.cuda.get_device_capability(index)
     return Hardware(
         device=f"cuda:{index}",
         name=torch.cuda.get_device_name(index),
-        free_bytes=free,
+        free_bytes=free + kept,
         total_bytes=total,
         bf16=major >= 8,
         fp16=major >= 7 or torch.version.hip is not None,
@@ -229,3 +245,18 @@ def _container_memory() -> tuple[float, float]:
         cache = int(stat.get("inactive_file", stat.get("total_inactive_file", "0")))
         return float(limit), max(0.0, float(limit) - used + cache)
     return float("inf"), float("inf")
+
+
+def _process_memory() -> tuple[float, float]:
+    """Limit and room that the process itself was given (``ulimit -v`` and ``-d``), bytes; infinite without limits."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return float("inf"), float("inf")
+    limit = room = float("inf")
+    held = psutil.Process().memory_info()
+    for kind, used in ((resource.RLIMIT_AS, held.vms), (resource.RLIMIT_DATA, getattr(held, "data", 0))):
+        soft, _ = resource.getrlimit(kind)
+        if soft != resource.RLIM_INFINITY:
+            limit, room = min(limit, soft), min(room, max(0, soft - used))
+    return limit, room

@@ -12,6 +12,7 @@ from addsr_cli import hardware
 from addsr_cli.errors import UsageError
 from addsr_cli.hardware import (
     driver,
+    is_out_of_memory,
     multiply_rate,
     peak_resident_bytes,
     probe,
@@ -136,3 +137,71 @@ def test_a_processor_is_settled_and_has_no_driver_of_a_gpu(monkeypatch):
     settle("cpu")
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: "NVRM version: NVIDIA UNIX Module  580.65  x86_64")
     assert driver() == "580.65"
+
+
+def test_blocks_that_torch_keeps_on_a_card_are_free_for_the_next_picture(monkeypatch):
+    fakes = {
+        "device_count": lambda: 2,
+        "mem_get_info": lambda index: (3_000, 8_000),
+        "memory_reserved": lambda index: 4_500,
+        "memory_allocated": lambda index: 4_000,
+        "get_device_capability": lambda index: (8, 6),
+        "get_device_name": lambda index: "a card",
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    card = probe("cuda:1")
+    assert (card.device, card.free_bytes, card.total_bytes) == ("cuda:1", 3_500, 8_000)
+    assert (card.fp16, card.bf16) == (True, True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads Linux's counters")
+@pytest.mark.parametrize("name", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_limits_of_the_process_count(monkeypatch, name):
+    import resource
+
+    plain, chosen = resource.getrlimit, getattr(resource, name)
+    held = psutil.Process().memory_info()
+    limit = (held.vms if name == "RLIMIT_AS" else held.data) + 200_000_000
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit) if kind == chosen else plain(kind))
+    cpu = probe("cpu")
+    assert cpu.total_bytes == limit
+    assert 150_000_000 < cpu.free_bytes <= 250_000_000
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity of 7.79 GiB",
+        "CUDA error: out of memory",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
+        "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in a non-contiguous input.",
+        "GET was unable to find an engine to execute this computation",
+        "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`",
+        'NVML_SUCCESS == r INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":1090',
+        "HIP error: hipErrorOutOfMemory",
+        "MPS backend out of memory (MPS allocated: 6.2 GB)",
+        "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried 8 bytes",
+        "unable to mmap 1000 bytes from file <weights>: Cannot allocate memory (12)",
+        "std::bad_alloc",
+    ],
+)
+def test_every_way_of_saying_that_memory_ran_out_is_understood(words):
+    assert is_out_of_memory(RuntimeError(words))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm(handle)`",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "Input type (c10::Half) and bias type (float) should be the same",
+    ],
+)
+def test_other_errors_of_a_card_are_not_taken_for_a_lack_of_memory(words):
+    assert not is_out_of_memory(RuntimeError(words))

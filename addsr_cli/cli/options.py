@@ -9,6 +9,7 @@ import typer
 from addsr_cli.errors import UsageError
 
 QUALITY, SIZE, OUTPUT, MACHINE, TALK = "Quality", "Size", "Output", "Machine", "Talk"
+LEAST_MEMORY = 10**6  # bytes; less is a unit that was forgotten
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
@@ -138,4 +139,8 @@ def memory(text: str | None) -> int | None:
         raise UsageError(f"--max-memory {text} is not an amount of memory.", "Write it as 2G or 500M.")
     number, unit, binary = float(match[1]), match[2].upper(), bool(match[3])
     size = 1024 ** "KMGT".index(unit) * 1024 if binary and unit else UNITS[unit]
-    return int(number * size)
+    count = int(number * size)
+    if count < LEAST_MEMORY:
+        example = f" as {match[1]}G or {match[1]}M" if not unit else ", such as 2G"
+        raise UsageError(f"--max-memory {text} is less than 1 MB.", f"Write the amount with its unit{example}.")
+    return count

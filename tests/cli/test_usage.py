@@ -35,6 +35,8 @@ import pytest
         ["--tile", "128", "--overlap", "128"],
         ["--max-memory", "1x"],
         ["--max-memory", "0"],
+        ["--max-memory", "0.05"],
+        ["--max-memory", "900k"],
         ["--device", "abacus"],
         ["--device", "cuda:99"],
         ["--bogus"],
@@ -52,6 +54,12 @@ def test_a_bad_value_is_refused_in_one_line(photo, addsr, tree, words):
 
 def test_a_bad_machine_option_is_a_usage_error_for_several_photos_too(photo, upscale):
     assert upscale(photo("a.jpg"), photo("b.jpg"), "--tile", 100).code == 2
+
+
+def test_a_forgotten_unit_of_memory_is_told_how_to_write_it(photo, upscale):
+    said = upscale(photo(), "--max-memory", "0.05").err
+    assert "less than 1 MB" in said
+    assert "0.05G" in said
 
 
 def test_a_misspelt_option_suggests_the_right_one(photo, upscale):
