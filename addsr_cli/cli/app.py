@@ -2,15 +2,16 @@
 
 import os
 import sys
+from functools import cache
 from types import TracebackType
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
 from addsr_cli.cli import batch, bench, compare, config, distill, doctor, models, upscale
-from addsr_cli.cli.command import Command
+from addsr_cli.cli.command import Command, Group, with_command
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console, error_record
 from addsr_cli.errors import AddsrError, UsageError
@@ -21,6 +22,7 @@ YES = ("1", "true", "t", "yes", "y", "on")
 
 app = typer.Typer(
     name="addsr",
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -44,15 +46,16 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def addsr(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and leave.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", "-V", help="Print the version and leave.", callback=_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Make photos larger and better."""
+    """Make photos larger and better. `addsr PHOTO` is short for `addsr upscale PHOTO`."""
 
 
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; failures that addsr foresees become one line each."""
-    words = sys.argv[1:] if arguments is None else arguments
+    given = sys.argv[1:] if arguments is None else arguments
+    words = with_command(given, _group())
     defaults = Defaults()
     try:
         defaults = config.defaults(_options())
@@ -72,16 +75,21 @@ def run(arguments: list[str] | None = None) -> int:
 
 def _options() -> dict[str, frozenset[str]]:
     """Names of the options of every command."""
-    group = get_command(app)
-    commands = group.commands.items() if isinstance(group, TyperGroup) else ()
-    return {name: frozenset(p.name for p in command.params if p.name) for name, command in commands}
+    return {
+        name: frozenset(param.name for param in command.params if param.name)
+        for name, command in _group().commands.items()
+    }
+
+
+@cache
+def _group() -> TyperGroup:
+    return cast("TyperGroup", get_command(app))
 
 
 def _parsed(words: list[str], defaults: Defaults) -> int:
     """Parse and call; what the parser refuses becomes one sentence instead of its box."""
     try:
-        command = get_command(app)
-        code = command(words, prog_name="addsr", default_map=defaults.values, obj=defaults, standalone_mode=False)
+        code = _group()(words, prog_name="addsr", default_map=defaults.values, obj=defaults, standalone_mode=False)
     except typer.TyperException as exc:
         sentence = " ".join(exc.format_message().split())
         if not sentence:  # no arguments at all: the help has been shown

@@ -1,20 +1,27 @@
 """How every command is called: settings from files and the environment take their places, and are told."""
 
+import os
 from pathlib import Path
 from typing import Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 
 from addsr_cli.cli import config
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
 
+LONGEST_TYPE = 20  # columns; a longer list of choices stands in the help text, where lines can be broken
 STRENGTH = {"COMMANDLINE": 3, "ENVIRONMENT": 2, "DEFAULT_MAP": 1}
 
 
 class Command(TyperCommand):
     """A command whose stronger settings silence weaker ones, and that tells which a file set."""
+
+    def __init__(self, *words: Any, **more: Any) -> None:  # noqa: ANN401 (the parser's own types)
+        super().__init__(*words, **more)
+        for param in self.params:
+            _describe(param)
 
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (the parser's own types)
         """Settle what was asked for, tell what came from files, and call the function."""
@@ -29,6 +36,39 @@ class Command(TyperCommand):
             from_files = [name for name, strength in strengths.items() if strength == STRENGTH["DEFAULT_MAP"]]
             _tell(ctx.obj, str(ctx.info_name), from_files, strengths, console)
         return super().invoke(ctx)
+
+
+class Group(TyperGroup):
+    """The program: a photo in the place of a command means ``upscale``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 (the parser's own types)
+        """Put the command in front that was left out; also while a shell completes a line."""
+        return super().parse_args(ctx, with_command(args, self))
+
+
+def with_command(words: list[str], group: TyperGroup) -> list[str]:
+    """``photo.jpg`` -> ``upscale photo.jpg``; words that begin with a command, or could be one, stay."""
+    first = words[0] if words else ""
+    if not first or first in group.commands:
+        return words
+    if first.startswith("-") and first != "-":
+        flags = {flag for param in group.commands["upscale"].params for flag in param.opts + param.secondary_opts}
+        own = {"-h", "--help"} | {flag for param in group.params for flag in param.opts}
+        flag = first.partition("=")[0]
+        return ["upscale", *words] if flag in flags - own else words
+    names_a_file = first == "-" or any(mark in first for mark in "./\\") or os.path.lexists(first)
+    return ["upscale", *words] if names_a_file else words
+
+
+def _describe(param: Any) -> None:  # noqa: ANN401 (the parser's own types)
+    """Make the help of an option tell its default and choices, in lines that can be broken between words."""
+    text = param.help or ""
+    choices = getattr(param.type_descriptor, "choices", None) or ()
+    if param.metavar is None and len("|".join(map(str, choices))) > LONGEST_TYPE:
+        head, mark, tail = text.rstrip(".").partition(" [default: ")
+        text = f"{head.rstrip('.')}: {', '.join(map(str, choices))}.{mark}{tail}"
+        param.metavar = "<choice>"
+    param.help = text.replace("[default: ", "\\[default: ")  # else it would be taken for markup
 
 
 def _source(ctx: typer.Context, name: str) -> str:

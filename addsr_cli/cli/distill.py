@@ -148,7 +148,7 @@ def distill(
         Literal["strong", "sensor", "camera", "mild", "clean"] | None,
         _option("--degradation", "One recipe for all.", DATA),
     ] = None,
-    mix: Annotated[str | None, _option("--mix", "Shares, as clean=0.2,mild=0.1,camera=0.42,strong=0.28.", DATA)] = None,
+    mix: Annotated[str | None, _option("--mix", "Shares, as clean=0.4,strong=0.6.", DATA)] = None,
     usm: Annotated[bool | None, _option("--usm/--no-usm", "Sharpen targets, as Real-ESRGAN does.", DATA)] = None,
     tags: Annotated[
         Literal["auto", "none"] | None,
@@ -172,6 +172,9 @@ def distill(
         bool | None, _option("--ema-on-cpu/--ema-on-device", "Where the averaged weights lie.", ENGINE)
     ] = None,
     tracker: Annotated[str | None, _option("--tracker", "tensorboard or wandb, if installed.", ENGINE)] = None,
+    memory: Annotated[
+        str | None, _option("--memory", "With --dry-run: plan for a card of this size, such as 40G.", ENGINE)
+    ] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
     precision: options.Precision = "auto",
@@ -186,6 +189,9 @@ def distill(
     from addsr_cli.train.recipe import usual
 
     console = Console(json=json, quiet=quiet, debug=debug)
+    card = options.memory(memory, "--memory", card=True)
+    if card and not dry_run:
+        raise UsageError("--memory says for which card to plan.", "Add --dry-run.")
     given: dict[str, Any] = {name: chosen[name] for name in PLAIN if chosen[name] is not None}
     if mix or degradation:
         given["mix"] = parse_mix(mix) if mix else ((str(degradation), 1.0),)
@@ -201,7 +207,7 @@ def distill(
         precision=precision,
     )
     if dry_run:
-        _show_plan(config, console)
+        _show_plan(config, card, console)
         return
     from addsr_cli.train.trainer import Trainer
 
@@ -254,10 +260,10 @@ def _line(p: "Progress") -> str:
     )
 
 
-def _show_plan(config: "TrainConfig", console: Console) -> None:
+def _show_plan(config: "TrainConfig", card: int | None, console: Console) -> None:
     from addsr_cli.train.budget import budget
     from addsr_cli.train.dataset import find_photos
 
-    found, plan = find_photos(config.data, config.crop, config.pairs), budget(config)
+    found, plan = find_photos(config.data, config.crop, config.pairs), budget(config, card)
     console.say(f"{found.summary()} in {config.data}")
     console.result(plan.text(), plan.record())

@@ -1,8 +1,10 @@
 """Command line options that several commands share, each declared once with its help and environment variable."""
 
+import os
 import re
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,17 +12,55 @@ from addsr_cli.errors import UsageError
 
 QUALITY, SIZE, OUTPUT, MACHINE, TALK = "Quality", "Size", "Output", "Machine", "Talk"
 LEAST_MEMORY = 10**6  # bytes; less is a unit that was forgotten
+MODEL_FILES = (".safetensors", ".pth")
 UNITS = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 
 
-def option(flag: str, text: str, panel: str, *more: str) -> typer.models.OptionInfo:
+def option(
+    flag: str,
+    text: str,
+    panel: str,
+    *more: str,
+    **settings: Any,  # noqa: ANN401 (what typer.Option takes)
+) -> typer.models.OptionInfo:
     """An option with its help, the panel it is shown in, and its ``ADDSR_*`` variable."""
     variable = "ADDSR_" + flag.removeprefix("--").split("/")[0].upper().replace("-", "_")
-    return typer.Option(flag, *more, help=text, rich_help_panel=panel, envvar=variable, show_envvar=False)
+    return typer.Option(flag, *more, help=text, rich_help_panel=panel, envvar=variable, show_envvar=False, **settings)
+
+
+def model_names(incomplete: str) -> list[str]:
+    """Complete ``--model``: names that addsr knows, models that are installed, folders and model files."""
+    from addsr_cli.models import library
+    from addsr_cli.models.components import MADE_OF
+
+    names = {"auto", "nano", *MADE_OF, *library.installed()}
+    folder, start = os.path.split(incomplete)
+    found = sorted(name for name in names if name.startswith(incomplete))
+    with suppress(OSError):
+        for entry in sorted(os.scandir(folder or "."), key=lambda entry: entry.name):
+            if entry.name.startswith(start or (".", "_")) is bool(start):
+                path = f"{folder}/{entry.name}" if folder else entry.name
+                found += [f"{path}/"] if entry.is_dir() else [path] * entry.name.endswith(MODEL_FILES)
+    return found
+
+
+def factor(text: str | float) -> float:
+    """``4``, ``4x``, ``x2.5`` -> how many times larger."""
+    try:
+        return float(str(text).strip().lower().removeprefix("x").removesuffix("x"))
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no factor. Write it as 4, 2.5 or 4x.") from None
 
 
 Model = Annotated[
-    str, option("--model", "auto, nano, addsr, seesr, seesr-turbo, a folder, or ORG/REPO on the Hub.", QUALITY, "-m")
+    str,
+    option(
+        "--model",
+        "auto, nano, addsr, seesr, seesr-turbo, a folder, or ORG/REPO on the Hub.",
+        QUALITY,
+        "-m",
+        autocompletion=model_names,
+    ),
 ]
 Steps = Annotated[
     int | None, option("--steps", "Denoising steps, 1 to 4. Fewer is faster and plainer. [default: 4]", QUALITY)
@@ -66,7 +106,12 @@ ColorMethod = Annotated[
 Seed = Annotated[int, option("--seed", "Fixes all noise: same seed, same picture.", QUALITY)]
 Samples = Annotated[int, option("--samples", "Make this many versions, with seeds counting up.", QUALITY)]
 
-Scale = Annotated[float | None, option("--scale", "Enlarge by this factor, any number. [default: 4]", SIZE, "-s")]
+Scale = Annotated[
+    float | None,
+    option(
+        "--scale", "Enlarge by this factor, as in 4 or 2.5x. [default: 4]", SIZE, "-s", parser=factor, metavar="<float>"
+    ),
+]
 Width = Annotated[int | None, option("--width", "Output width in pixels; the aspect is kept.", SIZE)]
 Height = Annotated[int | None, option("--height", "Output height in pixels; the aspect is kept.", SIZE)]
 Longest = Annotated[int | None, option("--longest", "Longer output side in pixels.", SIZE)]
@@ -79,8 +124,14 @@ Output = Annotated[
     ),
 ]
 Format = Annotated[
-    Literal["png", "jpg", "webp", "tiff", "avif"] | None,
-    option("--format", "File format. [default: the input's; PNG when that cannot hold the picture]", OUTPUT, "-f"),
+    Literal["png", "jpg", "jpeg", "webp", "tif", "tiff", "avif"] | None,
+    option(
+        "--format",
+        "File format. [default: the input's; PNG when that cannot hold the picture]",
+        OUTPUT,
+        "-f",
+        case_sensitive=False,
+    ),
 ]
 Quality = Annotated[int | None, option("--quality", "1 to 100, for JPEG, WebP and AVIF.", OUTPUT)]
 Lossless = Annotated[bool, option("--lossless", "Lossless WebP or AVIF.", OUTPUT)]
@@ -130,17 +181,17 @@ def pixels(text: str, flag: str) -> int | None:
     return int(text)
 
 
-def memory(text: str | None) -> int | None:
-    """``2G``, ``500MB``, ``1.5GiB`` -> bytes."""
+def memory(text: str | None, flag: str = "--max-memory", *, card: bool = False) -> int | None:
+    """``2G``, ``500MB``, ``1.5GiB`` -> bytes; of a ``card`` G is GiB, as its makers count."""
     if text is None:
         return None
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(i?)B?\s*", text, re.IGNORECASE)
     if not match or float(match[1]) <= 0:
-        raise UsageError(f"--max-memory {text} is not an amount of memory.", "Write it as 2G or 500M.")
-    number, unit, binary = float(match[1]), match[2].upper(), bool(match[3])
+        raise UsageError(f"{flag} {text} is not an amount of memory.", "Write it as 2G or 500M.")
+    number, unit, binary = float(match[1]), match[2].upper(), bool(match[3]) or card
     size = 1024 ** "KMGT".index(unit) * 1024 if binary and unit else UNITS[unit]
     count = int(number * size)
     if count < LEAST_MEMORY:
         example = f" as {match[1]}G or {match[1]}M" if not unit else ", such as 2G"
-        raise UsageError(f"--max-memory {text} is less than 1 MB.", f"Write the amount with its unit{example}.")
+        raise UsageError(f"{flag} {text} is less than 1 MB.", f"Write the amount with its unit{example}.")
     return count

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from addsr_cli.imageio import WriteOptions
     from addsr_cli.job import Naming
 
-FORMATS = {"jpg": "JPEG"}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
@@ -100,7 +98,7 @@ class Request:
         from addsr_cli.imageio import WriteOptions
 
         return WriteOptions(
-            format=FORMATS.get(self.format or "", self.format),
+            format=self.format,
             quality=self.quality,
             lossless=self.lossless,
             bit_depth=self.bit_depth,

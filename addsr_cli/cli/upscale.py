@@ -1,5 +1,6 @@
 """``addsr upscale``: photos in, larger photos out."""
 
+import hashlib
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -78,10 +79,11 @@ def upscale(
     if not request.dry_run:
         _sweep([item for item in work if isinstance(item, Job)])
     titles = iter(_titles(work))
+    versions = Versions() if wish.samples > 1 else None
     errors: list[AddsrError | None] = []
     for item in work:
         if isinstance(item, Job):
-            do = partial(_show_plan, item) if request.dry_run else partial(_run, item, next(titles))
+            do = partial(_show_plan, item) if request.dry_run else partial(_run, item, next(titles), versions)
             errors.append(_done(item.label, partial(do, upscaler, console), console))
         else:
             errors.append(_noted(item, console))
@@ -166,7 +168,23 @@ def _leave(errors: "Sequence[AddsrError | None]") -> None:
         raise typer.Exit(failed[0].exit_code if len(errors) == 1 else SOME_FAILED)
 
 
-def _run(job: "Job", title: str, upscaler: "Upscaler", console: Console) -> None:
+class Versions:
+    """The versions of one photo: tells when another seed gives the same picture, whatever the model."""
+
+    def __init__(self) -> None:
+        self._label, self._first = "", ""
+
+    def note(self, job: "Job", photo: "Photo") -> list[str]:
+        """A warning for a version whose 8-bit pixels are those of the photo's first version."""
+        digest = hashlib.sha256(photo.to_array(8).tobytes()).hexdigest()
+        if job.label == self._label and digest == self._first:
+            return ["equals the first version: here the picture does not depend on the seed"]
+        if job.label != self._label:
+            self._label, self._first = job.label, digest
+        return []
+
+
+def _run(job: "Job", title: str, versions: Versions | None, upscaler: "Upscaler", console: Console) -> None:
     from addsr_cli import imageio
 
     upscaler.plan(*job.header.size, job.settings)  # what memory will not hold is refused before it is decoded
@@ -174,6 +192,8 @@ def _run(job: "Job", title: str, upscaler: "Upscaler", console: Console) -> None
         photo = imageio.read(job.source)
         result = upscaler.upscale(photo, job.settings, bar)
     notes, started = list(result.warnings), perf_counter()
+    if versions:
+        notes += versions.note(job, result.photo)
     if job.output is None:
         data = imageio.encode(result.photo, job.options, result.embedded(), warn=notes.append)
         _to_stdout(data)

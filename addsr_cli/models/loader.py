@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 
@@ -58,8 +59,10 @@ def locate(name: str) -> Located:
     if Path(name).is_dir():
         problem = f"{name} holds no model ({NANO_FILE} or {RECORD})."
         raise ModelUnavailable(problem, "Give the folder of a training run or of a bundle.")
-    known = ", ".join(["auto", *MODELS])
-    raise ModelUnavailable(f"There is no model called {name!r}.", f"Use {known}, or a folder that holds a model.")
+    known = ["auto", *MODELS, *MADE_OF, *library.installed()]
+    close = get_close_matches(name, known, n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"Use {', '.join(dict.fromkeys(known))}, or a model's folder."
+    raise ModelUnavailable(f"There is no model called {name!r}.", hint)
 
 
 def at(folder: Path) -> Path | None:

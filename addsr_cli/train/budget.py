@@ -4,7 +4,7 @@ Of the full model the counts are exact and the activations those that autograd s
 device; of nano everything follows from the network itself.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from addsr_cli import hardware
@@ -21,41 +21,70 @@ PASSING, PASSING_AGAIN = 2.8 * GIB, 1.5 * GIB  # the largest working set beside 
 ENCODE, STUDENT, ROLLOUT, TEACHER, DECODE, TRAIN_DECODE, TAG = 1.12, 4.6, 2.3, 2.0, 2.51, 5.0, 0.4  # TFLOP at 512 px
 NANO_SAVED = 1100  # bytes that autograd saves per HR pixel of nano, its discriminator included
 NANO_JUDGE = 20_300  # FLOP per pixel of the convolutional discriminator, one way
+USABLE = 0.92  # of a card's memory: the rest is for the driver's context and for fragments
 REACHED = 0.4  # of the measured matrix rate that training reaches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """``memory`` in bytes by part; ``tflop`` of one step of one process; ``hours`` of the whole run."""
+    """``memory`` in bytes by part; ``tflop`` of one step of one process; ``hours`` of the whole run.
+
+    ``card``: bytes of a device that is not here; then nothing is known of its speed, and ``hours`` is None.
+    """
 
     parameters: int
     trained: int
     memory: dict[str, int]
     tflop: float
-    hours: float
+    hours: float | None
+    card: int | None = None
+
+    @property
+    def needed(self) -> int:
+        """Bytes in all."""
+        return sum(self.memory.values())
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether it fits the card that it was planned for, with room for the allocator; None without one."""
+        return None if self.card is None else self.needed <= self.card * USABLE
 
     def text(self) -> str:
         """For people."""
         lines = [f"{self.parameters:,} parameters, {self.trained:,} of them trained"]
         lines += [f"  {size / GIB:8.2f} GiB  {part}" for part, size in self.memory.items()]
-        lines += [f"  {sum(self.memory.values()) / GIB:8.2f} GiB  in all", f"{self.tflop:.2f} TFLOP a step"]
-        return "\n".join([*lines, f"about {self.hours:.1f} hours"])
+        lines += [f"  {self.needed / GIB:8.2f} GiB  in all", f"{self.tflop:.2f} TFLOP a step"]
+        if self.card is not None:
+            words = "fits into" if self.fits else "does not fit into"
+            lines.append(f"{words} {self.card / GIB:.1f} GiB, of which {USABLE:.0%} are counted on")
+            if not self.fits:
+                lines.append("less is needed with --preset lowmem, --lora 32, or a smaller --batch-size or --crop")
+        if self.hours is not None:
+            lines.append(f"about {self.hours:.1f} hours")
+        return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
         """For programs."""
-        return {"status": "planned", **asdict(self), "memory_total": sum(self.memory.values())}
+        return {"status": "planned", **asdict(self), "memory_total": self.needed, "fits": self.fits}
 
 
-def budget(config: TrainConfig) -> Budget:
-    """The cost of a run. Raises UsageError for a device that is not there."""
+def budget(config: TrainConfig, card: int | None = None) -> Budget:
+    """The cost of a run here, or on a device of ``card`` bytes. Raises UsageError for a device that is not there."""
+    if card is not None:
+        return _counted(config, 4 if config.precision == "fp32" else 2, card)
     machine, mixed = machine_for(config)
-    size = 4 if mixed == "no" else 2
+    draft = _counted(config, 4 if mixed == "no" else 2)
+    given = () if machine.kind == "cpu" else (hardware.LARGE_MATRIX[machine.kind], machine.device, DTYPES[mixed])
+    hours = draft.tflop * 1e12 * config.steps / (hardware.multiply_rate(*given) * REACHED) / 3600
+    return replace(draft, hours=hours)
+
+
+def _counted(config: TrainConfig, size: int, card: int | None = None) -> Budget:
+    """All but the time; ``size`` is that of a number of the network in bytes."""
     made = _full(config, size) if config.arch == "addsr" else _nano(config)
     parameters, trained, memory, tflop = made
     tflop *= config.batch_size * config.accumulate
-    given = () if machine.kind == "cpu" else (hardware.LARGE_MATRIX[machine.kind], machine.device, DTYPES[mixed])
-    hours = tflop * 1e12 * config.steps / (hardware.multiply_rate(*given) * REACHED) / 3600
-    return Budget(parameters=parameters, trained=trained, memory=memory, tflop=tflop, hours=hours)
+    return Budget(parameters=parameters, trained=trained, memory=memory, tflop=tflop, hours=None, card=card)
 
 
 def _full(config: TrainConfig, size: int) -> tuple[int, int, dict[str, int], float]:

@@ -26,7 +26,7 @@ def machine_for(config: TrainConfig) -> tuple[Hardware, str]:
     if config.arch == "addsr" and machine.kind == "cpu" and config.device == "auto":
         raise UsageError(
             "--arch addsr needs a CUDA GPU with 16 GB or more, and this machine has none.",
-            "Train --arch nano here, or insist with --device cpu.",
+            "Train --arch nano here, insist with --device cpu, or plan for a card: --dry-run --memory 40G.",
         )
     return machine, _mixed(config.precision, machine)
 

@@ -32,7 +32,7 @@ class Photos:
         """One line for the log."""
         reasons = {reason: sum(r == reason for _, r in self.skipped) for _, reason in self.skipped}
         tail = "".join(f", {count} {reason}" for reason, count in sorted(reasons.items()))
-        return f"{len(self.paths)} photos{tail}"
+        return f"{len(self.paths)} {'photo' if len(self.paths) == 1 else 'photos'}{tail}"
 
     def split(self, held_out: int) -> tuple[Self, Self]:
         """Those to train on and ``held_out`` spread evenly over the rest. Raises UsageError when none would be left."""

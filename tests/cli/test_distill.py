@@ -274,3 +274,29 @@ def test_a_dry_run_of_the_full_model_needs_no_weights(addsr, photos):
     assert (record["status"], record["trained"]) == ("planned", 386_739_280)
     assert sum(record["memory"].values()) == record["memory_total"] < 16 * 2**30
     assert record["hours"] > 0
+
+
+@pytest.mark.parametrize(("memory", "fits"), [("12G", False), ("40G", True)])
+def test_a_dry_run_plans_for_a_card_that_is_not_here(addsr, photos, memory, fits):
+    words = ("distill", "--data", photos, "--crop", 64, "--memory", memory, "--dry-run")
+    record = json.loads(addsr(*words, "--json").out)
+    assert (record["fits"], record["hours"]) == (fits, None)
+    said = addsr(*words).out
+    assert f"{'fits' if fits else 'does not fit'} into {memory[:-1]}.0 GiB" in said
+    assert ("--preset lowmem" in said) is not fits
+    assert "hours" not in said
+
+
+def test_without_a_gpu_the_full_model_is_refused_with_a_way_to_plan(addsr, photos):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    outcome = addsr("distill", "--data", photos, "--crop", 64, "--dry-run")
+    assert outcome.code == 2
+    assert "--dry-run --memory 40G" in outcome.err
+
+
+@pytest.mark.parametrize("words", [["--memory", "40G"], ["--memory", "40 apples", "--dry-run"]])
+def test_a_card_to_plan_for_needs_a_dry_run_and_a_size(addsr, photos, words):
+    outcome = addsr("distill", "--data", photos, *words)
+    assert outcome.code == 2
+    assert "--memory" in outcome.err

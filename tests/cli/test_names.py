@@ -43,7 +43,13 @@ def test_alpha_survives(photo, upscale):
         assert (image.format, image.mode) == ("PNG", "RGBA")
 
 
-@pytest.mark.parametrize(("word", "name"), [("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("tiff", "TIFF")])
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        *(("png", "PNG"), ("jpg", "JPEG"), ("webp", "WEBP"), ("tiff", "TIFF")),
+        *(("jpeg", "JPEG"), ("tif", "TIFF"), ("JPG", "JPEG")),
+    ],
+)
 def test_format_chooses_the_format_and_the_suffix(photo, upscale, word, name):
     (path,) = paths(upscale(photo("photo.bmp"), "--format", word))
     with Image.open(path) as image:
@@ -137,6 +143,21 @@ def test_samples_make_different_pictures_named_by_their_seeds(photo, addsr, tmp_
     made = paths(addsr("upscale", "--model", "nano", photo(), "--samples", 3, "--seed", 7))
     assert made == ["photo_x4_s7.jpg", "photo_x4_s8.jpg", "photo_x4_s9.jpg"]
     assert len({(tmp_path / path).read_bytes() for path in made}) == 3
+
+
+def test_samples_that_are_equal_are_said_to_be(photo, upscale, monkeypatch):
+    from addsr_cli import sampler
+
+    true = sampler.cpu_noise
+    monkeypatch.setattr(sampler, "cpu_noise", lambda seed: true(0))  # as with a model that draws nothing
+    outcome = upscale(photo("a.png"), photo("b.png"), "--samples", 2)
+    said = [line for line in outcome.lines if "does not depend on the seed" in line]
+    assert [line.split(": ")[1] for line in said] == ["a.png", "b.png"]
+
+
+def test_samples_that_differ_are_not_said_to_be_equal(photo, addsr):
+    outcome = addsr("upscale", "--model", "nano", photo("a.png"), "--samples", 2)
+    assert "does not depend on the seed" not in outcome.err
 
 
 def test_a_sample_is_the_picture_its_seed_gives_alone(photo, addsr):

@@ -12,6 +12,8 @@ import pytest
         ["--scale", "nan"],
         ["--scale", "inf"],
         ["--scale", "big"],
+        ["--scale", "4xx"],
+        ["--scale", "nanx"],
         ["--scale", "1000000"],
         ["--width", "0"],
         ["--height", "1.5"],
@@ -75,6 +77,45 @@ def test_no_photo_is_a_usage_error(addsr):
 def test_an_unknown_command_is_a_usage_error(addsr):
     outcome = addsr("upscael", "x.jpg")
     assert (outcome.code, len(outcome.lines)) == (2, 1)
+
+
+@pytest.mark.parametrize(("word", "meant"), [("upscael", "upscale"), ("batc", "batch"), ("model", "models")])
+def test_a_misspelt_command_suggests_the_right_one(addsr, word, meant):
+    outcome = addsr(word, "x.jpg")
+    assert outcome.code == 2
+    assert f"Did you mean '{meant}'? See addsr --help." in outcome.err
+
+
+@pytest.mark.parametrize(("name", "meant"), [("nan", "nano"), ("seesr-tubro", "seesr-turbo"), ("adsr", "addsr")])
+def test_a_misspelt_model_suggests_the_right_one(photo, addsr, name, meant):
+    outcome = addsr("upscale", photo(), "--model", name)
+    assert outcome.code == 4
+    assert f"Did you mean {meant}?" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "words", [["photo.jpg"], ["--model", "nano", "photo.jpg"], ["./photo.jpg"], ["-s", "4", "photo.jpg"], ["plain"]]
+)
+def test_a_photo_in_place_of_a_command_is_upscaled(photo, addsr, words, monkeypatch):
+    monkeypatch.setenv("ADDSR_STEPS", "1")
+    photo().rename("plain") if words == ["plain"] else photo()
+    outcome = addsr(*words)
+    assert outcome.code == 0
+    assert outcome.out.strip().endswith("_x4.jpg")
+
+
+def test_a_missing_photo_in_place_of_a_command_is_said_to_be_missing(addsr):
+    outcome = addsr("photo.jpg")
+    assert outcome.code == 6
+    assert "'photo.jpg' does not exist" in outcome.err
+
+
+def test_an_option_of_the_program_itself_stays_one(addsr):
+    assert addsr("-h").out == addsr("--help").out
+
+
+def test_an_unknown_option_in_place_of_a_command_is_a_usage_error(addsr):
+    assert addsr("--bogus").code == 2
 
 
 @pytest.mark.parametrize("name", ["bogus", "addsr", "seesr", "org/repo", ".", ""])
