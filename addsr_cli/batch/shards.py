@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import sha256
 
-from addsr_cli import hardware
 from addsr_cli.errors import UsageError
 
 WORLD = "WORLD_SIZE"  # as torchrun and accelerate launch set it
@@ -52,6 +51,8 @@ def launched() -> bool:
 def from_launcher(device: str) -> tuple[Shard, str]:
     """Our share and device among the processes that were launched together, by accelerate's process state."""
     from accelerate import PartialState
+
+    from addsr_cli import hardware  # here, so that looking at folders needs no torch
 
     on_cpu = (hardware.best_device() if device == "auto" else device) == "cpu"
     state = PartialState(cpu=on_cpu, backend="gloo", timeout=timedelta(weeks=52))

@@ -58,6 +58,15 @@ class Found:
         return ", ".join(parts)
 
 
+def check_root(root: Path) -> None:
+    """Raise UnreadableInput when there is no such folder."""
+    if root.is_dir():
+        return
+    if root.exists():
+        raise UnreadableInput(f"{str(root)!r} is not a folder.", f"For one photo: addsr upscale {root}")
+    raise UnreadableInput(f"{str(root)!r} does not exist.", "Name a folder of photos.")
+
+
 def find(root: Path, output: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Found:
     """Walk the tree below ``root``. Raises UnreadableInput when that is no folder.
 
@@ -65,9 +74,7 @@ def find(root: Path, output: Path, include: Sequence[str] = (), exclude: Sequenc
     ``output`` folder and others that hold a journal of ours are passed over. Patterns are shell globs, upper and lower
     case alike: over every part of the relative path, or over the whole of it when they hold a ``/``.
     """
-    if not root.is_dir():
-        problem = "is not a folder" if root.exists() else "does not exist"
-        raise UnreadableInput(f"{str(root)!r} {problem}.", "Name a folder of photos.")
+    check_root(root)
     walk = _Walk(root=root, output=output, include=include, exclude=exclude)
     real, linked = [""], list[str]()
     while real or linked:

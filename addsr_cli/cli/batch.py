@@ -61,8 +61,9 @@ def batch(
     ] = None,
 ) -> None:
     """Upscale a folder and all folders in it. Run it again to go on where it stopped."""
-    from addsr_cli.batch import shards
+    from addsr_cli.batch import shards, walk
 
+    walk.check_root(directory)
     console, fleet = request.console(), None
     part, device = (shards.parsed(shard) if shard else shards.WHOLE), request.device
     if shard and (shards.launched() or devices != "none"):
@@ -144,12 +145,16 @@ def _many(batch_size: str, *, fail_fast: bool, traces: bool) -> "Options":
     return Options(batch_size=None if batch_size == "auto" else int(batch_size), fail_fast=fail_fast, traces=traces)
 
 
+def _gauge(session: "Session", console: Console) -> Gauge:
+    return Gauge(console, str(session.order.root), session.order.naming.samples)
+
+
 def _once(session: "Session", console: Console, many: "Options", fleet: "Fleet | None") -> None:
     from addsr_cli.batch import shards
 
     agenda = session.look()
     _tell_start(session, agenda, console)
-    gauge = Gauge(console, str(session.order.root))
+    gauge = _gauge(session, console)
     if fleet:
         fleet.known = {str(session.order.root / entry.input) for entry in agenda.failed}
     with _interrupts(console, fleet) as interrupts:
@@ -180,7 +185,7 @@ def _leave(session: "Session", gauge: Gauge, agenda: "Agenda", console: Console)
 
 
 def _watch(session: "Session", console: Console, many: "Options", fleet: "Fleet | None", settle: float) -> None:
-    gauge = Gauge(console, str(session.order.root))
+    gauge = _gauge(session, console)
     console.say(f"watching {printable(str(session.order.root))}; Ctrl-C ends it")
     with _interrupts(console, fleet) as interrupts:
         try:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from addsr_cli.cli.console import Console, human_seconds
 from addsr_cli.cli.records import report_failure, report_result, result_record
+from addsr_cli.cli.versions import Versions
 from addsr_cli.errors import AddsrError
 
 if TYPE_CHECKING:
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 class Gauge:
     """Counts the files of a batch and tells of each; told by the writing thread, or by the processes of a fleet."""
 
-    def __init__(self, console: Console, root: str) -> None:
+    def __init__(self, console: Console, root: str, samples: int = 1) -> None:
         self.console, self.root = console, root
+        self.versions = Versions(samples)
         self.ok = self.failures = 0
         self.pixels = 0
         self.current = ""
@@ -62,7 +64,7 @@ class Gauge:
 
     def done(self, job: "Job", result: "Result") -> None:
         """A file is written."""
-        self.success(result_record(job, result))
+        self.success(result_record(job, self.versions.compared(job, result)))
 
     def failed(self, task: "Task | Lost", error: AddsrError) -> None:
         """A file came to nothing."""

@@ -1,6 +1,5 @@
 """``addsr upscale``: photos in, larger photos out."""
 
-import hashlib
 import sys
 from collections import Counter
 from dataclasses import replace
@@ -25,6 +24,7 @@ from addsr_cli.cli.records import (
     tell_failure,
 )
 from addsr_cli.cli.request import Request, takes_request
+from addsr_cli.cli.versions import Versions
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def upscale(
     if not request.dry_run:
         _sweep([item for item in work if isinstance(item, Job)])
     titles = iter(_titles(work))
-    versions = Versions() if wish.samples > 1 else None
+    versions = Versions(wish.samples)
     errors: list[AddsrError | None] = []
     for item in work:
         if isinstance(item, Job):
@@ -168,32 +168,15 @@ def _leave(errors: "Sequence[AddsrError | None]") -> None:
         raise typer.Exit(failed[0].exit_code if len(errors) == 1 else SOME_FAILED)
 
 
-class Versions:
-    """The versions of one photo: tells when another seed gives the same picture, whatever the model."""
-
-    def __init__(self) -> None:
-        self._label, self._first = "", ""
-
-    def note(self, job: "Job", photo: "Photo") -> list[str]:
-        """A warning for a version whose 8-bit pixels are those of the photo's first version."""
-        digest = hashlib.sha256(photo.to_array(8).tobytes()).hexdigest()
-        if job.label == self._label and digest == self._first:
-            return ["equals the first version: here the picture does not depend on the seed"]
-        if job.label != self._label:
-            self._label, self._first = job.label, digest
-        return []
-
-
-def _run(job: "Job", title: str, versions: Versions | None, upscaler: "Upscaler", console: Console) -> None:
+def _run(job: "Job", title: str, versions: Versions, upscaler: "Upscaler", console: Console) -> None:
     from addsr_cli import imageio
 
     upscaler.plan(*job.header.size, job.settings)  # what memory will not hold is refused before it is decoded
     with console.bar(title) as bar:
         photo = imageio.read(job.source)
         result = upscaler.upscale(photo, job.settings, bar)
+    result = versions.compared(job, result)
     notes, started = list(result.warnings), perf_counter()
-    if versions:
-        notes += versions.note(job, result.photo)
     if job.output is None:
         data = imageio.encode(result.photo, job.options, result.embedded(), warn=notes.append)
         _to_stdout(data)

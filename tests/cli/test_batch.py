@@ -535,3 +535,28 @@ def watching(tmp_path):
         model_sha256="",
     )
     return Session(upscaler=Upscaler("nano", Machine(device="cpu")), order=order, steady=True)
+
+
+def test_a_missing_folder_is_told_without_torch(finished):
+    script = (
+        "import sys; from addsr_cli.cli.app import run; code = run(['batch', 'missing']); "
+        "print(code, 'torch' in sys.modules)"
+    )
+    outcome = finished("-c", script)
+    assert (outcome.out, outcome.err) == ("6 False\n", "error: 'missing' does not exist. Name a folder of photos.\n")
+
+
+def test_a_photo_in_place_of_the_folder_is_sent_to_upscale(photo, addsr):
+    outcome = addsr("batch", photo())
+    assert outcome.code == 6
+    assert "For one photo: addsr upscale photo.jpg" in outcome.err
+
+
+def test_equal_samples_are_said_to_be(photo, batch, monkeypatch):
+    from addsr_cli import sampler
+
+    true = sampler.cpu_noise
+    monkeypatch.setattr(sampler, "cpu_noise", lambda seed: true(0))
+    photo("in/a.png")
+    outcome = batch("--samples", 2)
+    assert outcome.err.count("warning: in/a.png: equals the first version") == 1
