@@ -168,12 +168,24 @@ def _leave(errors: "Sequence[AddsrError | None]") -> None:
         raise typer.Exit(failed[0].exit_code if len(errors) == 1 else SOME_FAILED)
 
 
+def _read(source: "Path | bytes") -> "Photo":
+    """Decode in a thread of its own: a decoder is deaf to Ctrl-C for seconds, and this thread must not be."""
+    from addsr_cli import imageio
+    from addsr_cli.batch.worker import Worker
+
+    worker = Worker("addsr-read")
+    try:
+        return worker.submit(partial(imageio.read, source)).result()
+    finally:
+        worker.close()
+
+
 def _run(job: "Job", title: str, versions: Versions, upscaler: "Upscaler", console: Console) -> None:
     from addsr_cli import imageio
 
     upscaler.plan(*job.header.size, job.settings)  # what memory will not hold is refused before it is decoded
     with console.bar(title) as bar:
-        photo = imageio.read(job.source)
+        photo = _read(job.source)
         result = upscaler.upscale(photo, job.settings, bar)
     result = versions.compared(job, result)
     notes, started = list(result.warnings), perf_counter()
