@@ -202,7 +202,7 @@ class Upscaler:
         except (MemoryError, RuntimeError) as exc:
             if not hardware.is_out_of_memory(exc):
                 raise
-            hardware.release_memory()
+            hardware.release_memory(plans[0].device)
             return None
         clock.seconds = {stage: seconds / len(photos) for stage, seconds in clock.seconds.items()}
         results = []
@@ -261,7 +261,7 @@ class Upscaler:
                     raise planner.no_room(plan) from exc
             run.notes.append(f"{problem}: went on with {following.why}")
             plan = following
-            hardware.release_memory()
+            hardware.release_memory(plan.device)
 
     def _pass(
         self, rgbs: Sequence[Array], size: tuple[int, int], plan: Plan, run: Run
@@ -289,9 +289,10 @@ class Upscaler:
 
     def _drop(self) -> None:
         """Let go of the weights before others are loaded: there may not be room for both."""
-        if self._restorer is not None:
+        if self._loaded is not None:
+            device, _ = self._loaded
             self._restorer = self._loaded = None
-            hardware.release_memory()
+            hardware.release_memory(device)
 
     def digest(self) -> str:
         """sha256 of the model's weights, hexadecimal."""

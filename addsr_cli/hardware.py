@@ -135,11 +135,14 @@ def is_out_of_memory(exc: BaseException) -> bool:
     return known or any(words in str(exc).lower() for words in OUT_OF_MEMORY_WORDS)
 
 
-def release_memory() -> None:
-    """Give back what nobody holds any more, also on the card if there is one."""
+def release_memory(device: str) -> None:
+    """Give back what nobody holds any more, in main memory and on ``device``."""
     gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if device.startswith("cuda"):
+        with torch.cuda.device(device):  # emptying opens the current card, which is the first unless told otherwise
+            torch.cuda.empty_cache()
+    elif device == "mps":
+        torch.mps.empty_cache()
 
 
 def cards() -> list[str]:

@@ -161,7 +161,7 @@ class Pipeline:
 
     def _make_room(self) -> None:
         self._collect(wait=True)
-        hardware.release_memory()
+        hardware.release_memory("cpu")
 
     def _alone(self, task: Task, found: Input) -> Result:
         """One photo; when memory is short it waits until the pictures before it are written, and is tried once more."""

@@ -1,8 +1,12 @@
 """From a configuration to the parts of a run."""
 
+import os
+from datetime import timedelta
+
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
+from accelerate.utils import InitProcessGroupKwargs
 
 from addsr_cli import hardware
 from addsr_cli.errors import UsageError
@@ -18,11 +22,15 @@ from addsr_cli.train.regression import Regression
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MASTER = "seesr"
+PATIENCE = timedelta(hours=6)  # of processes that wait while the first measures; launchers notice one that dies
 
 
 def machine_for(config: TrainConfig) -> tuple[Hardware, str]:
-    """Where a run will be, and its precision as accelerate calls it. Raises UsageError for what is not there."""
-    machine = hardware.probe(config.device)
+    """Where this process will be, and its precision as accelerate calls it.
+
+    Raises UsageError for what is not there.
+    """
+    machine = hardware.probe(_own_device(config.device))
     if config.arch == "addsr" and machine.kind == "cpu" and config.device == "auto":
         raise UsageError(
             "--arch addsr needs a CUDA GPU with 16 GB or more, and this machine has none.",
@@ -34,6 +42,8 @@ def machine_for(config: TrainConfig) -> tuple[Hardware, str]:
 def accelerator_for(config: TrainConfig) -> Accelerator:
     """Devices, processes and precision. Raises UsageError for a device that is not there or a tracker not installed."""
     machine, mixed = machine_for(config)
+    if machine.kind == "cuda":  # before anything else opens the first card in every process
+        torch.cuda.set_device(machine.device)
     if config.tracker and config.tracker not in {str(known) for known in get_available_trackers()}:
         problem = f"--tracker {config.tracker} is not installed, or accelerate does not know it."
         raise UsageError(problem, f"pip install {config.tracker}, or leave it out: log.jsonl is always written.")
@@ -42,7 +52,24 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
         mixed_precision=mixed,
         log_with=config.tracker,
         project_dir=config.output,
+        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
     )
+
+
+def _own_device(wanted: str) -> str:
+    """The device of this process: of several on one machine, each has the card of its number there.
+
+    Raises UsageError where several processes are given one card.
+    """
+    number = int(os.environ.get("LOCAL_RANK", "-1"))
+    if number < 0 or wanted == "cpu" or not torch.cuda.is_available():
+        return wanted
+    if wanted not in ("auto", "cuda"):
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return wanted
+        problem = f"--device {wanted} is one device, but several processes were launched."
+        raise UsageError(problem, "Leave it out: each process takes a card of its own.")
+    return f"cuda:{number % torch.cuda.device_count()}"
 
 
 def learner_for(config: TrainConfig, accelerator: Accelerator) -> Learner:

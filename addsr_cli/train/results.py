@@ -3,10 +3,11 @@
 Networks run as they were trained, in mixed precision where the run does; everything measured of them is float32.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import torch
@@ -37,11 +38,14 @@ class Score:
 
 
 def restored(
-    learner: Learner, which: Restorer, pair: dict[str, Tensor], steps: int, autocast: Autocast = nullcontext
+    learner: Learner, which: Restorer, pair: dict[str, Any], steps: int, autocast: Autocast = nullcontext
 ) -> Tensor:
-    """The canvas of a pair restored by student or teacher in some steps, seed 0: (3, H, W) in [0, 1] on the CPU."""
+    """The canvas of a pair restored by student or teacher in some steps, seed 0: (3, H, W) in [0, 1] on the CPU.
+
+    The network is told the pair's tags or, where none are known, what the tagger reads off the canvas.
+    """
     canvas = pair["canvas"][None].to(_device(learner))
-    told = learner.conditions(canvas, canvas, ("",), torch.ones(1, dtype=torch.bool))[0]
+    told = learner.conditions(canvas, canvas, (pair["tags"],), torch.zeros(1, dtype=torch.bool))[0]
     with autocast():
         picture = sample(which, canvas, told, timesteps=STEPS[:steps], noise=cpu_noise(0))
     return picture[0].clamp(0, 1).float().cpu()
@@ -82,12 +86,14 @@ def write_card(
     held_out: Photos,
     folder: Path,
     autocast: Autocast = nullcontext,
+    tags: Mapping[str, str] | None = None,
 ) -> Path:
     """The model card beside the exported weights, with curves, a grid, and figures before and after.
 
     Before is the teacher that a student began as. Without held-out photos there are no figures, and the card says so.
+    ``tags``: those of photos that were read before, by path.
     """
-    pairs = Pairs(held_out if held_out.paths else photos, config)
+    pairs = Pairs(held_out if held_out.paths else photos, config, tags)
     (folder / CURVES).write_text(curves(config.output / LOG), encoding="utf-8")
     write_grid(learner, pairs, folder / GRID, autocast)
     figures = "No photos were held out (`--validation`), so nothing was measured."

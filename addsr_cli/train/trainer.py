@@ -132,7 +132,7 @@ class Trainer:
     def write_samples(self) -> Path:
         """Grid of held-out pictures, or of training ones: canvas, one step, four steps, HR; from averaged weights."""
         with self.ema.applied():
-            pairs = Pairs(self.held_out if self.held_out.paths else self.photos, self.config)
+            pairs = Pairs(self.held_out if self.held_out.paths else self.photos, self.config, self.tags)
             path = self.config.output / "samples" / f"step-{self.step:07d}.png"
             with _written(path):
                 return results.write_grid(self.learner, pairs, path, self.accelerator.autocast)
@@ -154,8 +154,8 @@ class Trainer:
                 self.learner.write(folder, {"steps": str(self.step)})
                 (folder / "training.json").write_text(self.config.portable().to_json(), encoding="utf-8")
                 if final:
-                    autocast = self.accelerator.autocast
-                    results.write_card(self.config, self.learner, self.photos, self.held_out, folder, autocast)
+                    autocast, photos = self.accelerator.autocast, (self.photos, self.held_out)
+                    results.write_card(self.config, self.learner, *photos, folder, autocast, self.tags)
         self.accelerator.wait_for_everyone()
         return folder
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import reduce
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from addsr_cli.errors import AddsrError
+from addsr_cli.train.averaging import average
 from addsr_cli.train.muon import Muon
 
 OUTER = ("noisy_in", "control_in", "out")  # nano's first and last layers
@@ -64,9 +64,8 @@ class Updater:
 
     def _average(self) -> None:
         if self.accelerator.num_processes > 1:
-            for p in self.parameters.values():
-                if p.grad is not None:
-                    p.grad = reduce(p.grad, "mean")
+            gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+            average(gradients, self.accelerator.num_processes)
 
     def state_dict(self) -> dict[str, Any]:
         """What a later process needs to go on."""

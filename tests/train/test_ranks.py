@@ -1,5 +1,6 @@
 """Two processes train one student and one discriminator."""
 
+import json
 import os
 import subprocess
 import sys
@@ -30,7 +31,7 @@ sys.exit(run(sys.argv[1:]))
 def test_two_processes_end_with_the_same_weights_and_speak_once(photos, tmp_path, same):
     (tmp_path / "program.py").write_text(PROGRAM)
     words = ["distill", "--data", photos, "--arch", "tiny", "--steps", 2, "--batch-size", 1, "--accumulate", 2]
-    words += ["--device", "cpu", "--precision", "fp32", "--workers", 0, "--log-every", 1, "--quiet"]
+    words += ["--device", "cpu", "--precision", "fp32", "--workers", 0, "--log-every", 1, "--precompute", "--quiet"]
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, tmp_path / "program.py"]
     environment = os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
@@ -50,3 +51,4 @@ def test_two_processes_end_with_the_same_weights_and_speak_once(photos, tmp_path
     assert not same(other["weights"], first["weights"])
     assert not same(other["objective"]["adversary"]["weights"], first["objective"]["adversary"]["weights"])
     assert Path("two/log.jsonl").read_text().count("\n") == 2
+    assert len(json.loads(Path("two/tags.json").read_text())) == 3

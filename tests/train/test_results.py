@@ -152,3 +152,24 @@ def test_the_full_model_is_looked_at_and_exported_in_half_precision(student, tmp
     assert {"bundle.json", "delta.safetensors", "unet", "README.md"} <= {path.name for path in folder.iterdir()}
     assert "| after, 1 step |" in (folder / "README.md").read_text()
     assert all(p.dtype == torch.float32 for p in trainer.learner.parameters.values())
+
+
+@pytest.mark.parametrize(("known", "expected"), [({}, ["read off it"]), ({"given": "a cat, fur"}, ["a cat, fur"])])
+def test_grids_and_figures_tell_the_network_the_photos_own_tags(student, monkeypatch, known, expected):
+    monkeypatch.setattr(results, "COUNTS", (1,))
+    trainer, told = Trainer(student(validation=1)), []
+
+    def conditions(hr, canvas, tags, blank):
+        assert not blank.any()
+        told.extend(given or "read off it" for given in tags)
+        return type(trainer.learner).conditions(trainer.learner, hr, canvas, tags, blank)
+
+    monkeypatch.setattr(trainer.learner, "conditions", conditions)
+    trainer.tags = {str(path): tags for path in trainer.held_out.paths for tags in known.values()}
+    trainer.write_samples()
+    trainer.config.output.mkdir(exist_ok=True)
+    (trainer.config.output / "log.jsonl").write_text("")
+    folder = trainer.config.output
+    results.write_card(trainer.config, trainer.learner, trainer.photos, trainer.held_out, folder, tags=trainer.tags)
+    assert len(told) == 2 * results.GRID_PHOTOS + 2
+    assert set(told) == set(expected)

@@ -3,9 +3,11 @@
 import pytest
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import distributed, nn
 
 from addsr_cli.errors import AddsrError
+from addsr_cli.train import averaging
+from addsr_cli.train.averaging import average
 from addsr_cli.train.updater import Updater, adamw
 
 
@@ -106,3 +108,51 @@ def test_the_state_goes_on_with_moments_and_scale(net, same):
 def test_the_optimiser_is_that_of_the_released_trainer(net):
     (group,) = adamw(net.parameters(), 2e-5).param_groups
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (2e-5, (0.9, 0.999), 1e-8, 1e-2)
+
+
+class Twin:
+    """An all-reduce between this process and one that holds three times its numbers; they come when waited for."""
+
+    def __init__(self, monkeypatch):
+        self.sizes, self.open, self.most = [], 0, 0
+        monkeypatch.setattr(distributed, "all_reduce", self.all_reduce)
+
+    def all_reduce(self, flat, async_op):
+        assert async_op
+        self.sizes.append(flat.numel())
+        self.open += 1
+        self.most = max(self.most, self.open)
+        twin = self
+
+        class Work:
+            def wait(self):
+                flat.mul_(4)
+                twin.open -= 1
+
+        return Work()
+
+
+def test_gradients_are_averaged_in_few_transfers_of_which_two_are_under_way(monkeypatch):
+    monkeypatch.setattr(averaging, "BUCKET", 4 * 1000)
+    shapes = [(10, 20), (700,), (3, 5, 2, 2), (1500,), (), (8, 8, 3, 3)]
+    gradients = [torch.randn(shape) for shape in shapes]
+    gradients[-1] = gradients[-1].contiguous(memory_format=torch.channels_last)
+    before, pointers, twin = [g.clone() for g in gradients], [g.data_ptr() for g in gradients], Twin(monkeypatch)
+    average(gradients, 2)
+    assert twin.sizes == [960, 1500, 1 + 8 * 8 * 9]
+    assert (twin.open, twin.most) == (0, 2)
+    assert [g.data_ptr() for g in gradients] == pointers
+    assert all(torch.allclose(after, 2 * old) for after, old in zip(gradients, before, strict=True))
+
+
+def test_each_type_of_gradient_travels_with_its_own_kind(monkeypatch):
+    twin, gradients = Twin(monkeypatch), [torch.ones(3), torch.ones(4, dtype=torch.bfloat16), torch.ones(5)]
+    average(gradients, 2)
+    assert twin.sizes == [3, 4, 5]
+    assert all((g == 2).all() for g in gradients)
+
+
+def test_nothing_to_average_asks_nobody(monkeypatch):
+    twin = Twin(monkeypatch)
+    average([], 2)
+    assert twin.sizes == []

@@ -1,0 +1,79 @@
+"""Where a run trains: the card that was asked for, or each process its own, and no other is opened."""
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from addsr_cli.errors import UsageError
+from addsr_cli.train import build
+from addsr_cli.train.config import TrainConfig
+
+
+@pytest.fixture
+def cards(monkeypatch):
+    """Two cards that note what is done to them, and an accelerator that is only made."""
+    done = []
+    fakes = {
+        "is_available": lambda: True,
+        "device_count": lambda: 2,
+        "memory_reserved": lambda index: 0,
+        "memory_allocated": lambda index: 0,
+        "get_device_capability": lambda index: (8, 0),
+        "get_device_name": lambda index: "a card",
+        "mem_get_info": lambda index: done.append(("opened", int(index))) or (10**10, 10**10),
+        "set_device": lambda device: done.append(("current", str(device))),
+    }
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(build, "Accelerator", lambda **words: done.append(("accelerator", words["cpu"])) or done)
+    for name in ("LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    return done
+
+
+def launched(monkeypatch, number, count=2):
+    monkeypatch.setenv("LOCAL_RANK", str(number))
+    monkeypatch.setenv("WORLD_SIZE", str(count))
+
+
+def started(tmp_path, device):
+    build.accelerator_for(TrainConfig(data=tmp_path, output=tmp_path, device=device))
+
+
+@pytest.mark.parametrize(("device", "index"), [("cuda:1", 1), ("cuda:0", 0), ("cuda", 0), ("auto", 0)])
+def test_the_card_that_was_asked_for_is_current_before_the_accelerator_starts(cards, tmp_path, device, index):
+    started(tmp_path, device)
+    assert cards == [("opened", index), ("current", f"cuda:{index}"), ("accelerator", False)]
+
+
+@pytest.mark.parametrize("device", ["auto", "cuda"])
+@pytest.mark.parametrize(("number", "index"), [(0, 0), (1, 1), (3, 1)])
+def test_each_process_opens_its_own_card_only(cards, tmp_path, monkeypatch, device, number, index):
+    launched(monkeypatch, number, 4)
+    started(tmp_path, device)
+    assert cards == [("opened", index), ("current", f"cuda:{index}"), ("accelerator", False)]
+
+
+def test_several_processes_do_not_share_one_card_that_was_named(cards, tmp_path, monkeypatch):
+    launched(monkeypatch, 0)
+    with pytest.raises(UsageError, match="one device, but several processes"):
+        started(tmp_path, "cuda:1")
+    assert cards == []
+    launched(monkeypatch, 0, 1)
+    started(tmp_path, "cuda:1")
+    assert cards[0] == ("opened", 1)
+
+
+def test_a_processor_opens_no_card(cards, tmp_path, monkeypatch):
+    launched(monkeypatch, 1)
+    started(tmp_path, "cpu")
+    assert cards == [("accelerator", True)]
+
+
+def test_processes_wait_for_hours_while_the_first_measures(cards, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(build, "Accelerator", lambda **words: seen.append(SimpleNamespace(**words)))
+    started(tmp_path, "cpu")
+    [handler] = seen[0].kwargs_handlers
+    assert handler.timeout.total_seconds() >= 3600
