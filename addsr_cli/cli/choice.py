@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from addsr_cli.cli.console import Console
-from addsr_cli.errors import ModelUnavailable
+from addsr_cli.errors import ModelUnavailable, OutputRefused
 
 FULL = "addsr"
 
@@ -29,7 +29,7 @@ def _best(console: Console, *, fetch: bool) -> str:
         return "nano"
     try:
         _ensure(FULL, console)
-    except ModelUnavailable as exc:
+    except (ModelUnavailable, OutputRefused) as exc:
         console.say(f"auto takes nano, since {FULL} cannot be had: {exc.message} {exc.hint}")
         return "nano"
     return FULL

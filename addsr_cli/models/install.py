@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
+from huggingface_hub import constants
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
@@ -27,8 +28,9 @@ from addsr_cli.models.components import (
     licences,
 )
 from addsr_cli.models.convert import build_bundle, convert_tagger, read_weights, turbo_unet
-from addsr_cli.models.digest import Report
+from addsr_cli.models.digest import Report, Transfer
 from addsr_cli.models.parts import DRIVE, OWN, Needed, made_of, needed
+from addsr_cli.models.transfer import TRIES
 
 SHORT_PROMPT = Words(added_prompt="clean, high-resolution, 8k")
 RECIPES = {
@@ -68,7 +70,7 @@ def install(
             return _from_hub((found or needed(name))[0], scratch, report, say)
         parts = list(made_of(name, brought=student is not None))
         if STUDENT in parts and not hub.sources(STUDENT):
-            student = _from_drive(say)
+            student = _from_drive(say, report)
             parts.remove(STUDENT)
         folders, surveys = {}, {each.component.name: each.survey for each in found or ()}
         for part in parts:
@@ -149,26 +151,41 @@ def _turbo_parts(turbo: Path, base: Path, folder: Path, known: dict[Path, str]) 
     return folder
 
 
-def _from_drive(say: Say) -> Path:
+def _from_drive(say: Say, report: Report | None) -> Path:
     """The authors' archive from Google Drive, through gdown; what came before a break is kept for the next time."""
-    try:
-        import gdown
-        from gdown.exceptions import DownloadError
-    except ImportError as exc:
+    if constants.HF_HUB_OFFLINE:
         raise ModelUnavailable(
-            f"AddSR's own weights lie on Google Drive only ({DRIVE}), and gdown is not installed.",
-            'pip install "addsr[drive]", or download the file yourself and run: addsr models import FILE --as addsr',
-        ) from exc
+            "AddSR's own weights are not on this computer, and offline mode is on.",
+            "Unset HF_HUB_OFFLINE to fetch them.",
+        )
+    import gdown  # brings requests and an HTML parser, which nothing else here needs
+    from gdown.exceptions import DownloadError
+
     say(f"{STUDENT.title}: from the authors' file on Google Drive. {STUDENT.notice}")
     place = hub.folder(STUDENT.name)
     place.mkdir(parents=True, exist_ok=True)
+    expected = sum(file.about or 0 for file in STUDENT.files)
+
+    def tell(done: int, size: int | None) -> None:
+        if report:
+            total = max(size or expected, done)
+            report(Transfer(file="AddSR's weights", done=done, size=size, all_done=done, all_size=total))
+
     try:
-        made = gdown.download(DRIVE, str(place / "from-drive"), quiet=True, resume=True)
+        made = gdown.download(
+            DRIVE,
+            str(place / "from-drive"),
+            quiet=True,
+            resume=True,
+            progress=tell,
+            retries=TRIES,
+            timeout=constants.HF_HUB_DOWNLOAD_TIMEOUT,
+        )
     except (DownloadError, OSError, RuntimeError, ValueError) as exc:
-        made, reason = None, str(exc).splitlines()[0]
+        made, reason = None, str(exc).splitlines()[0].rstrip(".")
     else:
         reason = "it did not answer with a file"
-    if not made:
+    if not isinstance(made, str):
         raise ModelUnavailable(
             f"AddSR's own weights could not be fetched from Google Drive: {reason}.",
             f"Download {DRIVE} in a browser and run: addsr models import FILE --as addsr",

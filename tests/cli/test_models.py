@@ -10,7 +10,7 @@ from PIL import Image
 
 from addsr_cli.cli.choice import chosen
 from addsr_cli.cli.console import Console
-from addsr_cli.errors import ModelUnavailable
+from addsr_cli.errors import ModelUnavailable, OutputRefused
 from addsr_cli.models import library
 from addsr_cli.models.loader import locate
 from addsr_cli.models.nano import NanoConfig, build_nano, save_nano
@@ -155,6 +155,17 @@ def test_when_the_full_model_cannot_be_had_auto_says_why_and_takes_nano(gpu, cap
     said = capsys.readouterr().err
     assert "auto takes nano" in said
     assert "offline" in said
+
+
+@pytest.mark.parametrize("problem", [ModelUnavailable, OutputRefused])
+def test_what_is_missing_is_said_in_one_line_before_auto_falls_back(gpu, hub, monkeypatch, capsys, problem):
+    def refused(*_, **__):
+        raise problem("Drive refuses the file.", "Download it in a browser.")
+
+    monkeypatch.setattr("addsr_cli.models.install._from_drive", refused)
+    assert choose("auto") == "nano"
+    lines = [line for line in capsys.readouterr().err.splitlines() if "auto takes nano" in line]
+    assert lines == ["auto takes nano, since addsr cannot be had: Drive refuses the file. Download it in a browser."]
 
 
 def test_a_dry_run_fetches_nothing(gpu, capsys):

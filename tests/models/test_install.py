@@ -4,7 +4,9 @@ import json
 import subprocess
 import sys
 from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from types import SimpleNamespace
 
 import pytest
@@ -17,7 +19,9 @@ from tiny_hub import WEIGHTS, archive, pair, student
 from addsr_cli import Settings, Upscaler
 from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
 from addsr_cli.models import convert, install, library, loader, parts, share
+from addsr_cli.models import hub as library_hub
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.components import STUDENT
 from addsr_cli.train.learner import NanoLearner, fresh
 
 REPOSITORY = Path(install.__file__).parents[2]
@@ -154,26 +158,55 @@ def test_an_archive_from_the_authors_becomes_addsr(hub, tmp_path):
     assert runs(folder)
 
 
-def test_google_drive_is_asked_through_gdown(hub, tmp_path, monkeypatch):
+def test_google_drive_is_asked_through_gdown_and_its_bytes_are_told(hub, tmp_path, monkeypatch):
     asked = []
 
-    def download(url, output, **_):
-        asked.append(url)
+    def download(url, output, *, progress, resume, **_):
+        asked.append((url, resume))
+        progress(3, 10)
+        progress(5, None)
         return str(archive(tmp_path / "from-drive", student()))
 
     drive(monkeypatch, download)
-    said = []
-    install.install("addsr", dtype=torch.float32, say=said.append)
-    assert asked == [parts.DRIVE]
+    said, seen = [], []
+    install.install("addsr", dtype=torch.float32, say=said.append, report=seen.append)
+    assert asked == [(parts.DRIVE, True)]
     assert any("Google Drive" in line for line in said)
+    told = [(t.done, t.size, t.all_done, t.all_size) for t in seen if "AddSR" in t.file]
+    expected = sum(file.about for file in STUDENT.files)
+    assert told == [(3, 10, 3, 10), (5, None, 5, expected)]
+    assert expected > 10**9
 
 
-def test_without_gdown_it_is_said_what_to_do(hub, monkeypatch):
-    monkeypatch.setitem(sys.modules, "gdown", None)
-    with pytest.raises(ModelUnavailable, match="Google Drive only") as caught:
+def test_gdown_itself_fetches_the_file_and_tells_its_bytes(hub, tmp_path, monkeypatch):
+    data = archive(tmp_path / "there", student()).read_bytes()
+
+    class Drive(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    seen = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Drive) as host:
+        Thread(target=host.serve_forever, daemon=True).start()
+        monkeypatch.setattr(install, "DRIVE", f"http://127.0.0.1:{host.server_port}/file")
+        made = install._from_drive(lambda _: None, seen.append)
+        host.shutdown()
+    assert made.read_bytes() == data
+    assert made.parent == library_hub.folder("addsr-student")
+    assert (seen[-1].done, seen[-1].size) == (len(data), len(data))
+
+
+def test_google_drive_is_not_asked_offline(hub, monkeypatch):
+    drive(monkeypatch, lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelUnavailable, match="offline mode is on"):
         install.install("addsr")
-    assert "addsr models import" in caught.value.hint
-    assert not any(seen.method == "GET" for seen in hub.seen)
 
 
 class DownloadError(Exception):
