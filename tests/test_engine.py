@@ -361,6 +361,20 @@ def test_a_narrow_type_that_overflows_is_run_again_in_float32(nano, denoise, pre
     assert (result.photo.rgb == expected.photo.rgb).all()
 
 
+def test_what_overflows_in_fp16_is_run_in_bf16_where_that_is_fast(denoise, monkeypatch):
+    tried = []
+
+    def overflowing(model, z, answer):
+        tried.append(next(model.net.parameters()).dtype)
+        return answer() * (float("inf") if tried[-1] == torch.float16 else 1)
+
+    denoise(overflowing)
+    machine_with(monkeypatch, [10**9], bf16=True)
+    result = Upscaler("nano", Machine(device="cpu", precision="fp16")).upscale(eight_bit(), ONE)
+    assert tried == [torch.float16, torch.bfloat16]
+    assert (result.plan.dtype, result.plan.wider_types) == ("bf16", ("fp32",))
+
+
 def test_a_flat_result_in_a_narrow_type_is_run_again_in_float32(denoise):
     def black(model, z, answer):
         return answer() * (next(model.net.parameters()).dtype == torch.float32)

@@ -6,7 +6,7 @@ from datetime import timedelta
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import get_available_trackers
-from accelerate.utils import InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs, patch_environment
 
 from addsr_cli import hardware
 from addsr_cli.errors import UsageError
@@ -47,13 +47,15 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
     if config.tracker and config.tracker not in {str(known) for known in get_available_trackers()}:
         problem = f"--tracker {config.tracker} is not installed, or accelerate does not know it."
         raise UsageError(problem, f"pip install {config.tracker}, or leave it out: log.jsonl is always written.")
-    return Accelerator(
-        cpu=machine.kind == "cpu",
-        mixed_precision=mixed,
-        log_with=config.tracker,
-        project_dir=config.output,
-        kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
-    )
+    chosen = {"ACCELERATE_TORCH_DEVICE": machine.device} if machine.kind == "cuda" else {}
+    with patch_environment(**chosen):  # accelerate would take the current card, or that of the process's number
+        return Accelerator(
+            cpu=machine.kind == "cpu",
+            mixed_precision=mixed,
+            log_with=config.tracker,
+            project_dir=config.output,
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
+        )
 
 
 def _own_device(wanted: str) -> str:

@@ -1,11 +1,13 @@
 """Where a run trains: the card that was asked for, or each process its own, and no other is opened."""
 
+import os
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 from addsr_cli.errors import UsageError
+from addsr_cli.hardware import Hardware
 from addsr_cli.train import build
 from addsr_cli.train.config import TrainConfig
 
@@ -26,10 +28,15 @@ def cards(monkeypatch):
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
-    monkeypatch.setattr(build, "Accelerator", lambda **words: done.append(("accelerator", words["cpu"])) or done)
+    monkeypatch.setattr(build, "Accelerator", lambda **words: done.append(("accelerator", words["cpu"], own())))
     for name in ("LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     return done
+
+
+def own():
+    """The device that accelerate is told, or None."""
+    return os.environ.get("ACCELERATE_TORCH_DEVICE")
 
 
 def launched(monkeypatch, number, count=2):
@@ -44,7 +51,7 @@ def started(tmp_path, device):
 @pytest.mark.parametrize(("device", "index"), [("cuda:1", 1), ("cuda:0", 0), ("cuda", 0), ("auto", 0)])
 def test_the_card_that_was_asked_for_is_current_before_the_accelerator_starts(cards, tmp_path, device, index):
     started(tmp_path, device)
-    assert cards == [("opened", index), ("current", f"cuda:{index}"), ("accelerator", False)]
+    assert cards == [("opened", index), ("current", f"cuda:{index}"), ("accelerator", False, f"cuda:{index}")]
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
@@ -52,7 +59,7 @@ def test_the_card_that_was_asked_for_is_current_before_the_accelerator_starts(ca
 def test_each_process_opens_its_own_card_only(cards, tmp_path, monkeypatch, device, number, index):
     launched(monkeypatch, number, 4)
     started(tmp_path, device)
-    assert cards == [("opened", index), ("current", f"cuda:{index}"), ("accelerator", False)]
+    assert cards == [("opened", index), ("current", f"cuda:{index}"), ("accelerator", False, f"cuda:{index}")]
 
 
 def test_several_processes_do_not_share_one_card_that_was_named(cards, tmp_path, monkeypatch):
@@ -62,13 +69,14 @@ def test_several_processes_do_not_share_one_card_that_was_named(cards, tmp_path,
     assert cards == []
     launched(monkeypatch, 0, 1)
     started(tmp_path, "cuda:1")
-    assert cards[0] == ("opened", 1)
+    assert cards == [("opened", 1), ("current", "cuda:1"), ("accelerator", False, "cuda:1")]
+    assert own() is None
 
 
 def test_a_processor_opens_no_card(cards, tmp_path, monkeypatch):
     launched(monkeypatch, 1)
     started(tmp_path, "cpu")
-    assert cards == [("accelerator", True)]
+    assert cards == [("accelerator", True, None)]
 
 
 def test_processes_wait_for_hours_while_the_first_measures(cards, tmp_path, monkeypatch):
@@ -77,3 +85,15 @@ def test_processes_wait_for_hours_while_the_first_measures(cards, tmp_path, monk
     started(tmp_path, "cpu")
     [handler] = seen[0].kwargs_handlers
     assert handler.timeout.total_seconds() >= 3600
+
+
+def test_accelerate_keeps_the_card_it_is_told(tmp_path, monkeypatch):
+    """The real one, which never touches a device by itself."""
+    for name in ("LOCAL_RANK", "WORLD_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    card = Hardware(device="cuda:1", name="it", free_bytes=1, total_bytes=1, bf16=True, fp16=True, threads=1)
+    monkeypatch.setattr(build.hardware, "probe", lambda _: card)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
+    monkeypatch.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True)
+    config = TrainConfig(data=tmp_path, output=tmp_path, device="cuda:1", precision="fp32")
+    assert build.accelerator_for(config).device == torch.device("cuda:1")
