@@ -147,13 +147,13 @@ class Upscaler:
 
         Raises UnreadableInput for a bad file, OutOfMemory when no plan fits, UsageError for an impossible size.
         """
-        clock = Clock()
+        clock, source = Clock(), pictures.source_of(image)
+        with clock.stage("plan"):  # from the header: what memory will not hold is not decoded first
+            width, height = pictures.size_of(source)
+            target, plans = settings.target(width, height), self.plan(width, height, settings)
         with clock.stage("read"):
-            photo = pictures.as_photo(image)
+            photo = pictures.as_photo(source)
             rgb = _opaque(photo)
-        target = settings.target(photo.width, photo.height)
-        with clock.stage("plan"):
-            plans = self.plan(photo.width, photo.height, settings)
         if not plans:
             return _reduced(photo, rgb, settings, clock)
         run = self._run(settings, [settings.seed], plans, clock, on_progress)

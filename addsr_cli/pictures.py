@@ -13,19 +13,37 @@ from PIL import Image
 from torch import Tensor
 
 from addsr_cli import imageio
+from addsr_cli.errors import OutOfMemory
 from addsr_cli.imageio import Photo
 from addsr_cli.settings import NATIVE_SCALE
 
 
-def as_photo(image: str | Path | Photo | Image.Image | np.ndarray[Any, Any]) -> Photo:
-    """Whatever a caller holds, as a ``Photo``."""
+def source_of(image: str | Path | Photo | Image.Image | np.ndarray[Any, Any]) -> Photo | Path | bytes:
+    """Whatever a caller holds: a ``Photo``, or a file that is not decoded yet."""
     if isinstance(image, Photo):
         return image
     if isinstance(image, Image.Image):
         return imageio.from_pil(image)
     if isinstance(image, np.ndarray):
         return imageio.from_array(image)
-    return imageio.read(Path(image))
+    return imageio.held(Path(image))
+
+
+def size_of(source: Photo | Path | bytes) -> tuple[int, int]:
+    """Upright (width, height) in pixels; of a file from its header. Raises UnreadableInput."""
+    return source.size if isinstance(source, Photo) else imageio.read_header(source).size
+
+
+def as_photo(source: Photo | Path | bytes) -> Photo:
+    """The picture, decoded. Raises UnreadableInput, and OutOfMemory when decoding does not fit."""
+    if isinstance(source, Photo):
+        return source
+    try:
+        return imageio.read(source)
+    except MemoryError as exc:
+        raise OutOfMemory(
+            "There is not enough memory to read this picture.", "Close other programs, or take a smaller picture."
+        ) from exc
 
 
 def canvas_size(width: int, height: int, shortest: int = 0) -> tuple[int, int]:

@@ -1,4 +1,8 @@
+import os
+import struct
+import threading
 import weakref
+import zlib
 from dataclasses import replace
 
 import numpy as np
@@ -6,9 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from addsr_cli import Machine, Settings, Upscaler
+from addsr_cli import Machine, Settings, Upscaler, pictures
 from addsr_cli.errors import AddsrError, ModelUnavailable, OutOfMemory, OutputRefused, UnreadableInput, UsageError
 from addsr_cli.imageio import Photo, read
+from addsr_cli.imageio.png import SIGNATURE, chunk
 from addsr_cli.models import loader
 from addsr_cli.models.registry import NANO, Footprint
 
@@ -508,3 +513,38 @@ def test_an_error_that_is_no_lack_of_memory_is_not_hidden_by_a_batch(nano, denoi
 def test_a_processor_takes_photos_one_by_one_unless_told(nano):
     assert nano.batch_size(24, 18, ONE) == 1
     assert nano.batch_size(24, 18, ONE, 5) == 5
+
+
+@pytest.fixture
+def huge(tmp_path):
+    """A file of a hundred bytes that claims 299 megapixels."""
+    header = struct.pack(">IIBBBBB", 17300, 17300, 1, 0, 0, 0, 0)
+    chunks = (b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")
+    (tmp_path / "huge.png").write_bytes(SIGNATURE + b"".join(chunk(*each) for each in chunks))
+    return tmp_path / "huge.png"
+
+
+def test_what_memory_will_not_hold_is_refused_before_it_is_decoded(huge, monkeypatch):
+    monkeypatch.setattr(pictures.imageio, "read", None)
+    with pytest.raises(OutOfMemory):
+        Upscaler("nano", Machine(max_memory=10**9)).upscale(huge)
+
+
+def test_memory_that_runs_out_while_reading_is_told_as_that(nano, tmp_path, monkeypatch):
+    def no_memory(_):
+        raise MemoryError
+
+    Image.new("RGB", (8, 6)).save(tmp_path / "photo.png")
+    monkeypatch.setattr(pictures.imageio, "read", no_memory)
+    with pytest.raises(OutOfMemory, match="to read this picture"):
+        nano.upscale(tmp_path / "photo.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_read_once(nano, tmp_path):
+    Image.new("RGB", (8, 6), "teal").save(tmp_path / "photo.png")
+    os.mkfifo(tmp_path / "pipe")
+    thread = threading.Thread(target=(tmp_path / "pipe").write_bytes, args=((tmp_path / "photo.png").read_bytes(),))
+    thread.start()
+    assert nano.upscale(tmp_path / "pipe").photo.size == (32, 24)
+    thread.join()

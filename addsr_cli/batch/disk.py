@@ -32,13 +32,22 @@ def free_space(output: Path) -> int:
     return shutil.disk_usage(folder).free
 
 
-def write(path: Path, data: bytes, *, overwrite: bool, output: Path, smallest: int) -> None:
+def write(
+    path: Path,
+    data: bytes,
+    *,
+    overwrite: bool,
+    output: Path,
+    smallest: int,
+    access: imageio.Access | None = None,
+) -> None:
     """Write one of the outputs. Raises NoSpace when the disk has no room for the ``smallest`` of them (bytes) either.
 
-    While it has, a picture that is too large is refused alone, with OutputRefused.
+    While it has, a picture that is too large is refused alone, with OutputRefused. ``access`` is
+    that of the input.
     """
     try:
-        imageio.write_bytes(path, data, overwrite=overwrite)
+        imageio.write_bytes(path, data, overwrite=overwrite, access=access)
     except NoSpace as exc:
         if not _has_room(output, smallest):
             raise

@@ -231,7 +231,12 @@ class Pipeline:
                 return result, None
             self.journal.write(self._entry(task, "writing", found))
             disk.write(
-                path, data, overwrite=task.job.options.overwrite, output=self.order.output, smallest=self._smallest
+                path,
+                data,
+                overwrite=task.job.options.overwrite,
+                output=self.order.output,
+                smallest=self._smallest,
+                access=result.photo.access,
             )
             seconds = result.seconds | {"write": perf_counter() - started}
             done = replace(

@@ -76,7 +76,8 @@ def write_page(
     from addsr_cli.report import compare_page
 
     text = compare_page(pictures, title, embedding)
-    return imageio.write_bytes(path, text.encode("utf-8", "replace"), overwrite=overwrite)
+    access = imageio.common(picture.photo.access for picture in pictures)
+    return imageio.write_bytes(path, text.encode("utf-8", "replace"), overwrite=overwrite, access=access)
 
 
 def _labels(images: Sequence[Path], given: Sequence[str]) -> list[str]:

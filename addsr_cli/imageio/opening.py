@@ -1,6 +1,7 @@
 """Opening files that may be anything: every reason why a picture cannot be had becomes one `UnreadableInput`."""
 
 import re
+import stat
 import struct
 import threading
 import warnings
@@ -86,6 +87,19 @@ def readable_suffixes() -> frozenset[str]:
 def name_of(source: Path | bytes) -> str:
     """Name the input as messages call it."""
     return "The input" if isinstance(source, bytes) else f"{str(source)!r}"
+
+
+def held(path: Path) -> Path | bytes:
+    """The path of a file; of a pipe all its bytes, since they come only once. Raises UnreadableInput."""
+    try:
+        is_pipe = stat.S_ISFIFO(path.stat().st_mode)
+    except (OSError, ValueError):
+        return path  # whoever opens it says why
+    if not is_pipe:
+        return path
+    name = name_of(path)
+    with _file(path, name) as file, damage_told(name):
+        return file.read()
 
 
 @contextmanager

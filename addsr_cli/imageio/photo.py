@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from addsr_cli.errors import OutputRefused, UsageError
+from addsr_cli.imageio.access import Access
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.uint8] | NDArray[np.uint16]
@@ -44,7 +45,8 @@ class Photo:
     ``rgb``: float32 (H, W, 3), C-contiguous, nominally [0, 1] (values outside are clipped on encoding); grey has three
     equal channels. ``alpha``: float32 (H, W) in [0, 1], straight (not premultiplied), or None.
     ``exif``: the bare TIFF structure, without the ``Exif`` prefix, orientation 1, no thumbnail.
-    ``dpi``: horizontal and vertical dots per inch. Raises ValueError for arrays of another shape or dtype.
+    ``dpi``: horizontal and vertical dots per inch. ``access``: who may read the file that it came
+    from, and so may read what is made of it. Raises ValueError for arrays of another shape or dtype.
     """
 
     rgb: FloatArray
@@ -57,6 +59,7 @@ class Photo:
     format: str = "PNG"
     warnings: tuple[str, ...] = ()
     dpi: tuple[float, float] | None = None
+    access: Access | None = None
 
     def __post_init__(self) -> None:
         if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.float32 or not self.rgb.size:

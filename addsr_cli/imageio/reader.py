@@ -1,6 +1,7 @@
 """Files, bytes and Pillow images -> `Photo`, upright, with all that is worth keeping set aside."""
 
-from io import SEEK_END
+from dataclasses import replace
+from io import SEEK_END, BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -8,6 +9,7 @@ from PIL import Image
 
 from addsr_cli.imageio import exif as exif_blob
 from addsr_cli.imageio import xmp as xmp_packet
+from addsr_cli.imageio.access import Access
 from addsr_cli.imageio.decode import bit_depth, decode, has_alpha
 from addsr_cli.imageio.opening import check_header, damage_told, opened, pillow_quiet
 from addsr_cli.imageio.photo import Header, Photo
@@ -44,7 +46,8 @@ def read(source: Path | bytes) -> Photo:
     Raises UnreadableInput when it is missing, damaged, not a picture, of an unsupported kind, or beyond `MAX_PIXELS`.
     """
     with opened(source) as (image, stream):
-        return _photo(image, stream)
+        access = None if isinstance(stream, BytesIO) else Access.of(stream.fileno())
+        return replace(_photo(image, stream), access=access)
 
 
 def from_pil(image: Image.Image) -> Photo:

@@ -15,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from addsr_cli.errors import NoSpace, OutputRefused
+from addsr_cli.imageio.access import Access, settle
 from addsr_cli.imageio.encoder import Warn, encode
 from addsr_cli.imageio.formats import FORMATS, WriteOptions, canonical, check_limits, format_of, raw_bytes
 from addsr_cli.imageio.photo import Photo
@@ -40,6 +41,8 @@ def check_output(
     name = canonical(format)
     check_limits(name, width=width, height=height, channels=channels, bit_depth=bit_depth)
     check_target(path, overwrite=overwrite)
+    if _is_stream(path):
+        return
     folder = _existing_folder(path)
     _check_folder(folder, path)
     need = raw_bytes(width, height, channels, bit_depth) * 101 // 100 + _MARGIN
@@ -64,24 +67,31 @@ def write(
     """Write the photo to ``path`` and return the file's size in bytes; missing folders are made.
 
     The format is ``options.format`` or what the suffix says. Either the whole file appears under its name or nothing
-    does. Raises OutputRefused (exists, no space, not writable, format limit) and UsageError (unknown suffix).
+    does. It is not readable for more people than the file that the photo came from. Raises OutputRefused (exists, no
+    space, not writable, format limit) and UsageError (unknown suffix).
     ``warn`` is called with a sentence for each thing that had to be left out.
     """
     chosen = replace(options, format=options.format or format_of(path))
     check_target(path, overwrite=options.overwrite)
-    return write_bytes(path, encode(photo, chosen, settings, warn=warn), overwrite=options.overwrite)
+    data = encode(photo, chosen, settings, warn=warn)
+    return write_bytes(path, data, overwrite=options.overwrite, access=photo.access)
 
 
-def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> int:
+def write_bytes(path: Path, data: bytes, *, overwrite: bool, access: Access | None = None) -> int:
     """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed.
 
     Until it is whole it has another name in the same folder, where `sweep` finds it if this process is killed.
+    A new file follows the umask and is at most as readable as ``access``, the input's; a file that
+    is replaced hands on its mode and, where that is allowed, its owner. Devices and pipes are
+    written into.
     """
+    if _is_stream(path):
+        return _into_stream(path, data)
     target = path.resolve()
     temporary = target.parent / f".addsr-{secrets.token_hex(8)}.part"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with _written_and_synced(temporary, data):
+        with _written_and_synced(temporary, data, access, _status(target) if overwrite else None):
             if overwrite:
                 os.replace(temporary, target)  # noqa: PTH105 - the contract names this call, and tests make it fail
             else:
@@ -96,9 +106,9 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool) -> int:
 
 
 @contextmanager
-def _written_and_synced(path: Path, data: bytes) -> Iterator[None]:
+def _written_and_synced(path: Path, data: bytes, access: Access | None, older: os.stat_result | None) -> Iterator[None]:
     """A new file with this content. It is locked until the block ends: by that `sweep` knows that its writer lives."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     with ExitStack() as until_placed:
         with os.fdopen(descriptor, "wb") as file:
             if sys.platform != "win32":  # there an open file cannot be removed, nor can it be renamed
@@ -106,8 +116,34 @@ def _written_and_synced(path: Path, data: bytes) -> Iterator[None]:
                 until_placed.callback(os.close, os.dup(descriptor))  # the copy holds the same lock
             file.write(data)
             file.flush()
+            settle(descriptor, access, older)
             os.fsync(file.fileno())
         yield
+
+
+def _status(path: Path) -> os.stat_result | None:
+    with suppress(OSError):
+        return path.stat()
+    return None
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether a device such as /dev/null or a pipe is there, of which nothing can be overwritten."""
+    status = _status(path)
+    return status is not None and (stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode))
+
+
+def _into_stream(path: Path, data: bytes) -> int:
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)  # a pipe nobody reads is an error
+        with os.fdopen(descriptor, "wb") as file:
+            if os.isatty(descriptor):
+                raise OutputRefused(f"{str(path)!r} is a terminal.", "Name a file with -o.")
+            os.set_blocking(descriptor, True)
+            file.write(data)
+    except OSError as exc:
+        raise refusal(path, exc) from exc
+    return len(data)
 
 
 def sweep(folder: Path) -> None:
@@ -173,6 +209,8 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         raise refusal(path, exc) from exc
     if stat.S_ISDIR(mode):
         raise OutputRefused(f"{str(path)!r} is a folder.", "Name a file, as in -o FOLDER/photo.png")
+    if _is_stream(path):
+        return
     if not overwrite:
         raise _exists(path)
     if not stat.S_ISREG(mode):

@@ -560,3 +560,11 @@ def test_equal_samples_are_said_to_be(photo, batch, monkeypatch):
     photo("in/a.png")
     outcome = batch("--samples", 2)
     assert outcome.err.count("warning: in/a.png: equals the first version") == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permission bits are those of POSIX")
+def test_outputs_are_as_private_as_their_photos(photo, batch):
+    for name, mode in (("a.jpg", 0o600), ("b.jpg", 0o644)):
+        photo(f"in/{name}").chmod(mode)
+    assert batch("-o", "out").code == 0
+    assert [Path(f"out/{name}_x4.jpg").stat().st_mode & 0o777 for name in "ab"] == [0o600, 0o644]

@@ -9,7 +9,7 @@ from imageio_samples import SHARED, noise, saved, smooth
 from PIL import Image
 
 from addsr_cli.errors import UnreadableInput
-from addsr_cli.imageio import MAX_PIXELS, read, read_header
+from addsr_cli.imageio import MAX_PIXELS, held, read, read_header
 from addsr_cli.imageio.png import SIGNATURE, chunk
 
 BAD = ["bomb_60000x60000.png", "bomb_65500x65500.jpg", "corrupt_idat.png", "corrupt_middle.jpg", "header_only.jpg"]
@@ -126,3 +126,15 @@ def test_a_pipe_can_be_read(tmp_path):
     thread.start()
     assert read(pipe).size == (8, 6)
     thread.join()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_is_held_and_a_file_is_not(tmp_path):
+    pipe, file = tmp_path / "pipe", tmp_path / "file"
+    os.mkfifo(pipe)
+    file.write_bytes(b"data")
+    thread = threading.Thread(target=pipe.write_bytes, args=(b"data",))
+    thread.start()
+    assert held(pipe) == b"data"
+    thread.join()
+    assert (held(file), held(tmp_path / "none")) == (file, tmp_path / "none")

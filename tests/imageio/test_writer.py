@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from addsr_cli.errors import OutputRefused
+from addsr_cli.errors import NoSpace, OutputRefused
 from addsr_cli.imageio import WriteOptions, check_output, read, sweep, write
 from addsr_cli.imageio import writer as module
 
@@ -148,9 +148,39 @@ def test_a_folder_that_takes_no_file_is_refused(tmp_path, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no device files here")
-def test_devices_are_never_replaced():
-    with pytest.raises(OutputRefused, match="regular"):
-        check(Path("/dev/null"), overwrite=True)
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_devices_are_written_into_and_never_replaced(photo, overwrite):
+    check(Path("/dev/null"), overwrite=overwrite)
+    before = Path("/dev/null").stat()
+    assert write(photo, Path("/dev/null"), WriteOptions(format="PNG", overwrite=overwrite)) > 100
+    after = Path("/dev/null").stat()
+    assert (after.st_ino, after.st_mode, after.st_uid) == (before.st_ino, before.st_mode, before.st_uid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has /dev/full")
+def test_a_device_that_is_full_is_no_space(photo):
+    with pytest.raises(NoSpace):
+        write(photo, Path("/dev/full"), WriteOptions(format="PNG"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_takes_a_picture_when_somebody_reads_it(tmp_path, photo):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OutputRefused, match="cannot be written"):
+        write(photo, tmp_path / "pipe", WriteOptions(format="PNG"))
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    size = write(photo, tmp_path / "pipe", WriteOptions(format="PNG"))
+    assert read(os.read(reader, size)).size == photo.size
+    os.close(reader)
+
+
+@pytest.mark.skipif(not hasattr(os, "openpty"), reason="pseudo-terminals are those of POSIX")
+def test_a_terminal_is_sent_no_picture(photo):
+    ours, theirs = os.openpty()
+    with pytest.raises(OutputRefused, match="terminal"):
+        write(photo, Path(os.ttyname(theirs)), WriteOptions(format="PNG"))
+    os.close(ours)
+    os.close(theirs)
 
 
 def test_a_link_is_followed_not_replaced(tmp_path, photo):
