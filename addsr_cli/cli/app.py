@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from functools import cache
 from types import TracebackType
 from typing import Annotated, cast
@@ -14,7 +15,7 @@ from addsr_cli.cli import batch, bench, compare, config, distill, doctor, models
 from addsr_cli.cli.command import Command, Group, with_command
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console, error_record
-from addsr_cli.errors import AddsrError, UsageError
+from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.version import __version__
 
 INTERRUPTED = 130
@@ -69,7 +70,8 @@ def run(arguments: list[str] | None = None) -> int:
         console = Console(json=json, debug=_asked("debug", words, defaults))
         console.failed(exc)
         if json:
-            console.result("", {"status": "failed", "error": error_record(exc)})
+            with suppress(OutputRefused):  # stdout itself may be what failed
+                console.result("", {"status": "failed", "error": error_record(exc)})
         return exc.exit_code
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from addsr_cli import imageio
-from addsr_cli.errors import AddsrError, UnreadableInput, UsageError
+from addsr_cli.errors import AddsrError, OutputRefused, UnreadableInput, UsageError
 from addsr_cli.imageio import Header
 from addsr_cli.job import Refused, no_memory
+from addsr_cli.streams import stdout_closed
 
 STREAM = Path("-")
 OURS, EXISTS = "made by addsr", "done before"
@@ -83,12 +84,17 @@ def label_of(image: Path) -> str:
 
 
 def check_streams(images: Sequence[Path], *, to_stdout: bool) -> None:
-    """Raise UsageError when a picture would be read from, or written to, somebody's terminal."""
+    """Refuse to read a picture from, or write it to, somebody's terminal, or a stream that is closed.
+
+    Raises UsageError and OutputRefused.
+    """
     if STREAM in images and sys.stdin and sys.stdin.isatty():
         raise UsageError(
             "- reads a picture from stdin, but stdin is a terminal.", "Redirect it: addsr upscale - < photo.jpg"
         )
-    if to_stdout and sys.stdout and sys.stdout.isatty():
+    if to_stdout and stdout_closed():
+        raise OutputRefused("The picture would be written to stdout, which is closed.", "Name a file with -o.")
+    if to_stdout and sys.stdout.isatty():
         raise UsageError(
             "The picture would be written to the terminal.", "Redirect it, as in > large.jpg, or name a file with -o."
         )
@@ -111,4 +117,4 @@ def _source(image: Path) -> Path | bytes:
         return image  # the reader says why
     if stat.S_ISDIR(kind):
         raise UnreadableInput(f"{str(image)!r} is a folder.", f"All photos in it: addsr batch {image}")
-    return image
+    return imageio.held(image)

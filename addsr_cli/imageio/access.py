@@ -1,6 +1,4 @@
-"""Who may read an output: nobody who could not read the input, and of an older file the same as
-before.
-"""
+"""Who may read an output: nobody who could not read the input or the file that it replaces."""
 
 import os
 import sys
@@ -47,11 +45,11 @@ def common(found: Iterable[Access | None]) -> Access | None:
 
 
 def settle(descriptor: int, source: Access | None, older: os.stat_result | None) -> None:
-    """Give a file that was made with mode 600 its true one, and where it replaces ``older`` its
-    owner.
+    """Give a file that was made with mode 600 its true one.
 
-    New files follow the umask within what ``source`` allows. File systems without permissions are
-    left as they are.
+    A file that replaces ``older`` takes over its owner and mode, where that is allowed. New files
+    follow the umask within what ``source`` allows. File systems without permissions are left as
+    they are.
     """
     if sys.platform == "win32":
         return

@@ -2,11 +2,17 @@ import errno
 import io
 import json
 import os
+import shlex
+import stat
 import sys
+import threading
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from PIL import Image
+
+from addsr_cli import streams
 
 KEYS = {
     *("input", "output", "status", "seconds", "peak_memory", "size_in", "size_out", "model", "steps", "seed"),
@@ -124,10 +130,8 @@ def test_stdout_that_takes_no_more_exits_with_7(photo, upscale, monkeypatch):
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 @pytest.mark.parametrize(("encoding", "said"), [("utf-8", b"\xff \xe6\x97\xa5\n"), ("cp1252", b"\\udcff \\u65e5\n")])
 def test_a_name_beyond_the_streams_encoding_is_no_failure(encoding, said):
-    from addsr_cli.__main__ import _take_any_name
-
-    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    _take_any_name(stream)
+    before = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    stream = streams._wrapped(before, streams.Output)
     print(os.fsdecode(b"\xff \xe6\x97\xa5"), file=stream, flush=True)
     assert stream.buffer.getvalue() == said
 
@@ -176,3 +180,81 @@ def test_a_bar_shows_on_a_terminal_and_stdout_stays_clean(photo, process, monkey
     assert out == b"photo_x4.jpg\n"
     assert "\x1b[" in said
     assert "tile" in said
+
+
+def with_streams(finished, redirections, *words):
+    """Run a true process whose streams a shell redirects."""
+    line = f"exec {shlex.join([sys.executable, '-m', 'addsr_cli', *map(str, words)])} {redirections}"
+    return finished("-c", f"import os; os.execv('/bin/sh', ['sh', '-c', {line!r}])")
+
+
+shell = pytest.mark.skipif(sys.platform != "linux", reason="needs a shell, and /dev/full")
+
+
+@shell
+def test_where_nothing_can_be_said_the_work_is_done(photo, finished):
+    outcome = with_streams(finished, "<&- >&- 2>&-", "upscale", photo(), "--model", "nano", "--steps", "1")
+    assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
+    with Image.open("photo_x4.jpg") as image:
+        assert image.size == (96, 72)
+
+
+@shell
+@pytest.mark.parametrize("redirections", ["2>&-", "2>/dev/full"])
+def test_what_cannot_be_said_is_not_said_elsewhere_and_the_exit_code_stays(finished, redirections):
+    outcome = with_streams(finished, redirections, "upscale", "none.jpg")
+    assert (outcome.code, outcome.out, outcome.err) == (6, "", "")
+
+
+@shell
+@pytest.mark.parametrize(
+    ("redirections", "words", "code", "said"),
+    [
+        ("<&-", ["upscale", "-", "-o", "x.png"], 6, "stdin is closed"),
+        (">&-", ["upscale", "photo.jpg", "-o", "-"], 7, "stdout, which is closed"),
+        (">/dev/full", ["--version"], 7, "stdout takes no more: No space left on device"),
+        (">/dev/full", ["--help"], 7, "stdout takes no more"),
+        (">/dev/full", ["upscale", "none.jpg", "--json"], 7, "stdout takes no more"),
+        (">/dev/full", ["upscale", "--steps", "many", "--json"], 2, "--steps"),
+    ],
+)
+def test_a_stream_that_is_closed_or_full_is_one_line(photo, finished, redirections, words, code, said):
+    photo()
+    outcome = with_streams(finished, redirections, *words)
+    assert (outcome.code, outcome.out) == (code, "")
+    assert said in outcome.lines[-1]
+    assert "unexpected" not in outcome.err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no device files here")
+@pytest.mark.parametrize("words", [[], ["--overwrite"]])
+def test_the_null_device_takes_a_picture_and_stays(photo, upscale, words):
+    outcome = upscale(photo(), "-o", "/dev/null", *words)
+    assert (outcome.code, outcome.out) == (0, "/dev/null\n")
+    assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has /dev/full")
+def test_a_device_that_is_full_exits_with_7(photo, upscale):
+    outcome = upscale(photo(), "-o", "/dev/full")
+    assert outcome.code == 7
+    assert "No space is left for '/dev/full'" in outcome.lines[-1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
+def test_a_pipe_as_input_is_read_once(photo, upscale):
+    data = photo("photo.png").read_bytes()
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=Path("pipe").write_bytes, args=(data,))
+    writer.start()
+    outcome = upscale("pipe", "-o", "large.png")
+    writer.join()
+    assert (outcome.code, outcome.out) == (0, "large.png\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="permission bits are those of POSIX")
+def test_outputs_and_pages_are_as_private_as_the_photo(photo, upscale):
+    source = photo()
+    source.chmod(0o600)
+    assert upscale(source, "--compare").code == 0
+    assert {path.stat().st_mode & 0o777 for path in Path().glob("photo_x4*")} == {0o600}
