@@ -1,7 +1,6 @@
 """What machine this is. The only file that asks."""
 
 import gc
-import os
 import platform
 from contextlib import suppress
 from dataclasses import dataclass
@@ -76,22 +75,6 @@ def best_device() -> str:
     if torch.cuda.is_available():
         return "cuda"
     return "mps" if torch.backends.mps.is_available() else "cpu"
-
-
-def own_device(wanted: str) -> str:
-    """The device of this process, where a launcher started several: each has the card of its number on the machine.
-
-    Opens no card. Raises UsageError where several processes are given one.
-    """
-    number = int(os.environ.get("LOCAL_RANK", "-1"))
-    if number < 0 or wanted == "cpu" or not torch.cuda.is_available():
-        return wanted
-    if wanted in ("auto", "cuda"):
-        return f"cuda:{number % torch.cuda.device_count()}"
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return wanted
-    problem = f"--device {wanted} is one device, but several processes were launched."
-    raise UsageError(problem, "Leave it out: each process takes a card of its own.")
 
 
 def peak_resident_bytes() -> int:

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import tempfile
+from functools import cache
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -32,6 +34,15 @@ def tagger_config() -> TaggerConfig:
 
 def write_bundle(folder: Path, shortest: int = 64) -> Path:
     """UNet, ControlNet, VAE, text encoder and tagger of the golden cases as one model folder."""
+    shutil.copytree(_made(shortest).name, folder, dirs_exist_ok=True)
+    return folder
+
+
+@cache
+def _made(shortest: int) -> tempfile.TemporaryDirectory:
+    """The folder that is copied, made once a process."""
+    made = tempfile.TemporaryDirectory()
+    folder = Path(made.name)
     for part in ("unet", "controlnet", "vae", "text_encoder", "tokenizer"):
         shutil.copytree(GOLDEN / "models" / part, folder / part)
     config = tagger_config()
@@ -39,4 +50,4 @@ def write_bundle(folder: Path, shortest: int = 64) -> Path:
     merged = merge(ram, load_file(GOLDEN / "ram_dape" / "dape_lora.safetensors"), config)
     save_tagger(merged, config, folder / "tagger")
     Bundle(name="golden", parameters=2_000_000, licence="random numbers", shortest=shortest).write(folder)
-    return folder
+    return made

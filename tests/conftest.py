@@ -50,8 +50,10 @@ def processor(request, monkeypatch):
 
 
 @pytest.fixture(autouse=True)
-def no_network(monkeypatch):
-    """Connections that leave this machine fail, whoever asks for them."""
+def no_network(request, monkeypatch):
+    """Connections that leave this machine fail, whoever asks for them; tests marked ``network`` are let through."""
+    if request.node.get_closest_marker("network"):
+        return
     connect = socket.socket.connect
 
     def guarded(self, address):
@@ -60,6 +62,17 @@ def no_network(monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def device(request):
+    """Every device: the processor in the fast suite, and CUDA under the marker ``gpu``."""
+    if request.param == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA device")
+    return request.param
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ def test_light_rooms_do_without_torch(room):
 
 
 def test_the_upscaler_comes_from_the_front_door():
-    assert python("from addsr_cli import Upscaler; print(Upscaler.__module__)") == "addsr_cli.engine"
+    assert addsr_cli.Upscaler.__module__ == "addsr_cli.engine"
 
 
 def test_the_front_door_has_no_other_names():

@@ -219,9 +219,14 @@ def grain(lr):
     return float(np.median(np.abs(detail)))
 
 
-def test_the_camera_recipe_keeps_more_noise_of_single_pixels_than_the_others():
+@pytest.fixture(scope="module")
+def mean():
+    """Grain of a flat picture by recipe, over forty seeds."""
     flat = np.full((256, 256, 3), 0.5, np.float32)
-    mean = {name: np.mean([grain(made(flat, name, seed)) for seed in range(40)]) for name in EVERY}
+    return {name: np.mean([grain(made(flat, name, seed)) for seed in range(40)]) for name in EVERY}
+
+
+def test_the_camera_recipe_keeps_more_noise_of_single_pixels_than_the_others(mean):
     assert mean["camera"] > 1.2 * mean["strong"]
     assert mean["camera"] > 1.2 * mean["mild"]
     assert mean["clean"] == 0
@@ -261,8 +266,6 @@ def test_the_sensor_recipe_adds_its_noise_to_every_pixel_after_the_last_shrinkin
     assert endings == {("noise",), ("noise", "jpeg")}
 
 
-def test_the_sensor_recipe_is_the_grainiest():
-    flat = np.full((256, 256, 3), 0.5, np.float32)
-    mean = {name: np.mean([grain(made(flat, name, seed)) for seed in range(40)]) for name in EVERY}
+def test_the_sensor_recipe_is_the_grainiest(mean):
     assert max(mean, key=mean.get) == "sensor"
     assert mean["sensor"] > 1.5 * mean["camera"]

@@ -113,6 +113,7 @@ def test_the_speed_of_matrices_is_measured_in_sane_units():
     assert 1e8 < hardware.multiply_rate(128) < 1e15
 
 
+@pytest.mark.slow
 def test_peak_memory_can_be_counted_anew():
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("only Linux forgets the peak of a process")

@@ -3,7 +3,7 @@
 import io
 import tarfile
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import torch
 from bundles import GOLDEN, tagger_config
@@ -38,11 +38,13 @@ def pickled(value):
     return buffer.getvalue()
 
 
+@cache
 def ram():
     golden = load_file(GOLDEN / "ram_dape" / "ram_base.safetensors")
     return pickled({"model": {key: value.float() for key, value in golden.items()}})
 
 
+@cache
 def dape():
     return pickled(load_file(GOLDEN / "ram_dape" / "dape_lora.safetensors"))
 
@@ -70,6 +72,7 @@ def base():
     return files | {"scheduler/scheduler_config.json": read("scheduler", "scheduler_config.json")}
 
 
+@cache
 def turbo():
     """SD-Turbo: the same networks without image attention, in half precision under half precision's names."""
     files = {"unet/config.json": read("unet", "config.json")}
@@ -90,7 +93,7 @@ def repositories():
         "org/ram": Repo({"ram_swin_large_14m.pth": ram()}),
         "org/dape": Repo({"DAPE.pth": dape()}),
         "org/seesr": Repo({f"seesr/{path}": data for path, data in pair().items()}),
-        "org/turbo": Repo(turbo()),
+        "org/turbo": Repo(dict(turbo())),
         "org/tags": Repo({name: "\n".join(map(str, values)).encode() for name, values in lists.items()}),
     }
 

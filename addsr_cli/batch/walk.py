@@ -132,13 +132,6 @@ class _Walk:
                 self.photos.append(name)
         return inner, links
 
-    def _holds_outputs(self, folder: Path) -> bool:
-        try:
-            same = self.output.exists() and folder.samefile(self.output)
-            return same or (folder / FOLDER).is_dir()
-        except OSError:  # told when it is entered
-            return False
-
     def _refusal(self, entry: "os.DirEntry[str]", name: str) -> str:
         """Why to pass over something; empty for a photo and for a folder to look into."""
         if entry.name.startswith("."):
@@ -146,7 +139,9 @@ class _Walk:
         if _matches(name, self.exclude):
             return UNWANTED
         if entry.is_dir():
-            return OURS if self._holds_outputs(Path(entry.path)) else ""
+            path = Path(entry.path)
+            same = self.output.exists() and path.samefile(self.output)
+            return OURS if same or (path / FOLDER).is_dir() else ""
         suffix = PurePosixPath(entry.name).suffix.lower()
         if suffix not in self.photo_suffixes:
             reason = VIDEO if suffix in VIDEOS else FOREIGN

@@ -13,6 +13,7 @@ has renamed the insides of its Swin before, and stored files must outlive that.
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from typing import Any
 
 import torch
@@ -232,8 +233,9 @@ def ram_name(name: str) -> tuple[str, int, int]:
     return name, 0, 1
 
 
-def canonical_shapes(config: TaggerConfig) -> dict[str, tuple[int, ...]]:
-    """Every canonical key with its shape."""
+@cache
+def canonical_shapes(config: TaggerConfig) -> Mapping[str, tuple[int, ...]]:
+    """Every canonical key with its shape; they are read off a whole network, which takes as long as loading one."""
     shapes = {}
     for name, parameter in _empty(config).named_parameters():
         key, _, parts = ram_name(name)

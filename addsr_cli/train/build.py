@@ -1,5 +1,6 @@
 """From a configuration to the parts of a run."""
 
+import os
 from datetime import timedelta
 
 import torch
@@ -29,7 +30,7 @@ def machine_for(config: TrainConfig) -> tuple[Hardware, str]:
 
     Raises UsageError for what is not there.
     """
-    machine = hardware.probe(hardware.own_device(config.device))
+    machine = hardware.probe(_own_device(config.device))
     if config.arch == "addsr" and machine.kind == "cpu" and config.device == "auto":
         raise UsageError(
             "--arch addsr needs a CUDA GPU with 16 GB or more, and this machine has none.",
@@ -55,6 +56,22 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
             project_dir=config.output,
             kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
+
+
+def _own_device(wanted: str) -> str:
+    """The device of this process: of several on one machine, each has the card of its number there.
+
+    Raises UsageError where several processes are given one card.
+    """
+    number, cards = int(os.environ.get("LOCAL_RANK", "-1")), hardware.cards()
+    if number < 0 or wanted == "cpu" or not cards[0].startswith("cuda"):
+        return wanted
+    if wanted not in ("auto", "cuda"):
+        if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+            return wanted
+        problem = f"--device {wanted} is one device, but several processes were launched."
+        raise UsageError(problem, "Leave it out: each process takes a card of its own.")
+    return cards[number % len(cards)]
 
 
 def learner_for(config: TrainConfig, accelerator: Accelerator) -> Learner:

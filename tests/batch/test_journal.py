@@ -102,18 +102,13 @@ WELL_FORMED = {
     **{"sha256": "d", "output": "a.png", "output_size": 7, "output_sha256": "e", "seconds": 1.5, "at": 3, "run": 1},
     "error": {"code": "c", "message": "m", "hint": "h"},
 }
-HUGE = 10**400
-VALUES = [None, True, 5, -0.5, float("nan"), HUGE, "text", ["list"], {"a": "b"}, {"code": 5}]
+VALUES = [None, True, 5, -0.5, float("nan"), 10**400, "text", ["list"], {"a": "b"}, {"code": 5}]
 TYPES = {
     **dict.fromkeys(("input", "root", "settings", "sha256", "output", "output_sha256"), (str,)),
     **dict.fromkeys(("sample", "size", "mtime_ns", "output_size", "run"), (int,)),
     **{"seconds": (int, float), "at": (int, float), "state": (), "error": ()},
 }
-PAIRS = [
-    (name, value, type(value) in types and (value != HUGE or name in ("seconds", "at")))
-    for name, types in TYPES.items()
-    for value in VALUES
-]
+PAIRS = [(name, value, type(value) in types) for name, types in TYPES.items() for value in VALUES]
 
 
 def test_a_well_formed_line_is_an_entry():

@@ -1,6 +1,5 @@
 import os
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -91,16 +90,3 @@ def test_what_is_no_folder_is_refused(root, name):
     folder = root("a.jpg")
     with pytest.raises(UnreadableInput, match=name):
         find(folder / name, folder / "out")
-
-
-def test_a_folder_that_may_not_be_entered_does_not_end_the_search(root, tmp_path, monkeypatch):
-    folder = root("a.jpg", "locked/b.jpg")
-    true = os.stat
-
-    def stat(path, **more):
-        if Path(path).parent.name == "locked":
-            raise PermissionError(13, "Permission denied")
-        return true(path, **more)
-
-    monkeypatch.setattr(os, "stat", stat)
-    assert find(folder, tmp_path / "out").photos == ("a.jpg", "locked/b.jpg")

@@ -4,6 +4,7 @@ import os
 import secrets
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ import addsr_cli
 
 REPOSITORY = Path(addsr_cli.__file__).parents[1]
 NOBODY = 65534
+TEMPORARY = Path(tempfile.gettempdir()).resolve()
 
 
 @dataclass(frozen=True)
@@ -135,7 +137,8 @@ def unprivileged(tmp_path):
     """``with unprivileged():`` permissions bind, even for root, who becomes nobody for a while."""
     if not hasattr(os, "geteuid"):
         pytest.skip("file permissions are those of POSIX")
-    above = {folder: folder.stat().st_mode & 0o777 for folder in (tmp_path, *tmp_path.parents[:2])}
+    ours = [each for each in (tmp_path, *tmp_path.parents) if TEMPORARY in each.parents]
+    above = {folder: folder.stat().st_mode & 0o777 for folder in ours}
 
     @contextmanager
     def nobody():

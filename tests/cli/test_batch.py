@@ -208,7 +208,7 @@ def test_outputs_of_another_folder_are_not_replaced(photos, photo, addsr):
     assert outputs("out")["b_x4.png"] == before["b_x4.png"]
 
 
-@pytest.mark.parametrize("batch_size", ["auto", "3"])
+@pytest.mark.parametrize("batch_size", ["auto", pytest.param("3", marks=pytest.mark.slow)])
 def test_no_memory_for_one_file_does_not_stop_the_next(photos, photo, batch, denoise, batch_size):
     photo("in/giant.png", (64, 48))
 
@@ -368,6 +368,7 @@ def test_control_c_twice_stops_now_and_leaves_nothing_half(photos, batch, denois
 
 
 @posix
+@pytest.mark.slow
 def test_killed_and_resumed_it_ends_like_one_that_was_not(photo, process, batch):
     for number in range(12):
         photo(f"in/{number}.png", (60, 40))

@@ -37,6 +37,7 @@ def test_control_c_in_the_middle_of_a_run_leaves_nothing_behind(photo, process, 
 
 
 @posix
+@pytest.mark.slow
 def test_control_c_between_photos_keeps_those_that_are_done(photo, process, tree):
     child = process("upscale", photo("a.png"), photo("large.png", (1200, 900)), "--model", "nano")
     assert child.stdout.readline() == b"a_x4.png\n"

@@ -97,6 +97,7 @@ def test_help_never_imports_torch(finished, words):
     assert not re.search(HEAVY, outcome.err, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_help_is_quick(finished):
     times = []
     for _ in range(3):

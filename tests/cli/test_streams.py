@@ -136,13 +136,14 @@ def test_a_name_beyond_the_streams_encoding_is_no_failure(encoding, said):
     assert stream.buffer.getvalue() == said
 
 
-def test_dash_as_input_takes_stdin_and_gives_stdout(photo, process):
-    data = photo("photo.png").read_bytes()
-    child = process("upscale", "-", "--model", "nano", "--steps", "1")
-    out, err = child.communicate(data, timeout=60)
+def test_dash_as_input_takes_stdin_and_gives_stdout(photo, capfdbinary, monkeypatch):
+    from addsr_cli.cli.app import run
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo("photo.png").read_bytes())))
+    assert run(["upscale", "-", "--model", "nano", "--steps", "1"]) == 0
+    out, err = capfdbinary.readouterr()
     with Image.open(io.BytesIO(out)) as image:
         assert (image.format, image.size) == ("PNG", (96, 72))
-    assert child.returncode == 0
     assert b"stdin -> stdout" in err
 
 

@@ -21,7 +21,7 @@ def rows(done):
     return [json.loads(line) for line in done.out.splitlines()]
 
 
-@pytest.mark.parametrize(("name", "steps"), [("seesr-turbo", 2), ("seesr", 2)])
+@pytest.mark.parametrize(("name", "steps"), [("seesr-turbo", 2), pytest.param("seesr", 2, marks=pytest.mark.slow)])
 def test_a_model_named_for_the_first_time_is_fetched_and_upscales(addsr, hub, photo, name, steps):
     done = addsr("upscale", photo(), "--model", name, "--steps", steps, "--json")
     assert done.code == 0, done.err

@@ -5,7 +5,7 @@ import pytest
 import torch
 from skimage import data
 
-from addsr_cli import Settings, Upscaler
+from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.bench import metrics, peers
 from addsr_cli.bench.dataset import degraded
 from addsr_cli.train.losses import lattice
@@ -21,7 +21,7 @@ PHOTOS = {
 @pytest.fixture(scope="module")
 def enlarge():
     """Upscale an input of one of the photos, uint8; every result is made once."""
-    upscaler, made = Upscaler("nano"), {}
+    upscaler, made = Upscaler("nano", Machine(device="cpu", precision="fp32")), {}
 
     def run(name, damage, **settings):
         key = (name, damage, *settings.items())

@@ -1,7 +1,9 @@
 import errno
+import json
 import os
 import re
 from collections import namedtuple
+from dataclasses import replace
 from hashlib import sha256
 
 import pytest
@@ -12,6 +14,18 @@ from loopback import Fault, Repo
 from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
 from addsr_cli.models import hub, pull, store
 from addsr_cli.models.components import COMPONENTS, FileSpec, Source
+
+
+@pytest.mark.network
+def test_the_true_hub_still_has_what_the_list_says(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    known = COMPONENTS["dinov2"]
+    told = hub.survey(known)  # one HEAD a file; another digest than listed would be refused
+    assert told.revision == known.sources[0].revision
+    assert told.total == pytest.approx(sum(file.about for file in known.files), rel=0.02)
+    config = replace(known, files=tuple(file for file in known.files if file.path == "config.json"))
+    assert json.loads((hub.fetch(config) / "config.json").read_text())["hidden_size"] == 384
 
 
 def leftovers():

@@ -30,7 +30,7 @@ REPOSITORY = Path(install.__file__).parents[2]
 def runs(folder):
     """The model upscales a picture."""
     picture = torch.rand(12, 16, 3, generator=torch.Generator().manual_seed(0)).numpy()
-    result = Upscaler(str(folder)).upscale(picture, Settings(steps=2, tags="none"))
+    result = Upscaler(str(folder)).upscale(picture, Settings(steps=1, tags="none"))
     return result.photo.size == (64, 48)
 
 
@@ -250,7 +250,9 @@ def test_the_teacher_is_not_taken_for_the_student(hub, tmp_path):
 def test_a_students_own_repository_may_be_named(hub, monkeypatch, tmp_path):
     hub.repos["me/student"] = Repo(student())
     monkeypatch.setenv("ADDSR_STUDENT_REPO", "me/student")
-    assert runs(install.install("addsr", dtype=torch.float32))
+    folder = install.install("addsr", dtype=torch.float32)
+    assert (Bundle.read(folder).name, Bundle.read(folder).rule) == ("addsr", "renoise")
+    assert any("me/student" in seen.path for seen in hub.seen)
 
 
 def test_the_originals_can_be_dropped(hub):

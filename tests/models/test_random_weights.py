@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -29,7 +31,9 @@ def small():
 
 def test_random_weights_run_through_the_engine(small, monkeypatch):
     monkeypatch.setattr(random_weights, "Sizes", lambda: small)
-    upscaler = Upscaler(loader.random_weights(), Machine(device="cpu", precision="fp32", max_memory=10**11))
+    located = loader.random_weights()
+    located = replace(located, spec=replace(located.spec, shortest=64))
+    upscaler = Upscaler(located, Machine(device="cpu", precision="fp32", max_memory=10**11))
     result = upscaler.upscale(np.random.default_rng(0).random((16, 24, 3), dtype=np.float32), Settings(steps=2))
     assert result.photo.size == (96, 64)
     assert np.isfinite(result.photo.rgb).all()

@@ -181,7 +181,7 @@ def test_guidance_is_the_official_first_step(seesr):
     close(seesr.schedule.predict_z0(z, output, 999), golden["out.cfg15_first_step.z0"][:1])
 
 
-@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+@pytest.mark.parametrize("steps", [1, 2, *(pytest.param(steps, marks=pytest.mark.slow) for steps in (3, 4))])
 def test_guidance_works_at_every_step_count_where_the_official_code_crashes(seesr, steps):
     canvas = torch.rand(1, 3, 64, 64)
     cond = seesr.describe(canvas, Guide(prompt="a cat", guidance=3.0))
@@ -211,7 +211,7 @@ def test_a_batch_shares_the_words_and_keeps_its_pictures_apart(seesr):
         assert torch.allclose(both[k : k + 1], alone, atol=1e-4)
 
 
-@pytest.mark.parametrize("guidance", [1.0, 3.0])
+@pytest.mark.parametrize("guidance", [pytest.param(1.0, marks=pytest.mark.slow), 3.0])
 def test_photos_of_one_batch_keep_their_words_and_their_noise(seesr, guidance):
     guides = [Guide(prompt="a cat", guidance=guidance), Guide(prompt="two dogs, snow", guidance=guidance)]
     canvas, seeds = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3)), (5, 6)

@@ -139,13 +139,13 @@ def test_long_curves_are_thinned_to_means():
     assert len(_thin([(x, 0.0) for x in range(10_000)])) == 200
 
 
-def test_the_full_model_is_looked_at_and_exported_in_half_precision(student, tmp_path, monkeypatch):
+def test_the_full_model_is_looked_at_and_exported_in_half_precision(student, device, tmp_path, monkeypatch):
     monkeypatch.setattr(results, "GRID_PHOTOS", 1)
     monkeypatch.setattr(results, "COUNTS", (1,))
     recipe = replace(preset("lowmem", "addsr"), discriminator="conv", space="latent")
     teacher = str(write_bundle(tmp_path / "seesr"))
     few = {"batch_size": 1, "steps": 1, "sample_every": 1, "validation": 1}
-    config = student(arch="addsr", precision="bf16", recipe=recipe, teacher=teacher, **few)
+    config = student(arch="addsr", device=device, precision="bf16", recipe=recipe, teacher=teacher, **few)
     trainer = Trainer(config)
     folder = trainer.run()
     assert (config.output / "samples" / "step-0000001.png").is_file()

@@ -112,7 +112,7 @@ def test_a_checkpoint_holds_both_networks_their_optimisers_and_the_average(confi
     assert state["ema"]["updates"] == state["step"] == 2
 
 
-@pytest.mark.parametrize("steps", [1, 2])
+@pytest.mark.parametrize("steps", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_accumulated_batches_are_taken_up_where_they_were_left(run, same, steps, tmp_path):
     straight, stopped = (run(accumulate=2, batch_size=1, steps=3, output=tmp_path / name) for name in ("a", "b"))
     Trainer(straight).run()

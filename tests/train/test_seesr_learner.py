@@ -172,7 +172,7 @@ def test_computing_again_gives_the_same_gradients(bundle, teachers, objective):
         assert torch.allclose(gradient, gradients[1][name], atol=1e-6, rtol=1e-4)
 
 
-@pytest.mark.parametrize("lora", [0, 2])
+@pytest.mark.parametrize("lora", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_half_precision_trains_float32_weights(bundle, teachers, objective, lora):
     learner = SeeSRLearner(bundle, dtype=torch.bfloat16, lora=lora)
     made = objective(learner, "bf16", space="pixel")

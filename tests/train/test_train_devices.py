@@ -1,0 +1,27 @@
+"""One step of training on every device and in every precision it has, at the smallest size."""
+
+import pytest
+import torch
+
+from addsr_cli.train.dataset import Pairs, loader
+from addsr_cli.train.objective import Batch
+from addsr_cli.train.recipe import preset
+from addsr_cli.train.trainer import Trainer
+
+
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+@pytest.mark.parametrize("precision", ["fp32", "bf16", pytest.param("fp16", marks=pytest.mark.gpu)])
+def test_a_step_moves_float32_weights_where_the_run_is(configured, device, stage, precision):
+    if (device, precision) == ("cpu", "fp16"):
+        pytest.skip("accelerate has fp16 on GPUs only")
+    trainer = Trainer(configured(stage=stage, recipe=preset("paper", "tiny"), device=device, precision=precision))
+    before = {name: p.detach().clone() for name, p in trainer.learner.parameters.items()}
+    batch = Batch.of(next(iter(loader(Pairs(trainer.photos, trainer.config), 0))), trainer.accelerator.device)
+    for _ in range(3 if precision == "fp16" else 1):  # the first steps look for a scale that does not overflow
+        trainer.train_step([batch])
+    figures = trainer.recent[-1].values
+    assert all(torch.isfinite(torch.tensor(value)) for name, value in figures.items() if "norm" not in name)
+    assert {(p.device.type, p.dtype) for p in trainer.learner.parameters.values()} == {(device, torch.float32)}
+    assert all(torch.isfinite(p).all() for p in trainer.learner.parameters.values())
+    if precision != "fp16":
+        assert any(not torch.equal(p, before[name]) for name, p in trainer.learner.parameters.items())
