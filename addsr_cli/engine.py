@@ -121,7 +121,10 @@ class Upscaler:
         Raises OutOfMemory, with the numbers, when it is foreseen that there is no room.
         """
         machine, size, plans = self._room(), (width, height), []
-        for out in passes(size, settings.target(width, height)):
+        outs = passes(size, settings.target(width, height))
+        if not outs:
+            planner.check_resizing(width, height, hardware.probe("cpu"), self.machine.max_memory)
+        for out in outs:
             canvas = pictures.canvas_size(*size, self.spec.shortest)
             request = Request(
                 width=canvas[0],

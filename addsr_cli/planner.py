@@ -12,6 +12,7 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 SMALLEST_TILE = 128
 SHARE_OF_FREE_MEMORY = 0.8  # the rest is for the allocator's slack and everybody else
+RESIZING = 32  # bytes per pixel of a picture that is read and made smaller; measured, 32 with alpha and 22 without
 CPU_EFFICIENCY = 0.55  # of the measured matrix rate that the convolutions reach, all stages included
 BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
 
@@ -159,6 +160,18 @@ def check(plan: Plan) -> None:
     fitting = plan if plan.device == "cpu" else _first_that_fits(plan)
     if fitting is None or fitting.needed_bytes > fitting.free_bytes:
         raise no_room(plan)
+
+
+def check_resizing(width: int, height: int, hardware: Hardware, max_memory: int | None) -> None:
+    """Refuse to make a picture smaller that does not fit into main memory itself. Raises OutOfMemory."""
+    free = min(hardware.free_bytes, max_memory or hardware.free_bytes)
+    need = RESIZING * width * height
+    if need > free:
+        amounts = f"about {need / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free"
+        raise OutOfMemory(
+            f"Not enough memory to resize {width}x{height} px: {amounts}.",
+            "Close other programs, raise --max-memory, or take a smaller picture.",
+        )
 
 
 def no_room(plan: Plan) -> OutOfMemory:

@@ -8,7 +8,7 @@ import pytest
 from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
 from addsr_cli.models.registry import NANO, SEESR_FOOTPRINT, ModelSpec
-from addsr_cli.planner import Request, check, plan, predicted_seconds, room_for
+from addsr_cli.planner import Request, check, check_resizing, plan, predicted_seconds, room_for
 
 GB = 10**9
 LAPTOP = Hardware(
@@ -272,3 +272,10 @@ def test_a_batch_fills_the_memory_and_no_more():
 @pytest.mark.parametrize("wishes", [{"tile": 128, "overlap": 16}, {"offload": True}])
 def test_what_is_cut_or_waits_in_main_memory_makes_no_batch(wishes):
     assert room_for(made(GPU, 256, 256, **wishes)) == 1
+
+
+@pytest.mark.parametrize(("free", "most"), [(10**8, None), (8 * GB, 10**8)])
+def test_a_picture_that_does_not_fit_is_not_made_smaller_either(free, most):
+    check_resizing(1000, 1000, replace(LAPTOP, free_bytes=free), most)
+    with pytest.raises(OutOfMemory, match=r"8000x6000 px: about 1\.54 GB needed, 0\.10 GB free"):
+        check_resizing(8000, 6000, replace(LAPTOP, free_bytes=free), most)

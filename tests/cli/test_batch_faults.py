@@ -216,7 +216,7 @@ def test_a_photo_is_read_again_once_the_others_have_left_memory(photo, batch, mo
 
 def test_a_photo_too_large_for_memory_is_refused_before_it_is_decoded(photo, batch, monkeypatch):
     photo("in/a.png")
-    Image.new("L", (3000, 2000)).save("in/huge.png")
+    Image.new("1", (8000, 6000)).save("in/huge.png")
     true = imageio.read
     monkeypatch.setattr(imageio, "read", lambda path: true(path) if path.name == "a.png" else pytest.fail("decoded"))
     words = ("--device", "cpu", "--max-memory", "200M")
@@ -437,7 +437,7 @@ def test_the_summary_counts_what_was_skipped_by_kind(photo, batch):
 
 def test_a_dry_run_goes_on_past_what_will_fail_and_tells_it(photo, batch, tree):
     photo("in/a.png")
-    Image.new("L", (3000, 2000)).save("in/huge.png")
+    Image.new("1", (8000, 6000)).save("in/huge.png")
     Path("in/b.heic").write_bytes(FOREIGN_PHOTOS["a.heic"][0])
     Path("in/c.png").write_bytes(b"")
     before = tree()
