@@ -1,7 +1,8 @@
 """`Photo` -> the bytes of a file, with its profile, its metadata and a note on how it was made."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio import exif as exif_blob
-from addsr_cli.imageio import png, tiff
+from addsr_cli.imageio import iptc, png, tiff
 from addsr_cli.imageio import xmp as xmp_packet
 from addsr_cli.imageio.formats import FORMATS, WriteOptions, check_limits, choose_format
 from addsr_cli.imageio.photo import IntArray, Photo
@@ -29,6 +30,8 @@ class _Extras:
     icc: bytes | None
     exif: bytes | None
     xmp: bytes | None
+    iptc: bytes | None
+    texts: tuple[tuple[str, str], ...]
     dpi: tuple[float, float] | None
     settings: Mapping[str, str]
 
@@ -48,21 +51,23 @@ def encode(
     depth = options.depth_for(photo, name)
     check_limits(name, width=photo.width, height=photo.height, channels=photo.channels, bit_depth=depth)
     extras = _extras(photo, options, settings or {}, tell)
+    _tell_left_out(name, extras, tell)
     samples = _samples(photo, name, depth, tell)
     if name == "PNG":
         return _png(samples, extras)
     if name == "TIFF":
-        return tiff.encode(samples, icc=extras.icc, exif=extras.exif, xmp=extras.xmp, dpi=extras.dpi)
+        return tiff.encode(samples, icc=extras.icc, exif=extras.exif, xmp=extras.xmp, iptc=extras.iptc, dpi=extras.dpi)
     arguments = _lossy_arguments(name, photo, options)
     if name == "JPEG":
         extras = _within_segments(extras, tell)
         arguments |= {"dpi": extras.dpi} if extras.dpi else {}
+        arguments["extra"] = b"".join(_jpeg_segments(extras))
     return _pillow(name, samples, extras, arguments)
 
 
 def _extras(photo: Photo, options: WriteOptions, settings: Mapping[str, str], tell: Warn) -> _Extras:
     if not options.metadata:
-        return _Extras(icc=photo.icc, exif=None, xmp=None, dpi=None, settings={})
+        return _Extras(icc=photo.icc, exif=None, xmp=None, iptc=None, texts=(), dpi=None, settings={})
     exif, xmp = photo.exif, photo.xmp
     if exif:
         try:
@@ -76,7 +81,37 @@ def _extras(photo: Photo, options: WriteOptions, settings: Mapping[str, str], te
         if xmp and not xmp_packet.can_merge(xmp):
             tell("the XMP data cannot be edited and was replaced")
         xmp = xmp_packet.with_settings(xmp, settings)
-    return _Extras(icc=photo.icc, exif=exif, xmp=xmp, dpi=photo.dpi, settings=settings)
+    return _Extras(
+        icc=photo.icc,
+        exif=exif,
+        xmp=xmp,
+        iptc=photo.iptc,
+        texts=photo.texts,
+        dpi=photo.dpi,
+        settings=settings,
+    )
+
+
+def _tell_left_out(name: str, extras: _Extras, tell: Warn) -> None:
+    """Say what of the file's metadata the format has no place for."""
+    if extras.iptc and name not in ("JPEG", "PNG", "TIFF"):
+        tell(f"{name} has no place for IPTC data, which was left out")
+    places = {"JPEG": {"Comment"}, "PNG": {key for key, _ in extras.texts}}.get(name, set())
+    if lost := dict.fromkeys(key for key, _ in extras.texts if key not in places):
+        tell(f"{name} has no place for the text of {', '.join(lost)}, which was left out")
+
+
+def _jpeg_segments(extras: _Extras) -> Iterator[bytes]:
+    """APP13 with IPTC data, and one COM for each comment."""
+    if extras.iptc:
+        yield _segment(0xED, iptc.JPEG_PREFIX + extras.iptc)
+    for key, text in extras.texts:
+        if key == "Comment":
+            yield _segment(0xFE, text.encode("utf-8", "surrogateescape"))
+
+
+def _segment(marker: int, data: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
 def _samples(photo: Photo, name: str, depth: int, tell: Warn) -> IntArray:
@@ -110,7 +145,21 @@ def _png(samples: IntArray, extras: _Extras) -> bytes:
     chunks = [png.icc_chunk(extras.icc)] if extras.icc else []
     if extras.dpi:
         chunks.append(png.resolution_chunk(extras.dpi))
-    return png.with_chunks(plain, chunks + png.metadata_chunks(extras.exif, extras.xmp, extras.settings))
+    chunks += png.metadata_chunks(extras.exif, extras.xmp, extras.settings)
+    if extras.iptc:
+        chunks.append(png.text_chunk("Raw profile type iptc", iptc.as_raw_profile(extras.iptc)))
+    # after our own: of two texts with one keyword many readers show the last, and ours are in the XMP too
+    chunks += [png.text_chunk(key, _readable(text)) for key, text in extras.texts]
+    return png.with_chunks(plain, chunks)
+
+
+def _readable(text: str) -> str:
+    """A text without escaped bytes: those were of no known encoding, most often Latin-1."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogateescape").decode("latin-1")
+    return text
 
 
 def _lossy_arguments(name: str, photo: Photo, options: WriteOptions) -> dict[str, Any]:
@@ -139,7 +188,14 @@ def _within_segments(extras: _Extras, tell: Warn) -> _Extras:
         xmp = xmp_packet.with_settings(None, extras.settings) if extras.settings else None
         if xmp and len(xmp) > _JPEG_XMP:
             xmp = None
-    return _Extras(icc=icc, exif=exif, xmp=xmp, dpi=extras.dpi, settings=extras.settings)
+    kept = extras.iptc
+    if kept and len(kept) + len(iptc.JPEG_PREFIX) > _JPEG_SEGMENT:
+        kept = None
+        tell("the IPTC data is larger than JPEG allows and was left out")
+    texts = tuple(each for each in extras.texts if len(each[1].encode("utf-8", "surrogateescape")) <= _JPEG_SEGMENT)
+    if len(texts) < len(extras.texts):
+        tell("a comment is longer than JPEG allows and was left out")
+    return replace(extras, icc=icc, exif=exif, xmp=xmp, iptc=kept, texts=texts)
 
 
 def _pillow(name: str, samples: IntArray, extras: _Extras, arguments: dict[str, Any]) -> bytes:

@@ -45,6 +45,8 @@ class Photo:
     ``rgb``: float32 (H, W, 3), C-contiguous, nominally [0, 1] (values outside are clipped on encoding); grey has three
     equal channels. ``alpha``: float32 (H, W) in [0, 1], straight (not premultiplied), or None.
     ``exif``: the bare TIFF structure, without the ``Exif`` prefix, orientation 1, no thumbnail.
+    ``iptc``: Photoshop's resource blocks that hold it. ``texts``: comments and PNG's texts, keyword
+    first; bytes of no known encoding are escaped as surrogates.
     ``dpi``: horizontal and vertical dots per inch. ``access``: who may read the file that it came
     from, and so may read what is made of it. Raises ValueError for arrays of another shape or dtype.
     """
@@ -56,6 +58,8 @@ class Photo:
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
+    iptc: bytes | None = None
+    texts: tuple[tuple[str, str], ...] = ()
     format: str = "PNG"
     warnings: tuple[str, ...] = ()
     dpi: tuple[float, float] | None = None

@@ -8,16 +8,19 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from addsr_cli.imageio import exif as exif_blob
+from addsr_cli.imageio import gamma, iptc
 from addsr_cli.imageio import xmp as xmp_packet
 from addsr_cli.imageio.access import Access
 from addsr_cli.imageio.decode import bit_depth, decode, has_alpha
 from addsr_cli.imageio.opening import check_header, damage_told, opened, pillow_quiet
-from addsr_cli.imageio.photo import Header, Photo
+from addsr_cli.imageio.photo import FloatArray, Header, Photo
 
 _FORMAT_NAMES = {"MPO": "JPEG", "DIB": "BMP"}
 # IFD0 tags of a TIFF file that describe the photo; the others describe the file's own layout.
 _DESCRIPTIVE = {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
 _EXIF_IFD, _GPS_IFD = 34665, 34853
+_PHOTOSHOP, _IPTC = 34377, 33723
+_RAW_IPTC = ("Raw profile type iptc", "Raw profile type 8bim")
 
 
 def read_header(source: Path | bytes) -> Header:
@@ -82,6 +85,7 @@ def _photo(image: Image.Image, stream: BinaryIO | None) -> Photo:
     exif = _upright_exif(raw_exif, notes)
     pixels = decode(image, stream)
     rgb, alpha = pixels.upright(orientation)
+    _apply_gamma(image, rgb, notes)
     return Photo(
         rgb=rgb,
         alpha=alpha,
@@ -90,6 +94,8 @@ def _photo(image: Image.Image, stream: BinaryIO | None) -> Photo:
         icc=_sound_icc(pixels.icc, notes),
         exif=exif,
         xmp=xmp_packet.upright(raw_xmp) if raw_xmp else None,
+        iptc=_iptc(image),
+        texts=_texts(image, raw_xmp),
         format=fmt,
         warnings=(*notes, *pixels.warnings),
         dpi=dpi,
@@ -165,6 +171,55 @@ def _raw_xmp(image: Image.Image, notes: list[str] | None = None) -> bytes | None
     if notes is not None:
         notes.append("the XMP data is damaged and was left out")
     return None
+
+
+def _apply_gamma(image: Image.Image, rgb: FloatArray, notes: list[str]) -> None:
+    """Make sRGB of a PNG that says by gAMA or cHRM that it is not; the samples change in place."""
+    info = image.info
+    if image.format != "PNG" or "icc_profile" in info or "srgb" in info:
+        return
+    told = info.get("gamma"), info.get("chromaticity")
+    if gamma.differs(*told):
+        gamma.to_srgb(rgb, *told)
+        notes.append("the colours were converted to sRGB from the gamma and primaries that the file names")
+
+
+def _iptc(image: Image.Image) -> bytes | None:
+    """IPTC data in Photoshop's blocks, from wherever the format keeps it."""
+    found = b""
+    if image.format in ("JPEG", "MPO"):
+        segments = [data for name, data in getattr(image, "applist", ()) if name == "APP13"]
+        found = b"".join(data.removeprefix(iptc.JPEG_PREFIX) for data in segments)
+    elif image.format == "TIFF":
+        tags = getattr(image, "tag_v2", {})
+        blocks, plain = (tags.get(tag) for tag in (_PHOTOSHOP, _IPTC))
+        found = blocks if isinstance(blocks, bytes) else b""
+        if isinstance(plain, bytes) and iptc.bare(found) is None:
+            found = iptc.wrapped(plain)
+    elif image.format == "PNG":
+        texts = getattr(image, "text", {})
+        raw = next((texts[name] for name in _RAW_IPTC if name in texts), None)
+        found = (raw and iptc.from_raw_profile(raw)) or b""
+    return iptc.kept(found)
+
+
+def _texts(image: Image.Image, xmp: bytes | None) -> tuple[tuple[str, str], ...]:
+    """Comments, and the texts of a PNG less those that hold other data and those that addsr wrote."""
+    if image.format in ("JPEG", "MPO"):
+        comments = [data for name, data in getattr(image, "applist", ()) if name == "COM"]
+        return tuple(("Comment", data.rstrip(b"\0").decode("utf-8", "surrogateescape")) for data in comments)
+    if image.format == "PNG":
+        ours = xmp_packet.settings_in(xmp) if xmp else {}
+        texts = getattr(image, "text", {}).items()
+        return tuple(
+            (str(key), str(text))
+            for key, text in texts
+            if ours.get(key) != text and not key.startswith(("Raw profile type", "XML:"))
+        )
+    comment = image.info.get("comment")
+    if isinstance(comment, bytes):
+        comment = comment.decode("utf-8", "surrogateescape")
+    return (("Comment", comment),) if isinstance(comment, str) and comment else ()
 
 
 def _orientation(image: Image.Image, exif: bytes | None, xmp: bytes | None) -> int:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio.exif import Blob
+from addsr_cli.imageio.iptc import bare
 
 _EMPTY = b"II*\0\x08\0\0\0\0\0\0\0\0\0"  # a header and one directory without entries
 _SHORT, _LONG, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 5, 1, 7
@@ -91,6 +92,7 @@ def encode(
     icc: bytes | None,
     exif: bytes | None,
     xmp: bytes | None,
+    iptc: bytes | None = None,
     dpi: tuple[float, float] | None,
 ) -> bytes:
     """(H, W) or (H, W, 1..4) integers -> a TIFF file. ``exif`` must be a sound TIFF structure.
@@ -116,6 +118,10 @@ def encode(
         writer.tag(296, _SHORT, _INCH)
     if xmp:
         writer.raw_tag(700, _BYTE, len(xmp), xmp)
+    if iptc:
+        writer.raw_tag(34377, _BYTE, len(iptc), iptc)
+        if plain := bare(iptc):
+            writer.raw_tag(33723, _UNDEFINED, len(plain), plain)
     if icc:
         writer.raw_tag(34675, _UNDEFINED, len(icc), icc)
     _strips(writer, samples.reshape(*samples.shape[:2], channels))

@@ -1,0 +1,103 @@
+"""PNG files of another gamma or other primaries than sRGB's."""
+
+import struct
+
+import numpy as np
+import pytest
+from imageio_samples import noise, saved, srgb_profile
+from PIL import Image
+
+from addsr_cli.imageio import encode, gamma, read
+from addsr_cli.imageio.formats import WriteOptions
+from addsr_cli.imageio.png import SIGNATURE, chunk, encode16, with_chunks
+
+ADOBE = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
+ADOBE_TO_SRGB = [[1.39836, -0.39836, 0], [0, 1, 0], [0, -0.04293, 1.04293]]  # Lindbloom's, D65
+LINEAR = chunk(b"gAMA", struct.pack(">I", 100_000))
+USUAL = chunk(b"gAMA", struct.pack(">I", 45_455))
+SRGB = chunk(b"sRGB", b"\0")
+
+
+def chromaticities(values):
+    return chunk(b"cHRM", struct.pack(">8I", *(round(value * 100_000) for value in values)))
+
+
+def png(array, *chunks):
+    plain = encode16(array) if array.dtype == np.uint16 else saved(Image.fromarray(array), "PNG")
+    assert plain.startswith(SIGNATURE)
+    return with_chunks(plain, list(chunks))
+
+
+def encoded(light):
+    """IEC 61966-2-1."""
+    return np.where(light <= 0.0031308, 12.92 * light, 1.055 * np.power(light, 1 / 2.4) - 0.055)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+@pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3), (7, 9, 4)])
+def test_linear_samples_become_srgb(shape, dtype):
+    array = noise(*shape, dtype=dtype)
+    photo = read(png(array, LINEAR))
+    colour = array[..., :3] if array.ndim == 3 else array[..., None]
+    expected = encoded(colour / np.iinfo(dtype).max)
+    np.testing.assert_allclose(photo.rgb, np.broadcast_to(expected, photo.rgb.shape), atol=1e-6)
+    assert len(photo.warnings) == 1
+    assert "converted to sRGB" in photo.warnings[0]
+    assert photo.has_alpha == (shape[-1] == 4)
+    if photo.has_alpha:
+        np.testing.assert_array_equal(photo.to_array()[..., 3], array[..., 3])
+
+
+def test_a_linear_middle_grey_is_shown_as_188():
+    photo = read(png(np.full((4, 4, 3), 128, np.uint8), LINEAR))
+    assert set(photo.to_array().flat) == {188}
+    again = read(encode(photo, WriteOptions(format="PNG")))
+    assert set(again.to_array().flat) == {188}
+    assert again.warnings == ()
+
+
+@pytest.mark.parametrize(
+    "chunks",
+    [(), (USUAL,), (SRGB, LINEAR), (USUAL, chromaticities(gamma.SRGB)), (chunk(b"gAMA", struct.pack(">I", 0)),)],
+    ids=["nothing", "usual", "srgb wins", "sRGB's own", "senseless"],
+)
+def test_what_is_srgb_is_left_as_it_is(chunks):
+    array = noise(7, 9, 3)
+    photo = read(png(array, *chunks))
+    np.testing.assert_array_equal(photo.to_array(), array)
+    assert photo.warnings == ()
+
+
+def test_a_profile_wins_over_gamma():
+    array = noise(7, 9, 3)
+    data = with_chunks(saved(Image.fromarray(array), "PNG", icc_profile=srgb_profile()), [LINEAR])
+    photo = read(data)
+    np.testing.assert_array_equal(photo.to_array(), array)
+    assert photo.icc == srgb_profile()
+
+
+def test_other_primaries_become_those_of_srgb():
+    light = np.random.default_rng(0).random((5, 6, 3)) * 0.5 + 0.3
+    samples = np.rint(light * 65535).astype(np.uint16)
+    photo = read(png(samples, LINEAR, chromaticities(ADOBE)))
+    expected = encoded(np.clip(samples / 65535 @ np.array(ADOBE_TO_SRGB).T, 0, 1))
+    np.testing.assert_allclose(photo.rgb, expected, atol=2e-4)
+
+
+def test_another_white_stays_white():
+    other = (0.3457, 0.3585, *ADOBE[2:])  # D50
+    photo = read(png(np.full((4, 4, 3), 255, np.uint8), chromaticities(other)))
+    np.testing.assert_allclose(photo.rgb, 1, atol=1e-4)
+
+
+@pytest.mark.parametrize("values", [(0,) * 8, (0.3,) * 8, (0.3127, 0.329, 0.64, 0, 0.3, 0.6, 0.15, 0.06)])
+def test_primaries_that_make_no_sense_are_passed_over(values):
+    array = noise(7, 9, 3)
+    np.testing.assert_array_equal(read(png(array, chromaticities(values))).to_array(), array)
+
+
+def test_large_pictures_are_converted_in_bands(monkeypatch):
+    array = noise(40, 9, 3)
+    whole = read(png(array, LINEAR)).rgb
+    monkeypatch.setattr(gamma, "_BAND_PIXELS", 20)
+    np.testing.assert_array_equal(read(png(array, LINEAR)).rgb, whole)
