@@ -47,8 +47,9 @@ def _other_gamma(gamma: float | None) -> float | None:
 
 
 def _matrix(primaries: Chromaticities | None) -> NDArray[np.float64] | None:
-    """Light of other primaries -> light of sRGB's, white to white; None when they are sRGB's or
-    make no sense.
+    """Light of other primaries -> light of sRGB's, white to white.
+
+    None when they are sRGB's or make no sense.
     """
     if primaries is None or len(primaries) != 8 or np.allclose(primaries, SRGB, rtol=0, atol=NEAR):
         return None

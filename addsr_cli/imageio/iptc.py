@@ -1,9 +1,9 @@
-"""IPTC data as Photoshop wraps it: image resource blocks, in JPEG's APP13, TIFF's tag 34377 and
-PNG's raw profile.
+"""IPTC data as Photoshop wraps it: image resource blocks.
 
-A block is ``8BIM``, a number, a name and data (Adobe Photoshop File Formats, "Image Resource
-Blocks"). Only those about the photo are kept: the others (thumbnails, paths, resolution, copies of
-EXIF, XMP and profile) are about its old pixels, or in the file a second time.
+JPEG has them in APP13, TIFF in tag 34377, PNG in a raw profile. A block is ``8BIM``, a number, a
+name and data (Adobe Photoshop File Formats, "Image Resource Blocks"). Only those about the photo
+are kept: the others (thumbnails, paths, resolution, copies of EXIF, XMP and profile) are about its
+old pixels, or in the file a second time.
 """
 
 import struct
@@ -32,9 +32,7 @@ def bare(blocks: bytes) -> bytes | None:
 
 
 def as_raw_profile(blocks: bytes) -> str:
-    """Blocks as PNG texts hold them by ImageMagick's convention: a name, a length, hexadecimal
-    lines.
-    """
+    """Blocks as ImageMagick puts them into PNG texts: a name, a length, hexadecimal lines."""
     digits = blocks.hex()
     lines = [digits[start : start + 72] for start in range(0, len(digits), 72)]
     return "\n".join(["", "iptc", f"{len(blocks):8}", *lines, ""])
