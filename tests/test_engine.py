@@ -328,6 +328,23 @@ def test_memory_that_runs_out_means_smaller_tiles_and_a_warning(nano, denoise, e
     assert np.abs(result.photo.rgb - expected.photo.rgb).max() < 1 / 255
 
 
+def test_tiles_that_show_shrink_only_when_memory_runs_out_and_the_warning_repeats_them(denoise, monkeypatch):
+    def tight(model, z, answer):
+        if z.shape[-1] * model.factor > 240:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return answer()
+
+    shown = replace(loader.locate("nano"), spec=replace(NANO, halo=None, tile=768, overlap=64))
+    machine_with(monkeypatch, [30_000_000])  # by which an exact model would choose tiles
+    upscaler = Upscaler(shown, Machine(device="cpu", precision="fp32"))
+    assert upscaler.plan(64, 48)[0].tile is None
+    denoise(tight)
+    result = upscaler.upscale(eight_bit(48, 64), ONE)
+    assert result.plan.tile == 128
+    assert any("--tile 128 --overlap 32 gives it again" in note for note in result.warnings)
+    assert "tile=128, overlap=32" in result.embedded()["Comment"]
+
+
 def test_memory_that_never_suffices_is_told_with_numbers(nano, denoise):
     def full(model, z, answer):
         raise torch.OutOfMemoryError("CUDA out of memory")
