@@ -11,7 +11,6 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TextColumn,
-    TimeElapsedColumn,
     TimeRemainingColumn,
 )
 from rich.table import Column
@@ -36,25 +35,12 @@ class Title(ProgressColumn):
         return shortened(task.description)
 
 
-class Elapsed(TimeElapsedColumn):
-    """``0:00:12 elapsed``."""
-
-    def render(self, task: Task) -> Text:
-        """The time with its label."""
-        return super().render(task).append(" elapsed")
-
-    def get_table_column(self) -> Column:
-        """Never broken."""
-        return Column(no_wrap=True)
-
-
 class Left(TimeRemainingColumn):
-    """``0:01:40 left``; nothing while the whole is unknown."""
+    """``0:01:40 left``; nothing while that is unknown."""
 
     def render(self, task: Task) -> Text:
         """The time with its label."""
-        time = super().render(task)
-        return time.append(" left") if time.plain else time
+        return Text() if task.time_remaining is None else super().render(task).append(" left")
 
     def get_table_column(self) -> Column:
         """Never broken."""

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from time import monotonic
 from typing import Any, Protocol
 
 from addsr_cli.cli.escape import printable
@@ -89,9 +90,13 @@ class Console:
         from addsr_cli.cli import bars
 
         steps = bars.words("step {task.fields[step]}/{task.fields[steps]}, tile {task.completed:.0f}/{task.total:.0f}")
-        columns = (bars.Title(), bars.bar(), steps, bars.Elapsed(), bars.Left())
-        with bars.Bars(*columns) as progress:
-            task = progress.add_task(title, total=1, step=0, steps="?")
+        started = monotonic()
+
+        def below() -> str:
+            return f"{human_seconds(monotonic() - started)} elapsed, {title}"
+
+        with bars.Bars(bars.bar(), steps, bars.Left(), below=below) as progress:
+            task = progress.add_task("", total=1, step=0, steps="?")
 
             def show(now: Step) -> None:
                 progress.update(task, completed=now.done, total=now.total, step=now.step, steps=now.steps)

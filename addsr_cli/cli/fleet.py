@@ -18,7 +18,7 @@ from addsr_cli.errors import UsageError
 if TYPE_CHECKING:
     from typer.core import TyperOption
 
-OWN = ("directory", "devices", "shard", "device", "model", "json", "quiet")
+OWN = ("directory", "devices", "shard", "device", "model", "json", "print0", "quiet")
 INTERRUPTED, SOME_FAILED, UNEXPECTED = 130, 3, 1
 
 

@@ -28,8 +28,6 @@ class Wish:
 
     def __post_init__(self) -> None:
         """Refuse what no input can fulfil."""
-        if self.samples < 1:
-            raise UsageError(f"--samples must be at least 1, not {self.samples}.")
         if self.to_stdout and not self.alone:
             raise UsageError("Only one picture fits through stdout.", "Give -o a folder.")
         if self.to_stdout and self.compare:

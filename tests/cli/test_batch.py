@@ -443,6 +443,13 @@ def test_shares_make_the_same_tree_together(photos, batch):
     assert outputs() == outputs("whole")
 
 
+def test_processes_on_many_devices_get_no_option_that_is_about_the_whole(photos, batch, monkeypatch):
+    started = []
+    monkeypatch.setattr("addsr_cli.cli.fleet.Fleet.run", lambda self, *words: started.append(self.words) or 0)
+    assert batch("--devices", "cpu,cpu", "--print0", "--quiet", "--scale", "2x").code == 0
+    assert started == [["--scale=2.0", "--steps=1"]]
+
+
 def test_many_devices_make_the_same_tree(photos, batch):
     spoil()
     outcome = batch("--devices", "cpu,cpu", "--json")
