@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from addsr_cli import imageio
-from addsr_cli.errors import OutOfMemory
 from addsr_cli.imageio import Photo
 from addsr_cli.settings import NATIVE_SCALE
 
@@ -36,14 +35,7 @@ def size_of(source: Photo | Path | bytes) -> tuple[int, int]:
 
 def as_photo(source: Photo | Path | bytes) -> Photo:
     """The picture, decoded. Raises UnreadableInput, and OutOfMemory when decoding does not fit."""
-    if isinstance(source, Photo):
-        return source
-    try:
-        return imageio.read(source)
-    except MemoryError as exc:
-        raise OutOfMemory(
-            "There is not enough memory to read this picture.", "Close other programs, or take a smaller picture."
-        ) from exc
+    return source if isinstance(source, Photo) else imageio.read(source)
 
 
 def canvas_size(width: int, height: int, shortest: int = 0) -> tuple[int, int]:

@@ -541,16 +541,6 @@ def test_what_memory_will_not_hold_is_refused_before_it_is_decoded(huge, monkeyp
         Upscaler("nano", Machine(max_memory=10**9)).upscale(huge)
 
 
-def test_memory_that_runs_out_while_reading_is_told_as_that(nano, tmp_path, monkeypatch):
-    def no_memory(_):
-        raise MemoryError
-
-    Image.new("RGB", (8, 6)).save(tmp_path / "photo.png")
-    monkeypatch.setattr(pictures.imageio, "read", no_memory)
-    with pytest.raises(OutOfMemory, match="to read this picture"):
-        nano.upscale(tmp_path / "photo.png")
-
-
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_a_pipe_is_read_once(nano, tmp_path):
     Image.new("RGB", (8, 6), "teal").save(tmp_path / "photo.png")

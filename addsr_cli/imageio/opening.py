@@ -102,6 +102,11 @@ def held(path: Path) -> Path | bytes:
         return file.read()
 
 
+def in_sentence(source: Path | bytes) -> str:
+    """As `name_of`, but not at the beginning."""
+    return "the input" if isinstance(source, bytes) else name_of(source)
+
+
 @contextmanager
 def opened(source: Path | bytes) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """Open a picture, read and check its header: (the picture, its pixels not yet decoded; the file).

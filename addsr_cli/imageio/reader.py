@@ -7,12 +7,13 @@ from typing import Any, BinaryIO
 
 from PIL import Image
 
+from addsr_cli.errors import OutOfMemory
 from addsr_cli.imageio import exif as exif_blob
 from addsr_cli.imageio import gamma, iptc
 from addsr_cli.imageio import xmp as xmp_packet
 from addsr_cli.imageio.access import Access
 from addsr_cli.imageio.decode import bit_depth, decode, has_alpha
-from addsr_cli.imageio.opening import check_header, damage_told, opened, pillow_quiet
+from addsr_cli.imageio.opening import check_header, damage_told, in_sentence, opened, pillow_quiet
 from addsr_cli.imageio.photo import FloatArray, Header, Photo
 
 _FORMAT_NAMES = {"MPO": "JPEG", "DIB": "BMP"}
@@ -46,11 +47,18 @@ def read_header(source: Path | bytes) -> Header:
 def read(source: Path | bytes) -> Photo:
     """Read the first frame of a file (path or bytes).
 
-    Raises UnreadableInput when it is missing, damaged, not a picture, of an unsupported kind, or beyond `MAX_PIXELS`.
+    Raises UnreadableInput when it is missing, damaged, not a picture, of an unsupported kind, or beyond `MAX_PIXELS`;
+    OutOfMemory when there is no room for its pixels.
     """
-    with opened(source) as (image, stream):
-        access = None if isinstance(stream, BytesIO) else Access.of(stream.fileno())
-        return replace(_photo(image, stream), access=access)
+    try:
+        with opened(source) as (image, stream):
+            access = None if isinstance(stream, BytesIO) else Access.of(stream.fileno())
+            return replace(_photo(image, stream), access=access)
+    except MemoryError as exc:
+        raise OutOfMemory(
+            f"There is not enough memory to read {in_sentence(source)}.",
+            "Close other programs, or take a smaller picture.",
+        ) from exc
 
 
 def from_pil(image: Image.Image) -> Photo:

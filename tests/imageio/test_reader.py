@@ -9,8 +9,8 @@ import tifffile
 from imageio_samples import MAKER_NOTE, make_exif, noise, pil_exif, saved, smooth, srgb_profile
 from PIL import Image
 
-from addsr_cli.errors import UnreadableInput
-from addsr_cli.imageio import exif, from_pil, read, read_header
+from addsr_cli.errors import OutOfMemory, UnreadableInput
+from addsr_cli.imageio import exif, from_pil, read, read_header, reader
 
 # Where the upright picture's rows come from, told independently of the code: Pillow's transpositions per EXIF value.
 STORED = {
@@ -247,3 +247,16 @@ def test_damaged_profiles_are_left_out():
 def test_bad_pillow_modes_are_named():
     with pytest.raises(UnreadableInput, match="mode F"):
         from_pil(Image.new("F", (4, 4)))
+
+
+def test_memory_that_runs_out_while_reading_is_told_as_that(tmp_path, monkeypatch):
+    def no_memory(*_):
+        raise MemoryError
+
+    path = tmp_path / "photo.png"
+    path.write_bytes(saved(Image.fromarray(smooth(30, 40)), "PNG"))
+    monkeypatch.setattr(reader, "decode", no_memory)
+    with pytest.raises(OutOfMemory, match=r"to read .*photo\.png"):
+        read(path)
+    with pytest.raises(OutOfMemory, match="to read the input"):
+        read(path.read_bytes())
