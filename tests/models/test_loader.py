@@ -63,11 +63,17 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
     assert "folder" in caught.value.hint
 
 
-@pytest.mark.parametrize("name", ["nonsense", "/no/such/folder", "Nano"])
+@pytest.mark.parametrize("name", ["nonsense", "/no/such/folder"])
 def test_an_unknown_name_is_refused_and_the_known_ones_are_listed(name):
     with pytest.raises(ModelUnavailable, match="no model called") as caught:
         locate(name)
     assert all(known in caught.value.hint for known in ("auto", *MODELS))
+
+
+def test_a_misspelt_name_is_answered_with_what_was_meant():
+    with pytest.raises(ModelUnavailable, match="no model called 'Nano'") as caught:
+        locate("Nano")
+    assert caught.value.hint == "Did you mean nano?"
 
 
 def test_a_missing_bundle_says_to_reinstall(tmp_path, monkeypatch):
