@@ -6,6 +6,7 @@ import shlex
 import stat
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
