@@ -29,6 +29,19 @@ def test_light_rooms_do_without_torch(room):
     assert python(f"import sys, addsr_cli.{room}; print('torch' in sys.modules)") == "False"
 
 
+LOAD = """
+import sys
+from addsr_cli.models import loader
+loader.load(loader.locate("nano"), device="cpu", dtype="fp32")
+print("torch._dynamo" in sys.modules)
+"""
+
+
+@pytest.mark.slow
+def test_loading_the_bundled_model_does_without_torchs_compiler():
+    assert python(LOAD) == "False"
+
+
 def test_the_upscaler_comes_from_the_front_door():
     assert addsr_cli.Upscaler.__module__ == "addsr_cli.engine"
 

@@ -101,15 +101,16 @@ class TimeEmbedding(nn.Module):
 
 def block_dct() -> Tensor:
     """Orthonormal two-dimensional DCT-II of each colour's 4x4 block, as a matrix (48, 48) on folded channels."""
-    k = torch.arange(BLOCK, dtype=torch.float32)
+    # on the CPU also where a network is built on the meta device: torch would load its compiler for that, in a second
+    k = torch.arange(BLOCK, dtype=torch.float32, device="cpu")
     line = torch.cos(math.pi * k[:, None] * (k + 0.5) / BLOCK) * math.sqrt(2 / BLOCK)
     line[0] /= math.sqrt(2)
-    return torch.kron(torch.eye(COLOURS), torch.kron(line, line))
+    return torch.kron(torch.eye(COLOURS, device="cpu"), torch.kron(line, line))
 
 
 def deviations(mean: float) -> Tensor:
     """Expected deviation (48,) of each DCT coefficient: ``mean`` for the block mean, else 0.55 / frequency."""
-    k = torch.arange(BLOCK, dtype=torch.float32)
+    k = torch.arange(BLOCK, dtype=torch.float32, device="cpu")
     frequency = torch.hypot(k[:, None], k[None]).flatten()
     detail = DETAIL_DEVIATION / frequency.clamp(min=1)
     return torch.where(frequency == 0, mean, detail).repeat(COLOURS)

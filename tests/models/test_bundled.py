@@ -43,8 +43,12 @@ def plain(damage):
     return {name: make(None, degraded(hr, damage, 0, name), (256, 256)).picture for name, hr in PHOTOS.items()}
 
 
+RARER = ("camera", "sensor", "noise=15", "blur=2,jpeg=50")
+DAMAGES = ["bicubic", "blind", *(pytest.param(name, marks=pytest.mark.slow) for name in RARER)]
+
+
 @pytest.mark.parametrize("steps", [1, 4])
-@pytest.mark.parametrize("damage", ["bicubic", "blind", "camera", "sensor", "noise=15", "blur=2,jpeg=50"])
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_whatever_the_damage_it_is_nearer_to_the_original_than_bicubic(enlarge, damage, steps):
     found, bicubic = {name: enlarge(name, damage, steps=steps) for name in PHOTOS}, plain(damage)
     assert mean(metrics.psnr, found) > mean(metrics.psnr, bicubic) + 0.2

@@ -339,11 +339,10 @@ def test_the_registry_knows_how_large_the_network_is():
 
 
 def test_the_registry_knows_how_much_work_a_pixel_is():
-    with torch.device("meta"):
-        net, z, t = NanoNet(NanoConfig()), torch.empty(1, 48, 64, 64), torch.empty(1)
+    net, z, t = NanoNet(NanoConfig()), torch.zeros(1, 48, 32, 32), torch.zeros(1)
     with FlopCounterMode(display=False) as counter:
         net(z, t, z)
-    assert counter.get_total_flops() / (64 * 64 * 16) == pytest.approx(NANO.footprint.flop, rel=0.05)
+    assert counter.get_total_flops() / (32 * 32 * 16) == pytest.approx(NANO.footprint.flop, rel=0.05)
 
 
 @pytest.mark.parametrize("cut", [0, 1, 2, 3])
