@@ -6,11 +6,11 @@ declarations of entities; every search here takes time in proportion to the pack
 Properties come as attributes (``tiff:Orientation="6"``) or as elements (``<tiff:Orientation>6</tiff:Orientation>``).
 """
 
+import html
 import json
 import re
 from collections.abc import Mapping
 from xml.parsers import expat
-from xml.sax.saxutils import escape, unescape
 
 from addsr_cli.version import __version__
 
@@ -93,9 +93,9 @@ def with_settings(packet: bytes | None, settings: Mapping[str, str]) -> bytes:
     description = _DESCRIPTION.format(
         about=about[1].decode("utf-8", "replace") if about else '""',
         namespace=NAMESPACE,
-        tool=escape(settings.get("Software", f"addsr {__version__}")),
+        tool=html.escape(settings.get("Software", f"addsr {__version__}"), quote=False),
         source=AI_UPSCALED,
-        settings=escape(json.dumps(dict(settings))),
+        settings=html.escape(json.dumps(dict(settings)), quote=False),
     )
     head, close, tail = base.rpartition(_CLOSE)
     return head + description.encode() + close + tail
@@ -118,7 +118,7 @@ def settings_in(packet: bytes) -> dict[str, str]:
     found = _element("addsr:settings").search(packet) or _attribute("addsr:settings").search(packet)
     if not found:
         return {}
-    text = unescape(found[2].decode("utf-8", "replace"), {"&quot;": '"', "&apos;": "'", "&#34;": '"', "&#39;": "'"})
+    text = html.unescape(found[2].decode("utf-8", "replace"))
     try:
         values = json.loads(text)
     except ValueError:
