@@ -53,7 +53,7 @@ class Job:
 
 
 def no_memory(exc: MemoryError) -> OutOfMemory:
-    """Memory ran out while a picture was read, laid out or encoded, where there is no smaller plan."""
+    """Memory ran out while a picture was read or encoded, where there is no smaller plan."""
     error = OutOfMemory(
         "There is not enough memory for this picture.", "Close other programs, or upscale a smaller picture."
     )

@@ -16,9 +16,9 @@ from addsr_cli.imageio import Header
 
 @dataclass(kw_only=True)
 class Agenda:
-    """The tree sorted by what is to happen: ``todo``; ``lost`` at once; ``done`` and ``failed`` before, left alone.
+    """The tree sorted by what is to happen: ``todo``, and ``lost`` at once; the rest is left alone.
 
-    ``unknown`` counts lines of the journal that are none of ours.
+    ``done`` and ``failed`` are of earlier runs. ``unknown`` counts lines of the journal that are none.
     """
 
     todo: list[Task] = field(default_factory=list)
@@ -65,9 +65,10 @@ class Reader:
 
 
 def sort(tasks: Sequence[Task | Lost], order: Order, journal: Mapping[Key, Entry]) -> Agenda:
-    """What the journal leaves to do. Raises OutputRefused when other settings made what is there, NoSpace.
+    """What the journal leaves to do.
 
-    The journal is believed where it names an output that this photo could have had.
+    Raises OutputRefused when other settings made what is there, and NoSpace. The journal is believed
+    where it names an output that this photo could have had.
     """
     agenda = Agenda()
     for task in tasks:
@@ -88,7 +89,7 @@ def sort(tasks: Sequence[Task | Lost], order: Order, journal: Mapping[Key, Entry
 
 
 def _believed(task: Task | Lost, entry: Entry, order: Order) -> bool:
-    """Whether an entry that claims an output of the same settings names one that they would have made."""
+    """Whether an entry that claims an output of these settings names one that they would make."""
     if entry.state == "failed" or entry.settings != order.digest or isinstance(task, Lost):
         return True
     if (order.output / entry.output).is_symlink():
@@ -135,7 +136,7 @@ def _allowed(task: Task, *, overwrite: bool) -> Task:
 
 
 def _refuse_outside(task: Task, output: Path) -> None:
-    """Raise OutputRefused where links lead to a file outside the output folder, which is nobody's to replace."""
+    """Raise OutputRefused where a link leads to a file outside: that is not ours to replace."""
     path = output / task.output
     if os.path.lexists(path) and not inside(output, task.output):
         raise OutputRefused(
@@ -144,7 +145,7 @@ def _refuse_outside(task: Task, output: Path) -> None:
 
 
 def _refuse_full_disk(tasks: Sequence[Task | Lost], agenda: Agenda) -> None:
-    """Raise NoSpace when not even the smallest picture of the tree would fit: that is no failure of single files."""
+    """Raise NoSpace when not even the smallest picture of the tree would fit: no file is to blame."""
     if agenda.todo or not any(isinstance(each.error, NoSpace) for each in agenda.lost):
         return
     smallest = min((task for task in tasks if isinstance(task, Task)), key=lambda task: space([task]))

@@ -1,4 +1,4 @@
-"""Room on the disk: what the outputs will take, what is left, and whose failure it is when there is none."""
+"""Room on the disk: what the outputs will take, what is left, whose failure it is when all is used."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def write(
     smallest: int,
     access: imageio.Access | None = None,
 ) -> None:
-    """Write one of the outputs. Raises NoSpace when the disk has no room for the ``smallest`` of them (bytes) either.
+    """Write an output. Raises NoSpace when the disk has no room for the ``smallest`` of all (bytes).
 
     While it has, a picture that is too large is refused alone, with OutputRefused. ``access`` is
     that of the input.
@@ -55,7 +55,7 @@ def write(
 
 
 def _has_room(folder: Path, size: int) -> bool:
-    """Whether ``size`` bytes more can be written there: tried, as quotas do not show in what is said to be free."""
+    """Whether ``size`` bytes more can be written: tried, as quotas do not show in the free space."""
     block = os.urandom(BLOCK)  # not zeros, which some file systems do not store
     try:
         with tempfile.TemporaryFile(dir=folder) as file:

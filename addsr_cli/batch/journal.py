@@ -1,11 +1,12 @@
 """The memory of a batch: one line of JSON for every file that was begun, done or given up.
 
-Lines are appended and brought to the disk one by one, so that a run may end at any moment. Every process has a journal
-of its own beside the output (``OUT/.addsr/journal*.jsonl``); reading merges them all, and the last word on a file wins.
-What is last is decided by the order of the lines, and between journals by the number of the run, never by a clock.
+Lines are appended and brought to the disk one by one, so that a run may end at any moment. Every
+process has a journal of its own beside the output (``OUT/.addsr/journal*.jsonl``); reading merges
+them all, and the last word on a file wins. What is last is decided by the order of the lines, and
+between journals by the number of the run, never by a clock.
 
-A journal is input like any other: somebody else may have written it. Lines without the types and the relative paths
-that `Journal.write` gives them are counted and passed over.
+A journal is input like any other: somebody else may have written it. Lines without the types and the
+relative paths that `Journal.write` gives them are counted and passed over.
 """
 
 import json
@@ -40,9 +41,10 @@ _ERROR = {"code", "message", "hint"}
 class Entry:
     """The last word on one output: of which input, made with which settings, what came of it.
 
-    ``input`` and ``output`` are relative to their folders, with ``/``; ``root`` is the folder of the inputs. ``size``
-    (bytes), ``mtime_ns`` and ``sha256`` are the input's; ``error`` holds code, message and hint; ``at`` is seconds
-    since 1970, for people to read; ``run`` counts the runs that wrote into the folder, from 1.
+    ``input`` and ``output`` are relative to their folders, with ``/``; ``root`` is the folder of the
+    inputs. ``size`` (bytes), ``mtime_ns`` and ``sha256`` are the input's; ``error`` holds code, message
+    and hint; ``at`` is seconds since 1970, for people to read; ``run`` counts the runs that wrote into
+    the folder, from 1.
     """
 
     state: State
@@ -68,7 +70,7 @@ class Entry:
 
     @classmethod
     def parsed(cls, line: str) -> Self | None:
-        """An entry from its line; None for a torn line and for one that this program would not have written."""
+        """An entry from its line; None for a line that is torn or that this program did not write."""
         try:
             raw = json.loads(line)
         except (ValueError, RecursionError):
@@ -81,7 +83,7 @@ class Entry:
 
 @dataclass(frozen=True, kw_only=True)
 class Contents:
-    """What the journals of a folder say: the last entry of every output, lines that are none, runs so far."""
+    """What the journals of a folder say: last entries, how many lines are none, runs so far."""
 
     entries: dict[Key, Entry]
     unknown: int
@@ -125,7 +127,7 @@ class Journal:
         self.check()
 
     def check(self) -> None:
-        """Raise OutputVanished when the journal no longer lies where this run began it, and so the outputs neither."""
+        """Raise OutputVanished when the journal, and so the outputs, no longer lie where they did."""
         try:
             in_place = os.path.samestat(self.path.lstat(), os.fstat(self._file.fileno()))
         except (FileNotFoundError, NotADirectoryError):
@@ -152,7 +154,7 @@ def read(output: Path) -> dict[Key, Entry]:
 
 
 def load(output: Path) -> Contents:
-    """What all journals there say. Raises OutputRefused for a journal that is no file of its own."""
+    """What all journals there say. Raises OutputRefused for one that is no file of its own."""
     latest: dict[Key, Entry] = {}
     unknown = 0
     for path in sorted(_folder(output).glob("journal*.jsonl")):
@@ -166,7 +168,7 @@ def load(output: Path) -> Contents:
 
 
 def _rank(entry: Entry) -> tuple[int, bool]:
-    """Which of two journals has the last word: the later run; of two at the same time the one that has an output."""
+    """By which the last word of two journals is found: the later run, or else the one with an output."""
     return entry.run, entry.state == "ok"
 
 
@@ -197,7 +199,7 @@ def _entries(path: Path) -> tuple[dict[Key, Entry], int]:
 
 
 def _well_formed(raw: Mapping[str, Any]) -> bool:
-    """Whether the fields have the types of an `Entry`, and the paths lead nowhere outside their folders."""
+    """Whether the fields have the types of an `Entry`, and the paths stay inside their folders."""
     return (
         raw.get("state") in get_args(State)
         and "input" in raw
@@ -220,7 +222,7 @@ def _stays_inside(name: str) -> bool:
 
 
 def _folder(output: Path) -> Path:
-    """Where journals lie. Raises OutputRefused when that is a link: what is written must stay inside ``output``."""
+    """Where journals lie. Raises OutputRefused when that is a link, which may lead outside."""
     _refuse_link(output / FOLDER)
     return output / FOLDER
 

@@ -150,7 +150,7 @@ class Pipeline:
                 self._put(task, found, result)
 
     def _read(self, task: Task, future: "Future[Input]") -> Input:
-        """What was read ahead; when memory was short it is read again once the pictures before it are written."""
+        """What was read ahead; where memory was short, read again once earlier pictures are written."""
         try:
             return future.result()
         except (MemoryError, OutOfMemory):
@@ -200,7 +200,7 @@ class Pipeline:
         self._writes.append((size, self._behind.submit(lambda: self._write(task, found, result))))
 
     def _write(self, task: Task, found: Input, result: Result) -> None:
-        """Encode and write one picture, in the writing thread. Raises what ends a run; else failures are the file's."""
+        """Encode and write one picture, in the writing thread. Raises only what ends a run."""
         if self._ended:
             return
         try:

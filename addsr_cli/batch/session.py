@@ -65,7 +65,7 @@ class Session:
         return self._fitting(agenda)
 
     def _fitting(self, agenda: Agenda) -> Agenda:
-        """The agenda without those whom memory will not hold: known from the header, before a pixel is decoded."""
+        """The agenda without what memory will not hold, as the header tells before any decoding."""
         refused: dict[tuple[int, int], AddsrError | None] = {}
         todo, agenda.todo = agenda.todo, []
         for task in todo:
@@ -158,7 +158,7 @@ GONE = Stamp(size=-1, mtime_ns=-1)
 
 
 def _sweep(output: Path, tasks: Sequence[Task]) -> None:
-    """Remove what killed runs left half written where the outputs go, except where links lead outside."""
+    """Remove what killed runs left half written where outputs go, unless a link leads outside."""
     for folder in {str(PurePosixPath(task.output).parent) for task in tasks}:
         if inside(output, folder):
             imageio.sweep(output / folder)

@@ -169,7 +169,7 @@ def _leave(errors: "Sequence[AddsrError | None]") -> None:
 
 
 def _read(source: "Path | bytes") -> "Photo":
-    """Decode in a thread of its own: a decoder is deaf to Ctrl-C for seconds, and this thread must not be."""
+    """Decode in a thread of its own: decoders are deaf to Ctrl-C, and this thread must not be."""
     from addsr_cli import imageio
     from addsr_cli.batch.worker import Worker
 

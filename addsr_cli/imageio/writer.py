@@ -80,7 +80,7 @@ def write(
 def write_bytes(path: Path, data: bytes, *, overwrite: bool, access: Access | None = None) -> int:
     """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed.
 
-    Until it is whole it has another name in the same folder, where `sweep` finds it if this process is killed.
+    Until it is whole it has another name in the same folder, where `sweep` finds it after a kill.
     A new file follows the umask and is at most as readable as ``access``, the input's; a file that
     is replaced hands on its mode and, where that is allowed, its owner. Devices and pipes are
     written into.
@@ -107,7 +107,7 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool, access: Access | No
 
 @contextmanager
 def _written_and_synced(path: Path, data: bytes, access: Access | None, older: os.stat_result | None) -> Iterator[None]:
-    """A new file with this content. It is locked until the block ends: by that `sweep` knows that its writer lives."""
+    """A new file with this content, locked in the block: `sweep` sees that its writer lives."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
     with ExitStack() as until_placed:
         with os.fdopen(descriptor, "wb") as file:
@@ -147,9 +147,10 @@ def _into_stream(path: Path, data: bytes) -> int:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what killed processes left half written in ``folder``; what a living process writes stays.
+    """Remove what killed processes left half written in ``folder``.
 
-    That is every regular file with a name as `write_bytes` makes it, and without the lock that it holds meanwhile.
+    That is every regular file with a name as `write_bytes` makes it, and without the lock that it
+    holds meanwhile: what a living process writes stays.
     """
     with suppress(OSError):  # there is no such folder, or it may not be read
         for entry in list(os.scandir(folder)):
@@ -174,7 +175,7 @@ def _in_use(part: "os.DirEntry[str]") -> bool:
 
 
 def _lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed or its process ends; False when it is locked, or cannot be."""
+    """Lock an open file until it is closed or its process ends; False when that cannot be."""
     if sys.platform != "win32":
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

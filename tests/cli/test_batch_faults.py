@@ -1,4 +1,4 @@
-"""What a batch meets that is made to mislead it, too large for the machine, or taken away under its hands."""
+"""What a batch meets that misleads it, is too large for the machine, or is taken away meanwhile."""
 
 import hashlib
 import json
@@ -47,12 +47,12 @@ def plant(folder=OUT, **row):
 
 @posix
 @pytest.mark.parametrize("state", ["writing", "ok"])
-@pytest.mark.parametrize("part", ["precious.txt", "../victim/precious.txt", ".addsr-0123456789abcdef.part"])
 @pytest.mark.parametrize("output", ["../victim/x.png", "linked/x.png", "a_x4.png"])
-def test_a_planted_row_deletes_and_overwrites_nothing_outside(photo, batch, state, part, output):
+def test_a_planted_row_deletes_and_overwrites_nothing_outside(photo, batch, state, output):
     photo("in/a.png")
     batch()
-    victims = [Path("victim") / name for name in ("precious.txt", "x.png", ".addsr-0123456789abcdef.part", "out.png")]
+    part = ".addsr-0123456789abcdef.part"
+    victims = [Path("victim") / name for name in (part, "x.png", "out.png")]
     Path("victim").mkdir()
     for victim in victims:
         victim.write_bytes(b"precious")
