@@ -198,11 +198,18 @@ shell = pytest.mark.skipif(sys.platform != "linux", reason="needs a shell, and /
 
 
 @shell
-def test_where_nothing_can_be_said_the_work_is_done(photo, finished):
-    outcome = with_streams(finished, "<&- >&- 2>&-", "upscale", photo(), "--model", "nano", "--steps", "1")
+@pytest.mark.parametrize("redirections", ["<&- >&- 2>&-", "2>&-", ">&- 2>/dev/full"])
+def test_no_file_takes_the_place_of_a_closed_stream(finished, redirections):
+    script = (
+        "import sys; from addsr_cli import streams; streams.prepare(); "
+        "file = open('whole', 'wb'); file.write(b'picture'); file.flush(); "
+        "print('said', file=sys.stderr, flush=True); print('told', flush=True) if sys.__stdout__ is None else None; "
+        "sys.exit(file.fileno() <= 2)"
+    )
+    line = f"exec {shlex.join([sys.executable, '-c', script])} {redirections}"
+    outcome = finished("-c", f"import os; os.execv('/bin/sh', ['sh', '-c', {line!r}])")
     assert (outcome.code, outcome.out, outcome.err) == (0, "", "")
-    with Image.open("photo_x4.jpg") as image:
-        assert image.size == (96, 72)
+    assert Path("whole").read_bytes() == b"picture"
 
 
 @shell
