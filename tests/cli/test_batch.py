@@ -22,6 +22,9 @@ def batch(addsr):
     return lambda *words: addsr("batch", "in", "--model", "nano", "--steps", 1, *words)
 
 
+EXACT = ("--precision", "fp32")  # where true processes are compared with this one, whatever --bf16 says
+
+
 @pytest.fixture
 def photos(photo):
     """A tree of five photos."""
@@ -372,18 +375,18 @@ def test_control_c_twice_stops_now_and_leaves_nothing_half(photos, batch, denois
 def test_killed_and_resumed_it_ends_like_one_that_was_not(photo, process, batch):
     for number in range(12):
         photo(f"in/{number}.png", (60, 40))
-    child = process("batch", "in", "--model", "nano", "--steps", 1)
+    child = process("batch", "in", "--model", "nano", "--steps", 1, *EXACT)
     for _ in range(4):
         child.stdout.readline()
     child.kill()
     child.wait()
     done = {name: data for name, data in outputs().items() if name.endswith(".png")}
-    again = batch()
+    again = batch(*EXACT)
     assert again.code == 0, again.err
     assert 4 <= len(done) < 12
     assert len(again.out.split()) <= 12 - len(done) + 1  # one was perhaps written, but not yet known as done
     assert not list(Path("in_x4").rglob("*.part"))
-    batch("-o", "whole")
+    batch("-o", "whole", *EXACT)
     assert outputs() == outputs("whole")
 
 
@@ -452,11 +455,11 @@ def test_processes_on_many_devices_get_no_option_that_is_about_the_whole(photos,
 
 def test_many_devices_make_the_same_tree(photos, batch):
     spoil()
-    outcome = batch("--devices", "cpu,cpu", "--json")
+    outcome = batch("--devices", "cpu,cpu", "--json", *EXACT)
     assert outcome.code == 3, outcome.err
     assert sorted(json.loads(line)["status"] for line in outcome.out.splitlines()) == ["failed", *["ok"] * 5]
     assert "5 done, 1 failed" in outcome.lines[-2]
-    batch("-o", "whole")
+    batch("-o", "whole", *EXACT)
     assert {n: d for n, d in outputs().items() if n != "failures.json"} == {
         n: d for n, d in outputs("whole").items() if n != "failures.json"
     }
@@ -477,13 +480,13 @@ def test_launched_processes_share_the_work(photos, process, batch, monkeypatch):
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
         monkeypatch.setenv("MASTER_PORT", str(port))
-        children.append(process("batch", "in", "--model", "nano", "--steps", 1, "--device", "cpu"))
+        children.append(process("batch", "in", "--model", "nano", "--steps", 1, "--device", "cpu", *EXACT))
     said = [child.communicate(timeout=120) for child in children]
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name)
     assert sorted(child.returncode for child in children) == [0, 3], said
     assert len(b"".join(out for out, _ in said).split()) == 5
-    batch("-o", "whole")
+    batch("-o", "whole", *EXACT)
     assert [len(outputs()), len(outputs("whole"))] == [6, 6]
     assert all(outputs()[name] == data for name, data in outputs("whole").items() if name != "failures.json")
 

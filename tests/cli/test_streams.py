@@ -168,6 +168,7 @@ def test_only_one_picture_goes_through_stdout(photo, upscale, monkeypatch, tree,
     assert tree() == {"photo.jpg", "other.jpg"}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are those of POSIX")
 def test_a_bar_shows_on_a_terminal_and_stdout_stays_clean(photo, process, monkeypatch):
     import pty
