@@ -36,7 +36,7 @@ def photo(tmp_path):
     return tmp_path / "photo.jpg"
 
 
-def pixels(seed=0, height=20, width=24):
+def pixels(seed=0, height=16, width=16):
     return np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
 
 
