@@ -4,9 +4,12 @@ Everything works on float32 RGB (H, W, 3) in [0, 1] and draws from one ``numpy.r
 is a function of its seed alone. Numbers of ``STRONG`` are those of Real-ESRGAN x4plus, ``MILD`` those of its gentler
 sibling; ``CAMERA`` lies between them and keeps the noise of single pixels, as small cameras do, where the others mostly
 blur it; ``SENSOR`` adds its noise last of all, to every pixel of the small picture, as a raw developer without noise
-reduction leaves it; ``CLEAN`` is antialiased bicubic shrinking and nothing else.
+reduction leaves it; ``CHROMA`` has the coarse, correlated colour noise of small sensors in poor light, ``BLOCKS``
+heavy JPEG compression, ``PRINT`` the screen of a printed picture; ``CLEAN`` is antialiased bicubic shrinking and
+nothing else.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,6 +51,7 @@ class Stage:
 class Recipe:
     """Two stages; none means plain bicubic shrinking, one that its noise comes after the last shrinking.
 
+    ``damage`` is done to the small picture before the noise of a single stage.
     ``second_odds`` is how often the second stage happens, ``sinc_odds`` how often a last sinc filter rings over all,
     ``jpeg_last_odds`` how often JPEG comes after the last shrinking and not before.
     """
@@ -57,6 +61,35 @@ class Recipe:
     second_odds: float = 1.0
     sinc_odds: float = 0.8
     jpeg_last_odds: float = 0.5
+    damage: Callable[[Array, Rng], Array] | None = None
+
+
+def chroma_noise(image: Array, rng: Rng) -> Array:
+    """Add colour noise whose grains are 1 to 6 pixels wide, sigma 3 to 20 of 255, and none to the luma."""
+    height, width = image.shape[:2]
+    grain = rng.uniform(1, 6)
+    coarse = (max(2, round(height / grain)), max(2, round(width / grain)), 2)
+    field = rng.standard_normal(coarse, dtype=np.float32)
+    smooth = cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)
+    strength = np.float32(rng.uniform(3, 20) / 255 / (smooth.std() + 1e-6))
+    red, blue = np.moveaxis(smooth * strength, -1, 0)
+    green = -(0.299 * red + 0.114 * blue) / 0.587
+    return np.clip(image + np.stack([red, green, blue], axis=-1), 0, 1)
+
+
+def halftone(image: Array, rng: Rng) -> Array:
+    """Lay a printer's dot screen over a picture: 2.5 to 5 pixels between dots, at another angle for each colour."""
+    rows, columns = np.indices(image.shape[:2], dtype=np.float32)
+    period, first = rng.uniform(2.5, 5), rng.uniform(0, np.pi / 2)
+    phases = []
+    for turn in np.deg2rad((15, 75, 0)) + first:
+        u = np.cos(turn) * columns + np.sin(turn) * rows
+        v = np.cos(turn) * rows - np.sin(turn) * columns
+        phases.append(np.cos(2 * np.pi * u / period) + np.cos(2 * np.pi * v / period))
+    screen = np.stack(phases, axis=-1) * rng.uniform(0.05, 0.25)
+    if rng.random() < 0.5:  # black ink alone
+        screen = np.repeat(screen[..., :1], 3, axis=-1)
+    return np.clip(image + 2 * screen * image * (1 - image), 0, 1).astype(np.float32)
 
 
 STRONG = Recipe(
@@ -147,13 +180,66 @@ SENSOR = Recipe(
     sinc_odds=0.0,
     jpeg_last_odds=0.5,
 )
+CHROMA = Recipe(
+    name="chroma",
+    stages=(
+        Stage(
+            blur_odds=0.4,
+            sigma=(0.2, 1.5),
+            resize_odds=(0, 0.3, 0.7),
+            resize=(0.5, 1),
+            noise=(0, 6),
+            poisson=(0, 0.6),
+            jpeg=(50, 98),
+        ),
+    ),
+    sinc_odds=0.0,
+    jpeg_last_odds=0.6,
+    damage=chroma_noise,
+)
+BLOCKS = Recipe(
+    name="blocks",
+    stages=(
+        Stage(
+            blur_odds=0.3,
+            sigma=(0.2, 1.5),
+            resize_odds=(0, 0.2, 0.8),
+            resize=(0.6, 1),
+            noise=(0, 3),
+            poisson=(0, 0.3),
+            jpeg=(8, 45),
+        ),
+    ),
+    sinc_odds=0.0,
+    jpeg_last_odds=1.0,
+)
+PRINT = Recipe(
+    name="print",
+    stages=(
+        Stage(
+            blur_odds=0.5,
+            sigma=(0.2, 1.5),
+            resize_odds=(0, 0.2, 0.8),
+            resize=(0.6, 1),
+            noise=(1, 10),
+            poisson=(0.05, 1),
+            jpeg=(40, 95),
+        ),
+    ),
+    sinc_odds=0.0,
+    jpeg_last_odds=0.8,
+    damage=halftone,
+)
 CLEAN = Recipe(name="clean")
-RECIPES = {recipe.name: recipe for recipe in (CLEAN, MILD, CAMERA, SENSOR, STRONG)}
+RECIPES = {recipe.name: recipe for recipe in (CLEAN, MILD, CAMERA, SENSOR, STRONG, CHROMA, BLOCKS, PRINT)}
 
 
-def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG) -> Array:
-    """LR counterpart of ``hr`` (H, W, 3), sides divisible by 4 -> (H/4, W/4, 3), rounded to 8 bits."""
-    target = (hr.shape[1] // SCALE, hr.shape[0] // SCALE)
+def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG, size: tuple[int, int] | None = None) -> Array:
+    """LR counterpart of ``hr`` (H, W, 3) -> (h, w, 3), rounded to 8 bits.
+
+    ``size`` is (w, h) in pixels, by default a quarter of the sides, which must divide by 4 then.
+    """
+    target = size or (hr.shape[1] // SCALE, hr.shape[0] // SCALE)
     if not recipe.stages:
         return _to_8bit(resize(hr, target))
     if len(recipe.stages) == 1:
@@ -175,7 +261,8 @@ def _one_stage(hr: Array, rng: Rng, target: tuple[int, int], recipe: Recipe) -> 
     (stage,) = recipe.stages
     image = _blur(hr, _random_kernel(rng, stage.sigma)) if rng.random() < stage.blur_odds else hr
     image = _random_resize(image, rng, stage, (hr.shape[1], hr.shape[0]))
-    image = _add_noise(_finish(image, rng, target, _final_kernel(rng, recipe.sinc_odds)), rng, stage)
+    image = _finish(image, rng, target, _final_kernel(rng, recipe.sinc_odds))
+    image = _add_noise(recipe.damage(image, rng) if recipe.damage else image, rng, stage)
     return _jpeg(image, rng, stage) if rng.random() < recipe.jpeg_last_odds else _to_8bit(image)
 
 

@@ -154,3 +154,24 @@ def perceptual_weights(home, perceptual_state):
     weights_file().parent.mkdir(parents=True, exist_ok=True)
     save_file(perceptual_state, weights_file())
     return perceptual_state
+
+
+@pytest.fixture
+def small_vgg(home, monkeypatch):
+    """Random weights of LPIPS on a VGG16 of eight channels, where the program looks for them."""
+    import torch
+    from safetensors.torch import save_file
+
+    from addsr_cli import perceptual
+
+    monkeypatch.setattr(perceptual, "VGG", tuple((8,) * len(widths) for widths in perceptual.VGG))
+    monkeypatch.setitem(perceptual.STAGES, "vgg", (8,) * len(perceptual.VGG))
+    torch.manual_seed(0)
+    made = perceptual.LPIPS("vgg")
+    for conv in made.backbone.convs:
+        torch.nn.init.kaiming_normal_(conv.weight)  # features neither vanish nor grow
+        torch.nn.init.zeros_(conv.bias)
+    for head in made.heads:
+        torch.nn.init.uniform_(head)
+    perceptual.weights_file().parent.mkdir(parents=True, exist_ok=True)
+    save_file({f"vgg.{key}": value for key, value in made.state_dict().items()}, perceptual.weights_file())

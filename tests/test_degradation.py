@@ -16,8 +16,10 @@ from addsr_cli.degradation import (
     RECIPES,
     STRONG,
     Stage,
+    chroma_noise,
     degrade,
     gaussian_kernel,
+    halftone,
     sinc_kernel,
     usm_sharpen,
 )
@@ -53,9 +55,20 @@ def test_a_seed_means_one_result_and_the_input_is_left_alone(hr, recipe):
     assert np.array_equal(hr, before)
 
 
-@pytest.mark.parametrize("recipe", ["mild", "camera", "sensor", "strong"])
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {"clean"}))
 def test_seeds_differ(hr, recipe):
     assert len({made(hr, recipe, seed).tobytes() for seed in range(10)}) == 10
+
+
+@pytest.mark.parametrize("recipe", EVERY)
+@pytest.mark.parametrize("size", [(80, 64), (40, 32), (33, 47)])
+def test_the_result_has_the_size_that_is_asked_for(hr, recipe, size):
+    for seed in range(3):
+        assert degrade(hr, np.random.default_rng(seed), RECIPES[recipe], size).shape == (size[1], size[0], 3)
+
+
+def test_clean_and_of_the_same_size_is_the_picture_in_8_bits(hr):
+    assert np.abs(degrade(hr, np.random.default_rng(0), CLEAN, (80, 64)) - hr).max() <= 0.51 / 255
 
 
 @pytest.mark.parametrize("recipe", EVERY)
@@ -63,7 +76,7 @@ def test_a_very_small_picture_works(recipe):
     assert made(np.full((16, 16, 3), 0.5, np.float32), recipe).shape == (4, 4, 3)
 
 
-@pytest.mark.parametrize("recipe", ["mild", "camera", "sensor", "strong"])
+@pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {"clean"}))
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_black_and_white_survive(recipe, value):
     assert np.isfinite(made(np.full((32, 32, 3), value, np.float32), recipe)).all()
@@ -269,3 +282,80 @@ def test_the_sensor_recipe_adds_its_noise_to_every_pixel_after_the_last_shrinkin
 def test_the_sensor_recipe_is_the_grainiest(mean):
     assert max(mean, key=mean.get) == "sensor"
     assert mean["sensor"] > 1.5 * mean["camera"]
+
+
+FLAT = np.full((64, 64, 3), 0.5, np.float32)
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def neighbours(field):
+    """Correlation of each value with the one beside it."""
+    return float(np.corrcoef(field[:, :-1].ravel(), field[:, 1:].ravel())[0, 1])
+
+
+def test_chroma_noise_leaves_luma_alone_and_has_coarse_grains():
+    together = []
+    for seed in range(20):
+        added = chroma_noise(FLAT, np.random.default_rng(seed)) - FLAT
+        assert np.abs(added @ LUMA).max() < 1e-5
+        assert 2 / 255 < added[..., 0].std() < 21 / 255
+        together.append(neighbours(added[..., 0]))
+    assert np.mean(together) > 0.6
+    assert min(together) > -0.1
+
+
+def test_the_chroma_recipe_colours_more_than_it_greys_and_in_larger_grains_than_the_others():
+    large = np.full((256, 256, 3), 0.5, np.float32)
+
+    def measured(name):
+        found = [made(large, name, seed) - 0.5 for seed in range(30)]
+        blue = [each[..., 2] - each @ LUMA for each in found]
+        ratios = [b.std() / (each @ LUMA).std() for b, each in zip(blue, found, strict=True)]
+        return np.median(ratios), np.mean([neighbours(b) for b in blue if b.std() > 1e-3])
+
+    (colour, coarse), (plain, single) = measured("chroma"), measured("sensor")
+    assert colour > 2 > plain
+    assert coarse > single + 0.3
+
+
+def blockiness(lr):
+    """Steps across the borders of 8x8 blocks, relative to those within."""
+    steps = np.abs(np.diff(lr, axis=1)).mean(axis=(0, 2))
+    border = np.arange(1, lr.shape[1]) % 8 == 0
+    return float(steps[border].mean() / steps[~border].mean())
+
+
+def test_the_blocks_recipe_shows_the_blocks_of_jpeg():
+    rng = np.random.default_rng(0)
+    soft = cv2.resize(rng.random((9, 9, 3), dtype=np.float32), (512, 512), interpolation=cv2.INTER_CUBIC).clip(0, 1)
+    mean = {name: np.mean([blockiness(made(soft, name, seed)) for seed in range(20)]) for name in ("blocks", "clean")}
+    assert mean["clean"] == pytest.approx(1, abs=0.1)
+    assert mean["blocks"] > 1.5
+
+
+def strongest(picture):
+    """Frequency in cycles per pixel that has the most power in the mean of the colours, and that over the median."""
+    grey = picture.mean(axis=2)
+    power = np.abs(np.fft.fft2(grey - grey.mean())) ** 2
+    radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in reversed(grey.shape))))
+    return radius.ravel()[power.argmax()], float(power.max() / np.median(power))
+
+
+def test_a_screen_has_its_energy_at_the_distance_of_its_dots():
+    for seed in range(12):
+        period = np.random.default_rng(seed).uniform(2.5, 5)
+        frequency, _ = strongest(halftone(FLAT, np.random.default_rng(seed)))
+        assert frequency == pytest.approx(1 / period, abs=1 / 64)
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_a_screen_leaves_bare_paper_and_full_ink_alone(value):
+    page = np.full((16, 16, 3), value, np.float32)
+    assert np.array_equal(halftone(page, np.random.default_rng(0)), page)
+
+
+def test_the_print_recipe_has_a_screen_and_the_others_have_none():
+    large = np.full((256, 256, 3), 0.5, np.float32)
+    printed, plain = ([strongest(made(large, name, seed)) for seed in range(12)] for name in ("print", "sensor"))
+    assert all(0.2 - 1 / 64 <= frequency <= 0.4 + 1 / 64 for frequency, _ in printed)
+    assert np.median([height for _, height in printed]) > 5 * np.median([height for _, height in plain])

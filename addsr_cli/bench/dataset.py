@@ -20,7 +20,8 @@ from addsr_cli.degradation import RECIPES, SCALE, degrade
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import read, readable_suffixes, resize
 
-NAMED = {"bicubic": "clean", "blind": "strong", "mild": "mild", "camera": "camera", "sensor": "sensor"}  # -> recipe
+NAMED = {"bicubic": "clean", "blind": "strong"}  # -> recipe; the others go by the recipes' own names
+NAMED |= {name: name for name in ("mild", "camera", "sensor", "chroma", "blocks", "print")}
 
 
 @dataclass(frozen=True, kw_only=True)

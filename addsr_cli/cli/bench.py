@@ -51,7 +51,8 @@ def bench(
         list[str] | None,
         typer.Option(
             "--degradation",
-            help="Inputs: bicubic, blind (Real-ESRGAN), mild, camera, sensor, or blur=2,noise=20,jpeg=50; repeatable.",
+            help="Inputs: bicubic, blind (Real-ESRGAN), mild, camera, sensor, chroma, blocks, print, "
+            "or blur=2,noise=20,jpeg=50; repeatable.",
             rich_help_panel=QUALITY,
         ),
     ] = None,

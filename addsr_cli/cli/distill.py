@@ -16,19 +16,16 @@ if TYPE_CHECKING:
     from addsr_cli.train.trainer import Progress
 
 PLAIN = (
-    *("teacher", "d_lr", "lora", "ssim_weight", "first_step_share", "init", "steps", "batch_size", "accumulate", "lr"),
+    *("teacher", "d_lr", "lora", "init", "steps", "batch_size", "accumulate", "lr"),
     *("decay", "warmup", "ema", "crop", "usm", "tags", "precompute", "validation", "workers", "save_every", "keep"),
-    *("optimizer", "sample_every", "log_every", "checkpointing", "ema_on_cpu", "tracker"),
+    *("lettering", "sample_every", "log_every", "checkpointing", "ema_on_cpu", "tracker"),
 )
 IN_RECIPE = {
     **{name: name for name in ("adversarial", "discriminator", "r1", "teacher_samples", "teacher_sees", "rollout")},
-    **{
-        f"anchor_{kind}": f"anchor_{kind}"
-        for kind in ("l1", "l2", "lpips", "ssim", "spectrum", "texture", "teeth", "lattice")
-    },
+    **{name: name for name in ("anchor_l1", "anchor_lpips", "teacher_share")},
     **{"first_latent": "first_latent", "distill_weight": "distill", "distill_space": "space"},
 }
-RUN, STUDENT, TEACHER, DATA, ENGINE = "Run", "Student", "Teacher from scratch", "Data", "Engine"
+RUN, STUDENT, DATA, ENGINE = "Run", "Losses and roll-out", "Data", "Engine"
 
 
 def _option(flag: str, text: str, panel: str, *more: str) -> Any:  # noqa: ANN401 (typer's own)
@@ -49,14 +46,15 @@ def distill(
     ] = "addsr",
     stage: Annotated[
         Literal["student", "teacher"],
-        _option("--stage", "student distils a teacher; teacher trains one from scratch.", RUN),
+        _option("--stage", "student distils a teacher; teacher trains one on the originals alone.", RUN),
     ] = "student",
     preset: Annotated[
         Literal["paper", "official", "lowmem"],
         _option("--preset", "The paper's, the released trainer's, or for a 16 GB card.", RUN),
     ] = "paper",
     teacher: Annotated[
-        str | None, _option("--teacher", "Model to distil. [default: seesr; nano for --arch nano]", STUDENT)
+        str | None,
+        _option("--teacher", "Model to distil, or a Real-ESRGAN file. [default: seesr; nano for --arch nano]", STUDENT),
     ] = None,
     ta: Annotated[
         Literal["exponential", "linear", "none"] | None,
@@ -65,19 +63,23 @@ def distill(
     mu: Annotated[float | None, _option("--mu", "Weight at the first step. [default: 0.5]", STUDENT)] = None,
     nu: Annotated[float | None, _option("--nu", "Its growth per step. [default: 2.1]", STUDENT)] = None,
     adversarial: Annotated[
-        float | None, _option("--adversarial", "Weight of the adversarial loss. [default: 0.02]", STUDENT)
+        float | None,
+        _option("--adversarial", "Weight of the adversarial loss. [default: 0.02; 0.0005 for nano]", STUDENT),
     ] = None,
     distill_weight: Annotated[
         float | None, _option("--distill-weight", "Weight of the distance to the teacher. [default: 1]", STUDENT)
     ] = None,
     discriminator: Annotated[
-        Literal["dino", "conv"] | None,
-        _option("--discriminator", "dino, or conv without pretrained weights. [default: by --arch]", STUDENT),
+        Literal["dino", "vgg", "conv"] | None,
+        _option("--discriminator", "On features of DINO or VGG16, or conv on pixels. [default: by --arch]", STUDENT),
     ] = None,
     d_lr: Annotated[float | None, _option("--d-lr", "The discriminator's learning rate.", STUDENT)] = None,
     r1: Annotated[float | None, _option("--r1", "Weight of the R1 penalty. [default: 0]", STUDENT)] = None,
     teacher_samples: Annotated[
         int | None, _option("--teacher-samples", "Teacher timesteps per sample, averaged.", STUDENT)
+    ] = None,
+    teacher_share: Annotated[
+        float | None, _option("--teacher-share", "Share of samples compared with the teacher. [default: 1]", STUDENT)
     ] = None,
     teacher_sees: Annotated[
         Literal["hr", "lr"] | None, _option("--teacher-sees", "The teacher's control image. [default: hr]", STUDENT)
@@ -94,49 +96,25 @@ def distill(
         Literal["hr", "lr"] | None, _option("--first-latent", "What lies under the noise at 999.", STUDENT)
     ] = None,
     psr_train_weight: Annotated[
-        str | None, _option("--psr-train-weight", "A number or uniform:0.4,1.0. [default: 1.0]", STUDENT)
+        str | None,
+        _option("--psr-train-weight", "A number or uniform:0.4,1.0. [default: 1.0; uniform:0.2,0.7 for nano]", STUDENT),
     ] = None,
     anchor_l1: Annotated[float | None, _option("--anchor-l1", "Weight of the L1 distance to HR.", STUDENT)] = None,
-    anchor_l2: Annotated[float | None, _option("--anchor-l2", "Weight of the L2 distance to HR.", STUDENT)] = None,
-    anchor_ssim: Annotated[float | None, _option("--anchor-ssim", "Weight of 1 - SSIM to HR.", STUDENT)] = None,
-    anchor_spectrum: Annotated[
-        float | None, _option("--anchor-spectrum", "Weight of the log power spectrum's distance to HR's.", STUDENT)
-    ] = None,
-    anchor_texture: Annotated[
-        float | None, _option("--anchor-texture", "Weight of the distance of local detail to HR's.", STUDENT)
-    ] = None,
-    anchor_teeth: Annotated[
-        float | None, _option("--anchor-teeth", "Weight of dots and steps along edges that HR lacks.", STUDENT)
-    ] = None,
-    anchor_lattice: Annotated[
-        float | None,
-        _option("--anchor-lattice", "Weight of grids and stripes (16 pixels or less) that HR lacks.", STUDENT),
-    ] = None,
     perception: Annotated[
         str | None,
         _option(
             "--perception",
-            "Weights of the adversarial, spectrum and texture losses at t=999,749,499,249. [default: 1,1,1,1]",
+            "Weights of the adversarial loss at t=999,749,499,249. [default: 1,1,1,1]",
             STUDENT,
         ),
     ] = None,
-    anchor_lpips: Annotated[float | None, _option("--anchor-lpips", "Weight of LPIPS to HR.", STUDENT)] = None,
+    anchor_lpips: Annotated[float | None, _option("--anchor-lpips", "Weight of LPIPS (VGG16) to HR.", STUDENT)] = None,
     lora: Annotated[int | None, _option("--lora", "Train low-rank corrections of this rank.", STUDENT)] = None,
-    ssim_weight: Annotated[
-        float | None, _option("--ssim-weight", "Weight of 1 - SSIM in the loss. [default: 0.8]", TEACHER)
-    ] = None,
-    first_step_share: Annotated[
-        float | None, _option("--first-step-share", "Share of samples trained at t=999. [default: 0.8]", TEACHER)
-    ] = None,
     init: Annotated[Path | None, _option("--init", "Start from this .safetensors file.", RUN)] = None,
     resume: Annotated[str | None, _option("--resume", "latest, or the path of a checkpoint.", RUN)] = None,
     steps: Annotated[int | None, _option("--steps", "Optimiser steps in all.", RUN)] = None,
     batch_size: Annotated[int | None, _option("--batch-size", "Samples per batch and process.", RUN)] = None,
     accumulate: Annotated[int | None, _option("--accumulate", "Batches per optimiser step. [default: 1]", RUN)] = None,
-    optimizer: Annotated[
-        Literal["adamw", "muon"] | None,
-        _option("--optimizer", "muon is for nano. [default: muon for a teacher, adamw for a student]", RUN),
-    ] = None,
     lr: Annotated[float | None, _option("--lr", "Highest learning rate.", RUN)] = None,
     decay: Annotated[
         Literal["cosine", "constant"] | None, _option("--decay", "How the learning rate goes on.", RUN)
@@ -145,10 +123,17 @@ def distill(
     ema: Annotated[float | None, _option("--ema", "Decay of the averaged weights, which are exported.", RUN)] = None,
     crop: Annotated[int | None, _option("--crop", "Side of the crops in pixels, a multiple of 16.", DATA)] = None,
     degradation: Annotated[
-        Literal["strong", "sensor", "camera", "mild", "clean"] | None,
+        Literal["strong", "sensor", "camera", "mild", "clean", "chroma", "blocks", "print"] | None,
         _option("--degradation", "One recipe for all.", DATA),
     ] = None,
     mix: Annotated[str | None, _option("--mix", "Shares, as clean=0.4,strong=0.6.", DATA)] = None,
+    scales: Annotated[
+        str | None,
+        _option("--scales", "How many times smaller inputs are, as 1:4. [default: 1:4; 4 for addsr]", DATA),
+    ] = None,
+    lettering: Annotated[
+        float | None, _option("--lettering", "Share of crops with drawn text. [default: 0.07; 0 for addsr]", DATA)
+    ] = None,
     usm: Annotated[bool | None, _option("--usm/--no-usm", "Sharpen targets, as Real-ESRGAN does.", DATA)] = None,
     tags: Annotated[
         Literal["auto", "none"] | None,
@@ -185,7 +170,7 @@ def distill(
 ) -> None:
     """Train a model. Stop it with Ctrl-C; the same command with --resume latest goes on as if it had never stopped."""
     chosen = dict(locals())
-    from addsr_cli.train.config import TrainConfig, parse_mix
+    from addsr_cli.train.config import TrainConfig, parse_mix, parse_scales
     from addsr_cli.train.recipe import usual
 
     console = Console(json=json, quiet=quiet, debug=debug)
@@ -195,6 +180,8 @@ def distill(
     given: dict[str, Any] = {name: chosen[name] for name in PLAIN if chosen[name] is not None}
     if mix or degradation:
         given["mix"] = parse_mix(mix) if mix else ((str(degradation), 1.0),)
+    if scales:
+        given["scales"] = parse_scales(scales)
     config = TrainConfig(
         **usual(arch, stage, preset) | given,
         **_folders(data, pairs),
@@ -239,7 +226,7 @@ def _recipe(chosen: dict[str, Any]) -> "Recipe":
     """The preset with what was chosen otherwise."""
     from addsr_cli.train.recipe import perception_weights, preset, psr_range
 
-    recipe = preset(chosen["preset"], chosen["arch"])
+    recipe = preset(chosen["preset"], chosen["arch"], chosen["stage"])
     weights = {name: chosen[name] for name in ("mu", "nu") if chosen[name] is not None}
     if chosen["ta"]:
         weights["form"] = chosen["ta"]

@@ -34,10 +34,12 @@ def survey() -> list[dict[str, Any]]:
     from addsr_cli.models import library, loader
     from addsr_cli.models.bundle import Bundle
     from addsr_cli.models.components import MADE_OF, licences
-    from addsr_cli.models.registry import NANO
+    from addsr_cli.models.registry import MODELS
 
-    bundled = loader.locate("nano").file
-    rows = [_row("nano", "bundled", bundled, bundled.stat().st_size, NANO.licence)]
+    rows = []
+    for name, spec in MODELS.items():
+        file = loader.locate(name).file
+        rows.append(_row(name, "bundled", file, file.stat().st_size, spec.licence))
     here = library.installed()
     for name, folder in here.items():
         try:
@@ -92,7 +94,9 @@ def verify(
 def _mending(damaged: "Checked") -> str:
     if damaged.kind == "download":
         return "The next addsr models pull fetches damaged downloads anew."
-    return "Reinstall addsr." if damaged.name == "nano" else f"Install it again after: addsr models rm {damaged.name}"
+    from addsr_cli.models.registry import MODELS
+
+    return "Reinstall addsr." if damaged.name in MODELS else f"Install it again after: addsr models rm {damaged.name}"
 
 
 @app.command("rm")

@@ -32,8 +32,9 @@ def model_names(incomplete: str) -> list[str]:
     """Complete ``--model``: names that addsr knows, models that are installed, folders and model files."""
     from addsr_cli.models import library
     from addsr_cli.models.components import MADE_OF
+    from addsr_cli.models.registry import MODELS
 
-    names = {"auto", "nano", *MADE_OF, *library.installed()}
+    names = {"auto", *MODELS, *MADE_OF, *library.installed()}
     folder, start = os.path.split(incomplete)
     found = sorted(name for name in names if name.startswith(incomplete))
     with suppress(OSError):

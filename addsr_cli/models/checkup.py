@@ -10,6 +10,7 @@ from addsr_cli.models import hub, library, loader
 from addsr_cli.models.components import COMPONENTS, MADE_OF, Component
 from addsr_cli.models.digest import Report
 from addsr_cli.models.nano import load_nano
+from addsr_cli.models.registry import MODELS
 from addsr_cli.models.store import Record
 from addsr_cli.models.weights import problem_of
 
@@ -32,7 +33,7 @@ def examined(name: str | None, report: Report | None = None) -> tuple[Checked, .
     ``name`` may also be that of a component. Raises ModelUnavailable when nothing of that name lies here.
     """
     if name is None:
-        models = ["nano", *library.installed()]
+        models = [*MODELS, *library.installed()]
         return (*(_model(each, report) for each in models), *_downloads(COMPONENTS.values(), report))
     parts = MADE_OF.get(name) or ((COMPONENTS[name],) if name in COMPONENTS else ())
     downloads = _downloads(parts, report)

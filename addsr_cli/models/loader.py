@@ -13,8 +13,8 @@ from addsr_cli.models import library
 from addsr_cli.models.bundle import NANO_FILE, RECORD, Bundle
 from addsr_cli.models.components import MADE_OF
 from addsr_cli.models.digest import digest_of
-from addsr_cli.models.nano import load_nano
-from addsr_cli.models.registry import MODELS, NANO, SEESR_FOOTPRINT, ModelSpec
+from addsr_cli.models.nano import is_dense, load_nano
+from addsr_cli.models.registry import MODELS, NANO, SEESR_FOOTPRINT, SMALL, ModelSpec
 from addsr_cli.models.restorer import Restorer
 
 ASSETS = Path(__file__).parent / "assets"
@@ -45,9 +45,9 @@ def locate(name: str) -> Located:
     """Find the weights that ``--model`` names: a known model, ``auto``, or the folder of a training run."""
     if name == "auto":
         reason = "the bundled model, since the full one takes minutes a photo without a GPU"
-        return Located(spec=NANO, file=_bundled(), reason=reason)
+        return Located(spec=NANO, file=_bundled("nano"), reason=reason)
     if name in MODELS:
-        return Located(spec=MODELS[name], file=_bundled(), reason="asked for by name")
+        return Located(spec=MODELS[name], file=_bundled(name), reason="asked for by name")
     folder = library.held(name) if MODEL_NAME.fullmatch(name) else None
     if folder:
         return _in(folder, f"installed in {folder}")
@@ -75,7 +75,7 @@ def _in(folder: Path, reason: str) -> Located:
     """The model of a folder that holds one."""
     nano = folder / NANO_FILE
     if nano.is_file():
-        return Located(spec=NANO, file=nano, reason=reason)
+        return Located(spec=SMALL if is_dense(nano) else NANO, file=nano, reason=reason)
     return Located(spec=_bundle_spec(folder), file=folder / RECORD, reason=reason)
 
 
@@ -141,8 +141,8 @@ def _bundle_spec(folder: Path) -> ModelSpec:
     )
 
 
-def _bundled() -> Path:
-    file = ASSETS / NANO_FILE
+def _bundled(name: str) -> Path:
+    file = ASSETS / f"{name}.safetensors"
     if not file.is_file():
         raise ModelUnavailable("The bundled model is missing from this installation.", "Reinstall: pip install addsr.")
     return file

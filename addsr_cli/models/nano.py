@@ -1,197 +1,131 @@
-"""Nano: the small bundled model, a few million parameters, trained by this package from scratch.
+"""The bundled models behind the seam, and the network of ``small``.
 
-The latent is the image itself with every 4x4 block folded into channels (pixel-unshuffle): lossless, so there is
-no codec to train and nothing to lose. The network is a convolutional UNet on that quarter grid. It predicts the
-clean latent as a residual on the control image, which enters through a branch of its own; at t=999 that is plain
-super-resolution, and at later steps the control carries the refined picture of the step before (PSR).
-Every layer of it normalises over channels only: statistics over a tile would differ from those over the photo and
-show as seams.
+The latent is the picture itself with every 4x4 block folded into channels (pixel-unshuffle): lossless,
+so there is no codec to train and nothing to lose. The network of ``small`` is a row of
+residual-in-residual dense blocks on that quarter grid (ESRGAN, Wang et al. 2018), whose weights began
+as some of those of Real-ESRGAN's x4plus generator; that of ``nano`` is in ``unet``. Both read the
+control picture: at t=999 the enlarged photo, at later steps the refined picture of the step before
+(PSR). In ``small`` the noisy latent and the timestep enter through layers that start at zero.
 
-Neighbouring pixels are nearly equal, so the folded channels are nearly copies of one another, which trains slowly.
-The network therefore reads and writes them in a fixed basis, a DCT of every block whose coefficients are divided by
-their deviation in photos.
+There is no normalisation over space, so nothing but a layer's reach couples one place to another, and
+tiles with enough margin give what the whole picture gives.
 """
 
 import json
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
+from typing import Any, Union
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from safetensors.torch import load, save_file
 from torch import Tensor, nn
 
+from addsr_cli.models.layers import BLOCK, COLOURS, FLAT, LATENT, TimeEmbedding, contrast_gate, zero
 from addsr_cli.models.restorer import Condition, Guide, Noise
-from addsr_cli.models.weights import check_depth, check_fit, check_numbers, refusing, stored_shapes
+from addsr_cli.models.unet import UNet, UNetConfig
+from addsr_cli.models.weights import UNFIT, check_depth, check_fit, check_numbers, refusing, stored_shapes
 from addsr_cli.schedule import Schedule
 
-BLOCK = 4  # pixels folded per side; also the native scale
-COLOURS = 3
-LATENT = COLOURS * BLOCK**2
-MEAN_DEVIATION = 4.0  # of a block's mean coefficient in photos, latents of about unit variance
-DETAIL_DEVIATION = 0.55  # of a coefficient at frequency 1; falls with the frequency
-RESIDUAL_MEAN_DEVIATION = 0.8  # of the mean coefficient of photo minus enlargement
-FREQUENCIES = 32  # of the sinusoidal timestep features
-FLAT = 2 / 255  # contrast of a neighbourhood, in [0, 1], at which half of what the network adds is let through
-NEIGHBOURHOOD = 5  # blocks per side
+RESIDUAL_SCALE = 0.2  # of every dense block and of every group of them (ESRGAN's beta)
+SLOPE = 0.2  # of LeakyReLU
+LAYERS_PER_BLOCK = 5
+HALO = 40  # blocks
+Network = Union["NanoNet", UNet]
 
 
 @dataclass(frozen=True, kw_only=True)
 class NanoConfig:
     """Size of the network.
 
-    ``channels`` and ``depths`` go from the quarter grid to the coarsest; ``depths`` counts residual blocks on the
-    way up (the way down has one per level). ``scaling_factor`` brings latents to about unit variance.
+    ``groups`` counts the dense blocks of each group, ``width`` and ``growth`` are the channels of the trunk and those
+    that each layer of a dense block adds. ``scaling_factor`` brings latents to about unit variance.
     """
 
-    channels: tuple[int, ...] = (48, 96, 192)
-    depths: tuple[int, ...] = (2, 1, 1)
+    groups: tuple[int, ...] = (3, 3, 3, 3, 3, 3, 3)
+    width: int = 64
+    growth: int = 32
     embedding: int = 128
     scaling_factor: float = 2.0
 
     def __post_init__(self) -> None:
-        """Check that levels match."""
-        if len(self.channels) != len(self.depths) or min(self.channels) < 1 or min(self.depths) < 1:
-            raise ValueError("channels and depths need one positive entry per level")
+        """Refuse what is no network."""
+        sizes = (*self.groups, self.width, self.growth, self.embedding)
+        if not self.groups or not all(isinstance(size, int) for size in sizes) or min(sizes) < 1:
+            raise ValueError("groups, width, growth and embedding must be whole numbers of 1 or more")
         if not (math.isfinite(self.scaling_factor) and self.scaling_factor > 0):
             raise ValueError(f"scaling_factor must be a number above 0, not {self.scaling_factor}")
 
     @property
-    def stride(self) -> int:
-        """Blocks of the quarter grid per pixel of the coarsest level."""
-        return int(2 ** (len(self.channels) - 1))
+    def reach(self) -> int:
+        """How many blocks away from its own the network sees: one per 3x3 convolution."""
+        return LAYERS_PER_BLOCK * sum(self.groups) + 4
 
     @property
     def halo(self) -> int:
-        """How many blocks away from its own the network sees, rounded up to its stride.
+        """Blocks around a tile that make it what it is within the whole picture, to less than 1/255.
 
-        A 3x3 convolution on level n sees ``2**n`` blocks; a residual block has two of them, the way down one such block
-        per level, and input and output layer one convolution each. Shrinking by 2 sees as far as a cell of the coarsest
-        level reaches. The contrast gate looks at 3 blocks of the control image, which is less.
+        Most of what lies at the end of the reach has no effect: HALO was measured (docs/nano.md).
         """
-        levels = [2**level for level in range(len(self.channels))]
-        down = sum(2 * reach for reach in levels[:-1])
-        up = sum(2 * reach * depth for reach, depth in zip(levels, self.depths, strict=True))
-        return -(-(1 + down + up + 1 + self.stride - 1) // self.stride) * self.stride
+        return min(self.reach, HALO)
 
 
-def _zero(layer: nn.Module) -> None:
-    """Start a layer from nothing, so that what it feeds begins as the identity."""
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
+class DenseBlock(nn.Module):
+    """Five 3x3 convolutions, each of which sees the input and the outputs of all before it (ESRGAN, figure 4)."""
 
-
-class TimeEmbedding(nn.Module):
-    """Timestep (B,) -> features (B, width)."""
-
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, growth: int) -> None:
         super().__init__()
-        self.inner = nn.Linear(2 * FREQUENCIES, width)
-        self.outer = nn.Linear(width, width)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(width + k * growth, growth if k < LAYERS_PER_BLOCK - 1 else width, 3, padding=1)
+            for k in range(LAYERS_PER_BLOCK)
+        )
 
-    def forward(self, t: Tensor) -> Tensor:
-        """Sines and cosines of t at 32 octave-spread rates, then two layers."""
-        rates = torch.exp(-math.log(10_000) * torch.arange(FREQUENCIES, device=t.device) / FREQUENCIES)
-        angles = t.float()[:, None] * rates
-        waves = torch.cat([angles.sin(), angles.cos()], dim=1).to(self.inner.weight.dtype)
-        return F.silu(self.outer(F.silu(self.inner(waves))))
-
-
-def block_dct() -> Tensor:
-    """Orthonormal two-dimensional DCT-II of each colour's 4x4 block, as a matrix (48, 48) on folded channels."""
-    # on the CPU also where a network is built on the meta device: torch would load its compiler for that, in a second
-    k = torch.arange(BLOCK, dtype=torch.float32, device="cpu")
-    line = torch.cos(math.pi * k[:, None] * (k + 0.5) / BLOCK) * math.sqrt(2 / BLOCK)
-    line[0] /= math.sqrt(2)
-    return torch.kron(torch.eye(COLOURS, device="cpu"), torch.kron(line, line))
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, h, w) -> (B, width, h, w)."""
+        seen = x
+        for layer in self.layers[:-1]:
+            grown = F.leaky_relu(layer(seen), SLOPE, inplace=True)
+            seen = torch.cat([seen, grown], dim=1)
+        return torch.add(x, self.layers[-1](seen), alpha=RESIDUAL_SCALE)
 
 
-def deviations(mean: float) -> Tensor:
-    """Expected deviation (48,) of each DCT coefficient: ``mean`` for the block mean, else 0.55 / frequency."""
-    k = torch.arange(BLOCK, dtype=torch.float32, device="cpu")
-    frequency = torch.hypot(k[:, None], k[None]).flatten()
-    detail = DETAIL_DEVIATION / frequency.clamp(min=1)
-    return torch.where(frequency == 0, mean, detail).repeat(COLOURS)
+class Group(nn.Module):
+    """Dense blocks in a row inside one residual; the timestep scales and shifts what they see."""
 
-
-class ResidualBlock(nn.Module):
-    """Normalise over channels, two 3x3 convolutions; the timestep scales and shifts between them.
-
-    Starts as the identity.
-    """
-
-    def __init__(self, width: int, embedding: int) -> None:
+    def __init__(self, depth: int, config: NanoConfig) -> None:
         super().__init__()
-        self.norm = nn.LayerNorm(width)
-        self.first = nn.Conv2d(width, width, 3, padding=1)
-        self.second = nn.Conv2d(width, width, 3, padding=1)
-        self.modulation = nn.Linear(embedding, 2 * width)
-        _zero(self.second)
-        _zero(self.modulation)
+        self.modulation = nn.Linear(config.embedding, 2 * config.width)
+        self.blocks = nn.Sequential(*(DenseBlock(config.width, config.growth) for _ in range(depth)))
+        zero(self.modulation)
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """x (B, C, h, w), time (B, E) -> (B, C, h, w)."""
+        """x (B, width, h, w), time (B, embedding) -> (B, width, h, w)."""
         scale, shift = self.modulation(time)[:, :, None, None].chunk(2, dim=1)
-        inner = self.first(self.norm(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2))
-        return x + self.second(F.silu(torch.addcmul(shift, inner, 1 + scale)))
-
-
-class Stage(nn.ModuleList):
-    """Residual blocks in a row."""
-
-    def __init__(self, width: int, depth: int, embedding: int) -> None:
-        super().__init__(ResidualBlock(width, embedding) for _ in range(depth))
-
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Run them all."""
-        for block in self:
-            x = block(x, time)
-        return x
-
-
-def contrast_gate(control: Tensor, flat: float) -> Tensor:
-    """How far a control latent (B, 48, h, w) is from flat around every block: (B, 1, h, w), 0 to 1.
-
-    ``r^2 / (r^2 + flat^2)`` of the largest difference r within 5x5 blocks of one colour, then a mean over 3x3 blocks
-    against jumps. The difference of equal numbers is 0 in every type, so a constant picture is left exactly alone.
-    """
-    reach = NEIGHBOURHOOD // 2
-    pixels = control.reshape(len(control), COLOURS, BLOCK**2, *control.shape[-2:])
-    extremes = torch.cat([pixels.amax(2), -pixels.amin(2)], dim=1)
-    highest, lowest = F.max_pool2d(extremes, NEIGHBOURHOOD, stride=1, padding=reach).chunk(2, dim=1)
-    contrast = (highest + lowest).amax(1, keepdim=True).square()
-    return F.avg_pool2d(contrast / (contrast + flat**2), 3, stride=1, padding=1, count_include_pad=False)
+        inner = self.blocks(torch.addcmul(shift, x, 1 + scale))
+        return torch.add(x, inner, alpha=RESIDUAL_SCALE)
 
 
 class NanoNet(nn.Module):
-    """UNet on the quarter grid: (noisy latent, control latent, t) -> clean latent."""
-
-    analysis: Tensor
-    synthesis: Tensor
+    """(noisy latent, control latent, t) -> clean latent, both on the quarter grid."""
 
     def __init__(self, config: NanoConfig) -> None:
         super().__init__()
-        widths, latent = config.channels, LATENT
+        width = config.width
         self.config = config
-        self.stride = config.stride
         self.time = TimeEmbedding(config.embedding)
-        self.control_in = nn.Conv2d(latent, widths[0], 3, padding=1)
-        self.noisy_in = nn.Conv2d(latent, widths[0], 1)
-        self.down = nn.ModuleList(Stage(w, 1, config.embedding) for w in widths[:-1])
-        self.shrink = nn.ModuleList(nn.Conv2d(a, b, 2, stride=2) for a, b in pairwise(widths))
-        self.middle = Stage(widths[-1], config.depths[-1], config.embedding)
-        self.grow = nn.ModuleList(nn.Conv2d(b, 4 * a, 1) for a, b in pairwise(widths))
-        self.up = nn.ModuleList(
-            Stage(w, d, config.embedding) for w, d in zip(widths[:-1], config.depths[:-1], strict=True)
-        )
-        self.out = nn.Conv2d(widths[0], latent, 3, padding=1)
-        _zero(self.out)
-        analysis = block_dct() / deviations(MEAN_DEVIATION)[:, None]
-        synthesis = block_dct().T * deviations(RESIDUAL_MEAN_DEVIATION)
-        self.register_buffer("analysis", analysis, persistent=False)
-        self.register_buffer("synthesis", synthesis, persistent=False)
+        self.control_in = nn.Conv2d(LATENT, width, 3, padding=1)
+        self.noisy_in = nn.Conv2d(LATENT, width, 1)
+        self.body = nn.ModuleList(Group(depth, config) for depth in config.groups)
+        self.body_out = nn.Conv2d(width, width, 3, padding=1)
+        self.up1, self.up2, self.detail = (nn.Conv2d(width, width, 3, padding=1) for _ in range(3))
+        self.out = nn.Conv2d(width, COLOURS, 3, padding=1)
+        zero(self.noisy_in)
+
+    def dense_blocks(self) -> list[DenseBlock]:
+        """All of them, in order."""
+        return [module for module in self.body.modules() if isinstance(module, DenseBlock)]
 
     def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
         """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
@@ -199,25 +133,24 @@ class NanoNet(nn.Module):
         ``control`` and the result may be wider than the weights: only the residual is rounded to the weights' type,
         so that smooth gradients keep all their values in half precision.
         """
-        h, w = z.shape[-2:]
-        pad = (0, -w % self.stride, 0, -h % self.stride)
         time = self.time(t)
-        analysing = torch.einsum("oshw,sc->ochw", self.control_in.weight, self.analysis)
-        seen = F.pad(control, pad, "replicate").to(analysing.dtype)
-        x = F.conv2d(seen, analysing, self.control_in.bias, padding=1)
-        x = x + self.noisy_in(F.pad(z, pad, "replicate"))
-        skips = []
-        for stage, shrink in zip(self.down, self.shrink, strict=True):
-            x = stage(x, time)
-            skips.append(x)
-            x = shrink(x)
-        x = self.middle(x, time)
-        for stage, grow, skip in zip(reversed(self.up), reversed(self.grow), reversed(skips), strict=True):
-            x = stage(F.pixel_shuffle(grow(x), 2) + skip, time)
-        assert self.out.bias is not None
-        synthesising = torch.einsum("ps,sihw->pihw", self.synthesis, self.out.weight)
-        residual = F.conv2d(x, synthesising, torch.mv(self.synthesis, self.out.bias), padding=1)
-        return control + contrast_gate(control, 2 * self.config.scaling_factor * FLAT) * residual[..., :h, :w]
+        first = self.control_in(control.to(self.control_in.weight.dtype)) + self.noisy_in(z)
+        x = first
+        for group in self.body:
+            x = group(x, time)
+        x = first + self.body_out(x)
+        for layer in (self.up1, self.up2):
+            x = F.leaky_relu(layer(F.interpolate(x, scale_factor=2.0, mode="nearest")), SLOPE, inplace=True)
+        x = F.leaky_relu(self.detail(x), SLOPE, inplace=True)
+        scale = self.config.scaling_factor
+        residual = F.pixel_unshuffle(self._picture(x), BLOCK) * (2 * scale) - scale - control
+        return control + contrast_gate(control, 2 * scale * FLAT) * residual
+
+    def _picture(self, x: Tensor) -> Tensor:
+        """The last layer, in float32 whatever the others are in: half precision has too few numbers for a picture."""
+        with torch.autocast(x.device.type, enabled=False):
+            bias = self.out.bias.float() if self.out.bias is not None else None
+            return F.conv2d(x.float(), self.out.weight.float(), bias, padding=1)
 
 
 class Nano:
@@ -227,7 +160,7 @@ class Nano:
     channels = LATENT
     exact_codec = True
 
-    def __init__(self, net: NanoNet) -> None:
+    def __init__(self, net: Network) -> None:
         self.net = net
         self.scaling_factor = net.config.scaling_factor
         self.halo = net.config.halo
@@ -266,14 +199,14 @@ class Nano:
         return output.to(z.device)
 
 
-def build_nano(config: NanoConfig | None = None) -> Nano:
+def build_nano(config: NanoConfig | UNetConfig | None = None) -> Nano:
     """A nano with fresh weights."""
-    net = NanoNet(config or NanoConfig())
+    net = _network(config or NanoConfig())
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
     return Nano(net)
 
 
-def save_nano(net: NanoNet, path: Path, notes: dict[str, str] | None = None, dtype: torch.dtype | None = None) -> None:
+def save_nano(net: Network, path: Path, notes: dict[str, str] | None = None, dtype: torch.dtype | None = None) -> None:
     """Write weights and configuration into one safetensors file; ``dtype`` narrows the stored weights."""
     state = {key: value.detach().cpu().to(dtype or value.dtype).contiguous() for key, value in net.state_dict().items()}
     metadata = {"format": "pt", "arch": "nano", "config": json.dumps(asdict(net.config)), **(notes or {})}
@@ -287,13 +220,31 @@ def load_nano(path: Path) -> Nano:
     """
     with refusing(f"{path} is not a nano model", "Take another file, or --model nano."):
         shapes, notes = stored_shapes(path)
-        raw = json.loads(notes["config"])
-        config = NanoConfig(**raw | {key: tuple(raw[key]) for key in ("channels", "depths")})
-        check_depth(sum(config.depths), shapes)
+        config = _config(json.loads(notes["config"]))
+        check_depth(sum(config.groups if isinstance(config, NanoConfig) else config.depths), shapes)
         with torch.device("meta"):
-            check_fit(shapes, NanoNet(config))
+            check_fit(shapes, _network(config))
         state = load(path.read_bytes())  # not safe_open: its get_tensor can turn Control-C into a ValueError
         check_numbers(state)
         nano = build_nano(config)
         nano.net.load_state_dict(state)
     return nano
+
+
+def _network(config: NanoConfig | UNetConfig) -> Network:
+    return UNet(config) if isinstance(config, UNetConfig) else NanoNet(config)
+
+
+def is_dense(path: Path) -> bool:
+    """Whether a file of ``save_nano`` holds a row of dense blocks; False for a UNet and for what is neither."""
+    with suppress(KeyError, *UNFIT):
+        _, notes = stored_shapes(path)
+        return "groups" in json.loads(notes["config"])
+    return False
+
+
+def _config(raw: dict[str, Any]) -> NanoConfig | UNetConfig:
+    """Configuration from JSON, where tuples became lists."""
+    if "groups" in raw:
+        return NanoConfig(**raw | {"groups": tuple(raw["groups"])})
+    return UNetConfig(**raw | {key: tuple(raw[key]) for key in ("channels", "depths")})

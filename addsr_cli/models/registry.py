@@ -64,4 +64,16 @@ NANO = ModelSpec(
 SEESR_FOOTPRINT = Footprint(
     parameters=2_251_900_000, network=4800, pictures=120, flop=15_800_000, always_fp32=212_117_045
 )
-MODELS = {spec.name: spec for spec in (NANO,)}
+SMALL = ModelSpec(
+    name="small",
+    arch="nano",
+    title="sharper and slower model trained by this project, bundled with the package",
+    licence="Apache-2.0 and BSD-3-Clause",
+    footprint=Footprint(parameters=5_328_067, network=420, pictures=120, flop=805_000),
+    reads_text=False,
+    default_steps=1,
+    tile=1024,
+    overlap=0,
+    halo=160,
+)
+MODELS = {spec.name: spec for spec in (NANO, SMALL)}

@@ -1,7 +1,7 @@
 """What discriminator and generator want of each other, as one value per sample (B,): hinge losses and R1.
 
-``real`` and ``fake`` are logits (B, N) of a ``Discriminator``, high where it believes the picture. The losses of a
-batch are the means over its samples.
+``real`` and ``fake`` are the logits (B, n) of each head of a ``Discriminator``, high where it believes the picture; all
+heads count alike, however many places they look at. The losses of a batch are the means over its samples.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,19 @@ from torch import Tensor
 from addsr_cli.train.discriminator import Discriminator
 
 
-def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
+def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """Hinge loss of the discriminator: real beyond 1 and fake below -1 cost nothing; 2 where it knows nothing."""
-    return torch.relu(1 - real.float()).mean(1) + torch.relu(1 + fake.float()).mean(1)
+    of_real = _mean([torch.relu(1 - each.float()) for each in real])
+    return of_real + _mean([torch.relu(1 + each.float()) for each in fake])
 
 
-def generator_loss(fake: Tensor) -> Tensor:
+def generator_loss(fake: Sequence[Tensor]) -> Tensor:
     """``-mean(D(fake))``: lower where the discriminator believes more."""
-    return -fake.float().mean(1)
+    return -_mean([each.float() for each in fake])
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack([each.mean(1) for each in values]).mean(0)
 
 
 def r1(discriminator: Discriminator, features: Sequence[Tensor], condition: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The other side of the training: a discriminator, its optimiser, and what it thinks of the student's pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -33,10 +33,10 @@ class Adversary:
         with self.accelerator.autocast():
             condition = self.discriminator.condition(batch.canvas)
             features = self.discriminator.features(batch.hr, generator)
-            real = torch.cat(self.discriminator.judge(features, condition), dim=1)
-            false = self.discriminator(fake, condition, generator)
+            real = self.discriminator.judge(features, condition)
+            false = self.discriminator.judge(self.discriminator.observed(fake, generator), condition)
         loss = discriminator_loss(real, false).mean()
-        figures = {"discriminator": loss.item(), "real": real.mean().item(), "fake": false.mean().item()}
+        figures = {"discriminator": loss.item(), "real": _mean(real), "fake": _mean(false)}
         if self.r1:
             loss = loss + self.r1 * r1(self.discriminator, features, condition).mean()
         self.updater.backward(share * loss)
@@ -50,7 +50,8 @@ class Adversary:
         """How much each picture (B, 3, H, W) is taken for a fake, (B,), with gradients to the pictures alone."""
         with self._frozen(), self.accelerator.autocast():
             condition = self.discriminator.condition(batch.canvas)
-            return generator_loss(self.discriminator(fake, condition, generator))
+            features = self.discriminator.features(fake, generator)
+            return generator_loss(self.discriminator.judge(features, condition))
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
@@ -70,3 +71,7 @@ class Adversary:
         """Go on from ``state_dict``."""
         self.discriminator.load_state_dict(state["weights"])
         self.updater.load_state_dict(state["updater"])
+
+
+def _mean(logits: Sequence[Tensor]) -> float:
+    return sum(each.mean().item() for each in logits) / len(logits)

@@ -2,18 +2,28 @@
 
 A folder of sharp, detailed crops teaches that everything fine is texture: a network trained on it alone keeps the noise
 of a photo's smooth parts. So some crops are taken from further away, and some are thrown out of focus, wholly or behind
-a soft border as in a shallow depth of field; what the network must give back is the smooth picture.
+a soft border as in a shallow depth of field; what the network must give back is the smooth picture. Text is drawn on
+some, since few photos have any.
 """
+
+import string
+from functools import cache
+from pathlib import Path
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
 from addsr_cli.degradation import Array
 from addsr_cli.imageio import resize
 
-DEFOCUS_ODDS, WHOLE_ODDS = 0.45, 0.4
+DEFOCUS_ODDS, WHOLE_ODDS = 0.2, 0.4
 SIGMA = (1.5, 10.0)  # of the blur, pixels
 FURTHER_ODDS, FURTHEST = 0.4, 3.0
+LETTER_HEIGHTS = (10, 70)  # pixels
+LETTERS = 2 * string.ascii_letters + string.digits + 12 * " " + ".,:;-()/&%$!?"
+FONT_FOLDERS = ("/usr/share/fonts", "/Library/Fonts", "C:/Windows/Fonts")
+FONT_FAMILIES = ("DejaVu", "Liberation", "Lato-", "Roboto", "NotoSans-", "NotoSerif-", "Arial", "Times")
 
 
 def defocus(image: Array, rng: np.random.Generator) -> Array:
@@ -27,6 +37,41 @@ def defocus(image: Array, rng: np.random.Generator) -> Array:
     field = cv2.resize(rng.standard_normal((3, 3), dtype=np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
     mask = (1 / (1 + np.exp(-6 * field)))[..., None].astype(np.float32)
     return np.asarray(mask * image + (1 - mask) * blurred, dtype=np.float32)
+
+
+def lettering(image: Array, rng: np.random.Generator) -> Array:
+    """Lines of random letters over ``image`` (H, W, 3) in [0, 1], or on plain paper in its place; 10 to 70 px high."""
+    height, width = image.shape[:2]
+    paper = rng.random() < 0.5
+    if paper:
+        shade = rng.uniform(0.6, 1, 3) if rng.random() < 0.7 else rng.uniform(0, 0.4, 3)
+        image = np.broadcast_to(shade.astype(np.float32), image.shape)
+    dark = bool(image.mean() > 0.5)
+    canvas = Image.fromarray(np.round(image * 255).astype(np.uint8))
+    draw = ImageDraw.Draw(canvas)
+    top = float(rng.integers(-10, 20))
+    while top < height:
+        size = int(np.exp(rng.uniform(*np.log(LETTER_HEIGHTS))))
+        ink = rng.uniform(0, 0.35, 3) if dark else rng.uniform(0.65, 1, 3)
+        letters = rng.choice(list(LETTERS), size=int(rng.integers(2, 30)))
+        left = int(rng.integers(-20, max(1, width // 2)))
+        draw.text((left, top), "".join(letters), fill=tuple((ink * 255).astype(int).tolist()), font=_font(rng, size))
+        top += size * rng.uniform(1, 1.8)
+    return np.asarray(canvas, dtype=np.float32) / np.float32(255)
+
+
+def _font(rng: np.random.Generator, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """One of the system's fonts, or Pillow's own where there are none."""
+    known = _fonts()
+    if not known:
+        return ImageFont.load_default(size)
+    return ImageFont.truetype(known[int(rng.integers(len(known)))], size)
+
+
+@cache
+def _fonts() -> tuple[str, ...]:
+    found = (path for folder in FONT_FOLDERS for path in Path(folder).rglob("*.ttf"))
+    return tuple(sorted(str(path) for path in found if path.stem.startswith(FONT_FAMILIES)))
 
 
 def crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> Array:

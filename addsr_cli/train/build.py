@@ -12,13 +12,14 @@ from addsr_cli import hardware
 from addsr_cli.errors import UsageError
 from addsr_cli.hardware import Hardware
 from addsr_cli.models import loader
+from addsr_cli.perceptual import LPIPS
 from addsr_cli.train.adversary import Adversary
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.discriminator import ConvDiscriminator, Discriminator
 from addsr_cli.train.distillation import Distillation
-from addsr_cli.train.learner import Learner, NanoLearner, nano_learner
+from addsr_cli.train.learner import Learner, nano_learner
 from addsr_cli.train.objective import Objective
-from addsr_cli.train.regression import Regression
+from addsr_cli.train.vgg import VggDiscriminator, VggFeatures
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MASTER = "seesr"
@@ -91,20 +92,22 @@ def learner_for(config: TrainConfig, accelerator: Accelerator) -> Learner:
 
 
 def objective_for(config: TrainConfig, learner: Learner, accelerator: Accelerator) -> Objective:
-    """What is learnt: regression for a teacher, TA-ADD for a student."""
-    if config.stage == "teacher":
-        assert isinstance(learner, NanoLearner)
-        return Regression(config, learner, accelerator)
-    adversary = None
-    if config.recipe.adversarial:
+    """What is learnt, as the recipe says. Raises ModelUnavailable when a loss needs weights that are not here."""
+    recipe, vgg, adversary = config.recipe, None, None
+    if recipe.anchor_lpips or (recipe.adversarial and recipe.discriminator == "vgg"):
+        dtype = DTYPES[accelerator.mixed_precision]
+        vgg = VggFeatures(LPIPS.load("vgg", device=accelerator.device, dtype=dtype))
+    if recipe.adversarial:
         torch.manual_seed(config.seed + 1)
-        adversary = Adversary(_discriminator(config), config, accelerator)
-    return Distillation(config, learner, adversary, accelerator)
+        adversary = Adversary(_discriminator(config, vgg), config, accelerator)
+    return Distillation(config, learner, adversary, accelerator, vgg)
 
 
-def _discriminator(config: TrainConfig) -> Discriminator:
+def _discriminator(config: TrainConfig, vgg: VggFeatures | None) -> Discriminator:
     if config.recipe.discriminator == "conv":
         return ConvDiscriminator()
+    if vgg is not None and config.recipe.discriminator == "vgg":
+        return VggDiscriminator(vgg)
     from addsr_cli.models import hub
     from addsr_cli.models.components import DINO, DINOV2
     from addsr_cli.train.projected import ProjectedDiscriminator  # pulls in transformers

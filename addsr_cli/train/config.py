@@ -11,6 +11,16 @@ from addsr_cli.train.recipe import Recipe
 
 PATHS = ("data", "output", "init", "pairs")
 ARCHS = ("addsr", "nano", "tiny")
+EVERYDAY = (
+    ("clean", 0.16),
+    ("mild", 0.12),
+    ("camera", 0.30),
+    ("strong", 0.16),
+    ("sensor", 0.08),
+    ("chroma", 0.07),
+    ("blocks", 0.08),
+    ("print", 0.03),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +32,9 @@ class TrainConfig:
     ``steps`` is the length of the whole schedule: with ``decay`` "cosine" the learning rate falls to zero over it.
     ``init`` starts from another model's weights, ``teacher`` names the model to distil, "" the usual one.
 
-    Of a teacher: ``first_step_share`` of the samples are trained at t=999, the rest falls evenly on the later
-    timesteps; ``ssim_weight`` weighs 1 - SSIM against the Charbonnier distance (relative to that of the canvas). Of a
-    student: ``recipe``. ``validation`` photos are kept out of the training.
+    ``scales`` is the range of factors by which the LR is smaller than HR: the lowest and highest also happen by
+    themselves, the highest half of the time. ``lettering`` is the share of crops with drawn text. ``recipe`` says what
+    is learnt. ``validation`` photos are kept out of the training.
     """
 
     data: Path
@@ -38,9 +48,8 @@ class TrainConfig:
     steps: int = 20_000
     batch_size: int = 8
     accumulate: int = 1
-    crop: int = 160
-    optimizer: str = "muon"
-    lr: float = 2.5e-3
+    crop: int = 128
+    lr: float = 4e-4
     d_lr: float = 2e-5
     warmup: int = 100
     decay: str = "cosine"
@@ -49,10 +58,10 @@ class TrainConfig:
     ema_on_cpu: bool = False
     checkpointing: bool = False
     lora: int = 0
-    first_step_share: float = 0.8
-    ssim_weight: float = 0.8
     framing: str = "varied"
-    mix: tuple[tuple[str, float], ...] = (("clean", 0.2), ("mild", 0.1), ("camera", 0.42), ("strong", 0.28))
+    scales: tuple[float, float] = (1.0, 4.0)
+    lettering: float = 0.07
+    mix: tuple[tuple[str, float], ...] = EVERYDAY
     usm: bool = False
     tags: str = "auto"
     precompute: bool = False
@@ -81,16 +90,17 @@ class TrainConfig:
         shares = [share for _, share in self.mix]
         if unknown or not 0.999 < sum(shares) < 1.001 or min(shares) < 0:
             raise UsageError(f"The degradation mix must name {', '.join(RECIPES)} with shares that add up to 1.")
-        if not (min(self.lr, self.d_lr, self.clip) > 0 and min(self.ssim_weight, self.seed, self.warmup) >= 0):
-            raise UsageError("Learning rates and clip must be above 0; SSIM weight, warm-up and seed 0 or more.")
-        if not 0 <= self.first_step_share <= 1 or not 0 <= self.ema < 1 or min(self.workers, self.validation) < 0:
-            raise UsageError("first-step share must be in 0..1, ema in 0..1 (1 excluded), workers 0 or more.")
+        if not (min(self.lr, self.d_lr, self.clip) > 0 and min(self.seed, self.warmup) >= 0):
+            raise UsageError("Learning rates and clip must be above 0; warm-up and seed 0 or more.")
+        if not 0 <= self.lettering <= 1 or not 0 <= self.ema < 1 or min(self.workers, self.validation) < 0:
+            raise UsageError("lettering must be in 0..1, ema in 0..1 (1 excluded), workers 0 or more.")
+        if not 1 <= self.scales[0] <= self.scales[1] <= SCALE:
+            raise UsageError(f"The scales must lie between 1 and {SCALE}, the lower one first.")
 
     def _check_words(self) -> None:
         words = {
             "arch": ARCHS,
             "stage": ("teacher", "student"),
-            "optimizer": ("adamw", "muon"),
             "decay": ("cosine", "constant"),
             "framing": ("varied", "plain"),
             "tags": ("auto", "none"),
@@ -100,15 +110,14 @@ class TrainConfig:
                 raise UsageError(f"--{name} must be {' or '.join(allowed)}, not {getattr(self, name)}.")
         if self.arch == "addsr" and self.stage == "teacher":
             raise UsageError("--arch addsr has its teacher: SeeSR.", "Use --stage student, or --arch nano.")
-        if self.arch == "addsr" and self.optimizer != "adamw":
-            raise UsageError("--optimizer muon is for nano's kernels.", "The full model is trained with adamw.")
         if self.lora < 0 or (self.lora and self.arch != "addsr"):
             raise UsageError("--lora is a rank of 1 or more, for --arch addsr.")
 
     def portable(self) -> Self:
         """Without the folders of this machine, for what is given to others: names alone."""
         bare: dict[str, Any] = {name: Path(p.name) for name in PATHS if (p := getattr(self, name)) is not None}
-        return replace(self, **bare)
+        teacher = Path(self.teacher).name if Path(self.teacher).exists() else self.teacher  # ORG/REPO stays
+        return replace(self, **bare, teacher=teacher)
 
     def to_json(self) -> str:
         """Readable form, the inverse of ``from_json``."""
@@ -123,8 +132,19 @@ class TrainConfig:
         for key in PATHS:
             values[key] = Path(values[key]) if values.get(key) else None
         values["recipe"] = Recipe.from_json(values["recipe"]) if "recipe" in values else Recipe()
+        if "scales" in values:
+            values["scales"] = tuple(values["scales"])
         values["mix"] = tuple((str(name), float(share)) for name, share in values["mix"])
         return cls(**values)
+
+
+def parse_scales(text: str) -> tuple[float, float]:
+    """``1:4``, or ``4`` for one alone, as lowest and highest factor."""
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high or low)
+    except ValueError as exc:
+        raise UsageError(f"--scales {text} is not understood.", "Write it as 1:4, or 4.") from exc
 
 
 def parse_mix(text: str) -> tuple[tuple[str, float], ...]:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from addsr_cli.degradation import RECIPES, SCALE, Array, degrade, usm_sharpen
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import read, read_header, resize
-from addsr_cli.train.augment import crop, defocus, plain_crop
+from addsr_cli.train.augment import crop, defocus, lettering, plain_crop
 from addsr_cli.train.config import TrainConfig
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp")
@@ -117,16 +117,29 @@ class Pairs(Dataset[dict[str, Any]]):
         rng = np.random.default_rng((self.config.seed, epoch, place, 1))
         index = int(order[place])
         hr, lr = self._given(index, rng) if self.config.pairs else self._degraded(index, rng)
-        canvas = np.clip(resize(lr, (lr.shape[1] * SCALE, lr.shape[0] * SCALE)), 0, 1)
+        canvas = np.clip(resize(lr, (hr.shape[1], hr.shape[0])), 0, 1)
         return {"hr": _tensor(hr), "canvas": _tensor(canvas), "tags": self._tags(self.photos.paths[index])}
 
     def _degraded(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
         side, photo = self.config.crop, self._photo(index)
-        hr = defocus(crop(photo, side, rng), rng) if self.config.framing == "varied" else plain_crop(photo, side, rng)
+        hr = crop(photo, side, rng) if self.config.framing == "varied" else plain_crop(photo, side, rng)
+        if self.config.lettering and rng.random() < self.config.lettering:
+            hr = lettering(hr, rng)
+        elif self.config.framing == "varied":
+            hr = defocus(hr, rng)
         if self.config.usm:
             hr = usm_sharpen(hr)
         recipe = RECIPES[str(rng.choice(self.names, p=self.shares / self.shares.sum()))]
-        return hr, degrade(hr, rng, recipe)
+        small = round(side / self._factor(rng))
+        return hr, degrade(hr, rng, recipe, (small, small))
+
+    def _factor(self, rng: np.random.Generator) -> float:
+        """How many times smaller the LR is: half of the time the most, a tenth of it the least."""
+        low, high = self.config.scales
+        if low == high:
+            return high
+        chance = rng.random()
+        return high if chance < 0.5 else low if chance < 0.6 else float(rng.uniform(low, high))
 
     def _given(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """The same place of a photo and of its ready-made LR."""

@@ -28,6 +28,11 @@ class Discriminator(nn.Module, ABC):
     def features(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
         """What the heads see of ``image``; a CPU ``generator`` makes it random (augmentation), None leaves it so."""
 
+    @torch.no_grad()
+    def observed(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
+        """``features`` without gradient to ``image``, for the discriminator's own update."""
+        return self.features(image.detach(), generator)
+
     @abstractmethod
     def heads_on(self, features: Sequence[Tensor], condition: Tensor) -> list[Tensor]:
         """Features and ``condition`` -> logits of each head (B, n)."""

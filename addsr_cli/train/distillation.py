@@ -5,7 +5,7 @@ the teacher, told HR, predicts one from that prediction under noise, and their d
 discriminator learns to tell the student's pictures from HR, and the student to be taken for HR.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,10 @@ from addsr_cli.train.draws import StudentDraws, draw_student, stream
 from addsr_cli.train.learner import Learner, rows
 from addsr_cli.train.losses import Anchors
 from addsr_cli.train.objective import Batch, Told
-from addsr_cli.train.updater import Updater, optimisers
+from addsr_cli.train.updater import Updater, adamw
+from addsr_cli.train.vgg import VggFeatures
+
+SHOWN = ("distance", "lpips", "l1", "adversarial")  # the first of them that a recipe has is told by timestep
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,14 +43,20 @@ class Distillation:
     """The discriminator's update, then the student's against the new discriminator, both from the same batches."""
 
     def __init__(
-        self, config: TrainConfig, learner: Learner, adversary: Adversary | None, accelerator: Accelerator
+        self,
+        config: TrainConfig,
+        learner: Learner,
+        adversary: Adversary | None,
+        accelerator: Accelerator,
+        vgg: VggFeatures | None = None,
     ) -> None:
         self.config, self.recipe, self.learner, self.accelerator = config, config.recipe, learner, accelerator
         parameters = learner.parameters
-        chosen = optimisers(config.optimizer, parameters, config.lr)
-        self.student = Updater("student", parameters, chosen, accelerator, config.clip)
+        chosen = adamw(parameters.values(), config.lr)
+        self.student = Updater("student", parameters, [chosen], accelerator, config.clip)
         self.adversary = adversary
-        self.anchors = Anchors(self.recipe.anchors, accelerator.device)
+        self.vgg = vgg
+        self.anchors = Anchors(self.recipe.anchors, vgg)
 
     def step(self, batches: Sequence[Batch], number: int, lr: float) -> Told:
         """One update of both networks from the batches that are accumulated.
@@ -63,7 +72,7 @@ class Distillation:
             with torch.set_grad_enabled(alone):
                 views.append((self.view(batch, draws), generator))
             if self.adversary:
-                told = self.adversary.learn(batch, views[-1][0].picture.detach(), generator, share)
+                told = self.adversary.learn(batch, views[-1][0].picture, generator, share)
                 _add(values, told, share)
         if self.adversary:
             values["discriminator_norm"] = self.adversary.step(lr * self.config.d_lr / self.config.lr)
@@ -73,7 +82,9 @@ class Distillation:
             losses = self.losses(current, generator)
             self.student.backward(share * self._total(losses, view.draws.index))
             _add(values, {name: loss.mean().item() for name, loss in losses.items()}, share)
-            seen += list(zip(view.draws.index.tolist(), losses["distance"].tolist(), strict=True))
+            seen += self._shown(losses, view.draws)
+        if self.vgg:
+            self.vgg.forget()
         return Told(values=values | {"grad_norm": self.student.step(lr)}, by_timestep=tuple(seen))
 
     def draw(self, batch: Batch, generator: torch.Generator) -> StudentDraws:
@@ -138,32 +149,46 @@ class Distillation:
 
     def losses(self, view: View, generator: torch.Generator) -> dict[str, Tensor]:
         """Every loss by name, one value per sample (B,). ``distance`` is that to the teacher without weights."""
-        weighted, plain = [], []
-        compared = view.z0 if self.recipe.space == "latent" else view.picture
-        for weight, target in self.targets(view):
-            distance = (target - compared).square().flatten(1).mean(1)
-            weighted.append(weight * distance)
-            plain.append(distance.detach())
-        losses = {"distill": torch.stack(weighted).mean(0), "distance": torch.stack(plain).mean(0)}
+        losses = self._distances(view) if self.recipe.distill else {}
         if self.adversary:
             losses["adversarial"] = self.adversary.judge(view.batch, view.picture, generator)
         return losses | self.anchors(view.picture, view.batch.hr)
 
+    def _distances(self, view: View) -> dict[str, Tensor]:
+        """Squared distance to the teacher, weighted and plain, 0 for the samples that are not compared with it."""
+        compared = view.z0 if self.recipe.space == "latent" else view.picture
+        weighted, plain = torch.zeros_like(compared[:, 0, 0, 0]), torch.zeros_like(compared[:, 0, 0, 0])
+        taught, share = view.draws.taught, 1 / len(view.draws.t)
+        if taught.any():
+            for weight, target in self.targets(view):
+                distance = share * (target - compared[taught]).square().flatten(1).mean(1)
+                weighted[taught] += weight * distance
+                plain[taught] += distance.detach()
+        return {"distill": weighted, "distance": plain}
+
     @torch.no_grad()
     def targets(self, view: View) -> Iterator[tuple[Tensor, Tensor]]:
-        """``d(s, t)`` (B,) and the teacher's answer, latent or picture in [0, 1], for each of its draws."""
-        teacher, d = self.learner.teacher, view.draws
+        """``d(s, t)`` and the teacher's answer, latent or picture in [0, 1], of the taught samples, for each draw."""
+        teacher, d, rows_of = self.learner.teacher, view.draws, view.draws.taught
         seen = view.batch.hr if self.recipe.teacher_sees == "hr" else view.batch.canvas
-        for t, noise in zip(d.t, d.teacher, strict=True):
-            z = teacher.schedule.add_noise(view.z0, noise, t)
-            z0 = self.predict(teacher, z, t, seen, view.teacher)
-            weight = self.recipe.ta(teacher.schedule, d.index, t)
+        cond = rows(view.teacher, rows_of)
+        for t, noise in zip(d.t[:, rows_of], d.teacher[:, rows_of], strict=True):
+            z = teacher.schedule.add_noise(view.z0[rows_of], noise, t)
+            z0 = self.predict(teacher, z, t, seen[rows_of], cond)
+            weight = self.recipe.ta(teacher.schedule, d.index[rows_of], t)
             yield weight, z0 if self.recipe.space == "latent" else teacher.decode(z0).clamp(0, 1)
+
+    @staticmethod
+    def _shown(losses: Mapping[str, Tensor], d: StudentDraws) -> list[tuple[int, float]]:
+        """What the log tells by timestep: the distance to the teacher of the samples that have one, else to HR."""
+        name = next(name for name in SHOWN if name in losses)
+        counted = d.taught if name == "distance" else torch.ones_like(d.taught)
+        return list(zip(d.index[counted].tolist(), losses[name][counted].tolist(), strict=True))
 
     def _total(self, losses: dict[str, Tensor], index: Tensor) -> Tensor:
         weights = self.recipe.anchors | {"distill": self.recipe.distill, "adversarial": self.recipe.adversarial}
         perception = torch.tensor(self.recipe.perception, device=index.device)[index]
-        share = dict.fromkeys(("adversarial", "spectrum", "texture"), perception)
+        share = {"adversarial": perception}
         parts = [weights[name] * (share.get(name, 1) * loss).mean() for name, loss in losses.items() if name in weights]
         return torch.stack(parts).sum()
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from addsr_cli.models import loader
 from addsr_cli.models.bundle import NANO_FILE, Bundle
+from addsr_cli.models.esrgan import OnePassTeacher, is_esrgan, load_esrgan
 from addsr_cli.models.nano import Nano, NanoConfig, build_nano, load_nano, save_nano
 from addsr_cli.models.restorer import Condition, Restorer
 
 OWN_LICENCE = "whatever the photos allow that it was trained on"
-TINY = NanoConfig(channels=(16, 16, 16), depths=(1, 1, 1), embedding=16)
+TINY = NanoConfig(groups=(1, 1), width=16, growth=8, embedding=16)
 
 
 class Learner(Protocol):
@@ -48,7 +49,7 @@ class Learner(Protocol):
 class NanoLearner:
     """Nano: all of it is trained; it reads neither text nor image tokens."""
 
-    def __init__(self, student: Nano, teacher: Nano | None = None) -> None:
+    def __init__(self, student: Nano, teacher: Nano | OnePassTeacher | None = None) -> None:
         frozen = teacher or Nano(deepcopy(student.net))
         frozen.net.eval().requires_grad_(False)
         self.net = student.net.train()
@@ -80,9 +81,15 @@ class NanoLearner:
 
 
 def nano_learner(arch: str, stage: str, init: Path | None, teacher: str) -> NanoLearner:
-    """The learner of ``--arch nano`` or ``tiny``: fresh weights to train a teacher, else a copy of the teacher's."""
+    """The learner of ``--arch nano`` or ``tiny``: fresh weights to train a teacher, else a copy of the teacher's.
+
+    A ``teacher`` of another kind, a file of ``save_esrgan``, teaches what ``init`` holds, or the bundled small.
+    """
     if stage == "teacher":
         return NanoLearner(load_nano(init) if init else fresh(arch))
+    if is_esrgan(teacher):
+        student = fresh(arch) if arch == "tiny" and not init else load_nano(init or loader.locate("small").file)
+        return NanoLearner(student, OnePassTeacher(load_esrgan(Path(teacher)), student))
     master = fresh(arch) if arch == "tiny" and not teacher else load_nano(loader.locate(teacher or "nano").file)
     student = load_nano(init) if init else Nano(deepcopy(master.net))
     return NanoLearner(student, master)

@@ -13,7 +13,7 @@ CHOICES = {
     "first_latent": ("hr", "lr"),
     "rollout": ("teacher-forced", "chained"),
     "space": ("pixel", "latent"),
-    "discriminator": ("dino", "conv"),
+    "discriminator": ("dino", "vgg", "conv"),
     "teacher_sees": ("hr", "lr"),
     "teacher_timesteps": ("all", "student"),
 }
@@ -29,10 +29,9 @@ class Recipe:
     ``teacher_samples``: teacher timesteps per sample, averaged, drawn from ``all`` 1000 or from the student's four;
     ``shared_noise`` gives them the student's noise. ``teacher_sees`` is its control image.
     ``space``: where student and teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the
-    losses, 0 for off; anchors are distances to HR: 1 - SSIM, of the log power spectra, of the amplitudes of local
-    detail (texture), of what runs along edges (teeth), of what repeats every 16 pixels (lattice). ``perception`` is how
-    much the adversarial loss, the spectrum's and the texture's count at 999, 749, 499 and 249. ``blank``: share of
-    samples whose text is left out.
+    losses, 0 for off; anchors are distances to HR: Charbonnier (l1) and LPIPS with VGG16. ``teacher_share`` of the
+    samples are compared with the teacher, which may be a large network. ``perception`` is how much the adversarial loss
+    counts at 999, 749, 499 and 249. ``blank``: share of samples whose text is left out.
     """
 
     ta: TaWeights = field(default_factory=TaWeights)
@@ -41,6 +40,7 @@ class Recipe:
     rollout: str = "teacher-forced"
     psr: tuple[float, float] = (1.0, 1.0)
     teacher_samples: int = 4
+    teacher_share: float = 1.0
     teacher_sees: str = "hr"
     teacher_timesteps: str = "all"
     shared_noise: bool = False
@@ -51,13 +51,7 @@ class Recipe:
     raw_condition: bool = False
     r1: float = 0.0
     anchor_l1: float = 0.0
-    anchor_l2: float = 0.0
     anchor_lpips: float = 0.0
-    anchor_ssim: float = 0.0
-    anchor_spectrum: float = 0.0
-    anchor_texture: float = 0.0
-    anchor_teeth: float = 0.0
-    anchor_lattice: float = 0.0
     perception: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
     blank: float = 0.5
 
@@ -73,22 +67,13 @@ class Recipe:
             raise UsageError("--perception must be four weights of 0 or more, for t = 999, 749, 499 and 249.")
         if not 0 <= self.psr[0] <= self.psr[1] <= 1:
             raise UsageError("The PSR weight in training must be a number or a range within 0 and 1.")
-        if self.teacher_samples < 1 or not 0 <= self.blank <= 1:
-            raise UsageError("Teacher samples must be at least 1, the share of blank texts within 0 and 1.")
+        if self.teacher_samples < 1 or not 0 <= self.blank <= 1 or not 0 < self.teacher_share <= 1:
+            raise UsageError("Teacher samples must be at least 1, shares of teacher and blank texts within 0 and 1.")
 
     @property
     def anchors(self) -> dict[str, float]:
         """Weights of the distances to HR."""
-        return {
-            "l1": self.anchor_l1,
-            "l2": self.anchor_l2,
-            "lpips": self.anchor_lpips,
-            "ssim": self.anchor_ssim,
-            "spectrum": self.anchor_spectrum,
-            "texture": self.anchor_texture,
-            "teeth": self.anchor_teeth,
-            "lattice": self.anchor_lattice,
-        }
+        return {"l1": self.anchor_l1, "lpips": self.anchor_lpips}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
@@ -104,27 +89,29 @@ OFFICIAL = replace(
 )
 LOWMEM = replace(PAPER, teacher_samples=1)
 PRESETS = {"paper": PAPER, "official": OFFICIAL, "lowmem": LOWMEM}
-# nano reads no text, its teacher knows four timesteps, and a network this small must train on what it will be shown.
-# Once the small discriminator has learnt something, its gradient in nano is fifty times what the distillation's is at
-# a weight of 0.02, and lattices came out; a discriminator that learns slowly gives nothing but such lattices
+# nano reads no text, its teacher may know four timesteps, and a network this small must train on what it will be shown
 NANO: dict[str, Any] = {
     "discriminator": "conv",
+    "timesteps": "official",
     "first_latent": "lr",
     "rollout": "chained",
-    "psr": (0.0, 1.0),
+    "psr": (0.2, 0.7),
     "teacher_timesteps": "student",
     "teacher_samples": 1,
     "adversarial": 0.0005,
     "blank": 0.0,
 }
+SCRATCH: dict[str, Any] = {"distill": 0.0, "adversarial": 0.0, "anchor_l1": 1.0}  # a teacher has no teacher
 
 
-def preset(name: str, arch: str) -> Recipe:
-    """The recipe that ``--preset`` names, as it suits a network. Raises UsageError for an unknown one."""
+def preset(name: str, arch: str, stage: str = "student") -> Recipe:
+    """The recipe that ``--preset`` names, as it suits a network and stage. Raises UsageError for an unknown one."""
     if name not in PRESETS:
         raise UsageError(f"--preset {name} is unknown.", f"Use {', '.join(PRESETS)}.")
     chosen = PRESETS[name]
-    return chosen if arch == "addsr" else replace(chosen, **NANO)
+    if arch == "addsr":
+        return chosen
+    return replace(chosen, **NANO | (SCRATCH if stage == "teacher" else {}))
 
 
 def psr_range(text: str) -> tuple[float, float]:
@@ -148,7 +135,6 @@ def perception_weights(text: str) -> tuple[float, ...]:
 # What a run is beside its recipe, where it differs from the defaults of ``TrainConfig``, which are a nano teacher's
 RUNS: dict[tuple[str, str], dict[str, Any]] = {
     ("addsr", "student"): {  # AddSR section 4.1, and the released trainer
-        "optimizer": "adamw",
         "steps": 50_000,
         "batch_size": 2,
         "crop": 512,
@@ -158,12 +144,14 @@ RUNS: dict[tuple[str, str], dict[str, Any]] = {
         "ema": 0.99,
         "framing": "plain",
         "mix": (("strong", 1.0),),
+        "scales": (4.0, 4.0),
+        "lettering": 0.0,
         "usm": True,
         "save_every": 5000,
         "sample_every": 1000,
     },
-    ("nano", "student"): {"optimizer": "adamw", "steps": 5000, "lr": 1e-4, "d_lr": 1e-3},
-    ("tiny", "student"): {"optimizer": "adamw", "batch_size": 2, "crop": 64, "lr": 1e-4, "d_lr": 1e-3},
+    ("nano", "student"): {"steps": 3000, "lr": 2e-4, "d_lr": 3e-4},
+    ("tiny", "student"): {"batch_size": 2, "crop": 64, "lr": 1e-4, "d_lr": 1e-3},
     ("tiny", "teacher"): {"batch_size": 2, "crop": 64},
 }
 SMALL_CARD = {"batch_size": 1, "checkpointing": True, "ema_on_cpu": True}

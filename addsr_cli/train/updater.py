@@ -11,9 +11,7 @@ from torch.optim import Optimizer
 
 from addsr_cli.errors import AddsrError
 from addsr_cli.train.averaging import average
-from addsr_cli.train.muon import Muon
 
-OUTER = ("noisy_in", "control_in", "out")  # nano's first and last layers
 HINT = "The last checkpoint is from before: resume from it with a lower --lr or --precision fp32."
 
 
@@ -82,16 +80,6 @@ class Updater:
 def adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.AdamW:
     """The released trainer's optimiser (AddSR section 4.1)."""
     return torch.optim.AdamW(parameters, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2)
-
-
-def optimisers(kind: str, parameters: Mapping[str, nn.Parameter], lr: float) -> list[Optimizer]:
-    """``adamw`` for all, or ``muon`` for the kernels inside nano and AdamW with a shorter memory for the rest."""
-    if kind == "adamw":
-        return [adamw(parameters.values(), lr)]
-    inner = {name for name, p in parameters.items() if p.ndim == 4 and not name.startswith(OUTER)}
-    rest = [p for name, p in parameters.items() if name not in inner]
-    kernels = [parameters[name] for name in parameters if name in inner]
-    return [Muon(kernels, lr), torch.optim.AdamW(rest, lr, betas=(0.9, 0.99), weight_decay=0.0)]
 
 
 def _culprit(gradients: Mapping[str, Tensor]) -> str:

@@ -44,7 +44,9 @@ def test_a_limit_takes_the_first(pairs):
     assert [item.stem for item in find_cases(pairs, limit=1)[0].items] == ["a"]
 
 
-@pytest.mark.parametrize("name", ["blind", "mild", "camera", "sensor", "blur=2,noise=20,jpeg=50", "noise=5"])
+@pytest.mark.parametrize(
+    "name", ["blind", "mild", "camera", "sensor", "chroma", "blocks", "print", "blur=2,noise=20", "noise=5,jpeg=50"]
+)
 def test_a_degradation_depends_on_seed_and_name_alone(clean, name):
     first, again = (degraded(clean, name, 3, "a") for _ in range(2))
     assert np.array_equal(first, again)

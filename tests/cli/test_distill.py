@@ -87,45 +87,70 @@ def test_resuming_goes_on_and_starting_over_is_refused(distill):
 
 
 @pytest.mark.parametrize(
-    ("preset", "factors", "timesteps"),
-    [("paper", (0.5, 1.05, 2.205, 4.6305), "uniform"), ("official", (4.6305, 0.5, 1.05, 2.205), "official")],
+    ("preset", "factors"), [("paper", (0.5, 1.05, 2.205, 4.6305)), ("official", (4.6305, 0.5, 1.05, 2.205))]
 )
-def test_presets_are_recorded(distill, preset, factors, timesteps):
+def test_presets_are_recorded(distill, preset, factors):
     assert distill("--preset", preset, "-o", "run").code == 0
     recipe = config("run").recipe
     assert recipe.ta.table() == pytest.approx(factors)
-    assert (recipe.timesteps, recipe.discriminator) == (timesteps, "conv")
+    assert (recipe.timesteps, recipe.discriminator) == ("official", "conv")
 
 
-def test_every_choice_reaches_the_run(distill):
+def test_every_choice_reaches_the_run(distill, small_vgg):
     words = ("--ta", "linear", "--adversarial", 0.1, "--distill-weight", 2, "--teacher-samples", 2, "--r1", 1e-3)
     words += ("--teacher-sees", "lr", "--distill-space", "latent", "--rollout", "teacher-forced", "--usm")
-    words += ("--first-latent", "hr", "--psr-train-weight", "uniform:0.4,0.8", "--anchor-l1", 0.1, "--anchor-l2", 0.2)
-    words += ("--anchor-spectrum", 0.4, "--anchor-texture", 0.5, "--anchor-teeth", 0.6, "--perception", "0,1,2,3")
-    words += ("--anchor-lattice", 0.7)
-    words += ("--anchor-ssim", 0.3, "--degradation", "mild", "--lr", 1e-3, "--d-lr", 2e-3, "--decay", "constant")
+    words += ("--first-latent", "hr", "--psr-train-weight", "uniform:0.4,0.8", "--anchor-l1", 0.1)
+    words += ("--anchor-lpips", 0.2, "--discriminator", "vgg", "--teacher-share", 0.5, "--perception", "0,1,2,3")
+    words += ("--degradation", "mild", "--scales", "2:3", "--lettering", 0.4)
+    words += ("--lr", 1e-3, "--d-lr", 2e-3, "--decay", "constant")
     words += ("--ema", 0.5, "--accumulate", 2, "--batch-size", 1, "--validation", 1, "--tags", "none", "--seed", 7)
-    words += ("--optimizer", "muon")
     assert distill(*words, "--preset", "official", "-o", "run").code == 0
     run = config("run")
     recipe = run.recipe
     assert (recipe.ta.form, recipe.ta.indexing, recipe.adversarial, recipe.distill) == ("linear", "official", 0.1, 2)
     assert (recipe.teacher_samples, recipe.r1, recipe.teacher_sees, recipe.space) == (2, 1e-3, "lr", "latent")
     assert (recipe.rollout, recipe.first_latent, recipe.psr) == ("teacher-forced", "hr", (0.4, 0.8))
-    assert recipe.anchors == {
-        "l1": 0.1,
-        "l2": 0.2,
-        "lpips": 0.0,
-        "ssim": 0.3,
-        "spectrum": 0.4,
-        "texture": 0.5,
-        "teeth": 0.6,
-        "lattice": 0.7,
-    }
+    assert recipe.anchors == {"l1": 0.1, "lpips": 0.2}
+    assert (recipe.discriminator, recipe.teacher_share) == ("vgg", 0.5)
     assert recipe.perception == (0, 1, 2, 3)
     assert (run.mix, run.usm, run.lr, run.d_lr, run.decay) == ((("mild", 1.0),), True, 1e-3, 2e-3, "constant")
-    assert run.optimizer == "muon"
+    assert (run.scales, run.lettering) == ((2, 3), 0.4)
     assert (run.ema, run.accumulate, run.batch_size, run.validation, run.seed) == (0.5, 2, 1, 1, 7)
+
+
+@pytest.mark.parametrize("stage", ["teacher", "student"])
+def test_losses_on_vgg_are_told_and_logged(distill, small_vgg, stage):
+    words = ("--anchor-lpips", 0.5, "--stage", stage, "--log-every", 1, "-o", "run")
+    done = distill(*words, *(("--discriminator", "vgg") if stage == "student" else ()))
+    assert done.code == 0, done.err
+    rows = [json.loads(line)["values"] for line in Path("run/log.jsonl").read_text().splitlines()]
+    expected = {"lpips", "grad_norm"} | ({"real", "fake", "distill"} if stage == "student" else {"l1"})
+    assert all(expected <= row.keys() and row["lpips"] > 0 for row in rows)
+    assert "lpips" in done.lines[-1]
+
+
+@pytest.mark.parametrize("words", [("--discriminator", "vgg"), ("--anchor-lpips", 0.5)])
+def test_without_the_weights_of_vgg_the_command_that_fetches_them_is_told(distill, words):
+    assert refused(distill(*words), 4, "weights of LPIPS", "python -m addsr_cli.fetch_perceptual")
+    assert not Path("runs").exists()
+
+
+def test_a_file_of_real_esrgan_is_a_teacher(distill):
+    from addsr_cli.models.esrgan import Esrgan, save_esrgan
+
+    save_esrgan(Esrgan(groups=1, width=8, growth=4), Path("x4plus.safetensors"), {})
+    assert distill("--teacher", "x4plus.safetensors", "-o", "run").code == 0
+    assert config("run").teacher == "x4plus.safetensors"
+    with Path("x4plus.safetensors").open("r+b") as file:
+        file.truncate(2000)
+    AcceleratorState._reset_state(True)
+    assert refused(distill("--teacher", "x4plus.safetensors", "-o", "other"), 4, "x4plus.safetensors")
+
+
+@pytest.mark.parametrize("recipe", ["chroma", "blocks", "print"])
+def test_every_recipe_may_be_the_only_one(distill, recipe):
+    assert distill("--degradation", recipe, "--steps", 1, "-o", "run").code == 0
+    assert config("run").mix == ((recipe, 1.0),)
 
 
 def test_pairs_are_two_folders(addsr, photos):
@@ -190,6 +215,10 @@ def test_what_is_skipped_is_counted(distill, photos):
         ("--mu", 0),
         ("--anchor-l1", -1),
         ("--anchor-l1", "nan"),
+        ("--teacher-share", 0),
+        ("--scales", "0:4"),
+        ("--scales", "wide"),
+        ("--lettering", 2),
         ("--lora", 4),
         ("--validation", 3),
         ("--tracker", "paper-and-pencil"),

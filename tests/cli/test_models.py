@@ -26,12 +26,13 @@ def records(done):
     return {record["name"]: record for record in map(json.loads, done.out.splitlines()) if "name" in record}
 
 
-def test_on_a_fresh_machine_only_nano_is_here(addsr):
+def test_on_a_fresh_machine_only_the_bundled_models_are_here(addsr):
     done = addsr("models", "list", "--json")
     found = records(done)
     assert done.code == 0
     assert {name: record["state"] for name, record in found.items()} == {
         "nano": "bundled",
+        "small": "bundled",
         "addsr": "not installed",
         "seesr": "not installed",
         "seesr-turbo": "not installed",
@@ -90,7 +91,7 @@ def test_damage_is_found_and_named(addsr, installed, harm):
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0])
 def test_a_nano_of_weights_that_none_has_is_found(addsr, photo, tmp_path, value):
-    net = build_nano(NanoConfig(channels=(4,), depths=(1,), embedding=4)).net
+    net = build_nano(NanoConfig(groups=(1,), width=4, growth=4, embedding=4)).net
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.fill_(value)

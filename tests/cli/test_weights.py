@@ -134,7 +134,8 @@ class TestVerify:
 
     def test_without_a_name_everything_here_is_read(self, addsr, hub):
         told = [(row["name"], row["kind"], row["state"]) for row in rows(addsr("models", "verify", "--json"))]
-        assert told[:2] == [("nano", "model", "intact"), ("seesr", "model", "intact")]
+        bundled = [("nano", "model", "intact"), ("small", "model", "intact")]
+        assert told[:3] == [*bundled, ("seesr", "model", "intact")]
         assert {name for name, kind, state in told if (kind, state) == ("download", "intact")} == {
             "seesr",
             "sd2-base",
@@ -143,8 +144,8 @@ class TestVerify:
             "dape",
         }
 
-    def test_on_a_fresh_machine_that_is_nano(self, addsr):
-        assert addsr("models", "verify").out == "nano: intact\n"
+    def test_on_a_fresh_machine_those_are_the_bundled_models(self, addsr):
+        assert addsr("models", "verify").out == "nano: intact\nsmall: intact\n"
 
     def test_a_flipped_bit_in_an_original_is_found_and_the_next_pull_mends_it(self, addsr, hub):
         path = store.folder("ram") / "ram_swin_large_14m.pth"
@@ -183,7 +184,7 @@ class TestVerify:
         assert "addsr           damaged" in addsr("models", "list").out
         done = addsr("models", "verify")
         assert done.code == 4
-        assert done.out.splitlines()[:2] == ["nano: intact", "addsr: damaged"]
+        assert done.out.splitlines()[:3] == ["nano: intact", "small: intact", "addsr: damaged"]
 
     def test_what_is_not_here_cannot_be_verified(self, addsr):
         assert addsr("models", "verify", "seesr").code == 4

@@ -10,7 +10,7 @@ from addsr_cli.models import loader
 from addsr_cli.models.components import MADE_OF
 from addsr_cli.models.loader import ASSETS, NANO_FILE, load, locate
 from addsr_cli.models.nano import NanoConfig, build_nano, save_nano
-from addsr_cli.models.registry import MODELS, NANO
+from addsr_cli.models.registry import MODELS
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def run_folder(tmp_path):
     """A run folder with an export in it."""
     export = tmp_path / "run" / "export"
     export.mkdir(parents=True)
-    save_nano(build_nano(NanoConfig(channels=(4,), depths=(1,), embedding=4)).net, export / NANO_FILE)
+    save_nano(build_nano(NanoConfig(groups=(1,), width=4, growth=4, embedding=4)).net, export / NANO_FILE)
     return tmp_path / "run"
 
 
@@ -33,7 +33,8 @@ def test_the_bundled_model_is_here_small_and_loads():
 @pytest.mark.parametrize("name", ["auto", *MODELS])
 def test_known_names_lead_to_the_bundled_file(name):
     found = locate(name)
-    assert (found.spec, found.file) == (NANO, ASSETS / NANO_FILE)
+    bundled = "nano" if name == "auto" else name
+    assert (found.spec, found.file) == (MODELS[bundled], ASSETS / f"{bundled}.safetensors")
     assert found.reason
 
 

@@ -8,39 +8,43 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torch.nn.functional import pixel_unshuffle
 from torch.utils.flop_counter import FlopCounterMode
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.nano import (
-    NanoConfig,
-    NanoNet,
-    block_dct,
-    build_nano,
-    contrast_gate,
-    deviations,
-    load_nano,
-    save_nano,
-)
+from addsr_cli.models.nano import NanoConfig, build_nano, is_dense, load_nano, save_nano
+from addsr_cli.models.registry import MODELS as REGISTERED
 from addsr_cli.models.registry import NANO
 from addsr_cli.models.restorer import Condition, Guide
+from addsr_cli.models.unet import UNetConfig
+from addsr_cli.windows import boxes_with_halo, stitch
 
-SMALL = NanoConfig(channels=(8, 8, 8), depths=(1, 1, 1), embedding=8)
+DENSE = NanoConfig(groups=(2, 1), width=8, growth=4, embedding=8)
+PYRAMID = UNetConfig(channels=(8, 8, 8), depths=(1, 1, 1), embedding=8)
 
 
-@pytest.fixture
-def nano():
+@pytest.fixture(params=[DENSE, PYRAMID], ids=["dense", "unet"])
+def nano(request):
     torch.manual_seed(0)
-    return build_nano(SMALL)
+    return build_nano(request.param)
+
+
+def only(config):
+    """Of the networks, this one alone."""
+    return pytest.mark.parametrize("nano", [config], indirect=True)
+
+
+def stir(nano):
+    """Let all layers do something."""
+    with torch.no_grad():
+        for p in nano.net.parameters():
+            p.add_(torch.randn_like(p) * 0.1)
+    return nano
 
 
 @pytest.fixture
 def stirred(nano):
     """A nano whose layers all do something."""
-    with torch.no_grad():
-        for p in nano.net.parameters():
-            p.add_(torch.randn_like(p) * 0.1)
-    return nano
+    return stir(nano)
 
 
 @pytest.fixture
@@ -52,6 +56,10 @@ def file(stirred, tmp_path):
 def ask(nano, z, control, t=999):
     with torch.inference_mode():
         return nano.denoise(z, torch.full((len(z),), t), control, Condition())
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
 
 
 def inputs(h, w, batch=1):
@@ -81,20 +89,6 @@ def test_latents_of_pictures_have_about_unit_variance(nano):
     assert 0.8 < z.std() < 1.5
 
 
-def test_the_block_transform_is_orthonormal_and_finds_the_mean():
-    matrix = block_dct()
-    assert torch.allclose(matrix @ matrix.T, torch.eye(48), atol=1e-6)
-    flat = torch.full((48,), 0.3)
-    assert torch.allclose((matrix @ flat)[::16], torch.full((3,), 1.2), atol=1e-6)
-    assert (matrix @ flat).abs().sum() == pytest.approx(3.6, abs=1e-4)
-
-
-def test_finer_detail_is_expected_to_be_weaker():
-    expected = deviations(4.0)[:16]
-    assert expected[0] == 4.0
-    assert expected[1] == expected[4] > expected[2] == expected[8] > expected[15] > 0
-
-
 def test_the_noise_of_the_first_step_reaches_the_network_damped(stirred):
     (z, control), seen = inputs(4, 4), []
     stirred.net.noisy_in.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
@@ -102,9 +96,12 @@ def test_the_noise_of_the_first_step_reaches_the_network_damped(stirred):
     assert torch.allclose(seen[0], 0.0682649 * z, atol=1e-5)
 
 
-def test_an_untrained_network_returns_its_control(nano):
-    z, control = inputs(5, 7)
-    assert torch.allclose(nano.decode(ask(nano, z, control)), control, atol=1e-6)
+@only(DENSE)
+def test_noise_and_timestep_count_for_nothing_until_their_layers_have_learnt(nano):
+    (z, control), (other, _) = inputs(5, 7), inputs(5, 7)
+    answer = ask(nano, z, control, 999)
+    assert (answer - nano.encode(control)).abs().max() > 1e-3
+    assert torch.equal(ask(nano, other, control, 249), answer)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -125,24 +122,24 @@ def test_a_narrow_type_rounds_only_what_the_network_adds(stirred, dtype):
     narrow = ask(stirred, z, control)
     assert narrow.dtype == torch.float32
     assert (narrow - exact).abs().max() < 0.05 * added
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_narrow_type_keeps_every_digit_of_the_control(stirred, dtype):
     torch.nn.init.zeros_(stirred.net.out.weight)
     torch.nn.init.zeros_(stirred.net.out.bias)
-    assert torch.equal(ask(stirred, z, control), stirred.encode(control))
+    z, control = inputs(9, 7)
+    wide = ask(stirred, z, control)
+    stirred.net.to(dtype)
+    assert torch.equal(ask(stirred, z, control), wide)
 
 
-def test_what_the_network_adds_grows_with_the_contrast_around():
-    board = torch.zeros(1, 3, 4 * 16, 4 * 16)
-    board[..., ::2, ::2] = 1
-    gates = [contrast_gate(pixel_unshuffle(0.5 + contrast * board, 4), 0.01).mean() for contrast in (0, 0.002, 0.01, 1)]
-    assert gates[0] == 0
-    assert [gate.item() for gate in gates[1:]] == pytest.approx([1 / 26, 0.5, 1], abs=1e-3)
-    dot = torch.full((1, 3, 4 * 16, 4 * 16), 0.5)
-    dot[0, 1, 32, 32] = 1
-    gate = contrast_gate(pixel_unshuffle(dot, 4), 0.01)[0, 0]
-    assert gate[8, 8] > 0.999
-    assert gate[8, :5].max() == 0
-    assert gate[8, 12:].max() == 0
-    assert (gate[8, 5:9].diff() >= -1e-6).all()
+@only(DENSE)
+def test_a_narrow_network_paints_in_float32(stirred):
+    z, control = inputs(9, 7)
+    stirred.net.to(torch.bfloat16)
+    painted = stirred.decode(ask(stirred, z, control)) - control
+    assert not torch.equal(painted.bfloat16().float(), painted)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 7), (6, 4), (8, 8), (9, 3)])
@@ -152,13 +149,6 @@ def test_any_latent_size_works(stirred, size):
     assert output.shape == z.shape
     assert output.dtype == torch.float32
     assert output.isfinite().all()
-
-
-def test_an_odd_size_is_the_padded_size_cropped(stirred):
-    z, control = inputs(5, 7)
-    wide = torch.nn.functional.pad(z, (0, 1, 0, 3), "replicate")
-    latent = torch.nn.functional.pad(stirred.encode(control), (0, 1, 0, 3), "replicate")
-    assert torch.allclose(ask(stirred, z, control), ask(stirred, wide, stirred.decode(latent))[..., :5, :7], atol=1e-5)
 
 
 def test_every_input_matters(stirred):
@@ -195,7 +185,7 @@ def test_what_is_saved_is_what_is_loaded(stirred, file):
     loaded = load_nano(file)
     z, control = inputs(8, 8)
     assert torch.equal(ask(loaded, z, control), ask(stirred, z, control))
-    assert loaded.net.config == SMALL
+    assert loaded.net.config == stirred.net.config
 
 
 def test_half_size_storage_is_the_rounded_weights(stirred, tmp_path):
@@ -211,7 +201,17 @@ def test_the_file_says_what_it_is(file):
     with safe_open(file, framework="pt") as opened:
         notes = opened.metadata()
     assert (notes["arch"], notes["steps"]) == ("nano", "7")
-    assert json.loads(notes["config"])["channels"] == [8, 8, 8]
+    assert json.loads(notes["config"]).get("groups") == ([2, 1] if is_dense(file) else None)
+
+
+@only(PYRAMID)
+def test_files_of_both_networks_are_told_apart(stirred, file, tmp_path):
+    save_nano(build_nano(DENSE).net, tmp_path / "dense.safetensors")
+    assert is_dense(tmp_path / "dense.safetensors")
+    assert not is_dense(file)
+    (tmp_path / "other").write_bytes(b"no tensors")
+    assert not is_dense(tmp_path / "other")
+    assert not is_dense(tmp_path / "missing")
 
 
 def spoil(file, config=None, drop=(), **extra):
@@ -237,7 +237,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
             load_nano(tmp_path / name)
 
 
-def test_missing_and_unknown_weights_are_refused(file):
+def test_missing_weights_are_refused(file):
     spoil(file, drop=("out.weight",))
     with pytest.raises(ModelUnavailable, match=r"out\.weight"):
         load_nano(file)
@@ -249,6 +249,11 @@ def test_unknown_weights_are_refused(file):
         load_nano(file)
 
 
+def fitting(**changes):
+    """The configuration of the file, changed."""
+    return {"groups": [2, 1], "width": 8, "growth": 4, "embedding": 8} | changes
+
+
 @pytest.mark.parametrize(
     "config",
     [
@@ -256,18 +261,26 @@ def test_unknown_weights_are_refused(file):
         [],
         "nano",
         3,
+        {"groups": [2, 1]},
+        {"width": 8, "growth": 4, "embedding": 8},
+        fitting(groups=[2]),
+        fitting(groups=[1, 2]),
+        fitting(groups=[2, 1, 0]),
+        fitting(groups=["a", "b"]),
+        fitting(groups=[2.0, 1]),
+        fitting(groups=[]),
+        fitting(groups=3),
+        fitting(growth=8),
+        fitting(embedding=10**30),
+        fitting(colour="red"),
+        fitting(scaling_factor=float("nan")),
+        fitting(scaling_factor=0),
+        fitting(scaling_factor="2"),
         {"channels": [8, 8], "depths": [1]},
-        {"channels": [8, 8], "depths": [1, 1], "embedding": 8},
-        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8, "colour": "red"},
-        {"channels": ["a", "b", "c"], "depths": [1, 1, 1]},
-        {"channels": [], "depths": []},
-        {"channels": [8, 8, 8], "depths": [1.0, 1, 1], "embedding": 8},
-        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 10**30},
-        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8, "scaling_factor": float("nan")},
-        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8, "scaling_factor": 0},
-        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8, "scaling_factor": "2"},
+        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8},
     ],
 )
+@only(DENSE)
 def test_a_configuration_that_does_not_fit_is_refused(file, config):
     spoil(file, config=config)
     with pytest.raises(ModelUnavailable) as caught:
@@ -278,13 +291,15 @@ def test_a_configuration_that_does_not_fit_is_refused(file, config):
 @pytest.mark.parametrize(
     "config",
     [
-        {"channels": [8, 8, 8], "depths": [100_000_000, 1, 1], "embedding": 8},
-        {"channels": [100_000, 8, 8], "depths": [1, 1, 1], "embedding": 8},
-        {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 10**9},
-        {"channels": [1] * 100_000, "depths": [1] * 100_000, "embedding": 8},
+        fitting(groups=[100_000_000, 1]),
+        fitting(width=100_000),
+        fitting(growth=100_000),
+        fitting(embedding=10**9),
+        fitting(groups=[1] * 100_000),
     ],
-    ids=["depth", "width", "embedding", "levels"],
+    ids=["depth", "width", "growth", "embedding", "groups"],
 )
+@only(DENSE)
 def test_a_configuration_beyond_the_file_is_refused_before_memory_is_taken(file, config):
     spoil(file, config=config)
     limit = resource.getrlimit(resource.RLIMIT_AS)
@@ -297,9 +312,25 @@ def test_a_configuration_beyond_the_file_is_refused_before_memory_is_taken(file,
         resource.setrlimit(resource.RLIMIT_AS, limit)
 
 
+UNFITTING = ({"channels": [8, 8], "depths": [1, 1]}, {"channels": [], "depths": []}, {"depths": [100_000_000, 1, 1]})
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [*UNFITTING, {"channels": [100_000, 8, 8]}, {"channels": [8, 8, 16]}, {"depths": [1.0, 1, 1]}, {"groups": [1]}],
+)
+@only(PYRAMID)
+def test_a_configuration_that_does_not_fit_a_unet_is_refused(file, changes):
+    spoil(file, config={"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8} | changes)
+    with pytest.raises(ModelUnavailable, match="not a nano model") as caught:
+        load_nano(file)
+    assert "\n" not in caught.value.message
+
+
+@only(DENSE)
 def test_weights_of_another_size_are_one_sentence(file):
-    spoil(file, config={"channels": [8, 8, 16], "depths": [1, 1, 1], "embedding": 8})
-    with pytest.raises(ModelUnavailable, match=r"middle.*and \d+ more") as caught:
+    spoil(file, config=fitting(width=16))
+    with pytest.raises(ModelUnavailable, match=r"control_in.*and \d+ more") as caught:
         load_nano(file)
     assert "\n" not in caught.value.message
     assert len(caught.value.message) < 400
@@ -308,7 +339,7 @@ def test_weights_of_another_size_are_one_sentence(file):
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_weights_that_are_no_numbers_are_refused(file, value):
     broken = load_file(file)["out.bias"]
-    broken[3] = value
+    broken[2] = value
     spoil(file, **{"out.bias": broken})
     with pytest.raises(ModelUnavailable, match=r"out\.bias"):
         load_nano(file)
@@ -321,39 +352,71 @@ def test_weights_that_are_zero_throughout_are_refused(file):
 
 
 def test_whole_numbers_are_no_weights(file):
-    spoil(file, **{"out.bias": torch.zeros(48, dtype=torch.int64)})
+    spoil(file, **{"out.bias": load_file(file)["out.bias"].long()})
     with pytest.raises(ModelUnavailable, match="whole numbers"):
         load_nano(file)
 
 
-@pytest.mark.parametrize(("channels", "depths"), [((8,), (1, 1)), ((0, 8), (1, 1)), ((8, 8), (1, 0)), ((), ())])
-def test_levels_must_match(channels, depths):
-    with pytest.raises(ValueError, match=r"per level|empty"):
-        NanoConfig(channels=channels, depths=depths)
+@pytest.mark.parametrize(
+    "wrong", [{"groups": ()}, {"groups": (1, 0)}, {"width": 0}, {"growth": 1.5}, {"embedding": -1}]
+)
+def test_sizes_are_whole_numbers_of_at_least_one(wrong):
+    with pytest.raises(ValueError, match="whole numbers"):
+        NanoConfig(**wrong)
 
 
-def test_the_registry_knows_how_large_the_network_is():
+SHIPPED = pytest.mark.parametrize(("spec", "config"), [(NANO, UNetConfig()), (REGISTERED["small"], NanoConfig())])
+
+
+@SHIPPED
+def test_the_registry_knows_how_large_the_networks_are(spec, config):
     with torch.device("meta"):
-        net = NanoNet(NanoConfig())
-    assert sum(p.numel() for p in net.parameters()) == pytest.approx(NANO.footprint.parameters, rel=0.02)
+        net = build_nano(config).net
+    assert sum(p.numel() for p in net.parameters()) == pytest.approx(spec.footprint.parameters, rel=0.02)
 
 
-def test_the_registry_knows_how_much_work_a_pixel_is():
-    net, z, t = NanoNet(NanoConfig()), torch.zeros(1, 48, 32, 32), torch.zeros(1)
+@SHIPPED
+def test_the_registry_knows_how_much_work_a_pixel_is(spec, config):
+    nano, (z, control) = build_nano(config), inputs(24, 24)
     with FlopCounterMode(display=False) as counter:
-        net(z, t, z)
-    assert counter.get_total_flops() / (32 * 32 * 16) == pytest.approx(NANO.footprint.flop, rel=0.05)
+        ask(nano, z, control)
+    assert counter.get_total_flops() / (24 * 24 * 16) == pytest.approx(spec.footprint.flop, rel=0.05)
 
 
-@pytest.mark.parametrize("cut", [0, 1, 2, 3])
-def test_the_network_sees_as_far_as_its_halo_and_no_further(stirred, cut):
-    halo, stride, width = stirred.halo, stirred.net.stride, 3 * stirred.halo
-    assert halo % stride == 0
-    assert NANO.halo == halo * stirred.factor
-    answers = []
-    for value in (0, 1):
-        z, control = torch.full((1, 48, 4, width), 0.3), torch.linspace(0, 1, 4 * width).expand(1, 3, 16, -1).clone()
-        z[..., : halo + cut], control[..., : 4 * (halo + cut)] = value, value
-        answers.append(ask(stirred, z, control, 749))
-    farthest = int((answers[0] != answers[1]).any(1)[0].any(0).nonzero().max()) - (halo + cut - 1)
-    assert halo - 2 * stride < farthest <= halo
+@SHIPPED
+def test_the_registry_knows_what_a_tile_has_to_see(spec, config):
+    assert spec.halo == config.halo * 4
+
+
+@pytest.mark.parametrize("groups", [(1,), (2, 1)])
+def test_a_row_of_dense_blocks_sees_as_far_as_its_reach_and_no_further(groups):
+    torch.manual_seed(0)
+    nano = stir(build_nano(NanoConfig(groups=groups, width=8, growth=4, embedding=8)))
+    reach = nano.net.config.reach
+    assert reach == 5 * sum(groups) + 4
+    z, control = (each.requires_grad_() for each in inputs(3, 2 * reach + 9))
+    nano.denoise(z, torch.tensor([749]), control, Condition())[..., reach + 4].sum().backward()
+    seen = z.grad.abs().amax((0, 1, 2)).nonzero().flatten() - (reach + 4)
+    shown = control.grad.abs().amax((0, 1, 2)).nonzero().flatten() // 4 - (reach + 4)
+    assert (shown.min(), shown.max()) == (-reach, reach)
+    assert (seen.min(), seen.max()) == (1 - reach, reach - 1)  # its first layer looks at single blocks
+
+
+def test_a_short_reach_is_the_halo_and_a_long_one_is_cut_to_what_has_an_effect():
+    assert DENSE.halo == DENSE.reach == 19
+    assert NanoConfig().halo < NanoConfig().reach
+
+
+@pytest.mark.parametrize("size", [(30, 41), (50, 20)])
+@only(DENSE)
+def test_tiles_with_their_halo_are_the_whole_picture(stirred, size):
+    z, control = inputs(*size)
+    whole = ask(stirred, z, control)
+    places = boxes_with_halo(*size, 16, stirred.halo)
+    tiles = stitch(torch.zeros_like(whole), places, lambda box: ask(stirred, z[..., *box], control[..., *four(box)]))
+    assert torch.allclose(tiles, whole, atol=1e-5)
+
+
+def four(box):
+    """A box of blocks in pixels."""
+    return [slice(4 * side.start, 4 * side.stop) for side in box]

@@ -11,6 +11,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from distillation_samples import learner
 
+from addsr_cli.models.nano import Nano
 from addsr_cli.train.adversary import Adversary
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.discriminator import ConvDiscriminator
@@ -59,9 +60,8 @@ def smallest(photos, output, **changes):
     """The configuration of the smallest possible run, in float32 whatever the machine would choose."""
     size = {"data": photos, "output": output, "arch": "tiny", "crop": 64, "batch_size": 2}
     quick = {"workers": 0, "device": "cpu", "precision": "fp32", "steps": 6, "warmup": 2, "log_every": 1}
-    if changes.get("stage") == "student":
-        quick["optimizer"] = "adamw"
-    return TrainConfig(**(size | quick | changes))
+    chosen = {"recipe": preset("paper", "tiny", changes.get("stage", "teacher"))}
+    return TrainConfig(**(size | quick | chosen | changes))
 
 
 @pytest.fixture
@@ -98,6 +98,12 @@ def same():
         return a == b
 
     return compare
+
+
+@pytest.fixture
+def mirror(monkeypatch):
+    """Every nano answers with what it is shown."""
+    monkeypatch.setattr(Nano, "denoise", lambda self, z, t, control, cond: self.encode(control))
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
-"""Pictures made out of pictures: seen from further away, and out of focus."""
+"""Pictures made out of pictures: seen from further away, out of focus, and written on."""
 
 import numpy as np
 import pytest
 from skimage import data
 
 from addsr_cli.train import augment
-from addsr_cli.train.augment import crop, defocus
+from addsr_cli.train.augment import crop, defocus, lettering
 
 
 @pytest.fixture(scope="module")
@@ -73,3 +73,31 @@ def test_crops_from_further_away_show_more(photo, monkeypatch):
 
 def test_the_draws_decide_alone(photo):
     assert np.array_equal(crop(photo, 64, rng(5)), crop(photo, 64, rng(5)))
+
+
+@pytest.fixture(params=["fonts of the system", "none"])
+def fonts(request, monkeypatch):
+    """The fonts of this machine, or only the one that comes with Pillow."""
+    if request.param == "none":
+        monkeypatch.setattr(augment, "_fonts", tuple)
+
+
+def test_letters_stand_out_on_paper_or_on_the_picture(photo, fonts):
+    image = photo[100:196, 100:196].astype(np.float32) / 255
+    shares = []
+    for seed in range(12):
+        before = image.copy()
+        written = lettering(image, rng(seed))
+        assert np.array_equal(image, before)
+        assert (written.shape, written.dtype) == (image.shape, np.float32)
+        assert 0 <= written.min() <= written.max() <= 1
+        assert written.max() - written.min() > 0.2
+        shares.append(float((np.abs(written - image).max(axis=2) < 0.51 / 255).mean()))
+    assert max(shares) > 0.3  # much of the picture is left
+    assert min(shares) < 0.05  # it gave way to paper
+
+
+def test_the_draws_decide_what_is_written(photo, fonts):
+    image = photo[:64, :64].astype(np.float32) / 255
+    assert np.array_equal(lettering(image, rng(3)), lettering(image, rng(3)))
+    assert len({lettering(image, rng(seed)).tobytes() for seed in range(5)}) == 5

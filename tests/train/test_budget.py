@@ -1,15 +1,25 @@
 """What a run will cost; the counts behind it are checked against the published networks in test_seesr_learner."""
 
+from collections import Counter
 from dataclasses import replace
 
 import pytest
+import torch
 from accelerate.state import AcceleratorState
+from torch.utils.flop_counter import FlopCounterMode
 
 from addsr_cli.errors import UsageError
+from addsr_cli.models.esrgan import Esrgan, save_esrgan
+from addsr_cli.perceptual import LPIPS
 from addsr_cli.train import budget as module
 from addsr_cli.train.budget import GIB, budget
+from addsr_cli.train.dataset import Pairs, loader
+from addsr_cli.train.discriminator import ConvDiscriminator
+from addsr_cli.train.draws import draw_student
+from addsr_cli.train.objective import Batch
 from addsr_cli.train.recipe import SMALL_CARD, preset, usual
 from addsr_cli.train.trainer import Trainer
+from addsr_cli.train.vgg import VggDiscriminator, VggFeatures
 
 
 @pytest.fixture
@@ -77,10 +87,98 @@ def test_hours_are_those_of_all_steps_on_this_machine(full, monkeypatch):
 
 @pytest.mark.parametrize("stage", ["teacher", "student"])
 def test_a_small_network_is_counted_itself(configured, stage):
-    config = configured(stage=stage, recipe=preset("paper", "tiny"))
+    config = configured(stage=stage)
     plan = budget(config)
-    assert plan.trained == sum(p.numel() for p in Trainer(config).learner.parameters.values())
+    trainer = Trainer(config)
+    assert plan.trained == sum(p.numel() for p in trainer.learner.parameters.values())
     assert plan.tflop > 0
+
+
+class Saved:
+    """The most bytes that autograd held at once for backward passes, parameters aside."""
+
+    def __init__(self):
+        self.most = 0
+        self.held = {}
+        self.count = Counter()
+
+    def pack(self, tensor):
+        key = tensor.untyped_storage().data_ptr()
+        if not isinstance(tensor, torch.nn.Parameter):
+            self.held[key] = tensor.untyped_storage().nbytes()
+            self.most = max(self.most, sum(self.held.values()))
+        return Held(self, key, tensor)
+
+
+class Held:
+    """A saved tensor; what it held is free when the graph lets go of it."""
+
+    def __init__(self, saved, key, tensor):
+        self.saved, self.key, self.tensor = saved, key, tensor
+        saved.count[key] += 1
+
+    def __del__(self):
+        self.saved.count[self.key] -= 1
+        if not self.saved.count[self.key]:
+            self.saved.held.pop(self.key, None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"discriminator": "conv"},
+        {"discriminator": "vgg"},
+        {"discriminator": "vgg", "anchor_lpips": 0.5},
+        {"adversarial": 0.0, "anchor_lpips": 0.5},
+        {"adversarial": 0.0},
+    ],
+    ids=["conv", "vgg", "vgg and lpips", "lpips", "plain"],
+)
+def test_work_and_activations_of_a_small_network_are_those_of_a_step(configured, perceptual_weights, changes):
+    recipe = replace(preset("paper", "tiny"), timesteps="uniform", rollout="teacher-forced", **changes)
+    trainer = Trainer(configured(stage="student", recipe=recipe))
+    plan, saved = budget(trainer.config), Saved()
+    batch = Batch.of(next(iter(loader(Pairs(trainer.photos, trainer.config), 0))), torch.device("cpu"))
+    drawn = draw_student(recipe, torch.Generator().manual_seed(0), (2, 48, 16, 16))
+    draws = replace(drawn, index=torch.tensor([0, 2]))
+    trainer.objective.draw = lambda batch, generator: draws
+    with (
+        FlopCounterMode(display=False) as counter,
+        torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor),
+    ):
+        trainer.objective.step([batch], 0, 1e-3)
+    assert plan.tflop * 1e12 == pytest.approx(counter.get_total_flops(), rel=0.15)
+    assert plan.memory["activations"] == pytest.approx(saved.most, rel=0.25)
+
+
+def test_a_teacher_of_another_kind_and_vgg_are_counted(configured, tmp_path):
+    save_esrgan(Esrgan(groups=2, width=16, growth=8), tmp_path / "x4plus.safetensors", {})
+    plain = budget(configured(stage="student"))
+    taught = configured(stage="student", teacher=str(tmp_path / "x4plus.safetensors"))
+    plan = budget(taught)
+    size = sum(p.numel() for p in Esrgan(groups=2, width=16, growth=8).parameters())
+    assert plan.memory["frozen networks"] == 4 * size
+    assert plan.tflop > plain.tflop
+    seldom = budget(replace(taught, recipe=replace(taught.recipe, teacher_share=0.25)))
+    without = budget(replace(taught, recipe=replace(taught.recipe, distill=0.0)))
+    assert plan.tflop - seldom.tflop == pytest.approx(0.75 * (plan.tflop - without.tflop), rel=1e-6)
+    judged = budget(replace(taught, recipe=replace(taught.recipe, discriminator="vgg")))
+    assert judged.memory["frozen networks"] - plan.memory["frozen networks"] == 4 * 14_714_688
+    assert judged.memory["discriminator"] > plan.memory["discriminator"] > 0
+
+
+def test_the_numbers_of_vgg_and_of_the_discriminators_are_theirs(perceptual_state):
+    vgg = VggFeatures(LPIPS.load("vgg", weights=perceptual_state))
+    networks = (vgg.lpips.backbone, VggDiscriminator(vgg), ConvDiscriminator())
+    counts = [sum(p.numel() for p in network.parameters()) for network in networks]
+    assert counts == [each.parameters for each in (module.VGG, module.VGG_HEADS, module.CONV)]
+
+
+def test_vgg_is_counted_for_the_full_model_too(full):
+    plain = full(precision="bf16")
+    more = budget(full(precision="bf16", recipe=replace(plain.recipe, anchor_lpips=0.5)))
+    assert more.tflop > budget(plain).tflop
+    assert more.memory["frozen networks"] - budget(plain).memory["frozen networks"] == 2 * 14_714_688
 
 
 def test_a_machine_without_a_gpu_is_told_before_a_plan_of_the_full_model(full, monkeypatch):

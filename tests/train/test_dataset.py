@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from addsr_cli.degradation import usm_sharpen
+from addsr_cli.degradation import degrade, usm_sharpen
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import resize
+from addsr_cli.train import dataset
 from addsr_cli.train.dataset import Onwards, Pairs, Photos, find_photos, loader
 
 
@@ -70,7 +71,7 @@ def test_the_crop_is_a_piece_of_a_photo_turned_or_not(pairs_of, monkeypatch):
 
 
 def test_the_canvas_of_a_clean_pair_is_bicubic_down_and_up(pairs_of):
-    item = pairs_of(mix=(("clean", 1.0),))[1]
+    item = pairs_of(mix=(("clean", 1.0),), scales=(4.0, 4.0))[1]
     small = np.round(np.clip(resize(item["hr"].permute(1, 2, 0).numpy(), (16, 16)), 0, 1) * 255) / np.float32(255)
     canvas = np.clip(resize(small.astype(np.float32), (64, 64)), 0, 1)
     assert np.abs(item["canvas"].permute(1, 2, 0).numpy() - canvas).max() < 1e-6
@@ -113,15 +114,59 @@ def test_the_same_photo_is_cropped_anew_in_the_next_epoch(pairs_of):
 
 
 def test_recipes_come_in_their_shares(pairs_of, monkeypatch):
-    from addsr_cli.train import dataset
-
     seen = Counter()
-    monkeypatch.setattr(dataset, "degrade", lambda hr, rng, recipe: (seen.update([recipe.name]), hr[::4, ::4])[1])
+    monkeypatch.setattr(dataset, "degrade", lambda hr, rng, recipe, size: (seen.update([recipe.name]), hr[::4, ::4])[1])
     pairs = pairs_of(mix=(("clean", 0.2), ("strong", 0.8)))
     for position in range(200):
         pairs[position]
     assert seen["clean"] / 200 == pytest.approx(0.2, abs=0.08)
     assert seen["mild"] == 0
+
+
+@pytest.mark.parametrize("scales", [(1.0, 4.0), (2.0, 3.0), (3.0, 3.0)])
+def test_inputs_are_smaller_by_a_factor_within_the_scales(pairs_of, monkeypatch, scales):
+    sizes = []
+
+    def seen(hr, rng, recipe, size):
+        sizes.append(size)
+        return degrade(hr, rng, recipe, size)
+
+    monkeypatch.setattr(dataset, "degrade", seen)
+    pairs = pairs_of(scales=scales)
+    for position in range(60):
+        item = pairs[position]
+        assert item["hr"].shape == item["canvas"].shape == (3, 64, 64)
+    assert all(width == height for width, height in sizes)
+    widths, low, high = Counter(width for width, _ in sizes), *scales
+    assert set(widths) <= set(range(round(64 / high), round(64 / low) + 1))
+    if low < high:
+        assert widths[round(64 / high)] / 60 == pytest.approx(1 / 2, abs=0.2)
+        assert widths[round(64 / low)] >= 1
+        assert len(widths) > 5
+
+
+def test_a_clean_input_of_the_size_of_the_original_is_the_original(pairs_of):
+    item = pairs_of(mix=(("clean", 1.0),), scales=(1.0, 1.0))[0]
+    assert (item["canvas"] - item["hr"]).abs().max() <= 0.51 / 255  # it was rounded to 8 bits
+
+
+def test_sizes_and_letters_depend_on_seed_and_position_alone(pairs_of):
+    settings = {"lettering": 0.5, "scales": (1.0, 4.0)}
+    forwards, backwards = pairs_of(**settings), pairs_of(**settings)
+    later = {p: backwards[p] for p in reversed(range(6))}
+    assert all(equal(forwards[p], later[p]) for p in range(6))
+    assert not equal(pairs_of(seed=1, **settings)[0], later[0])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.4, 1.0])
+def test_letters_are_drawn_in_their_share(pairs_of, monkeypatch, share):
+    drawn = []
+    monkeypatch.setattr(dataset, "lettering", lambda image, rng: drawn.append(image.shape) or image)
+    pairs = pairs_of(lettering=share)
+    for position in range(100):
+        pairs[position]
+    assert set(drawn) <= {(64, 64, 3)}
+    assert len(drawn) / 100 == pytest.approx(share, abs=0.15 if share < 1 else 0)
 
 
 @pytest.mark.parametrize("first", [0, 2])
@@ -193,8 +238,6 @@ def test_when_every_photo_breaks_the_run_ends_with_a_sentence(pairs_of):
 
 
 def test_photos_beyond_the_cache_are_read_again(pairs_of, monkeypatch):
-    from addsr_cli.train import dataset
-
     expected = pairs_of()[0]
     monkeypatch.setattr(dataset, "CACHE_BYTES", 0)
     pairs = pairs_of()

@@ -34,11 +34,24 @@ def pictures(seed, count=8, side=32):
 
 
 def test_hinge_costs_nothing_where_it_is_sure_and_two_where_it_knows_nothing():
-    two, zero = torch.full((3, 7), 2.0), torch.zeros(3, 7)
-    assert discriminator_loss(two, -two).tolist() == [0, 0, 0]
+    two, zero, less = [torch.full((3, 7), 2.0)], [torch.zeros(3, 7)], [torch.full((3, 7), -2.0)]
+    assert discriminator_loss(two, less).tolist() == [0, 0, 0]
     assert discriminator_loss(zero, zero).tolist() == [2, 2, 2]
-    assert discriminator_loss(-two, two).tolist() == [6, 6, 6]
+    assert discriminator_loss(less, two).tolist() == [6, 6, 6]
     assert generator_loss(two).tolist() == [-2, -2, -2]
+
+
+def test_heads_count_alike_however_many_places_they_look_at():
+    coarse, fine = torch.full((2, 4), 3.0), torch.full((2, 400), -1.0)
+    assert generator_loss([coarse, fine]).tolist() == [-1, -1]
+    assert discriminator_loss([coarse, fine], [coarse, fine]).tolist() == [3, 3]  # (0 + 2) / 2 and (4 + 0) / 2
+
+
+def test_heads_of_one_size_lose_the_mean_over_all_their_logits():
+    real, fake = torch.randn(2, 3, 5, 12, generator=seeded())  # 3 samples, 5 heads of 12 places
+    together = torch.relu(1 - real).mean((1, 2)) + torch.relu(1 + fake).mean((1, 2))
+    assert torch.allclose(discriminator_loss(list(real.unbind(1)), list(fake.unbind(1))), together)
+    assert torch.allclose(generator_loss(list(fake.unbind(1))), -fake.mean((1, 2)))
 
 
 def test_r1_of_linear_heads_is_the_squared_norm_of_their_weights():
@@ -78,7 +91,7 @@ def test_it_learns_to_tell_sharp_from_smooth_in_a_few_dozen_steps():
     for step in range(40):
         real, fake = pictures(step)
         canvas = judge.condition(fake)
-        loss = discriminator_loss(judge(real, canvas), judge(fake, canvas)).mean()
+        loss = discriminator_loss(judge.judge([real], canvas), judge.judge([fake], canvas)).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -93,17 +106,16 @@ def test_one_step_of_the_generator_is_believed_more_and_leaves_the_judge_alone()
     torch.manual_seed(0)
     judge, (_, fake) = ConvDiscriminator(8).eval().requires_grad_(False), pictures(0)
     picture = fake.clone().requires_grad_()
-    before = judge(picture, fake)
-    generator_loss(before).mean().backward()
-    after = judge(picture.detach() - 100 * picture.grad, fake)
-    assert after.mean() > before.mean()
+    before = generator_loss(judge.judge([picture], fake)).mean()
+    before.backward()
+    assert generator_loss(judge.judge([picture.detach() - 100 * picture.grad], fake)).mean() < before
     assert all(parameter.grad is None for parameter in judge.parameters())
 
 
 def test_what_is_judged_without_gradient_gets_none():
     judge, (real, fake) = ConvDiscriminator(4), pictures(0)
     fake.requires_grad_()
-    discriminator_loss(judge(real, real), judge(fake.detach(), real)).mean().backward()
+    discriminator_loss(judge.judge([real], real), judge.judge([fake.detach()], real)).mean().backward()
     assert fake.grad is None
     assert all(parameter.grad is not None for parameter in judge.parameters())
 

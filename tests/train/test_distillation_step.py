@@ -1,5 +1,7 @@
 """A step of TA-ADD: who gets gradients and moves when, and what a step leaves alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from distillation_samples import cut, given, losses, part, pictures
@@ -143,8 +145,32 @@ def test_what_is_no_number_is_named_before_that_network_moves(objective, monkeyp
 
 def test_a_step_tells_every_loss_and_where_each_sample_was(objective):
     draws = given(preset("paper", "nano"), [3, 0])
-    told = objective(draws=[draws], anchor_l2=0.1).step([pictures(2)], 0, 1e-3)
+    told = objective(draws=[draws], anchor_l1=0.1).step([pictures(2)], 0, 1e-3)
     figures = {"discriminator", "real", "fake", "discriminator_norm", "grad_norm"}
-    assert told.values.keys() == figures | {"distill", "distance", "adversarial", "l2"}
+    assert told.values.keys() == figures | {"distill", "distance", "adversarial", "l1"}
     assert [index for index, _ in told.by_timestep] == [3, 0]
     assert sum(loss for _, loss in told.by_timestep) / 2 == pytest.approx(told.values["distance"], rel=1e-5)
+
+
+def test_by_timestep_the_distance_is_that_of_the_samples_that_are_taught(objective):
+    draws = replace(given(preset("paper", "nano"), [3, 0]), taught=torch.tensor([False, True]))
+    told = objective(draws=[draws]).step([pictures(2)], 0, 1e-3)
+    ((index, distance),) = told.by_timestep
+    assert index == 0
+    assert distance == pytest.approx(2 * told.values["distance"], rel=1e-5)  # the mean is over both
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"adversarial": 1.0}, "adversarial"),
+        ({"adversarial": 1.0, "anchor_l1": 1.0}, "l1"),
+        ({"adversarial": 0.0, "anchor_l1": 1.0}, "l1"),
+    ],
+)
+def test_without_a_teacher_another_loss_is_told_by_timestep(objective, changes, name):
+    draws = given(preset("paper", "nano"), [3, 0])
+    made = objective(draws=[draws], distill=0.0, discriminator=changes["adversarial"] > 0, **changes)
+    told = made.step([pictures(2)], 0, 1e-3)
+    assert [index for index, _ in told.by_timestep] == [3, 0]
+    assert sum(loss for _, loss in told.by_timestep) / 2 == pytest.approx(told.values[name], rel=1e-5)

@@ -28,10 +28,14 @@ sys.exit(run(sys.argv[1:]))
 
 
 @pytest.mark.slow
-def test_two_processes_end_with_the_same_weights_and_speak_once(photos, tmp_path, same):
+@pytest.mark.parametrize("discriminator", ["conv", "vgg"])
+def test_two_processes_end_with_the_same_weights_and_speak_once(
+    photos, tmp_path, same, discriminator, perceptual_weights
+):
     (tmp_path / "program.py").write_text(PROGRAM)
     words = ["distill", "--data", photos, "--arch", "tiny", "--steps", 2, "--batch-size", 1, "--accumulate", 2]
     words += ["--device", "cpu", "--precision", "fp32", "--workers", 0, "--log-every", 1, "--precompute", "--quiet"]
+    words += ["--discriminator", discriminator]
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, tmp_path / "program.py"]
     environment = os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(

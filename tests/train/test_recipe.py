@@ -37,8 +37,16 @@ def test_nano_keeps_the_weights_of_a_preset_and_trains_on_what_inference_runs(na
     recipe = preset(name, "nano")
     assert recipe.ta == preset(name, "addsr").ta
     assert (recipe.discriminator, recipe.first_latent, recipe.rollout) == ("conv", "lr", "chained")
-    assert recipe.adversarial == 0.0005
-    assert (recipe.teacher_timesteps, recipe.psr, recipe.blank) == ("student", (0.0, 1.0), 0.0)
+    assert (recipe.adversarial, recipe.timesteps) == (0.0005, "official")
+    assert (recipe.teacher_timesteps, recipe.psr, recipe.blank) == ("student", (0.2, 0.7), 0.0)
+
+
+@pytest.mark.parametrize("arch", ["nano", "tiny"])
+def test_a_teacher_learns_from_the_original_alone(arch):
+    recipe = preset("paper", arch, "teacher")
+    assert (recipe.distill, recipe.adversarial) == (0, 0)
+    assert recipe.anchors == {"l1": 1, "lpips": 0}
+    assert replace(recipe, distill=1.0, adversarial=0.0005, anchor_l1=0.0) == preset("paper", arch)
 
 
 def test_an_unknown_preset_is_refused():
@@ -62,10 +70,10 @@ def test_an_unknown_preset_is_refused():
         {"perception": (1.0, 1.0, 1.0)},
         {"perception": (1.0, 1.0, 1.0, -0.1)},
         {"perception": (1.0, float("nan"), 1.0, 1.0)},
-        {"anchor_spectrum": -1.0},
-        {"anchor_texture": -1.0},
-        {"anchor_teeth": -1.0},
-        {"anchor_lattice": -1.0},
+        {"anchor_lpips": -1.0},
+        {"teacher_share": 0.0},
+        {"teacher_share": 1.1},
+        {"teacher_share": float("nan")},
         {"psr": (0.0, 1.1)},
         {"psr": (float("nan"), 1.0)},
         {"teacher_samples": 0},
@@ -78,7 +86,7 @@ def test_what_cannot_be_distilled_is_refused(wrong):
 
 
 def test_one_loss_is_enough():
-    assert replace(PAPER, distill=0.0, adversarial=0.0, anchor_l2=1.0).anchors["l2"] == 1
+    assert replace(PAPER, distill=0.0, adversarial=0.0, anchor_lpips=1.0).anchors == {"l1": 0, "lpips": 1}
 
 
 def test_a_recipe_survives_json():
@@ -88,6 +96,8 @@ def test_a_recipe_survives_json():
         psr=(0.4, 1.0),
         anchor_lpips=2.0,
         perception=(0.0, 1.0, 2.0, 3.0),
+        teacher_share=0.5,
+        discriminator="vgg",
     )
     assert Recipe.from_json(json.loads(json.dumps(asdict(recipe)))) == recipe
 

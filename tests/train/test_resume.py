@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,7 +76,7 @@ def stage(request):
 def finished(made_once, tmp_path_factory, stage):
     """The folder of a run of six steps without a stop."""
     folder = tmp_path_factory.mktemp("straight") / "run"
-    Trainer(made_once(output=folder, stage=stage, recipe=preset("paper", "tiny"))).run()
+    Trainer(made_once(output=folder, stage=stage)).run()
     return folder
 
 
@@ -88,7 +89,7 @@ def straight(finished):
 @pytest.fixture
 def run(configured, stage):
     """Makes configurations of the same run, elsewhere."""
-    return lambda **changes: configured(stage=stage, recipe=preset("paper", "tiny"), **changes)
+    return lambda **changes: configured(stage=stage, **changes)
 
 
 def test_stopping_and_going_on_equals_not_stopping(run, straight, same):
@@ -100,7 +101,7 @@ def test_stopping_and_going_on_equals_not_stopping(run, straight, same):
 
 
 def test_a_checkpoint_holds_both_networks_their_optimisers_and_the_average(configured):
-    config = configured(stage="student", recipe=preset("paper", "tiny"), steps=2)
+    config = configured(stage="student", steps=2)
     trainer = Trainer(config)
     trainer.run()
     state = newest(config)
@@ -117,6 +118,19 @@ def test_accumulated_batches_are_taken_up_where_they_were_left(run, same, steps,
     straight, stopped = (run(accumulate=2, batch_size=1, steps=3, output=tmp_path / name) for name in ("a", "b"))
     Trainer(straight).run()
     interrupted(stopped, steps)
+    Trainer(stopped).run("latest")
+    assert same(newest(stopped), newest(straight))
+
+
+@pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_a_discriminator_on_vgg_goes_on_with_its_scales(configured, small_vgg, same, accumulate, tmp_path):
+    recipe = replace(preset("paper", "tiny"), discriminator="vgg", anchor_lpips=0.5, teacher_share=0.5)
+    several = {"recipe": recipe, "steps": 3, "accumulate": accumulate, "batch_size": 1}
+    straight, stopped = (configured(stage="student", output=tmp_path / name, **several) for name in ("a", "b"))
+    Trainer(straight).run()
+    interrupted(stopped, 2)
+    weights = newest(stopped)["objective"]["adversary"]["weights"]
+    assert weights["scale_3"].min() > 0
     Trainer(stopped).run("latest")
     assert same(newest(stopped), newest(straight))
 

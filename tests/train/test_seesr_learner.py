@@ -61,7 +61,7 @@ def objective(configured):
     """Makes the smallest distillation of a learner, without a discriminator."""
 
     def make(learner, precision="no", **changes):
-        quick = {"adversarial": 0.0, "teacher_samples": 1, "timesteps": "uniform", "space": "latent", "anchor_l2": 1.0}
+        quick = {"adversarial": 0.0, "teacher_samples": 1, "timesteps": "uniform", "space": "latent", "anchor_l1": 1.0}
         config = configured(arch="addsr", stage="student", recipe=replace(PAPER, **quick | changes), lr=1e-3)
         AcceleratorState._reset_state(True)
         return Distillation(config, learner, None, Accelerator(cpu=True, mixed_precision=precision))

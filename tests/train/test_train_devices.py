@@ -5,7 +5,6 @@ import torch
 
 from addsr_cli.train.dataset import Pairs, loader
 from addsr_cli.train.objective import Batch
-from addsr_cli.train.recipe import preset
 from addsr_cli.train.trainer import Trainer
 
 
@@ -14,7 +13,7 @@ from addsr_cli.train.trainer import Trainer
 def test_a_step_moves_float32_weights_where_the_run_is(configured, device, stage, precision):
     if (device, precision) == ("cpu", "fp16"):
         pytest.skip("accelerate has fp16 on GPUs only")
-    trainer = Trainer(configured(stage=stage, recipe=preset("paper", "tiny"), device=device, precision=precision))
+    trainer = Trainer(configured(stage=stage, device=device, precision=precision))
     before = {name: p.detach().clone() for name, p in trainer.learner.parameters.items()}
     batch = Batch.of(next(iter(loader(Pairs(trainer.photos, trainer.config), 0))), trainer.accelerator.device)
     for _ in range(3 if precision == "fp16" else 1):  # the first steps look for a scale that does not overflow

@@ -36,7 +36,7 @@ class Case:
             for net in self.learner.networks.values():  # the recorded student is 1.05 times the teacher, all of it
                 for p in net.parameters():
                     p.mul_(1.05)
-        accelerator, config = Accelerator(cpu=True), SimpleNamespace(optimizer="adamw", **SETTINGS)
+        accelerator, config = Accelerator(cpu=True), SimpleNamespace(**SETTINGS)
         self.judge = official()
         look = self.judge.features
         monkeypatch.setattr(self.judge, "features", lambda image, _=None: look(image, None))  # unaltered, as recorded
@@ -66,6 +66,7 @@ class Case:
             t=timesteps,
             teacher=noise.expand(4, *noise.shape),
             blank=torch.zeros(2, dtype=torch.bool),
+            taught=torch.ones(2, dtype=torch.bool),
         )
 
     def index(self):
