@@ -130,8 +130,8 @@ class NanoNet(nn.Module):
     def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
         """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
 
-        ``control`` and the result may be wider than the weights: only the residual is rounded to the weights' type,
-        so that smooth gradients keep all their values in half precision.
+        ``control`` and the result may be wider than the weights: the picture is drawn in float32 by the last layer,
+        and what it differs by is added to the control as that is.
         """
         time = self.time(t)
         first = self.control_in(control.to(self.control_in.weight.dtype)) + self.noisy_in(z)
