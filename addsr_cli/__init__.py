@@ -5,12 +5,16 @@ from typing import TYPE_CHECKING, Any
 from addsr_cli.version import __version__
 
 if TYPE_CHECKING:
-    from addsr_cli.engine import Machine, Upscaler
+    from addsr_cli.engine.upscaler import Machine, Upscaler
     from addsr_cli.settings import Settings
 
 __all__ = ["Machine", "Settings", "Upscaler", "__version__"]
 
-_HOMES = {"Upscaler": "addsr_cli.engine", "Machine": "addsr_cli.engine", "Settings": "addsr_cli.settings"}
+_HOMES = {
+    "Upscaler": "addsr_cli.engine.upscaler",
+    "Machine": "addsr_cli.engine.upscaler",
+    "Settings": "addsr_cli.settings",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (the type of whatever is asked for)

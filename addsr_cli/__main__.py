@@ -3,14 +3,16 @@
 import signal
 import sys
 
-from addsr_cli import streams
+from addsr_cli.cli import streams
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     streams.prepare()
     signal.signal(signal.SIGTERM, _terminated)
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+    if (
+        hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    ):  # as under nohup
         signal.signal(signal.SIGHUP, _terminated)
     try:
         from addsr_cli.cli.app import run

@@ -1,7 +1,7 @@
 """Colour matching: give a restored picture the colours of the photo it came from.
 
-Few-step diffusion shifts colours; all functions here take float images (B, 3, H, W) in [0, 1] and return float32,
-not clamped. Wavelet and AdaIN are those of StableSR and the official AddSR code.
+Few-step diffusion shifts colours; all functions here take float images (B, 3, H, W) in [0, 1] and
+return float32, not clamped. Wavelet and AdaIN are those of StableSR and the official AddSR code.
 """
 
 from typing import Literal
@@ -32,9 +32,9 @@ def match(image: Tensor, reference: Tensor, method: Method) -> Tensor:
 def wavelet(image: Tensor, reference: Tensor) -> Tensor:
     """Fine detail of ``image`` on the broad colours of ``reference``.
 
-    high(image) + low(reference) is the same as image + low(reference - image), the low-pass being linear: one filter
-    pass. It goes strip by strip, each with as many rows around it as the filter reaches: strips stay in the processor's
-    cache, where whole pictures took three times as long.
+    high(image) + low(reference) is the same as image + low(reference - image), the low-pass being
+    linear: one filter pass. It goes strip by strip, each with as many rows around it as the filter
+    reaches: strips stay in the processor's cache, where whole pictures took three times as long.
     """
     result, waiting = image.float(), []
     for top in range(0, result.shape[-2], STRIP):
@@ -42,7 +42,9 @@ def wavelet(image: Tensor, reference: Tensor) -> Tensor:
         seen = slice(start, top + STRIP + REACH)
         low = low_pass(reference[..., seen, :].float() - result[..., seen, :])
         waiting.append((slice(top, top + STRIP), low[..., top - start : top - start + STRIP, :]))
-        if len(waiting) > 1:  # the strip before is changed only now, since this one had to see it as it was
+        if (
+            len(waiting) > 1
+        ):  # the strip before is changed only now, since this one had to see it as it was
             _add(result, *waiting.pop(0))
     _add(result, *waiting.pop())
     return result
@@ -60,7 +62,12 @@ def blur(image: Tensor, radius: int) -> Tensor:
     for axis, pad in ((-2, (0, 0, radius, radius)), (-1, (radius, radius, 0, 0))):
         length = image.shape[axis]
         padded = F.pad(image, pad, mode="replicate")
-        image = image.mul(2).add_(padded.narrow(axis, 0, length)).add_(padded.narrow(axis, 2 * radius, length)).div_(4)
+        image = (
+            image.mul(2)
+            .add_(padded.narrow(axis, 0, length))
+            .add_(padded.narrow(axis, 2 * radius, length))
+            .div_(4)
+        )
     return image
 
 
@@ -88,8 +95,12 @@ def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _to_lab(image: Tensor) -> Tensor:
-    pictures = _linear(image.detach().float().cpu().clamp(0, 1)).permute(0, 2, 3, 1).contiguous().numpy()
-    return torch.stack([torch.from_numpy(cv2.cvtColor(p, cv2.COLOR_LRGB2Lab)) for p in pictures]).permute(0, 3, 1, 2)
+    pictures = (
+        _linear(image.detach().float().cpu().clamp(0, 1)).permute(0, 2, 3, 1).contiguous().numpy()
+    )
+    return torch.stack(
+        [torch.from_numpy(cv2.cvtColor(p, cv2.COLOR_LRGB2Lab)) for p in pictures]
+    ).permute(0, 3, 1, 2)
 
 
 def _from_lab(image: Tensor) -> Tensor:
@@ -98,8 +109,8 @@ def _from_lab(image: Tensor) -> Tensor:
     return _encoded(linear.permute(0, 3, 1, 2))
 
 
-# The transfer function of sRGB (IEC 61966-2-1). OpenCV's own, in COLOR_RGB2Lab, reads a table of 16-bit integers:
-# a smooth 16-bit gradient is left with 513 values of lightness.
+# The transfer function of sRGB (IEC 61966-2-1). OpenCV's own, in COLOR_RGB2Lab, reads a table of
+# 16-bit integers: a smooth 16-bit gradient is left with 513 values of lightness.
 
 
 def _linear(encoded: Tensor) -> Tensor:
@@ -107,4 +118,6 @@ def _linear(encoded: Tensor) -> Tensor:
 
 
 def _encoded(linear: Tensor) -> Tensor:
-    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0) ** (1 / 2.4) - 0.055)
+    return torch.where(
+        linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp(min=0) ** (1 / 2.4) - 0.055
+    )

@@ -1,13 +1,13 @@
 """From a sharp crop to a believable bad photo: the second-order degradation of Real-ESRGAN, and milder company.
 
-Everything works on float32 RGB (H, W, 3) in [0, 1] and draws from one ``numpy.random.Generator``, so that a sample
-is a function of its seed alone. Numbers of ``STRONG`` are those of Real-ESRGAN x4plus, ``MILD`` those of its gentler
-sibling; ``CAMERA`` lies between them and keeps the noise of single pixels, as small cameras do, where the others mostly
-blur it; ``SENSOR`` adds its noise last of all, to every pixel of the small picture, as a raw developer without noise
-reduction leaves it; ``CHROMA`` has the coarse, correlated colour noise of small sensors in poor light, ``BLOCKS``
-heavy JPEG compression, ``PRINT`` the screen of a printed picture; ``CLEAN`` is antialiased bicubic shrinking and
-nothing else.
-"""
+Everything works on float32 RGB (H, W, 3) in [0, 1] and draws from one ``numpy.random.Generator``,
+so that a sample is a function of its seed alone. Numbers of ``STRONG`` are those of Real-ESRGAN
+x4plus, ``MILD`` those of its gentler sibling; ``CAMERA`` lies between them and keeps the noise of
+single pixels, as small cameras do, where the others mostly blur it; ``SENSOR`` adds its noise last
+of all, to every pixel of the small picture, as a raw developer without noise reduction leaves it;
+``CHROMA`` has the coarse, correlated colour noise of small sensors in poor light, ``BLOCKS`` heavy
+JPEG compression, ``PRINT`` the screen of a printed picture; ``CLEAN`` is antialiased bicubic
+shrinking and nothing else. """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,7 +26,14 @@ Range = tuple[float, float]
 
 SCALE = 4
 KERNEL_SIDES = tuple(range(7, 22, 2))
-KERNEL_KINDS = ("iso", "aniso", "generalised_iso", "generalised_aniso", "plateau_iso", "plateau_aniso")
+KERNEL_KINDS = (
+    "iso",
+    "aniso",
+    "generalised_iso",
+    "generalised_aniso",
+    "plateau_iso",
+    "plateau_aniso",
+)
 KERNEL_ODDS = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 GENERALISED_BETA, PLATEAU_BETA = (0.5, 4.0), (1.0, 2.0)
 SINC_ODDS = 0.1
@@ -35,7 +42,7 @@ INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stage:
+class DegradationStage:
     """One round of blur, resize, noise and JPEG. Noise sigma in 1/255, resize odds are (up, down, keep)."""
 
     blur_odds: float
@@ -48,16 +55,15 @@ class Stage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Degradation:
     """Two stages; none means plain bicubic shrinking, one that its noise comes after the last shrinking.
 
-    ``damage`` is done to the small picture before the noise of a single stage.
-    ``second_odds`` is how often the second stage happens, ``sinc_odds`` how often a last sinc filter rings over all,
-    ``jpeg_last_odds`` how often JPEG comes after the last shrinking and not before.
-    """
+    ``damage`` is done to the small picture before the noise of a single stage. ``second_odds`` is
+    how often the second stage happens, ``sinc_odds`` how often a last sinc filter rings over all,
+    ``jpeg_last_odds`` how often JPEG comes after the last shrinking and not before. """
 
     name: str
-    stages: tuple[Stage, ...] = field(default=())
+    stages: tuple[DegradationStage, ...] = field(default=())
     second_odds: float = 1.0
     sinc_odds: float = 0.8
     jpeg_last_odds: float = 0.5
@@ -92,10 +98,10 @@ def halftone(image: Array, rng: Rng) -> Array:
     return np.clip(image + 2 * screen * image * (1 - image), 0, 1).astype(np.float32)
 
 
-STRONG = Recipe(
+STRONG = Degradation(
     name="strong",
     stages=(
-        Stage(
+        DegradationStage(
             blur_odds=1.0,
             sigma=(0.2, 3),
             resize_odds=(0.2, 0.7, 0.1),
@@ -104,7 +110,7 @@ STRONG = Recipe(
             poisson=(0.05, 3),
             jpeg=(30, 95),
         ),
-        Stage(
+        DegradationStage(
             blur_odds=0.8,
             sigma=(0.2, 1.5),
             resize_odds=(0.3, 0.4, 0.3),
@@ -115,10 +121,10 @@ STRONG = Recipe(
         ),
     ),
 )
-MILD = Recipe(
+MILD = Degradation(
     name="mild",
     stages=(
-        Stage(
+        DegradationStage(
             blur_odds=1.0,
             sigma=(0.2, 3),
             resize_odds=(0.2, 0.7, 0.1),
@@ -127,7 +133,7 @@ MILD = Recipe(
             poisson=(0.05, 2),
             jpeg=(60, 95),
         ),
-        Stage(
+        DegradationStage(
             blur_odds=0.5,
             sigma=(0.2, 1.5),
             resize_odds=(0.3, 0.4, 0.3),
@@ -138,10 +144,10 @@ MILD = Recipe(
         ),
     ),
 )
-CAMERA = Recipe(
+CAMERA = Degradation(
     name="camera",
     stages=(
-        Stage(
+        DegradationStage(
             blur_odds=1.0,
             sigma=(0.2, 2.5),
             resize_odds=(0.2, 0.5, 0.3),
@@ -150,7 +156,7 @@ CAMERA = Recipe(
             poisson=(0.05, 2),
             jpeg=(40, 95),
         ),
-        Stage(
+        DegradationStage(
             blur_odds=0.5,
             sigma=(0.2, 1.4),
             resize_odds=(0.3, 0.4, 0.3),
@@ -164,10 +170,10 @@ CAMERA = Recipe(
     sinc_odds=0.3,
     jpeg_last_odds=1.0,
 )
-SENSOR = Recipe(
+SENSOR = Degradation(
     name="sensor",
     stages=(
-        Stage(
+        DegradationStage(
             blur_odds=0.5,
             sigma=(0.2, 2),
             resize_odds=(0, 0.4, 0.6),
@@ -180,10 +186,10 @@ SENSOR = Recipe(
     sinc_odds=0.0,
     jpeg_last_odds=0.5,
 )
-CHROMA = Recipe(
+CHROMA = Degradation(
     name="chroma",
     stages=(
-        Stage(
+        DegradationStage(
             blur_odds=0.4,
             sigma=(0.2, 1.5),
             resize_odds=(0, 0.3, 0.7),
@@ -197,10 +203,10 @@ CHROMA = Recipe(
     jpeg_last_odds=0.6,
     damage=chroma_noise,
 )
-BLOCKS = Recipe(
+BLOCKS = Degradation(
     name="blocks",
     stages=(
-        Stage(
+        DegradationStage(
             blur_odds=0.3,
             sigma=(0.2, 1.5),
             resize_odds=(0, 0.2, 0.8),
@@ -213,10 +219,10 @@ BLOCKS = Recipe(
     sinc_odds=0.0,
     jpeg_last_odds=1.0,
 )
-PRINT = Recipe(
+PRINT = Degradation(
     name="print",
     stages=(
-        Stage(
+        DegradationStage(
             blur_odds=0.5,
             sigma=(0.2, 1.5),
             resize_odds=(0, 0.2, 0.8),
@@ -230,11 +236,15 @@ PRINT = Recipe(
     jpeg_last_odds=0.8,
     damage=halftone,
 )
-CLEAN = Recipe(name="clean")
-RECIPES = {recipe.name: recipe for recipe in (CLEAN, MILD, CAMERA, SENSOR, STRONG, CHROMA, BLOCKS, PRINT)}
+CLEAN = Degradation(name="clean")
+RECIPES = {
+    recipe.name: recipe for recipe in (CLEAN, MILD, CAMERA, SENSOR, STRONG, CHROMA, BLOCKS, PRINT)
+}
 
 
-def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG, size: tuple[int, int] | None = None) -> Array:
+def degrade(
+    hr: Array, rng: Rng, recipe: Degradation = STRONG, size: tuple[int, int] | None = None
+) -> Array:
     """LR counterpart of ``hr`` (H, W, 3) -> (h, w, 3), rounded to 8 bits.
 
     ``size`` is (w, h) in pixels, by default a quarter of the sides, which must divide by 4 then.
@@ -246,7 +256,11 @@ def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG, size: tuple[int, int] 
         return _one_stage(hr, rng, target, recipe)
     first, second = recipe.stages
     image = _blur(hr, _random_kernel(rng, first.sigma))
-    image = _jpeg(_add_noise(_random_resize(image, rng, first, (hr.shape[1], hr.shape[0])), rng, first), rng, first)
+    image = _jpeg(
+        _add_noise(_random_resize(image, rng, first, (hr.shape[1], hr.shape[0])), rng, first),
+        rng,
+        first,
+    )
     if recipe.second_odds == 1 or rng.random() < recipe.second_odds:
         if rng.random() < second.blur_odds:
             image = _blur(image, _random_kernel(rng, second.sigma))
@@ -257,7 +271,7 @@ def degrade(hr: Array, rng: Rng, recipe: Recipe = STRONG, size: tuple[int, int] 
     return _to_8bit(_finish(_jpeg(image, rng, second), rng, target, kernel))
 
 
-def _one_stage(hr: Array, rng: Rng, target: tuple[int, int], recipe: Recipe) -> Array:
+def _one_stage(hr: Array, rng: Rng, target: tuple[int, int], recipe: Degradation) -> Array:
     (stage,) = recipe.stages
     image = _blur(hr, _random_kernel(rng, stage.sigma)) if rng.random() < stage.blur_odds else hr
     image = _random_resize(image, rng, stage, (hr.shape[1], hr.shape[0]))
@@ -266,7 +280,9 @@ def _one_stage(hr: Array, rng: Rng, target: tuple[int, int], recipe: Recipe) -> 
     return _jpeg(image, rng, stage) if rng.random() < recipe.jpeg_last_odds else _to_8bit(image)
 
 
-def usm_sharpen(image: Array, amount: float = 0.5, radius: int = 51, threshold: float = 10 / 255) -> Array:
+def usm_sharpen(
+    image: Array, amount: float = 0.5, radius: int = 51, threshold: float = 10 / 255
+) -> Array:
     """Unsharp masking of a training target, applied only where it changes more than ``threshold``."""
     blurred = cv2.GaussianBlur(image, (radius, radius), 0)
     residual = image - blurred
@@ -275,7 +291,9 @@ def usm_sharpen(image: Array, amount: float = 0.5, radius: int = 51, threshold: 
     return _array(mask * sharp + (1 - mask) * image)
 
 
-def gaussian_kernel(side: int, sigma: Range, angle: float, kind: str = "iso", beta: float = 1.0) -> Array:
+def gaussian_kernel(
+    side: int, sigma: Range, angle: float, kind: str = "iso", beta: float = 1.0
+) -> Array:
     """Normalised kernel (side, side): Gaussian, generalised Gaussian or plateau, rotated by ``angle`` radians."""
     axis = np.arange(side) - side // 2
     x, y = np.meshgrid(axis, axis)
@@ -322,18 +340,20 @@ def _blur(image: Array, kernel: Array) -> Array:
     return _array(cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101))
 
 
-def _random_resize(image: Array, rng: Rng, stage: Stage, base: tuple[int, int]) -> Array:
+def _random_resize(image: Array, rng: Rng, stage: DegradationStage, base: tuple[int, int]) -> Array:
     kind = rng.choice(3, p=stage.resize_odds)
     factor = (rng.uniform(1, stage.resize[1]), rng.uniform(stage.resize[0], 1), 1.0)[kind]
     size = (max(8, round(base[0] * factor)), max(8, round(base[1] * factor)))
     return _array(cv2.resize(image, size, interpolation=int(rng.choice(INTERPOLATIONS))))
 
 
-def _add_noise(image: Array, rng: Rng, stage: Stage) -> Array:
+def _add_noise(image: Array, rng: Rng, stage: DegradationStage) -> Array:
     gray = rng.random() < GRAY_NOISE_ODDS
     if rng.random() < GAUSSIAN_ODDS:
         shape = (*image.shape[:2], 1) if gray else image.shape
-        noisy = image + rng.standard_normal(shape, dtype=np.float32) * np.float32(rng.uniform(*stage.noise) / 255)
+        noisy = image + rng.standard_normal(shape, dtype=np.float32) * np.float32(
+            rng.uniform(*stage.noise) / 255
+        )
         return np.clip(noisy, 0, 1)
     clean = _to_8bit(image)
     source = cv2.cvtColor(clean, cv2.COLOR_RGB2GRAY)[..., None] if gray else clean
@@ -343,7 +363,7 @@ def _add_noise(image: Array, rng: Rng, stage: Stage) -> Array:
     return np.clip(image + (noise * rng.uniform(*stage.poisson)).astype(np.float32), 0, 1)
 
 
-def _jpeg(image: Array, rng: Rng, stage: Stage) -> Array:
+def _jpeg(image: Array, rng: Rng, stage: DegradationStage) -> Array:
     quality = round(rng.uniform(*stage.jpeg))
     pixels = np.round(np.clip(image[..., ::-1], 0, 1) * 255).astype(np.uint8)
     encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]

@@ -20,8 +20,8 @@ from typing import ClassVar
 class AddsrError(Exception):
     """A failure that says what happened and what to do next.
 
-    ``message`` is one sentence on what failed and why; ``hint`` is what to type or change next, or empty.
-    """
+    ``message`` is one sentence on what failed and why; ``hint`` is what to type or change next, or
+    empty. """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1

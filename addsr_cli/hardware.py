@@ -29,7 +29,11 @@ OUT_OF_MEMORY_WORDS = (
     "nvml_success == r",  # the allocator's report of a lack of memory, where it cannot ask the driver for more
 )
 CGROUP_FILES = (
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current"), Path("/sys/fs/cgroup/memory.stat")),
+    (
+        Path("/sys/fs/cgroup/memory.max"),
+        Path("/sys/fs/cgroup/memory.current"),
+        Path("/sys/fs/cgroup/memory.stat"),
+    ),
     (
         Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
         Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
@@ -67,7 +71,9 @@ def probe(device: str = "auto") -> Hardware:
         return _mps()
     if chosen == "cuda" or chosen.startswith("cuda:"):
         return _cuda(chosen)
-    raise UsageError(f"There is no device called {device!r}.", "Use auto, cpu, mps, cuda or cuda:N.")
+    raise UsageError(
+        f"There is no device called {device!r}.", "Use auto, cpu, mps, cuda or cuda:N."
+    )
 
 
 def best_device() -> str:
@@ -80,8 +86,13 @@ def best_device() -> str:
 def peak_resident_bytes() -> int:
     """Most memory this process held since its start or ``forget_peak``, bytes; 0 where the system does not tell."""
     status = Path("/proc/self/status")
-    if status.is_file():  # what getrusage tells on Linux outlives forgetting, and a child inherits its parent's
-        lines = (line.split() for line in status.read_text(encoding="ascii", errors="replace").splitlines())
+    if (
+        status.is_file()
+    ):  # what getrusage tells on Linux outlives forgetting, and a child inherits its parent's
+        lines = (
+            line.split()
+            for line in status.read_text(encoding="ascii", errors="replace").splitlines()
+        )
         found = next((int(words[1]) for words in lines if words and words[0] == "VmHWM:"), 0)
         if found:
             return found * 1024
@@ -95,7 +106,11 @@ def peak_resident_bytes() -> int:
 
 def peak_bytes(device: str) -> int:
     """Most memory that the work on ``device`` held since ``forget_peak``: the GPU's own, or that of this process."""
-    return torch.cuda.max_memory_allocated(device) if device.startswith("cuda") else peak_resident_bytes()
+    return (
+        torch.cuda.max_memory_allocated(device)
+        if device.startswith("cuda")
+        else peak_resident_bytes()
+    )
 
 
 def forget_peak(device: str) -> None:
@@ -107,7 +122,7 @@ def forget_peak(device: str) -> None:
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
-def settle(device: str) -> None:
+def synchronize(device: str) -> None:
     """Wait until ``device`` has done what it was given, so that a clock tells the truth."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
@@ -139,18 +154,20 @@ def release_memory(device: str) -> None:
     """Give back what nobody holds any more, in main memory and on ``device``."""
     gc.collect()
     if device.startswith("cuda"):
-        with torch.cuda.device(device):  # emptying opens the current card, which is the first unless told otherwise
+        with torch.cuda.device(
+            device
+        ):  # emptying opens the current card, which is the first unless told otherwise
             torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
 
 
-def cards() -> list[str]:
+def devices() -> list[str]:
     """All devices worth a process of their own: every CUDA device, else what ``auto`` means."""
     return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or [best_device()]
 
 
-def multiply_rate(size: int = 768, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+def matmul_flops(size: int = 768, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
     """Measured speed of multiplying square matrices on a device, FLOP per second; takes a few milliseconds on a CPU."""
     from time import perf_counter
 
@@ -158,10 +175,10 @@ def multiply_rate(size: int = 768, device: str = "cpu", dtype: torch.dtype = tor
     a @ a
     best = float("inf")
     for _ in range(3):
-        settle(device)
+        synchronize(device)
         start = perf_counter()
         a @ a
-        settle(device)
+        synchronize(device)
         best = min(best, perf_counter() - start)
     return 2 * size**3 / best
 
@@ -182,7 +199,9 @@ def _cpu() -> Hardware:
 
 def _mps() -> Hardware:
     total = torch.mps.recommended_max_memory()
-    used = torch.mps.current_allocated_memory()  # without the blocks that torch keeps for the next picture
+    used = (
+        torch.mps.current_allocated_memory()
+    )  # without the blocks that torch keeps for the next picture
     return Hardware(
         device="mps",
         name=platform.processor() or "Apple GPU",
@@ -198,10 +217,15 @@ def _cuda(device: str) -> Hardware:
     count = torch.cuda.device_count()
     number = device.partition(":")[2] or "0"
     if not number.isdigit() or int(number) >= count:
-        raise UsageError(f"There is no {device}: this machine has {count} CUDA device(s).", "Try --device auto or cpu.")
+        raise UsageError(
+            f"There is no {device}: this machine has {count} CUDA device(s).",
+            "Try --device auto or cpu.",
+        )
     index = int(number)
     free, total = torch.cuda.mem_get_info(index)
-    kept = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)  # by torch, for the next picture
+    kept = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(
+        index
+    )  # by torch, for the next picture
     major, _ = torch.cuda.get_device_capability(index)
     return Hardware(
         device=f"cuda:{index}",
@@ -258,7 +282,10 @@ def _process_memory() -> tuple[float, float]:
         return float("inf"), float("inf")
     limit = room = float("inf")
     held = psutil.Process().memory_info()
-    for kind, used in ((resource.RLIMIT_AS, held.vms), (resource.RLIMIT_DATA, getattr(held, "data", 0))):
+    for kind, used in (
+        (resource.RLIMIT_AS, held.vms),
+        (resource.RLIMIT_DATA, getattr(held, "data", 0)),
+    ):
         soft, _ = resource.getrlimit(kind)
         if soft != resource.RLIM_INFINITY:
             limit, room = min(limit, soft), min(room, max(0, soft - used))

@@ -34,12 +34,21 @@ Net = Literal["alex", "vgg"]
 Features = Sequence[Tensor]
 
 ALEX = ((64, 11), (192, 5), (384, 3), (256, 3), (256, 3))  # channels and kernel of each convolution
-VGG = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels, by stage
+VGG = (
+    (64, 64),
+    (128, 128),
+    (256, 256, 256),
+    (512, 512, 512),
+    (512, 512, 512),
+)  # channels, by stage
 STAGES: dict[Net, tuple[int, ...]] = {
     "alex": tuple(width for width, _ in ALEX),
     "vgg": tuple(widths[-1] for widths in VGG),
 }
-LPIPS_SHIFT, LPIPS_SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # its own, for images in [-1, 1]
+LPIPS_SHIFT, LPIPS_SCALE = (
+    (-0.030, -0.088, -0.188),
+    (0.458, 0.448, 0.450),
+)  # its own, for images in [-1, 1]
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 DISTS_STABILITY = 1e-6  # c1 and c2 of the paper
 
@@ -185,7 +194,9 @@ class DISTS(nn.Module):
         self.requires_grad_(False)
 
     @classmethod
-    def load(cls, *, device: str | torch.device = "cpu", weights: Mapping[str, Tensor] | None = None) -> Self:
+    def load(
+        cls, *, device: str | torch.device = "cpu", weights: Mapping[str, Tensor] | None = None
+    ) -> Self:
         """As ``LPIPS.load``, always in float32."""
         made = cls()
         _fill(made, read_weights() if weights is None else weights, "dists")
@@ -200,7 +211,9 @@ class DISTS(nn.Module):
             parts = [len(x[0]) for x in of_a]
             total = self.alpha.sum() + self.beta.sum()
             similarity = a.new_zeros(len(a), dtype=torch.float32)
-            weights = zip(torch.split(self.alpha, parts), torch.split(self.beta, parts), strict=True)
+            weights = zip(
+                torch.split(self.alpha, parts), torch.split(self.beta, parts), strict=True
+            )
             for x, y, (alpha, beta) in zip(of_a, of_b, weights, strict=True):
                 luminance, structure = _similarities(x, y)
                 similarity = similarity + (luminance @ alpha + structure @ beta) / total
@@ -220,7 +233,9 @@ class DISTS(nn.Module):
 
     def _pooled(self, x: Tensor) -> Tensor:
         kernel = self.window.expand(x.shape[1], 1, 3, 3)
-        return torch.sqrt(F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12)
+        return torch.sqrt(
+            F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12
+        )
 
 
 def _similarities(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -242,14 +257,19 @@ def _normalised(features: Tensor) -> Tensor:
 
 def _fill(network: nn.Module, weights: Mapping[str, Tensor], which: str) -> None:
     """Take the weights of one distance, those of VGG16 also for DISTS. Raises ModelUnavailable."""
-    own = {key.removeprefix(f"{which}."): value for key, value in weights.items() if key.startswith(f"{which}.")}
+    own = {
+        key.removeprefix(f"{which}."): value
+        for key, value in weights.items()
+        if key.startswith(f"{which}.")
+    }
     if which == "dists":
         own |= {key[4:]: value for key, value in weights.items() if key.startswith("vgg.backbone.")}
     try:
         network.load_state_dict(own, assign=True)  # shares VGG16 between those who use it
     except RuntimeError as exc:
         raise ModelUnavailable(
-            f"The weights of LPIPS and DISTS in {weights_file()} are incomplete.", f"Fetch them again: {FETCH}"
+            f"The weights of LPIPS and DISTS in {weights_file()} are incomplete.",
+            f"Fetch them again: {FETCH}",
         ) from exc
 
 
@@ -284,5 +304,7 @@ def _column(values: tuple[float, ...]) -> Tensor:
 def _check_size(image: Tensor) -> None:
     if min(image.shape[-2:]) < SMALLEST:
         height, width = image.shape[-2:]
-        problem = f"LPIPS and DISTS need pictures of at least {SMALLEST} px a side, not {width}x{height}."
+        problem = (
+            f"LPIPS and DISTS need pictures of at least {SMALLEST} px a side, not {width}x{height}."
+        )
         raise UsageError(problem, "Take larger pictures or crops.")

@@ -6,8 +6,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from addsr_cli.models.restorer import Condition, Noise, Restorer
-from addsr_cli.schedule import FIRST
+from addsr_cli.models.restorer import Conditioning, Noise, Restorer
+from addsr_cli.schedule import T_MAX
 
 Start = Literal["lr", "noise"]
 OnStep = Callable[[int, Tensor], None]
@@ -34,7 +34,7 @@ def refine(prediction: Tensor, canvas: Tensor, weight: float | Tensor) -> Tensor
 def sample(
     restorer: Restorer,
     canvas: Tensor,
-    cond: Condition,
+    cond: Conditioning,
     *,
     timesteps: Sequence[int],
     noise: Noise,
@@ -44,16 +44,16 @@ def sample(
 ) -> Tensor:
     """Restore a canvas: the LR photo enlarged to the output size, (B, 3, H, W) in [0, 1].
 
-    Each step predicts a clean latent, goes on to the next timestep as the schedule says, and gives the next step the
-    refined picture as control; with ``psr`` None the control stays the canvas and its tokens stay too. Returns the last
-    prediction decoded, (B, 3, H, W), float32, not clamped. ``on_step(k, z0)`` is told of every step's clean latent.
-    """
+    Each step predicts a clean latent, goes on to the next timestep as the schedule says, and gives
+    the next step the refined picture as control; with ``psr`` None the control stays the canvas and
+    its tokens stay too. Returns the last prediction decoded, (B, 3, H, W), float32, not clamped.
+    ``on_step(k, z0)`` is told of every step's clean latent. """
     schedule, control = restorer.schedule, canvas
     batch, _, height, width = canvas.shape
     shape = (batch, restorer.channels, height // restorer.factor, width // restorer.factor)
     z = noise(shape).to(canvas.device)
     if start == "lr":
-        z = schedule.add_noise(restorer.encode(canvas, noise), z, FIRST)
+        z = schedule.add_noise(restorer.encode(canvas, noise), z, T_MAX)
     for k, t in enumerate(timesteps):
         output = restorer.denoise(z, torch.full((batch,), t, device=canvas.device), control, cond)
         z0 = schedule.predict_z0(z, output, t)

@@ -1,8 +1,8 @@
 """The noise schedule and its three formulas, in float32, shared by training and inference.
 
-Symbols follow the papers: ``z`` a noisy latent, ``z0`` a clean one, ``t`` a timestep in 0..999, ``abar_t`` the
-cumulative product of ``1 - beta``. Source: AddSR eq. 2; the betas are Stable Diffusion 2-base's "scaled_linear".
-"""
+Symbols follow the papers: ``z`` a noisy latent, ``z0`` a clean one, ``t`` a timestep in 0..999,
+``abar_t`` the cumulative product of ``1 - beta``. Source: AddSR eq. 2; the betas are Stable
+Diffusion 2-base's "scaled_linear". """
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,25 +11,34 @@ import torch
 from torch import Tensor
 
 from addsr_cli.errors import UsageError
-from addsr_cli.rules import Rule
+from addsr_cli.schedulers import Scheduler
 
 Prediction = Literal["epsilon", "v", "sample"]
 
 TRAIN_TIMESTEPS = 1000
-FIRST = 999  # what the enlarged photo is noised to, whatever timestep the network is told first
-STEPS = (999, 749, 499, 249)  # AddSR section 3: S, the student's timesteps; N steps are the first N of them
+T_MAX = 999  # what the enlarged photo is noised to, whatever timestep the network is told first
+STEPS = (
+    999,
+    749,
+    499,
+    249,
+)  # AddSR section 3: S, the student's timesteps; N steps are the first N of them
 
 
 def steps(n: int) -> tuple[int, ...]:
     """Timesteps of an ``n``-step run, noisiest first: the first ``n`` of 999, 749, 499, 249 (1 <= n <= 4)."""
     if not 1 <= n <= len(STEPS):
-        raise UsageError(f"--steps must be 1 to {len(STEPS)}, not {n}.", "Use --steps 1, 2, 3 or 4.")
+        raise UsageError(
+            f"--steps must be 1 to {len(STEPS)}, not {n}.", "Use --steps 1, 2, 3 or 4."
+        )
     return STEPS[:n]
 
 
 def scaled_linear_alphas_cumprod(beta_start: float = 0.00085, beta_end: float = 0.012) -> Tensor:
     """``abar`` of Stable Diffusion: float32 (1000,), falling from 0.99915 to 0.00466."""
-    betas = torch.linspace(beta_start**0.5, beta_end**0.5, TRAIN_TIMESTEPS, dtype=torch.float32) ** 2
+    betas = (
+        torch.linspace(beta_start**0.5, beta_end**0.5, TRAIN_TIMESTEPS, dtype=torch.float32) ** 2
+    )
     return torch.cumprod(1.0 - betas, dim=0)
 
 
@@ -37,17 +46,19 @@ def scaled_linear_alphas_cumprod(beta_start: float = 0.00085, beta_end: float = 
 class Schedule:
     """What a network predicts, how clean latents and noise mix, and how sampling goes from one timestep to the next.
 
-    ``rule`` "renoise" is AddSR's: the predicted clean latent under fresh noise, at the first N of four timesteps.
-    "leading" and "trailing" are the ancestral steps of DDPM (Ho et al. 2020, eq. 6 and 7, the smaller variance) over N
-    timesteps spread evenly as diffusers names it: SeeSR's and SeeSR-Turbo's.
+    ``rule`` "renoise" is AddSR's: the predicted clean latent under fresh noise, at the first N of
+    four timesteps. "leading" and "trailing" are the ancestral steps of DDPM (Ho et al. 2020, eq. 6
+    and 7, the smaller variance) over N timesteps spread evenly as diffusers names it: SeeSR's and
+    SeeSR-Turbo's.
 
-    ``t`` is an int, or an integer tensor (B,) with one timestep per sample. Results are float32 whatever the
-    inputs: at t=999 dividing by ``sqrt(abar)`` multiplies rounding errors by 14.6.
-    """
+    ``t`` is an int, or an integer tensor (B,) with one timestep per sample. Results are float32
+    whatever the inputs: at t=999 dividing by ``sqrt(abar)`` multiplies rounding errors by 14.6. """
 
     prediction: Prediction = "epsilon"
-    rule: Rule = "renoise"
-    alphas_cumprod: Tensor = field(default_factory=scaled_linear_alphas_cumprod, repr=False, compare=False)
+    rule: Scheduler = "renoise"
+    alphas_cumprod: Tensor = field(
+        default_factory=scaled_linear_alphas_cumprod, repr=False, compare=False
+    )
 
     def coefficients(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
         """``sqrt(abar_t)`` and ``sqrt(1 - abar_t)``, float32, shaped to broadcast over ``like`` (B, C, h, w)."""
@@ -69,7 +80,9 @@ class Schedule:
         if self.rule == "trailing":
             return tuple(round(TRAIN_TIMESTEPS - k * TRAIN_TIMESTEPS / n) - 1 for k in range(n))
         stride = TRAIN_TIMESTEPS // n
-        return tuple(min(k * stride + 1, FIRST) for k in reversed(range(n)))  # Stable Diffusion's offset of 1
+        return tuple(
+            min(k * stride + 1, T_MAX) for k in reversed(range(n))
+        )  # Stable Diffusion's offset of 1
 
     def advance(self, z: Tensor, z0: Tensor, noise: Tensor, t: int, following: int) -> Tensor:
         """Noisy latent at the ``following`` timestep, from that at ``t`` and the clean latent predicted there."""

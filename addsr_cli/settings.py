@@ -19,16 +19,17 @@ Color = Literal["wavelet", "adain", "lab", "none"]
 class Settings:
     """Options of one upscale; None means the default.
 
-    Size: at most one of ``scale`` (default 4), ``width``, ``height``, ``longest``, ``shortest`` (output pixels; the
-    aspect is kept). ``steps`` 1..4, more for models that take more; ``psr`` 0..1 is the weight of the prediction in the
-    next step's control image; ``fidelity`` 0..1 sets steps, PSR and a blend with the plain enlargement at once: 0
-    invents most, 0.5 is the default, 1 stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``seed``
-    fixes all noise.
+    Size: at most one of ``scale`` (default 4), ``width``, ``height``, ``longest``, ``shortest``
+    (output pixels; the aspect is kept). ``steps`` 1..4, more for models that take more; ``psr``
+    0..1 is the weight of the prediction in the next step's control image; ``fidelity`` 0..1 sets
+    steps, PSR and a blend with the plain enlargement at once: 0 invents most, 0.5 is the default, 1
+    stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``seed`` fixes all
+    noise.
 
-    For models that read text: ``prompt``, ``negative_prompt`` and ``added_prompt`` (None means the model's own);
-    ``tags`` is ``auto`` (read from the photo), ``none`` or the tags themselves; ``guidance`` 0..20 follows the words
-    more closely above 1, at twice the time; ``conditioning_scale`` 0..4 weighs the control image.
-    """
+    For models that read text: ``prompt``, ``negative_prompt`` and ``added_prompt`` (None means the
+    model's own); ``tags`` is ``auto`` (read from the photo), ``none`` or the tags themselves;
+    ``guidance`` 0..20 follows the words more closely above 1, at twice the time;
+    ``conditioning_scale`` 0..4 weighs the control image. """
 
     scale: float | None = None
     width: int | None = None
@@ -53,7 +54,9 @@ class Settings:
         sizes = [self.scale, self.width, self.height, self.longest, self.shortest]
         given = [value for value in sizes if value is not None]
         if len(given) > 1:
-            raise UsageError("Give only one of --scale, --width, --height, --longest and --shortest.")
+            raise UsageError(
+                "Give only one of --scale, --width, --height, --longest and --shortest."
+            )
         if given and not (math.isfinite(given[0]) and given[0] > 0):
             raise UsageError(f"The output size must be above 0, not {given[0]}.")
         if self.steps is not None and self.steps < 1:
@@ -61,7 +64,10 @@ class Settings:
         for name, value in (("psr", self.psr), ("fidelity", self.fidelity)):
             if value is not None and not 0 <= value <= 1:
                 raise UsageError(f"--{name} must be from 0 to 1, not {value}.")
-        for name, value, most in (("guidance", self.guidance, 20), ("conditioning-scale", self.conditioning_scale, 4)):
+        for name, value, most in (
+            ("guidance", self.guidance, 20),
+            ("conditioning-scale", self.conditioning_scale, 4),
+        ):
             if value is not None and not 0 <= value <= most:
                 raise UsageError(f"--{name} must be from 0 to {most}, not {value}.")
         if not 0 <= self.seed < 2**63:
@@ -72,7 +78,8 @@ class Settings:
         factor = self._factor(width, height)
         if max(width, height) * factor > LARGEST_SIDE:
             raise UsageError(
-                f"{width}x{height} px enlarged {factor:g} times is beyond {LARGEST_SIDE} px.", "Ask for less."
+                f"{width}x{height} px enlarged {factor:g} times is beyond {LARGEST_SIDE} px.",
+                "Ask for less.",
             )
         exact = (self.width or round(width * factor), self.height or round(height * factor))
         return max(1, exact[0]), max(1, exact[1])
@@ -100,8 +107,12 @@ class Settings:
     @property
     def words(self) -> bool:
         """Whether anything here needs a model that reads text."""
-        said = bool(self.prompt) or self.negative_prompt is not None or self.added_prompt is not None
-        return said or self.tags != "auto" or (self.guidance or 0) > 1 or self.conditioning_scale != 1
+        said = (
+            bool(self.prompt) or self.negative_prompt is not None or self.added_prompt is not None
+        )
+        return (
+            said or self.tags != "auto" or (self.guidance or 0) > 1 or self.conditioning_scale != 1
+        )
 
     def _factor(self, width: int, height: int) -> float:
         if self.width:

@@ -18,8 +18,8 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # Wang et al. 2004, eq. 13, for a data rang
 def in_float32(measure: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Let a measure compute in float32 or wider, whatever its tensors come in and autocast says.
 
-    Squares of nearly equal numbers are subtracted in it: the two or three digits of bf16 are not enough.
-    """
+    Squares of nearly equal numbers are subtracted in it: the two or three digits of bf16 are not
+    enough. """
 
     @wraps(measure)
     def widened(*args: P.args, **kwargs: P.kwargs) -> Tensor:
@@ -31,7 +31,11 @@ def in_float32(measure: Callable[P, Tensor]) -> Callable[P, Tensor]:
 
 
 def _widened(value: Any) -> Any:  # noqa: ANN401 (tensors get wider, anything else stays)
-    return value.to(torch.promote_types(value.dtype, torch.float32)) if isinstance(value, Tensor) else value
+    return (
+        value.to(torch.promote_types(value.dtype, torch.float32))
+        if isinstance(value, Tensor)
+        else value
+    )
 
 
 @in_float32
@@ -51,13 +55,14 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 def log_spectrum(picture: Tensor, floor: float = 1e-9) -> Tensor:
     """Log of the mean power (B, 6) in six rings of spatial frequency from 1/8 to 1/2 cycle per pixel.
 
-    Of the mean of the colours, less its own mean, under a Hann window; ``floor`` is added to the power.
-    """
+    Of the mean of the colours, less its own mean, under a Hann window; ``floor`` is added to the
+    power. """
     height, width = picture.shape[-2:]
     grey = picture.mean(1)
     grey = grey - grey.mean((-2, -1), keepdim=True)
     line, column = (
-        torch.hann_window(n, periodic=False, dtype=picture.dtype, device=picture.device) for n in (width, height)
+        torch.hann_window(n, periodic=False, dtype=picture.dtype, device=picture.device)
+        for n in (width, height)
     )
     power = torch.fft.fft2(grey * column[:, None] * line).abs().square().flatten(1)
     rows, columns = (torch.fft.fftfreq(n, dtype=torch.float64) for n in (height, width))

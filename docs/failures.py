@@ -1,9 +1,9 @@
 """Draw docs/failures.jpg: what nano does to a face, lettering, sky, noise, JPEG blocks and a drawing.
 
-Run it from the repository: ``python docs/failures.py`` (needs scikit-image, which carries the photos: ``astronaut`` by
-NASA, ``rocket`` by SpaceX and ``chelsea`` by Stefan van der Walt, all public domain or CC0; the rest is drawn here).
-Every row: the input enlarged by bicubic interpolation, nano in 1 and in 4 steps, and the original.
-"""
+Run it from the repository: ``python docs/failures.py`` (needs scikit-image, which carries the
+photos: ``astronaut`` by NASA, ``rocket`` by SpaceX and ``chelsea`` by Stefan van der Walt, all
+public domain or CC0; the rest is drawn here). Every row: the input enlarged by bicubic
+interpolation, nano in 1 and in 4 steps, and the original. """
 
 import io
 
@@ -38,7 +38,9 @@ def main() -> None:
         draw.text((4, top + SIDE // 2), label, fill="black", font_size=15)
         small = damage(original)
         pictures = [small.resize((SIDE, SIDE), Image.Resampling.BICUBIC)]
-        pictures += [upscaler.upscale(small, Settings(steps=steps)).photo.to_pil() for steps in (1, 4)]
+        pictures += [
+            upscaler.upscale(small, Settings(steps=steps)).photo.to_pil() for steps in (1, 4)
+        ]
         for column, picture in enumerate([*pictures, original]):
             sheet.paste(picture, (LEFT + column * (SIDE + GAP), top))
     sheet.save("docs/failures.jpg", quality=92, subsampling=0, optimize=True)
@@ -66,7 +68,8 @@ def drawing() -> Image.Image:
     draw.ellipse((120, 60, 650, 620), fill=(60, 40, 80), outline=(20, 10, 30), width=10)
     draw.ellipse((190, 150, 580, 640), fill=(252, 224, 200), outline=(40, 20, 30), width=8)
     draw.polygon(
-        [(180, 330), (230, 130), (300, 290), (390, 120), (430, 300), (520, 140), (590, 340)], fill=(60, 40, 80)
+        [(180, 330), (230, 130), (300, 290), (390, 120), (430, 300), (520, 140), (590, 340)],
+        fill=(60, 40, 80),
     )
     for x in (270, 430):
         draw.ellipse((x, 350, x + 80, 470), fill="white", outline=(30, 20, 40), width=8)

@@ -1,8 +1,8 @@
 """Try ``addsr batch`` as it is used: 300 photos with bad ones among them, kills, two processes. Prints measurements.
 
-``python scripts/batch_trial.py [FOLDER]``; the folder (default: a temporary one) must not exist. The photos are crops
-of the example in this repository. Times are ratios within one run, so that a busy machine does not matter much.
-"""
+``python scripts/batch_trial.py [FOLDER]``; the folder (default: a temporary one) must not exist.
+The photos are crops of the example in this repository. Times are ratios within one run, so that a
+busy machine does not matter much. """
 
 import hashlib
 import json
@@ -23,10 +23,10 @@ from PIL import Image
 from addsr_cli import Machine, Settings, Upscaler, imageio
 from addsr_cli.batch.run import Options
 from addsr_cli.batch.session import Session
-from addsr_cli.batch.task import Order
+from addsr_cli.batch.task import BatchConfig
+from addsr_cli.engine.job import Naming
 from addsr_cli.errors import UnreadableInput
 from addsr_cli.imageio import WriteOptions
-from addsr_cli.job import Naming
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "cat.jpg"
 COUNT, BAD, KILLS = 300, 15, 10
@@ -52,7 +52,9 @@ def make(root: Path, count: int, bad: int) -> None:
         for number in range(count):
             path = root / f"{number // 50:02}" / f"{number:03}.{('jpg', 'png', 'webp')[number % 3]}"
             path.parent.mkdir(parents=True, exist_ok=True)
-            x, y = (rng.randrange(whole - part) for whole, part in zip(photo.size, SIZE, strict=True))
+            x, y = (
+                rng.randrange(whole - part) for whole, part in zip(photo.size, SIZE, strict=True)
+            )
             photo.crop((x, y, x + SIZE[0], y + SIZE[1])).save(path)
             if number % (count // bad) == 7:
                 path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -60,14 +62,26 @@ def make(root: Path, count: int, bad: int) -> None:
 
 def start(*words: object) -> subprocess.Popen[bytes]:
     """``addsr batch`` in a process of its own."""
-    command = [sys.executable, "-m", "addsr_cli", "batch", *map(str, words), "--model", "nano", "--device", "cpu"]
+    command = [
+        sys.executable,
+        "-m",
+        "addsr_cli",
+        "batch",
+        *map(str, words),
+        "--model",
+        "nano",
+        "--device",
+        "cpu",
+    ]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def tree(root: Path) -> dict[str, str]:
     """Every output and its hash."""
     files = (path for path in root.rglob("*") if path.is_file() and ".addsr" not in path.parts)
-    found = {str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+    found = {
+        str(path.relative_to(root)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files
+    }
     found.pop("failures.json", None)
     return found
 
@@ -79,22 +93,34 @@ def many(folder: Path) -> None:
     while child.stdout and child.stdout.readline():
         resident.append(watched.memory_info().rss)
     child.communicate()
-    inputs = {str(path.relative_to(folder / "in").with_suffix("")) for path in (folder / "in").rglob("*.*")}
+    inputs = {
+        str(path.relative_to(folder / "in").with_suffix(""))
+        for path in (folder / "in").rglob("*.*")
+    }
     made = {name.rsplit("_x4", 1)[0] for name in tree(folder / "out")}
     failed = json.loads((folder / "out" / "failures.json").read_text())
-    lost = {str(Path(row["input"]).relative_to((folder / "in").resolve()).with_suffix("")) for row in failed}
-    print(f"{COUNT} photos, {BAD} bad: exit {child.returncode}, {len(made)} written, {len(lost)} in failures.json")
+    lost = {
+        str(Path(row["input"]).relative_to((folder / "in").resolve()).with_suffix(""))
+        for row in failed
+    }
+    print(
+        f"{COUNT} photos, {BAD} bad: exit {child.returncode}, {len(made)} written, {len(lost)} in failures.json"
+    )
     print(f"every input is in exactly one of them: {made | lost == inputs and not made & lost}")
     ratio = resident[-1] / resident[29]
-    print(f"resident memory after file 30: {resident[29] / 1e6:.0f} MB, after the last: {ratio:.3f} times that")
+    print(
+        f"resident memory after file 30: {resident[29] / 1e6:.0f} MB, after the last: {ratio:.3f} times that"
+    )
 
 
 def speed(folder: Path) -> None:
     """Wall time of the pipeline over that of bare calls on the same photos, in turns."""
     upscaler, options, ratios = Upscaler("nano", Machine(device="cpu")), WriteOptions(), []
     naming = Naming(template="{stem}{ext}", model="nano", steps=4)
-    for number, chunk in enumerate(sorted(path for path in (folder / "in").iterdir() if path.is_dir())):
-        order = Order(
+    for number, chunk in enumerate(
+        sorted(path for path in (folder / "in").iterdir() if path.is_dir())
+    ):
+        order = BatchConfig(
             root=chunk,
             output=folder / "speed" / str(number),
             settings=Settings(),
@@ -164,13 +190,23 @@ def kills(folder: Path) -> None:
     print(
         f"killed {KILLS} times and resumed: exit {last.returncode}, {len(done)} done, at most {max(done.values())} time"
     )
-    print(f"begun again after a kill: {sum(count > 1 for count in begun.values())}; left half written: {len(parts)}")
+    print(
+        f"begun again after a kill: {sum(count > 1 for count in begun.values())}; left half written: {len(parts)}"
+    )
     print(f"same bytes as without kills: {tree(output) == tree(folder / 'whole')}")
 
 
 def ranks(folder: Path) -> None:
     """Two processes that a launcher starts, against one."""
-    launcher = ["accelerate", "launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1"]
+    launcher = [
+        "accelerate",
+        "launch",
+        "--multi_gpu",
+        "--num_processes",
+        "2",
+        "--num_machines",
+        "1",
+    ]
     launcher += ["--mixed_precision", "no", "--dynamo_backend", "no", "-m", "addsr_cli"]
     words = ["batch", folder / "few", "-o", folder / "ranks", "--model", "nano", "--device", "cpu"]
     ended = subprocess.run([*launcher, *map(str, words)], capture_output=True, check=False)
@@ -181,7 +217,9 @@ def ranks(folder: Path) -> None:
         if row["state"] != "writing"
     )
     once = set(counts.values()) == {1}
-    print(f"two processes: launcher's exit {ended.returncode}, {len(counts)} files, each once: {once}")
+    print(
+        f"two processes: launcher's exit {ended.returncode}, {len(counts)} files, each once: {once}"
+    )
     print(f"same bytes as one process: {tree(folder / 'ranks') == tree(folder / 'whole')}")
 
 

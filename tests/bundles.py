@@ -8,9 +8,9 @@ from pathlib import Path
 
 from safetensors.torch import load_file
 
-from addsr_cli.models.assemble import save_tagger
 from addsr_cli.models.bundle import Bundle
-from addsr_cli.models.tagger import TaggerConfig, merge
+from addsr_cli.models.seesr.loading import save_tagger
+from addsr_cli.models.seesr.tagger import TaggerConfig, merge
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -46,8 +46,13 @@ def _made(shortest: int) -> tempfile.TemporaryDirectory:
     for part in ("unet", "controlnet", "vae", "text_encoder", "tokenizer"):
         shutil.copytree(GOLDEN / "models" / part, folder / part)
     config = tagger_config()
-    ram = {key: value.float() for key, value in load_file(GOLDEN / "ram_dape" / "ram_base.safetensors").items()}
+    ram = {
+        key: value.float()
+        for key, value in load_file(GOLDEN / "ram_dape" / "ram_base.safetensors").items()
+    }
     merged = merge(ram, load_file(GOLDEN / "ram_dape" / "dape_lora.safetensors"), config)
     save_tagger(merged, config, folder / "tagger")
-    Bundle(name="golden", parameters=2_000_000, licence="random numbers", shortest=shortest).write(folder)
+    Bundle(name="golden", parameters=2_000_000, licence="random numbers", shortest=shortest).write(
+        folder
+    )
     return made

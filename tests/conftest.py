@@ -7,12 +7,23 @@ import sys
 
 import pytest
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch loads: workers share the cores, and networks are small
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before torch loads: workers share the cores, and networks are small
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as under nohup: children would never notice a Ctrl-C
+if (
+    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+):  # as under nohup: children would never notice a Ctrl-C
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-CACHES = ("XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_DATA_HOME", "HF_HOME", "ADDSR_HOME", "TORCHINDUCTOR_CACHE_DIR")
+CACHES = (
+    "XDG_CONFIG_HOME",
+    "XDG_CACHE_HOME",
+    "XDG_DATA_HOME",
+    "HF_HOME",
+    "ADDSR_HOME",
+    "TORCHINDUCTOR_CACHE_DIR",
+)
 
 
 @pytest.fixture(autouse=True)
@@ -45,8 +56,12 @@ def processor(request, monkeypatch):
     if chosen:
         import torch
 
-        monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: chosen == "fast", raising=False)
-        monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: chosen == "fast", raising=False)
+        monkeypatch.setattr(
+            torch.cpu, "_is_amx_tile_supported", lambda: chosen == "fast", raising=False
+        )
+        monkeypatch.setattr(
+            torch.cpu, "_is_avx512_bf16_supported", lambda: chosen == "fast", raising=False
+        )
 
 
 @pytest.fixture(autouse=True)
@@ -57,7 +72,11 @@ def no_network(request, monkeypatch):
     connect = socket.socket.connect
 
     def guarded(self, address):
-        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in ("127.0.0.1", "::1", "localhost"):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and address[0] not in (
+            "127.0.0.1",
+            "::1",
+            "localhost",
+        ):
             raise AssertionError(f"a test tried to reach {address}")
         return connect(self, address)
 
@@ -78,7 +97,7 @@ def device(request):
 @pytest.fixture
 def denoise(monkeypatch):
     """Put something else in the place of the network; it is given the latent and the true network's answer."""
-    from addsr_cli.models.nano import Nano
+    from addsr_cli.models.nano.restorer import Nano
 
     true = Nano.denoise
 
@@ -108,7 +127,7 @@ def server(monkeypatch):
     from huggingface_hub import close_session, constants
     from loopback import Hub, Repo
 
-    from addsr_cli.models import transfer
+    from addsr_cli.weights import transfer
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(transfer, "PAUSE", 0.01)
@@ -123,9 +142,11 @@ def server(monkeypatch):
 @pytest.fixture
 def fetch(server):
     """Fetch a component from the imitation."""
-    from addsr_cli.models import hub
+    from addsr_cli.weights import sources
 
-    return lambda component, **more: hub.fetch(component, offline=False, endpoint=server.endpoint, **more)
+    return lambda component, **more: sources.fetch(
+        component, offline=False, endpoint=server.endpoint, **more
+    )
 
 
 @pytest.fixture
@@ -174,4 +195,6 @@ def small_vgg(home, monkeypatch):
     for head in made.heads:
         torch.nn.init.uniform_(head)
     perceptual.weights_file().parent.mkdir(parents=True, exist_ok=True)
-    save_file({f"vgg.{key}": value for key, value in made.state_dict().items()}, perceptual.weights_file())
+    save_file(
+        {f"vgg.{key}": value for key, value in made.state_dict().items()}, perceptual.weights_file()
+    )

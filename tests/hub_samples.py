@@ -2,7 +2,7 @@
 
 import random
 
-from addsr_cli.models.components import Component, FileSpec, Source
+from addsr_cli.weights.components import Component, FileSpec, Source
 
 MIB = 2**20
 WEIGHTS = random.Random(0).randbytes(3 * MIB)
@@ -12,9 +12,14 @@ FILES = {"unet/config.json": SMALL, BIG: WEIGHTS}
 
 
 def component(*names, files=None, **more):
-    sources = tuple(name if isinstance(name, Source) else Source(repo=f"org/{name}") for name in names or ("first",))
+    sources = tuple(
+        name if isinstance(name, Source) else Source(repo=f"org/{name}")
+        for name in names or ("first",)
+    )
     files = files or tuple(FileSpec(path=path) for path in FILES)
-    return Component(name="demo", title="Demo weights", licence="none", sources=sources, files=files, **more)
+    return Component(
+        name="demo", title="Demo weights", licence="none", sources=sources, files=files, **more
+    )
 
 
 def holds(folder, files=FILES):

@@ -112,7 +112,11 @@ class Handler(BaseHTTPRequestHandler):
             self.serve_plain(path.removeprefix("/plain/"))
             return
         cdn = path.startswith("/cdn/")
-        kind, rest = ("space", path[8:]) if path.startswith("/spaces/") else ("model", path.removeprefix("/cdn")[1:])
+        kind, rest = (
+            ("space", path[8:])
+            if path.startswith("/spaces/")
+            else ("model", path.removeprefix("/cdn")[1:])
+        )
         name, _, place = rest.partition("/resolve/")
         revision, _, file = place.partition("/")
         repo = self.hub.repos.get(name)
@@ -200,4 +204,6 @@ class Handler(BaseHTTPRequestHandler):
         self.head(status, headers | {"Content-Length": "0"})
 
     def refuse(self, status, code, message):
-        self.reply(status, {"X-Error-Code": code, "X-Error-Message": message} if code or message else {})
+        self.reply(
+            status, {"X-Error-Code": code, "X-Error-Message": message} if code or message else {}
+        )

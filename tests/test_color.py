@@ -47,7 +47,9 @@ def test_float_results_are_the_official_ones(golden, method, name):
 
 @pytest.mark.parametrize("method", ["wavelet", "adain"])
 def test_8_bit_pictures_are_the_official_ones(golden, method):
-    ours = truncated(match(picture(golden["in.target_u8_hwc"]), picture(golden["in.source_u8_hwc"]), method))
+    ours = truncated(
+        match(picture(golden["in.target_u8_hwc"]), picture(golden["in.source_u8_hwc"]), method)
+    )
     difference = (ours.int() - golden[f"out.{method}_color_fix_u8_hwc"].int()).abs()
     assert difference.max() <= 1
     assert difference.float().mean() < 0.001
@@ -92,7 +94,10 @@ def test_a_smooth_16_bit_gradient_keeps_its_values(method):
 def test_a_change_too_small_to_see_stays_that_small(method, pair):
     image, reference = pair
     stirred = (image + 1e-6 * torch.randn_like(image)).clamp(0, 1)
-    assert error(match(stirred.clone(), reference, method), match(image.clone(), reference, method)) < 1e-4
+    assert (
+        error(match(stirred.clone(), reference, method), match(image.clone(), reference, method))
+        < 1e-4
+    )
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -118,7 +123,10 @@ def test_adain_takes_mean_and_deviation_of_the_reference(pair):
 
 
 def test_lab_leaves_lightness_alone(pair):
-    image, reference = pair[0] * 0.2 + 0.4, pair[1] * 0.2 + 0.4  # muted, so that no colour leaves the gamut
+    image, reference = (
+        pair[0] * 0.2 + 0.4,
+        pair[1] * 0.2 + 0.4,
+    )  # muted, so that no colour leaves the gamut
     matched = lab(image, reference)
     ours, before = (rgb2lab(x[0].permute(1, 2, 0).numpy()) for x in (matched, image))
     assert abs(ours[..., 0] - before[..., 0]).max() < 0.01  # of 100

@@ -15,7 +15,7 @@ from addsr_cli.degradation import (
     MILD,
     RECIPES,
     STRONG,
-    Stage,
+    DegradationStage,
     chroma_noise,
     degrade,
     gaussian_kernel,
@@ -25,13 +25,17 @@ from addsr_cli.degradation import (
 )
 
 EVERY = sorted(RECIPES)
-KERNELS = [(side, kind, beta) for side in (7, 21) for kind in KERNEL_KINDS for beta in (0.5, 1.0, 1.7)]
+KERNELS = [
+    (side, kind, beta) for side in (7, 21) for kind in KERNEL_KINDS for beta in (0.5, 1.0, 1.7)
+]
 
 
 @pytest.fixture(scope="module")
 def hr():
     rng = np.random.default_rng(0)
-    soft = cv2.resize(rng.random((5, 6, 3), dtype=np.float32), (80, 64), interpolation=cv2.INTER_CUBIC)
+    soft = cv2.resize(
+        rng.random((5, 6, 3), dtype=np.float32), (80, 64), interpolation=cv2.INTER_CUBIC
+    )
     return np.clip(soft + rng.normal(0, 0.05, soft.shape), 0, 1).astype(np.float32)
 
 
@@ -64,7 +68,11 @@ def test_seeds_differ(hr, recipe):
 @pytest.mark.parametrize("size", [(80, 64), (40, 32), (33, 47)])
 def test_the_result_has_the_size_that_is_asked_for(hr, recipe, size):
     for seed in range(3):
-        assert degrade(hr, np.random.default_rng(seed), RECIPES[recipe], size).shape == (size[1], size[0], 3)
+        assert degrade(hr, np.random.default_rng(seed), RECIPES[recipe], size).shape == (
+            size[1],
+            size[0],
+            3,
+        )
 
 
 def test_clean_and_of_the_same_size_is_the_picture_in_8_bits(hr):
@@ -83,7 +91,9 @@ def test_black_and_white_survive(recipe, value):
 
 
 def test_clean_is_antialiased_bicubic_and_nothing_else(hr):
-    planes = [Image.fromarray(hr[..., c]).resize((20, 16), Image.Resampling.BICUBIC) for c in range(3)]
+    planes = [
+        Image.fromarray(hr[..., c]).resize((20, 16), Image.Resampling.BICUBIC) for c in range(3)
+    ]
     expected = np.clip(np.stack(planes, axis=2), 0, 1)
     assert np.abs(made(hr, "clean") - expected).max() <= 0.51 / 255
     assert CLEAN.stages == ()
@@ -91,7 +101,10 @@ def test_clean_is_antialiased_bicubic_and_nothing_else(hr):
 
 def test_strong_hurts_more_than_mild_and_mild_more_than_clean(hr):
     clean = made(hr, "clean")
-    mild, strong = (np.mean([np.abs(made(hr, r, s) - clean).mean() for s in range(40)]) for r in ("mild", "strong"))
+    mild, strong = (
+        np.mean([np.abs(made(hr, r, s) - clean).mean() for s in range(40)])
+        for r in ("mild", "strong")
+    )
     assert 0.005 < mild < strong
 
 
@@ -123,7 +136,9 @@ def test_the_plain_kernel_is_the_gaussian_of_the_textbook():
     line = np.exp(-0.5 * (np.arange(-10, 11) / 1.5) ** 2)
     expected = np.outer(line, line) / line.sum() ** 2
     assert np.allclose(gaussian_kernel(21, (1.5, 1.5), 0.3), expected, atol=1e-7)
-    assert np.allclose(gaussian_kernel(21, (1.5, 1.5), 0, "generalised_iso", 1.0), expected, atol=1e-7)
+    assert np.allclose(
+        gaussian_kernel(21, (1.5, 1.5), 0, "generalised_iso", 1.0), expected, atol=1e-7
+    )
 
 
 @pytest.mark.parametrize("side", [7, 13, 21])
@@ -133,7 +148,9 @@ def test_the_sinc_kernel_is_the_formula_of_real_esrgan(side, cutoff):
     for y in range(side):
         for x in range(side):
             r = np.hypot(y - (side - 1) / 2, x - (side - 1) / 2)
-            expected[y, x] = cutoff * j1(cutoff * r) / (2 * np.pi * r) if r else cutoff**2 / (4 * np.pi)
+            expected[y, x] = (
+                cutoff * j1(cutoff * r) / (2 * np.pi * r) if r else cutoff**2 / (4 * np.pi)
+            )
     assert np.allclose(sinc_kernel(side, cutoff), expected / expected.sum(), atol=1e-6)
 
 
@@ -152,7 +169,9 @@ COLUMNS = ("blur_odds", "sigma", "resize_odds", "resize", "noise", "poisson", "j
 
 @pytest.mark.parametrize("recipe", [STRONG, MILD], ids=lambda r: r.name)
 def test_recipes_are_those_of_real_esrgan_and_its_gentler_sibling(recipe):
-    assert recipe.stages == tuple(Stage(**dict(zip(COLUMNS, row, strict=True))) for row in TABLE[recipe.name])
+    assert recipe.stages == tuple(
+        DegradationStage(**dict(zip(COLUMNS, row, strict=True))) for row in TABLE[recipe.name]
+    )
 
 
 def test_the_odds_shared_by_all_recipes_are_those_of_real_esrgan():
@@ -167,7 +186,9 @@ def test_the_odds_shared_by_all_recipes_are_those_of_real_esrgan():
 def test_kernels_are_drawn_with_their_odds_and_ranges(monkeypatch):
     seen = []
     monkeypatch.setattr(degradation, "gaussian_kernel", lambda *drawn: seen.append(drawn))
-    monkeypatch.setattr(degradation, "sinc_kernel", lambda side, cutoff: seen.append((side, cutoff)))
+    monkeypatch.setattr(
+        degradation, "sinc_kernel", lambda side, cutoff: seen.append((side, cutoff))
+    )
     rng = np.random.default_rng(0)
     for _ in range(3000):
         degradation._random_kernel(rng, (0.2, 3))
@@ -178,7 +199,10 @@ def test_kernels_are_drawn_with_their_odds_and_ranges(monkeypatch):
     assert all(np.pi / (3 if side < 13 else 5) <= cutoff <= np.pi for side, cutoff in sincs)
     assert all(0.2 <= s <= 3 for d in gaussians for s in d[1])
     assert all((d[1][0] == d[1][1]) == ("aniso" not in d[3]) for d in gaussians)
-    assert all((1 if "plateau" in d[3] else 0.5) <= d[4] <= (2 if "plateau" in d[3] else 4) for d in gaussians)
+    assert all(
+        (1 if "plateau" in d[3] else 0.5) <= d[4] <= (2 if "plateau" in d[3] else 4)
+        for d in gaussians
+    )
 
 
 def test_noise_is_gray_in_two_of_five_pictures():
@@ -192,7 +216,12 @@ def test_noise_is_gray_in_two_of_five_pictures():
 def test_sizes_are_drawn_with_their_odds_and_ranges():
     image, rng = np.zeros((40, 40, 3), np.float32), np.random.default_rng(0)
     base = (1000, 8)
-    widths = np.array([degradation._random_resize(image, rng, STRONG.stages[0], base).shape[1] for _ in range(600)])
+    widths = np.array(
+        [
+            degradation._random_resize(image, rng, STRONG.stages[0], base).shape[1]
+            for _ in range(600)
+        ]
+    )
     assert (widths > 1000).mean() == pytest.approx(0.2, abs=0.05)
     assert (widths < 1000).mean() == pytest.approx(0.7, abs=0.06)
     assert 150 <= widths.min() < 200
@@ -249,7 +278,9 @@ def test_the_camera_recipe_ends_with_jpeg_and_may_have_one_stage(hr, monkeypatch
     counts = []
     true_jpeg, true_noise = degradation._jpeg, degradation._add_noise
     monkeypatch.setattr(degradation, "_jpeg", lambda *w: counts.append("jpeg") or true_jpeg(*w))
-    monkeypatch.setattr(degradation, "_add_noise", lambda *w: counts.append("noise") or true_noise(*w))
+    monkeypatch.setattr(
+        degradation, "_add_noise", lambda *w: counts.append("noise") or true_noise(*w)
+    )
     endings = []
     for seed in range(40):
         counts.clear()
@@ -327,8 +358,13 @@ def blockiness(lr):
 
 def test_the_blocks_recipe_shows_the_blocks_of_jpeg():
     rng = np.random.default_rng(0)
-    soft = cv2.resize(rng.random((9, 9, 3), dtype=np.float32), (512, 512), interpolation=cv2.INTER_CUBIC).clip(0, 1)
-    mean = {name: np.mean([blockiness(made(soft, name, seed)) for seed in range(20)]) for name in ("blocks", "clean")}
+    soft = cv2.resize(
+        rng.random((9, 9, 3), dtype=np.float32), (512, 512), interpolation=cv2.INTER_CUBIC
+    ).clip(0, 1)
+    mean = {
+        name: np.mean([blockiness(made(soft, name, seed)) for seed in range(20)])
+        for name in ("blocks", "clean")
+    }
     assert mean["clean"] == pytest.approx(1, abs=0.1)
     assert mean["blocks"] > 1.5
 
@@ -356,6 +392,10 @@ def test_a_screen_leaves_bare_paper_and_full_ink_alone(value):
 
 def test_the_print_recipe_has_a_screen_and_the_others_have_none():
     large = np.full((256, 256, 3), 0.5, np.float32)
-    printed, plain = ([strongest(made(large, name, seed)) for seed in range(12)] for name in ("print", "sensor"))
+    printed, plain = (
+        [strongest(made(large, name, seed)) for seed in range(12)] for name in ("print", "sensor")
+    )
     assert all(0.2 - 1 / 64 <= frequency <= 0.4 + 1 / 64 for frequency, _ in printed)
-    assert np.median([height for _, height in printed]) > 5 * np.median([height for _, height in plain])
+    assert np.median([height for _, height in printed]) > 5 * np.median(
+        [height for _, height in plain]
+    )

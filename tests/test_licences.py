@@ -1,7 +1,7 @@
 """Everything addsr stands on may be used by anybody: a dependency under another licence fails here.
 
-Read from the metadata of what is installed, from the requirements in pyproject.toml (extras too) down to theirs.
-"""
+Read from the metadata of what is installed, from the requirements in pyproject.toml (extras too)
+down to theirs. """
 
 import re
 import tomllib
@@ -11,13 +11,31 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))[
+    "project"
+]
 PERMISSIVE = {
-    *("0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CNRI-Python", "ISC", "MIT"),
+    *(
+        "0BSD",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "BSL-1.0",
+        "CC0-1.0",
+        "CNRI-Python",
+        "ISC",
+        "MIT",
+    ),
     *("MIT-CMU", "PSF-2.0", "Unlicense", "Zlib"),
 }
-MOZILLA = {"certifi", "pathspec", "tqdm"}  # MPL-2.0 asks for changes to their own files, and we make none
-CUDA = re.compile(r"(nvidia|cuda)-.*")  # NVIDIA's own terms: torch brings them on Linux, and they serve its GPUs alone
+MOZILLA = {
+    "certifi",
+    "pathspec",
+    "tqdm",
+}  # MPL-2.0 asks for changes to their own files, and we make none
+CUDA = re.compile(
+    r"(nvidia|cuda)-.*"
+)  # NVIDIA's own terms: torch brings them on Linux, and they serve its GPUs alone
 SPELLINGS = {
     "Apache": "Apache-2.0",
     "Apache 2.0": "Apache-2.0",
@@ -40,7 +58,11 @@ def licence(dist: Distribution) -> str:
     """SPDX expression of a distribution: its own, or what the classifiers or the older field stand for."""
     if expression := dist.metadata.get("License-Expression"):
         return expression
-    classifiers = [words.split(" :: ")[-1] for words in dist.metadata.get_all("Classifier", []) if "License" in words]
+    classifiers = [
+        words.split(" :: ")[-1]
+        for words in dist.metadata.get_all("Classifier", [])
+        if "License" in words
+    ]
     names = classifiers or [dist.metadata.get("License", "").partition("\n")[0]]
     return " AND ".join(SPELLINGS.get(name, name) for name in names)
 
@@ -48,7 +70,10 @@ def licence(dist: Distribution) -> str:
 def is_permissive(expression: str, more: frozenset[str] = frozenset()) -> bool:
     """Whether every part that binds, of those joined by AND, has an alternative, of those joined by OR, in the list."""
     parts = re.split(r"\s+AND\s+", expression.replace("(", " ").replace(")", " "))
-    choices = [[each.strip().partition(" WITH ")[0] for each in re.split(r"\s+OR\s+", part)] for part in parts]
+    choices = [
+        [each.strip().partition(" WITH ")[0] for each in re.split(r"\s+OR\s+", part)]
+        for part in parts
+    ]
     return all(not (PERMISSIVE | more).isdisjoint(each) for each in choices)
 
 
@@ -81,7 +106,9 @@ def test_every_dependency_may_be_used_by_anybody():
     licences = {name: licence(dist) for name, dist in found.items() if not CUDA.fullmatch(name)}
     mozilla = frozenset(["MPL-2.0"])
     refused = {
-        n: text for n, text in licences.items() if not is_permissive(text, mozilla if n in MOZILLA else frozenset())
+        n: text
+        for n, text in licences.items()
+        if not is_permissive(text, mozilla if n in MOZILLA else frozenset())
     }
     assert refused == {}
 

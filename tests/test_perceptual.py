@@ -112,7 +112,9 @@ def test_small_pictures_are_refused_in_a_sentence(distance):
 
 
 @pytest.mark.skipif(not REFERENCE.is_file(), reason="../shared/tools/perceptual.py is not here")
-def test_values_and_gradients_are_those_of_the_reference(perceptual_state, pictures, tmp_path, monkeypatch):
+def test_values_and_gradients_are_those_of_the_reference(
+    perceptual_state, pictures, tmp_path, monkeypatch
+):
     spec = importlib.util.spec_from_file_location("reference", REFERENCE)
     reference = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(reference)
@@ -134,7 +136,9 @@ def test_values_and_gradients_are_those_of_the_reference(perceptual_state, pictu
         assert torch.allclose(of_ours, of_theirs, atol=1e-5 * float(of_theirs.abs().max()))
     dists = reference.Dists()
     expected = [dists(pictures[0][k : k + 1], pictures[1][k : k + 1]) for k in range(2)]
-    assert DISTS.load(weights=perceptual_state)(*pictures).tolist() == pytest.approx(expected, abs=1e-5)
+    assert DISTS.load(weights=perceptual_state)(*pictures).tolist() == pytest.approx(
+        expected, abs=1e-5
+    )
 
 
 def test_without_weights_the_error_says_what_to_type():
@@ -155,4 +159,6 @@ def test_damaged_and_incomplete_weights_are_a_sentence(perceptual_state, home):
     with pytest.raises(ModelUnavailable, match="damaged"):
         LPIPS.load("alex")
     with pytest.raises(ModelUnavailable, match="incomplete"):
-        LPIPS.load("alex", weights={key: v for key, v in perceptual_state.items() if "heads.0" not in key})
+        LPIPS.load(
+            "alex", weights={key: v for key, v in perceptual_state.items() if "heads.0" not in key}
+        )

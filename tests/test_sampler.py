@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 import torch
 
-from addsr_cli.models.restorer import Condition
+from addsr_cli.models.restorer import Conditioning
 from addsr_cli.sampler import cpu_noise, refine, sample
 from addsr_cli.schedule import STEPS, Schedule
 
@@ -27,11 +27,11 @@ class Fake:
         return z / 2
 
     def describe(self, photo, guide):
-        return Condition(tags=guide.tags)
+        return Conditioning(tags=guide.tags)
 
     def embed(self, image, cond):
         self.embedded.append(image)
-        return Condition(tags=cond.tags + "+")
+        return Conditioning(tags=cond.tags + "+")
 
     def denoise(self, z, t, control, cond):
         self.calls.append((z, t, control, cond))
@@ -58,7 +58,7 @@ def canvas():
 
 def go(restorer, canvas, **options):
     options = {"timesteps": STEPS, "noise": cpu_noise(0)} | options
-    return sample(restorer, canvas, Condition(tags="cat"), **options)
+    return sample(restorer, canvas, Conditioning(tags="cat"), **options)
 
 
 def listed(draws):
@@ -91,7 +91,9 @@ def test_each_step_gets_fresh_noise_on_the_latent_before(canvas):
     assert not any(torch.equal(a, b) for a, b in pairwise(draws))
     for k in range(3):
         z0 = fake.calls[k][0] * 0.1
-        assert torch.equal(fake.calls[k + 1][0], fake.schedule.add_noise(z0, draws[k + 1], STEPS[k + 1]))
+        assert torch.equal(
+            fake.calls[k + 1][0], fake.schedule.add_noise(z0, draws[k + 1], STEPS[k + 1])
+        )
 
 
 def test_starting_from_lr_hides_the_canvas_under_the_noise(canvas):
@@ -113,7 +115,9 @@ def test_the_next_control_is_the_clamped_prediction_blended_with_the_first_canva
     go(fake, canvas, psr=weight)
     assert torch.equal(fake.calls[0][2], canvas)
     for _, _, control, _ in fake.calls[1:]:
-        assert torch.allclose(control, weight * (answer / 2).clamp(0, 1) + (1 - weight) * canvas, atol=1e-7)
+        assert torch.allclose(
+            control, weight * (answer / 2).clamp(0, 1) + (1 - weight) * canvas, atol=1e-7
+        )
 
 
 def test_without_refinement_the_canvas_stays_control_and_only_the_end_is_decoded(canvas):
@@ -153,7 +157,9 @@ def test_every_clean_latent_is_reported(canvas):
     seen, fake = [], Fake()
     go(fake, canvas, on_step=lambda k, z0: seen.append((k, z0)))
     assert [k for k, _ in seen] == [0, 1, 2, 3]
-    assert all(torch.equal(z0, call[0] * 0.1) for (_, z0), call in zip(seen, fake.calls, strict=True))
+    assert all(
+        torch.equal(z0, call[0] * 0.1) for (_, z0), call in zip(seen, fake.calls, strict=True)
+    )
 
 
 def test_a_seed_means_one_picture(canvas):

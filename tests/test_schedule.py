@@ -61,7 +61,9 @@ def test_the_signal_coefficient_is_the_official_weight(golden):
 
 def test_the_official_velocity_leads_back_to_the_clean_latent(golden):
     schedule, t = Schedule(prediction="v"), golden["in.timesteps"]
-    assert close(velocity(schedule, golden["in.x"], golden["in.noise"], t), golden["out.get_velocity"])
+    assert close(
+        velocity(schedule, golden["in.x"], golden["in.noise"], t), golden["out.get_velocity"]
+    )
     z = schedule.add_noise(golden["in.x"], golden["in.noise"], t)
     assert close(schedule.predict_z0(z, golden["out.get_velocity"], t), golden["in.x"])
 
@@ -71,7 +73,9 @@ def test_the_official_velocity_leads_back_to_the_clean_latent(golden):
 def test_a_perfect_prediction_undoes_the_noise(prediction, t, latents):
     schedule, (z0, noise) = Schedule(prediction=prediction), latents
     z = schedule.add_noise(z0, noise, t)
-    assert torch.allclose(schedule.predict_z0(z, network_output(schedule, z0, noise, t), t), z0, atol=2e-5)
+    assert torch.allclose(
+        schedule.predict_z0(z, network_output(schedule, z0, noise, t), t), z0, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize("prediction", PREDICTIONS)
@@ -94,7 +98,12 @@ def test_results_are_float32_whatever_comes_in(prediction, dtype, latents):
 
 
 def test_n_steps_are_the_first_n_of_four():
-    assert [steps(n) for n in (1, 2, 3, 4)] == [(999,), (999, 749), (999, 749, 499), (999, 749, 499, 249)]
+    assert [steps(n) for n in (1, 2, 3, 4)] == [
+        (999,),
+        (999, 749),
+        (999, 749, 499),
+        (999, 749, 499, 249),
+    ]
 
 
 @pytest.mark.parametrize("n", [0, 5, -1])
@@ -113,7 +122,9 @@ def scheduler(spacing, n):
     return made
 
 
-@pytest.mark.parametrize(("rule", "n"), [("leading", 50), ("leading", 20), ("trailing", 2), ("trailing", 7)])
+@pytest.mark.parametrize(
+    ("rule", "n"), [("leading", 50), ("leading", 20), ("trailing", 2), ("trailing", 7)]
+)
 def test_ancestral_steps_are_those_of_ddpm(rule, n):
     theirs, ours = scheduler(rule, n), Schedule(rule=rule)
     times = ours.timesteps(n)
@@ -125,14 +136,18 @@ def test_ancestral_steps_are_those_of_ddpm(rule, n):
         expected = theirs.step(eps, t, z, generator=torch.Generator().manual_seed(t))
         z0 = ours.predict_z0(z, eps, t)
         assert torch.allclose(z0, expected.pred_original_sample, rtol=1e-5, atol=1e-5)
-        assert torch.allclose(ours.advance(z, z0, draws, t, following), expected.prev_sample, rtol=1e-4, atol=1e-4)
+        assert torch.allclose(
+            ours.advance(z, z0, draws, t, following), expected.prev_sample, rtol=1e-4, atol=1e-4
+        )
 
 
 def test_the_last_ancestral_step_is_the_prediction_itself():
     theirs, ours = scheduler("leading", 50), Schedule(rule="leading")
     z, eps = torch.randn(1, 4, 6, 5), torch.randn(1, 4, 6, 5)
     last = ours.timesteps(50)[-1]
-    assert torch.allclose(theirs.step(eps, last, z).prev_sample, ours.predict_z0(z, eps, last), atol=1e-4)
+    assert torch.allclose(
+        theirs.step(eps, last, z).prev_sample, ours.predict_z0(z, eps, last), atol=1e-4
+    )
 
 
 def test_the_rule_of_addsr_forgets_the_latent_before():
@@ -141,7 +156,9 @@ def test_the_rule_of_addsr_forgets_the_latent_before():
     assert ours.timesteps(3) == STEPS[:3]
 
 
-@pytest.mark.parametrize(("rule", "n"), [("renoise", 5), ("renoise", 0), ("leading", 1001), ("trailing", 0)])
+@pytest.mark.parametrize(
+    ("rule", "n"), [("renoise", 5), ("renoise", 0), ("leading", 1001), ("trailing", 0)]
+)
 def test_too_many_or_no_steps_are_refused(rule, n):
     with pytest.raises(UsageError, match="steps must be"):
         Schedule(rule=rule).timesteps(n)

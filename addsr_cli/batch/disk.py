@@ -10,7 +10,13 @@ from addsr_cli import imageio
 from addsr_cli.batch.task import Task
 from addsr_cli.errors import NoSpace, OutputRefused
 
-BYTES_PER_SAMPLE = {"PNG": 0.65, "TIFF": 0.8, "JPEG": 0.17, "WEBP": 0.12, "AVIF": 0.08}  # of photos, as a share
+BYTES_PER_SAMPLE = {
+    "PNG": 0.65,
+    "TIFF": 0.8,
+    "JPEG": 0.17,
+    "WEBP": 0.12,
+    "AVIF": 0.08,
+}  # of photos, as a share
 BLOCK = 1 << 20
 
 
@@ -20,7 +26,13 @@ def space(tasks: Iterable[Task]) -> int:
     for task in tasks:
         channels, depth = task.job.samples
         width, height = task.job.size
-        total += width * height * channels * (depth // 8) * BYTES_PER_SAMPLE[str(task.job.options.format)]
+        total += (
+            width
+            * height
+            * channels
+            * (depth // 8)
+            * BYTES_PER_SAMPLE[str(task.job.options.format)]
+        )
     return int(total)
 
 

@@ -21,7 +21,10 @@ class Interrupts:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        exc: BaseException | None,
+        trace: TracebackType | None,
     ) -> None:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, self._before)
@@ -34,4 +37,6 @@ class Interrupts:
         if self.asked:
             raise KeyboardInterrupt
         self.asked = True
-        threading.Thread(target=self._tell).start()  # not here: the signal may have come in the middle of a print
+        threading.Thread(
+            target=self._tell
+        ).start()  # not here: the signal may have come in the middle of a print

@@ -5,9 +5,8 @@ process has a journal of its own beside the output (``OUT/.addsr/journal*.jsonl`
 them all, and the last word on a file wins. What is last is decided by the order of the lines, and
 between journals by the number of the run, never by a clock.
 
-A journal is input like any other: somebody else may have written it. Lines without the types and the
-relative paths that `Journal.write` gives them are counted and passed over.
-"""
+A journal is input like any other: somebody else may have written it. Lines without the types and
+the relative paths that `Journal.write` gives them are counted and passed over. """
 
 import json
 import os
@@ -38,14 +37,13 @@ _ERROR = {"code", "message", "hint"}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Entry:
+class JournalEntry:
     """The last word on one output: of which input, made with which settings, what came of it.
 
-    ``input`` and ``output`` are relative to their folders, with ``/``; ``root`` is the folder of the
-    inputs. ``size`` (bytes), ``mtime_ns`` and ``sha256`` are the input's; ``error`` holds code, message
-    and hint; ``at`` is seconds since 1970, for people to read; ``run`` counts the runs that wrote into
-    the folder, from 1.
-    """
+    ``input`` and ``output`` are relative to their folders, with ``/``; ``root`` is the folder of
+    the inputs. ``size`` (bytes), ``mtime_ns`` and ``sha256`` are the input's; ``error`` holds code,
+    message and hint; ``at`` is seconds since 1970, for people to read; ``run`` counts the runs that
+    wrote into the folder, from 1. """
 
     state: State
     input: str
@@ -85,7 +83,7 @@ class Entry:
 class Contents:
     """What the journals of a folder say: last entries, how many lines are none, runs so far."""
 
-    entries: dict[Key, Entry]
+    entries: dict[Key, JournalEntry]
     unknown: int
     runs: int
 
@@ -109,12 +107,13 @@ class Journal:
                 self._file.write(b"\n")  # a line was torn; the next one shall not hang on to it
         except Timeout as exc:
             raise OutputRefused(
-                f"Another addsr batch is writing into {str(output)!r}.", "Wait for it, or give each its own --shard."
+                f"Another addsr batch is writing into {str(output)!r}.",
+                "Wait for it, or give each its own --shard.",
             ) from exc
         except OSError as exc:
             raise imageio.refusal(self.path, exc) from exc
 
-    def write(self, entry: Entry) -> None:
+    def write(self, entry: JournalEntry) -> None:
         """Put an entry on the disk. Raises NoSpace, OutputVanished and OutputRefused."""
         numbered = asdict(replace(entry, run=self._run))
         said = {key: value for key, value in numbered.items() if value not in UNSAID}
@@ -148,14 +147,14 @@ class Journal:
             self._lock.release()
 
 
-def read(output: Path) -> dict[Key, Entry]:
+def read(output: Path) -> dict[Key, JournalEntry]:
     """The last entry of every output, from all journals there."""
     return load(output).entries
 
 
 def load(output: Path) -> Contents:
     """What all journals there say. Raises OutputRefused for one that is no file of its own."""
-    latest: dict[Key, Entry] = {}
+    latest: dict[Key, JournalEntry] = {}
     unknown = 0
     for path in sorted(_folder(output).glob("journal*.jsonl")):
         entries, strange = _entries(path)
@@ -167,12 +166,12 @@ def load(output: Path) -> Contents:
     return Contents(entries=latest, unknown=unknown, runs=runs)
 
 
-def _rank(entry: Entry) -> tuple[int, bool]:
+def _rank(entry: JournalEntry) -> tuple[int, bool]:
     """By which the last word of two journals is found: the later run, or else the one with an output."""
     return entry.run, entry.state == "ok"
 
 
-def _entries(path: Path) -> tuple[dict[Key, Entry], int]:
+def _entries(path: Path) -> tuple[dict[Key, JournalEntry], int]:
     """The last entry of every output in one journal, and how many lines are no entries."""
     _refuse_link(path)
     if not path.is_file():
@@ -180,12 +179,12 @@ def _entries(path: Path) -> tuple[dict[Key, Entry], int]:
             f"{str(path)!r} is not a regular file, so the journal cannot be kept there.",
             "Move it away, or choose another folder with -o.",
         )
-    entries: dict[Key, Entry] = {}
+    entries: dict[Key, JournalEntry] = {}
     unknown = run = 0
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in iter(partial(file.readline, LONGEST), ""):
-                entry = Entry.parsed(line)
+                entry = JournalEntry.parsed(line)
                 if entry is None:
                     unknown += bool(line.strip())
                     continue
@@ -193,7 +192,8 @@ def _entries(path: Path) -> tuple[dict[Key, Entry], int]:
                 entries[entry.key] = replace(entry, run=run)
     except OSError as exc:
         raise OutputRefused(
-            f"The journal {str(path)!r} cannot be read: {exc.strerror}.", "Check its permissions and the disk."
+            f"The journal {str(path)!r} cannot be read: {exc.strerror}.",
+            "Check its permissions and the disk.",
         ) from exc
     return entries, unknown
 
@@ -212,7 +212,11 @@ def _well_formed(raw: Mapping[str, Any]) -> bool:
 
 
 def _is_error(raw: object) -> bool:
-    return isinstance(raw, dict) and raw.keys() <= _ERROR and all(isinstance(text, str) for text in raw.values())
+    return (
+        isinstance(raw, dict)
+        and raw.keys() <= _ERROR
+        and all(isinstance(text, str) for text in raw.values())
+    )
 
 
 def _stays_inside(name: str) -> bool:

@@ -9,10 +9,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from addsr_cli import imageio
-from addsr_cli.batch.task import Lost, Order, Stamp, Task
+from addsr_cli.batch.task import BatchConfig, FileStat, Rejected, Task
+from addsr_cli.engine.job import Job
 from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio import Header
-from addsr_cli.job import Job
 from addsr_cli.settings import Settings
 
 
@@ -22,7 +22,13 @@ def seed_of(seed: int, name: str) -> int:
 
 
 def drafted(
-    order: Order, name: str, sample: int, header: Header, size: tuple[int, int], settings: Settings, stamp: Stamp
+    order: BatchConfig,
+    name: str,
+    sample: int,
+    header: Header,
+    size: tuple[int, int],
+    settings: Settings,
+    stamp: FileStat,
 ) -> Task:
     """A task with the name that it has as long as no other wants the same."""
     job = Job(
@@ -34,10 +40,14 @@ def drafted(
         settings=settings,
         options=order.options,
     )
-    return _named(Task(job=job, name=name, sample=sample, output="", stamp=stamp), order, PurePosixPath(name).stem)
+    return _named(
+        Task(job=job, name=name, sample=sample, output="", stamp=stamp),
+        order,
+        PurePosixPath(name).stem,
+    )
 
 
-def _named(task: Task, order: Order, stem: str) -> Task:
+def _named(task: Task, order: BatchConfig, stem: str) -> Task:
     """The task with the name that ``stem`` makes, cut where the file system takes no more."""
     path, job = PurePosixPath(task.name), task.job
     limit = imageio.name_limit(order.output)
@@ -58,27 +68,33 @@ def _mark(name: str) -> str:
     return "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
 
 
-def without_collisions(drafts: Sequence[Task | Lost], order: Order) -> list[Task | Lost]:
+def without_collisions(
+    drafts: Sequence[Task | Rejected], order: BatchConfig
+) -> list[Task | Rejected]:
     """Names that would meet are told apart: all of them take their suffix, ``a_jpg`` and ``a_png``, then a hash.
 
-    What a file is called depends on the names in the tree alone. Names that differ only in case or in Unicode
-    normalisation meet too, as they would on many file systems.
-    """
+    What a file is called depends on the names in the tree alone. Names that differ only in case or
+    in Unicode normalisation meet too, as they would on many file systems. """
     for stem in (_suffixed, _hashed):
         taken = Counter(_folded(each.output) for each in drafts if isinstance(each, Task))
         drafts = [
-            _named(each, order, stem(each.name)) if isinstance(each, Task) and taken[_folded(each.output)] > 1 else each
+            _named(each, order, stem(each.name))
+            if isinstance(each, Task) and taken[_folded(each.output)] > 1
+            else each
             for each in drafts
         ]
     seen: dict[str, Task] = {}
     for each in drafts:
-        if isinstance(each, Task) and (other := seen.setdefault(_folded(each.output), each)) is not each:
+        if (
+            isinstance(each, Task)
+            and (other := seen.setdefault(_folded(each.output), each)) is not each
+        ):
             problem = f"{other.name} and {each.name} would both become {each.output}."
             raise OutputRefused(problem, "Use --name with {stem} in it, and {seed} for samples.")
     return list(drafts)
 
 
-def possible(task: Task, order: Order) -> set[str]:
+def possible(task: Task, order: BatchConfig) -> set[str]:
     """All that an output may be called, whatever else lies in the tree."""
     stems = (PurePosixPath(task.name).stem, _suffixed(task.name), _hashed(task.name))
     return {_named(task, order, stem).output for stem in stems}

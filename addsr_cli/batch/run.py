@@ -1,9 +1,8 @@
 """The pipeline: photos are read ahead, go through the network, and are encoded and written behind it.
 
-One thread reads, this one runs the network, one writes. A file that fails is an entry in the journal and a word to the
-observer; the next one goes on. Only what would fail every file ends the run: a full disk, no output folder, no model,
-a wrong request.
-"""
+One thread reads, this one runs the network, one writes. A file that fails is an entry in the
+journal and a word to the observer; the next one goes on. Only what would fail every file ends the
+run: a full disk, no output folder, no model, a wrong request. """
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,11 +15,12 @@ from typing import Protocol, TypeVar
 
 from addsr_cli import hardware, imageio
 from addsr_cli.batch import disk
-from addsr_cli.batch.ahead import FLOAT_PIXEL, Group, Input, read, read_ahead
-from addsr_cli.batch.journal import Entry, Journal
-from addsr_cli.batch.task import STRANGE, Lost, Order, Task, failure
+from addsr_cli.batch.journal import Journal, JournalEntry
+from addsr_cli.batch.prefetch import FLOAT_PIXEL, Group, Input, read, read_ahead
+from addsr_cli.batch.task import STRANGE, BatchConfig, Rejected, Task, failure
 from addsr_cli.batch.worker import Worker
-from addsr_cli.engine import Result, Upscaler
+from addsr_cli.engine.job import Job
+from addsr_cli.engine.upscaler import Result, Upscaler
 from addsr_cli.errors import (
     AddsrError,
     ModelUnavailable,
@@ -29,12 +29,16 @@ from addsr_cli.errors import (
     OutputVanished,
     UsageError,
 )
-from addsr_cli.job import Job
 
 T = TypeVar("T")
 
 LARGEST_BOUND = 512 << 20
-FATAL = (NoSpace, OutputVanished, ModelUnavailable, UsageError)  # what one file has in common with the next
+FATAL = (
+    NoSpace,
+    OutputVanished,
+    ModelUnavailable,
+    UsageError,
+)  # what one file has in common with the next
 MANY_STRANGE = 5  # in a row: then it is the machine, not the files
 NAP = 0.1  # seconds between looks at whether to stop
 
@@ -48,7 +52,7 @@ class Observer(Protocol):
     def done(self, job: Job, result: Result) -> None:
         """A file is written."""
 
-    def failed(self, task: Task | Lost, error: AddsrError) -> None:
+    def failed(self, task: Task | Rejected, error: AddsrError) -> None:
         """A file came to nothing."""
 
 
@@ -70,7 +74,7 @@ class Pipeline:
     def __init__(
         self,
         upscaler: Upscaler,
-        order: Order,
+        order: BatchConfig,
         journal: Journal,
         observer: Observer,
         stopping: Callable[[], bool],
@@ -89,7 +93,7 @@ class Pipeline:
         self._ended = False
         self._smallest = 0  # bytes that the smallest of the outputs will take, about
 
-    def run(self, lost: Sequence[Lost], todo: Sequence[Task]) -> None:
+    def run(self, lost: Sequence[Rejected], todo: Sequence[Task]) -> None:
         """Do everything; what is lost already comes first. Raises what ends a run: NoSpace, UsageError and the like."""
         self._smallest = min((disk.space([task]) for task in todo), default=0)
         try:
@@ -140,12 +144,19 @@ class Pipeline:
         results = None
         if len(inputs) > 1:
             self.observer.begun(inputs[0][0])
-            photos, settings = [found.photo for _, found in inputs], [task.job.settings for task, _ in inputs]
-            results = self._tried(inputs[0][0], lambda: self.upscaler.upscale_together(photos, settings), quiet=True)
+            photos, settings = (
+                [found.photo for _, found in inputs],
+                [task.job.settings for task, _ in inputs],
+            )
+            results = self._tried(
+                inputs[0][0], lambda: self.upscaler.upscale_together(photos, settings), quiet=True
+            )
         for number, (task, found) in enumerate(inputs):
             if results is None and self._over():
                 return
-            result = results[number] if results else self._tried(task, partial(self._alone, task, found))
+            result = (
+                results[number] if results else self._tried(task, partial(self._alone, task, found))
+            )
             if result is not None:
                 self._put(task, found, result)
 
@@ -221,7 +232,9 @@ class Pipeline:
             if entry is not None:
                 self.observer.done(task.job, result)
 
-    def _written(self, task: Task, found: Input, result: Result) -> tuple[Result, Entry | None]:
+    def _written(
+        self, task: Task, found: Input, result: Result
+    ) -> tuple[Result, JournalEntry | None]:
         started, notes, path = perf_counter(), list(result.warnings), task.job.output
         if path is None:
             raise TypeError("a batch writes files")
@@ -252,7 +265,7 @@ class Pipeline:
                 raise
         return replace(result, seconds=seconds, warnings=tuple(notes)), done
 
-    def _failed(self, task: Task | Lost, error: AddsrError) -> None:
+    def _failed(self, task: Task | Rejected, error: AddsrError) -> None:
         """A failure goes through the writing thread, which alone writes the journal and speaks."""
         self._forget_traces(error)
         self._writes.append((0, self._behind.submit(lambda: self._note_failure(task, error))))
@@ -263,7 +276,7 @@ class Pipeline:
         while link and not self.options.traces:
             link = link.with_traceback(None).__cause__ or link.__context__
 
-    def _note_failure(self, task: Task | Lost, error: AddsrError) -> None:
+    def _note_failure(self, task: Task | Rejected, error: AddsrError) -> None:
         self._forget_traces(error)
         details = {"code": error.code, "message": error.message, "hint": error.hint}
         with self._writing:
@@ -274,9 +287,9 @@ class Pipeline:
         self.first_error = self.first_error or error
         self.observer.failed(task, error)
 
-    def _entry(self, task: Task | Lost, state: str, found: Input | None = None) -> Entry:
+    def _entry(self, task: Task | Rejected, state: str, found: Input | None = None) -> JournalEntry:
         stamp = found.stamp if found else task.stamp
-        return Entry(
+        return JournalEntry(
             state=state,  # type: ignore[arg-type]
             input=task.name,
             sample=task.sample,

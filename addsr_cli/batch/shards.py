@@ -21,7 +21,10 @@ class Shard:
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""
         if not 1 <= self.number <= self.count:
-            raise UsageError(f"--shard {self.number}/{self.count} is out of range.", "Count from 1, as in --shard 1/4.")
+            raise UsageError(
+                f"--shard {self.number}/{self.count} is out of range.",
+                "Count from 1, as in --shard 1/4.",
+            )
 
     def takes(self, position: int) -> bool:
         """Whether the file at this place of the sorted tree is ours; every process must see the same tree."""
@@ -29,7 +32,9 @@ class Shard:
 
     def takes_name(self, name: str) -> bool:
         """Whether a file of this name is ours, whatever else lies in the tree; shares are even only on average."""
-        return int.from_bytes(sha256(os.fsencode(name)).digest()[:8]) % self.count == self.number - 1
+        return (
+            int.from_bytes(sha256(os.fsencode(name)).digest()[:8]) % self.count == self.number - 1
+        )
 
 
 WHOLE = Shard(number=1, count=1)

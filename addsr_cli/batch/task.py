@@ -7,13 +7,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from addsr_cli.batch.journal import Key
+from addsr_cli.engine.job import Job, Naming, no_memory
 from addsr_cli.errors import AddsrError, UnreadableInput
 from addsr_cli.imageio import WriteOptions
-from addsr_cli.job import Job, Naming, no_memory
 from addsr_cli.settings import Settings
 
 # What libraries raise over odd files.
-STRANGE = (ArithmeticError, AssertionError, LookupError, OSError, RuntimeError, TypeError, ValueError)
+STRANGE = (
+    ArithmeticError,
+    AssertionError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 class Unforeseen(AddsrError):
@@ -23,7 +31,7 @@ class Unforeseen(AddsrError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class BatchConfig:
     """What is asked of every photo of the tree; ``model_sha256`` and ``naming`` tell which model runs."""
 
     root: Path
@@ -39,7 +47,12 @@ class Order:
         """All that decides what the outputs look like, and nothing about the machine, as plain data."""
         options = asdict(self.options)
         del options["overwrite"]
-        return asdict(self.settings) | options | asdict(self.naming) | {"model_sha256": self.model_sha256}
+        return (
+            asdict(self.settings)
+            | options
+            | asdict(self.naming)
+            | {"model_sha256": self.model_sha256}
+        )
 
     @property
     def digest(self) -> str:
@@ -53,7 +66,7 @@ class Order:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Stamp:
+class FileStat:
     """By what a file is known to be unchanged without reading it: bytes and time of change."""
 
     size: int
@@ -68,7 +81,7 @@ class Task:
     name: str
     sample: int
     output: str
-    stamp: Stamp
+    stamp: FileStat
 
     @property
     def key(self) -> Key:
@@ -77,12 +90,12 @@ class Task:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Lost:
+class Rejected:
     """An input that cannot become a task, or a task that cannot be run, and why."""
 
     name: str
     error: AddsrError
-    stamp: Stamp
+    stamp: FileStat
     sample: int = 0
     output: str = ""
 
@@ -92,9 +105,11 @@ class Lost:
         return self.name, self.sample
 
 
-def lost(task: Task, error: AddsrError) -> Lost:
+def rejected(task: Task, error: AddsrError) -> Rejected:
     """A task that came to nothing before it was run."""
-    return Lost(name=task.name, error=error, stamp=task.stamp, sample=task.sample, output=task.output)
+    return Rejected(
+        name=task.name, error=error, stamp=task.stamp, sample=task.sample, output=task.output
+    )
 
 
 def inside(folder: Path, name: str) -> bool:
@@ -114,13 +129,13 @@ def failure(exc: BaseException) -> AddsrError:
     return error
 
 
-def stamp_of(path: Path) -> Stamp:
+def file_stat(path: Path) -> FileStat:
     """Size and time of a file; -1 when it cannot be looked at."""
     try:
         status = path.stat()
     except OSError:
-        return Stamp(size=-1, mtime_ns=-1)
-    return Stamp(size=status.st_size, mtime_ns=status.st_mtime_ns)
+        return FileStat(size=-1, mtime_ns=-1)
+    return FileStat(size=status.st_size, mtime_ns=status.st_mtime_ns)
 
 
 def digest_of(path: Path) -> str:
@@ -129,4 +144,6 @@ def digest_of(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as exc:
-        raise UnreadableInput(f"{str(path)!r} cannot be read: {exc.strerror}.", "Check the path and the disk.") from exc
+        raise UnreadableInput(
+            f"{str(path)!r} cannot be read: {exc.strerror}.", "Check the path and the disk."
+        ) from exc

@@ -11,7 +11,12 @@ from addsr_cli import imageio
 from addsr_cli.batch.journal import FOLDER
 from addsr_cli.errors import AddsrError, UnreadableInput
 
-HIDDEN, FOREIGN, UNWANTED, SPECIAL = "hidden", "not a picture", "left out by --include or --exclude", "special file"
+HIDDEN, FOREIGN, UNWANTED, SPECIAL = (
+    "hidden",
+    "not a picture",
+    "left out by --include or --exclude",
+    "special file",
+)
 VIDEO = "video"
 KINDS = 5  # suffixes named in a summary
 OURS, KNOWN = "output of addsr", "link to a folder that is here already"
@@ -20,7 +25,19 @@ OURS, KNOWN = "output of addsr", "link to a folder that is here already"
 # file to pass over. HEIF and its relatives, JPEG XL and XR, high dynamic range, camera raw.
 PHOTOS = frozenset(
     {
-        *(".heic", ".heif", ".hif", ".heics", ".avci", ".jxl", ".jxr", ".wdp", ".hdp", ".exr", ".hdr"),
+        *(
+            ".heic",
+            ".heif",
+            ".hif",
+            ".heics",
+            ".avci",
+            ".jxl",
+            ".jxr",
+            ".wdp",
+            ".hdp",
+            ".exr",
+            ".hdr",
+        ),
         *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq"),
         *(".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw"),
         *(".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
@@ -28,7 +45,19 @@ PHOTOS = frozenset(
 )
 VIDEOS = frozenset(
     {
-        *(".3gp", ".avi", ".flv", ".insv", ".lrv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg"),
+        *(
+            ".3gp",
+            ".avi",
+            ".flv",
+            ".insv",
+            ".lrv",
+            ".m2ts",
+            ".m4v",
+            ".mkv",
+            ".mov",
+            ".mp4",
+            ".mpeg",
+        ),
         *(".mpg", ".mts", ".mxf", ".ogv", ".webm", ".wmv"),
     }
 )
@@ -63,17 +92,21 @@ def check_root(root: Path) -> None:
     if root.is_dir():
         return
     if root.exists():
-        raise UnreadableInput(f"{str(root)!r} is not a folder.", f"For one photo: addsr upscale {root}")
+        raise UnreadableInput(
+            f"{str(root)!r} is not a folder.", f"For one photo: addsr upscale {root}"
+        )
     raise UnreadableInput(f"{str(root)!r} does not exist.", "Name a folder of photos.")
 
 
-def find(root: Path, output: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Found:
+def find(
+    root: Path, output: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> Found:
     """Walk the tree below ``root``. Raises UnreadableInput when that is no folder.
 
-    Links to folders are followed, but each folder is entered once, under its true name where that lies in the tree. The
-    ``output`` folder and others that hold a journal of ours are passed over. Patterns are shell globs, upper and lower
-    case alike: over every part of the relative path, or over the whole of it when they hold a ``/``.
-    """
+    Links to folders are followed, but each folder is entered once, under its true name where that
+    lies in the tree. The ``output`` folder and others that hold a journal of ours are passed over.
+    Patterns are shell globs, upper and lower case alike: over every part of the relative path, or
+    over the whole of it when they hold a ``/``. """
     check_root(root)
     walk = _Walk(root=root, output=output, include=include, exclude=exclude)
     real, linked = [""], list[str]()
@@ -97,7 +130,9 @@ class _Walk:
     output: Path
     include: Sequence[str]
     exclude: Sequence[str]
-    photo_suffixes: frozenset[str] = field(default_factory=lambda: imageio.readable_suffixes() | PHOTOS)
+    photo_suffixes: frozenset[str] = field(
+        default_factory=lambda: imageio.readable_suffixes() | PHOTOS
+    )
     photos: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     suffixes: dict[str, Counter[str]] = field(default_factory=dict)
@@ -117,7 +152,8 @@ class _Walk:
         except OSError as exc:
             reason = exc.strerror or str(exc)
             self.unreadable[folder] = UnreadableInput(
-                f"The folder {str(self.root / folder)!r} cannot be read: {reason}.", "Check its permissions."
+                f"The folder {str(self.root / folder)!r} cannot be read: {reason}.",
+                "Check its permissions.",
             )
             return [], []
         inner: list[str] = []

@@ -27,8 +27,8 @@ class Worker:
     def close(self) -> None:
         """Let the thread end once it has done what it was given, and wait a moment for that.
 
-        A thread that is just ending while the program does can take it down with an abort from a library's own code.
-        """
+        A thread that is just ending while the program does can take it down with an abort from a
+        library's own code. """
         self._queue.put(None)
         self._thread.join(PATIENCE)
 

@@ -40,7 +40,9 @@ def _metric(name: str, device: str, weights: dict[str, Tensor]) -> Metric:
 
 
 @torch.inference_mode()
-def _measure(network: Callable[[Tensor, Tensor], Tensor], device: str, reference: Picture, result: Picture) -> float:
+def _measure(
+    network: Callable[[Tensor, Tensor], Tensor], device: str, reference: Picture, result: Picture
+) -> float:
     """The distance; not a number for pictures that are too small to have one."""
     if min(reference.shape[:2]) < perceptual.SMALLEST:
         return math.nan

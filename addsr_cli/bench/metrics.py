@@ -21,7 +21,9 @@ from addsr_cli.similarity import log_spectrum, ssim
 Picture = NDArray[np.uint8]
 Measure = Callable[[Picture, Picture], float]
 
-BT601 = np.array([65.481, 128.553, 24.966]) / 255  # luma 16..235 of RGB in 0..1, as MATLAB's rgb2ycbcr
+BT601 = (
+    np.array([65.481, 128.553, 24.966]) / 255
+)  # luma 16..235 of RGB in 0..1, as MATLAB's rgb2ycbcr
 SMALLEST = 7  # pixels: the window of SSIM
 
 
@@ -96,11 +98,32 @@ def without_border(picture: Picture, border: int) -> Picture:
 PLAIN = (
     Metric(name="psnr", measure=psnr, larger=True, variant="RGB, dB", digits=2),
     Metric(name="ssim", measure=ssim_rgb, larger=True, variant="RGB, uniform 7x7 window"),
-    Metric(name="psnr_y", measure=psnr_luma, larger=True, variant="BT.601 luma 16-235, dB", digits=2),
-    Metric(name="ssim_y", measure=ssim_luma, larger=True, variant="BT.601 luma 16-235, uniform 7x7 window"),
-    Metric(name="ssimulacra2", measure=ssimulacra2, larger=True, variant="pip ssimulacra2", digits=1),
-    Metric(name="grad", measure=gradient, larger=True, variant="gradient over the reference's", digits=3),
-    Metric(name="spec", measure=spectrum, larger=False, variant="log power spectrum from Nyquist / 4", digits=2),
+    Metric(
+        name="psnr_y", measure=psnr_luma, larger=True, variant="BT.601 luma 16-235, dB", digits=2
+    ),
+    Metric(
+        name="ssim_y",
+        measure=ssim_luma,
+        larger=True,
+        variant="BT.601 luma 16-235, uniform 7x7 window",
+    ),
+    Metric(
+        name="ssimulacra2", measure=ssimulacra2, larger=True, variant="pip ssimulacra2", digits=1
+    ),
+    Metric(
+        name="grad",
+        measure=gradient,
+        larger=True,
+        variant="gradient over the reference's",
+        digits=3,
+    ),
+    Metric(
+        name="spec",
+        measure=spectrum,
+        larger=False,
+        variant="log power spectrum from Nyquist / 4",
+        digits=2,
+    ),
     Metric(
         name="niqe",
         measure=lambda _, result: niqe.niqe(result),
@@ -116,10 +139,14 @@ def installed() -> tuple[list[Metric], str]:
     """The plain metrics that can be had here, and one line on what is missing."""
     if find_spec("ssimulacra2"):
         return list(PLAIN), ""
-    return [m for m in PLAIN if m.measure is not ssimulacra2], "no ssimulacra2: pip install ssimulacra2"
+    return [
+        m for m in PLAIN if m.measure is not ssimulacra2
+    ], "no ssimulacra2: pip install ssimulacra2"
 
 
-def scores(metrics: Sequence[Metric], reference: Picture | None, result: Picture, border: int = 0) -> dict[str, float]:
+def scores(
+    metrics: Sequence[Metric], reference: Picture | None, result: Picture, border: int = 0
+) -> dict[str, float]:
     """Value of every metric for one pair; without a reference only the blind ones."""
     seen = without_border(result, border)
     wanted = None if reference is None else without_border(reference, border)

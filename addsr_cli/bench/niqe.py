@@ -1,8 +1,8 @@
 """NIQE: how far a picture's statistics lie from those of natural photos (Mittal, Soundararajan, Bovik 2013).
 
-Equations are those of that paper; window, grid of shapes, blocks and the half-size step are those of the authors'
-release, whose model of natural photos lies in ``assets``. Lower is better; natural photos lie around 2 to 5.
-"""
+Equations are those of that paper; window, grid of shapes, blocks and the half-size step are those
+of the authors' release, whose model of natural photos lies in ``assets``. Lower is better; natural
+photos lie around 2 to 5. """
 
 import math
 from functools import cache
@@ -30,7 +30,10 @@ def niqe(pixels: NDArray[np.uint8]) -> float:
         return float("nan")
     grey = grey[: rows * BLOCK, : columns * BLOCK]
     found = np.hstack(
-        [features(blocks(normalised(grey), BLOCK)), features(blocks(normalised(_half(grey)), BLOCK // 2))]
+        [
+            features(blocks(normalised(grey), BLOCK)),
+            features(blocks(normalised(_half(grey)), BLOCK // 2)),
+        ]
     )
     whole = found[~np.isnan(found).any(axis=1)]
     if len(whole) < 2:
@@ -53,7 +56,9 @@ def normalised(grey: Array) -> Array:
     mean = _smooth(grey)
     deviation = np.sqrt(np.abs(_smooth(grey**2) - mean**2))
     detail = grey - mean
-    detail[np.abs(detail) < ROUNDING] = 0  # so that flat stays flat, whatever the filter's last digits are
+    detail[np.abs(detail) < ROUNDING] = (
+        0  # so that flat stays flat, whatever the filter's last digits are
+    )
     return np.asarray(detail / (deviation + 1))
 
 
@@ -79,16 +84,22 @@ def fitted(values: Array) -> tuple[Array, Array, Array]:
     """Shape, left and right scale of the asymmetric generalised Gaussian of each of (n, ...) (Lasmar et al. 2009)."""
     flat = values.reshape(len(values), -1)
     square, below, above = flat**2, flat < 0, flat > 0
-    with np.errstate(invalid="ignore", divide="ignore"):  # a flat square has no values on one side: NaN, left out later
+    with np.errstate(
+        invalid="ignore", divide="ignore"
+    ):  # a flat square has no values on one side: NaN, left out later
         left = np.sqrt((square * below).sum(1) / below.sum(1))
         right = np.sqrt((square * above).sum(1) / above.sum(1))
         skew = left / right
         ratio = np.abs(flat).mean(1) ** 2 / square.mean(1)
         wanted = ratio * (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
     shapes, ratios, scales = _grid()
-    above_it = np.searchsorted(ratios, wanted).clip(1, len(ratios) - 1)  # the ratios rise with the shapes
+    above_it = np.searchsorted(ratios, wanted).clip(
+        1, len(ratios) - 1
+    )  # the ratios rise with the shapes
     place = above_it - (wanted - ratios[above_it - 1] < ratios[above_it] - wanted)
-    place[np.isnan(wanted)] = 0  # a flat square counts as the spikiest shape, as it does in the release
+    place[np.isnan(wanted)] = (
+        0  # a flat square counts as the spikiest shape, as it does in the release
+    )
     return shapes[place], left * scales[place], right * scales[place]
 
 
@@ -97,7 +108,11 @@ def _grid() -> tuple[Array, Array, Array]:
     """Shapes to choose from, the ratio of moments that tells each, and what turns a deviation into its scale."""
     shapes = np.arange(0.2, 10.001, 0.001)
     gammas = np.array([[math.gamma(k / a) for k in (1, 2, 3)] for a in shapes])
-    return shapes, gammas[:, 1] ** 2 / (gammas[:, 0] * gammas[:, 2]), np.sqrt(gammas[:, 0] / gammas[:, 2])
+    return (
+        shapes,
+        gammas[:, 1] ** 2 / (gammas[:, 0] * gammas[:, 2]),
+        np.sqrt(gammas[:, 0] / gammas[:, 2]),
+    )
 
 
 def _smooth(grey: Array) -> Array:
@@ -108,7 +123,10 @@ def _smooth(grey: Array) -> Array:
 def _half(grey: Array) -> Array:
     """Half as large, antialiased bicubic (a = -0.5) with mirrored edges, as MATLAB's imresize does it."""
     distance = np.array([1.75, 1.25, 0.75, 0.25])
-    near, far = 1.5 * distance**3 - 2.5 * distance**2 + 1, -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+    near, far = (
+        1.5 * distance**3 - 2.5 * distance**2 + 1,
+        -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2,
+    )
     side = np.where(distance < 1, near, far)
     taps = np.concatenate([side, side[::-1]]) / (2 * side.sum())
     blurred = cv2.sepFilter2D(grey, -1, taps, taps, anchor=(3, 3), borderType=cv2.BORDER_REFLECT)

@@ -27,7 +27,9 @@ class Made:
     seconds: float | None = None
 
 
-Maker = Callable[[Item, Picture, Size], Made | None]  # item, input, wanted size -> picture, None when it has none
+Maker = Callable[
+    [Item, Picture, Size], Made | None
+]  # item, input, wanted size -> picture, None when it has none
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,9 +73,14 @@ def results(folder: Path) -> Method:
             return None
         picture = eight_bit(path)
         spare = (picture.shape[1] - size[0], picture.shape[0] - size[1])
-        if not all(0 <= side < 4 for side in spare):  # the reference may have been cut to a multiple of its input
+        if not all(
+            0 <= side < 4 for side in spare
+        ):  # the reference may have been cut to a multiple of its input
             found = f"{picture.shape[1]}x{picture.shape[0]}"
-            raise UnreadableInput(f"{path} is {found} px, not {size[0]}x{size[1]}.", "Results must be as large as hr/.")
+            raise UnreadableInput(
+                f"{path} is {found} px, not {size[0]}x{size[1]}.",
+                "Results must be as large as hr/.",
+            )
         return Made(picture=picture[: size[1], : size[0]])
 
     return Method(name=folder.name, make=make, detail=str(folder))
@@ -92,12 +99,24 @@ def network(file: Path, device: str) -> Method:
     place = hardware.probe(device).device
     try:
         model = ModelLoader(device=place).load_from_file(file)
-    except (UnsupportedModelError, UnpicklingError, OSError, RuntimeError, ValueError, KeyError) as exc:
+    except (
+        UnsupportedModelError,
+        UnpicklingError,
+        OSError,
+        RuntimeError,
+        ValueError,
+        KeyError,
+    ) as exc:
         raise ModelUnavailable(
             f"{file} cannot be loaded: {exc}", "spandrel's list tells which networks it knows."
         ) from exc
-    if not isinstance(model, ImageModelDescriptor) or (model.input_channels, model.output_channels) != (3, 3):
-        raise ModelUnavailable(f"{file} is no network from RGB to RGB.", "Give a super-resolution network.")
+    if not isinstance(model, ImageModelDescriptor) or (
+        model.input_channels,
+        model.output_channels,
+    ) != (3, 3):
+        raise ModelUnavailable(
+            f"{file} is no network from RGB to RGB.", "Give a super-resolution network."
+        )
     model.eval()
 
     @torch.inference_mode()
@@ -110,4 +129,6 @@ def network(file: Path, device: str) -> Method:
             picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
         return Made(picture=picture, seconds=perf_counter() - start)
 
-    return Method(name=file.stem, make=make, detail=f"{model.architecture.name} x{model.scale}, spandrel")
+    return Method(
+        name=file.stem, make=make, detail=f"{model.architecture.name} x{model.scale}, spandrel"
+    )

@@ -10,13 +10,21 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from addsr_cli import hardware
-from addsr_cli.bench.dataset import Case
+from addsr_cli.bench.dataset import TestSet
 from addsr_cli.bench.metrics import Metric
-from addsr_cli.models.loader import Located
 from addsr_cli.settings import Settings
 from addsr_cli.version import __version__
+from addsr_cli.weights.loader import Located
 
-LIBRARIES = ("torch", "diffusers", "transformers", "numpy", "pillow", "opencv-python-headless", "ssimulacra2")
+LIBRARIES = (
+    "torch",
+    "diffusers",
+    "transformers",
+    "numpy",
+    "pillow",
+    "opencv-python-headless",
+    "ssimulacra2",
+)
 
 
 def machine(device: str, located: Located, base: Settings) -> dict[str, str]:
@@ -30,7 +38,8 @@ def machine(device: str, located: Located, base: Settings) -> dict[str, str]:
         "sha256": located.digest() or "random weights",
         "seed": str(base.seed),
         "settings": f"psr {base.effective_psr:g}, start {base.start}, color {base.color}, unless a row says otherwise",
-        "device": f"{found.device}: {found.name}" + (f", driver {driver}, CUDA {cuda}" if driver or cuda else ""),
+        "device": f"{found.device}: {found.name}"
+        + (f", driver {driver}, CUDA {cuda}" if driver or cuda else ""),
         "processor": f"{hardware.probe('cpu').name}, {os.cpu_count()} logical cores, {found.threads} threads used",
         "busy": f"{hardware.busy():.2f} running processes per core before the start",
         "memory": f"{found.total_bytes / 1e9:.1f} GB on {found.device}",
@@ -39,10 +48,14 @@ def machine(device: str, located: Located, base: Settings) -> dict[str, str]:
     }
 
 
-def pictures(folder: str, cases: Sequence[Case], metrics: Sequence[Metric], border: int) -> dict[str, str]:
+def pictures(
+    folder: str, cases: Sequence[TestSet], metrics: Sequence[Metric], border: int
+) -> dict[str, str]:
     """Data and metrics, as words by name."""
     told = [f"{case.name} ({len(case.items)} photos{_made(case)})" for case in cases]
-    variants = [f"{metric.name} {'up' if metric.larger else 'down'}: {metric.variant}" for metric in metrics]
+    variants = [
+        f"{metric.name} {'up' if metric.larger else 'down'}: {metric.variant}" for metric in metrics
+    ]
     return {
         "data": f"{folder}: {', '.join(told)}",
         "metrics": "; ".join(variants),
@@ -50,7 +63,7 @@ def pictures(folder: str, cases: Sequence[Case], metrics: Sequence[Metric], bord
     }
 
 
-def _made(case: Case) -> str:
+def _made(case: TestSet) -> str:
     return f", degraded by {case.degradation}, seed {case.seed}" if case.degradation else ""
 
 

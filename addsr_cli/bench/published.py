@@ -14,9 +14,8 @@ DATA = Path(__file__).parent / "assets" / "published.json"
 class Published:
     """One published table: ``rows`` maps method to values by metric, under our metrics' names.
 
-    ``source`` is where it was printed, ``protocol`` how it was measured as far as that is known, ``data`` how to get
-    and lay out the pictures.
-    """
+    ``source`` is where it was printed, ``protocol`` how it was measured as far as that is known,
+    ``data`` how to get and lay out the pictures. """
 
     name: str
     title: str
@@ -35,7 +34,8 @@ def preset(name: str) -> Published:
     if path.suffix.lower() != ".json":
         known = ", ".join(held)
         raise UsageError(
-            f"There is no table {name} on record.", f"Use {known}, or a .json file with title, source and rows."
+            f"There is no table {name} on record.",
+            f"Use {known}, or a .json file with title, source and rows.",
         )
     return _table(path.stem, _read(path), path)
 
@@ -68,4 +68,6 @@ def _table(name: str, raw: dict[str, Any], path: Path) -> Published:
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         problem = f"{path} is not a table: {exc}"
-        raise UnreadableInput(problem, 'It needs "source" and "rows": {method: {metric: number}}.') from exc
+        raise UnreadableInput(
+            problem, 'It needs "source" and "rows": {method: {metric: number}}.'
+        ) from exc

@@ -8,14 +8,14 @@ from pathlib import Path
 from time import perf_counter
 
 from addsr_cli import imageio
-from addsr_cli.bench.dataset import Case, Item, rounded
+from addsr_cli.bench.dataset import Item, TestSet, rounded
 from addsr_cli.bench.metrics import SMALLEST, Metric, Picture, scores
 from addsr_cli.bench.peers import Made, Method, Size
 from addsr_cli.bench.variants import Variant
-from addsr_cli.engine import Machine, Upscaler
+from addsr_cli.engine.upscaler import Machine, Upscaler
 from addsr_cli.errors import UsageError
-from addsr_cli.models.loader import Located
 from addsr_cli.settings import NATIVE_SCALE
+from addsr_cli.weights.loader import Located
 
 Keep = Callable[[str, str, str, Picture], None]  # case, method, stem, picture
 
@@ -39,23 +39,37 @@ def models(located: Located, machine: Machine, sweep: Sequence[Variant]) -> Iter
     held: dict[str, Upscaler] = {}
     for variant in sweep:
         if variant.precision not in held:
-            held[variant.precision] = Upscaler(located, replace(machine, precision=variant.precision))
+            held[variant.precision] = Upscaler(
+                located, replace(machine, precision=variant.precision)
+            )
         upscaler = held[variant.precision]
 
-        def make(_: Item, lr: Picture, size: Size, upscaler: Upscaler = upscaler, variant: Variant = variant) -> Made:
+        def make(
+            _: Item,
+            lr: Picture,
+            size: Size,
+            upscaler: Upscaler = upscaler,
+            variant: Variant = variant,
+        ) -> Made:
             scale = size[0] / lr.shape[1]
-            settings = variant.settings if scale == NATIVE_SCALE else replace(variant.settings, scale=scale)
+            settings = (
+                variant.settings
+                if scale == NATIVE_SCALE
+                else replace(variant.settings, scale=scale)
+            )
             start = perf_counter()
             result = upscaler.upscale(lr, settings)
             seconds = perf_counter() - start - result.seconds.get("load", 0.0)
             return Made(picture=rounded(result.photo.rgb), seconds=seconds)
 
         name = f"{upscaler.spec.name}, {variant.label}"
-        yield Method(name=name, make=make, steps=upscaler.steps(variant.settings), detail=located.reason)
+        yield Method(
+            name=name, make=make, steps=upscaler.steps(variant.settings), detail=located.reason
+        )
 
 
 def measure(
-    cases: Sequence[Case],
+    cases: Sequence[TestSet],
     methods: Sequence[Method],
     metrics: Sequence[Metric],
     *,
@@ -65,9 +79,8 @@ def measure(
 ) -> list[Quality]:
     """One row per case and method. ``keeps`` are given every picture, the reference as a method of its own.
 
-    Photos for which a method has no picture are left out of its row, whose count says so. Raises UsageError when a
-    method has no picture at all, UnreadableInput for broken files.
-    """
+    Photos for which a method has no picture are left out of its row, whose count says so. Raises
+    UsageError when a method has no picture at all, UnreadableInput for broken files. """
     rows: list[Quality] = []
     done = 0
     for case in cases:
@@ -75,7 +88,9 @@ def measure(
         for item, lr, hr in case.pictures():
             on_photo(done, f"{case.name} {item.stem}")
             _check_size(lr if hr is None else hr, border, item.stem)
-            height, width = (NATIVE_SCALE * side for side in lr.shape[:2]) if hr is None else hr.shape[:2]
+            height, width = (
+                (NATIVE_SCALE * side for side in lr.shape[:2]) if hr is None else hr.shape[:2]
+            )
             pictures = {} if hr is None else {"reference": hr}
             for method in methods:
                 made = method.make(item, lr, (width, height))
@@ -111,9 +126,11 @@ def saver(folder: Path) -> Keep:
     return keep
 
 
-def _row(case: Case, method: Method, found: _Found) -> Quality:
+def _row(case: TestSet, method: Method, found: _Found) -> Quality:
     if not found.photos:
-        raise UsageError(f"{method.name} has no picture for {case.name}.", "Name its files like the references.")
+        raise UsageError(
+            f"{method.name} has no picture for {case.name}.", "Name its files like the references."
+        )
     names = dict.fromkeys(name for values in found.photos.values() for name in values)
     return Quality(
         case=case.name,
@@ -121,7 +138,10 @@ def _row(case: Case, method: Method, found: _Found) -> Quality:
         detail=method.detail,
         steps=method.steps,
         count=len(found.photos),
-        means={name: _mean([values[name] for values in found.photos.values() if name in values]) for name in names},
+        means={
+            name: _mean([values[name] for values in found.photos.values() if name in values])
+            for name in names
+        },
         seconds=statistics.median(found.seconds) if found.seconds else None,
         photos=found.photos,
     )
@@ -135,4 +155,6 @@ def _mean(values: Sequence[float]) -> float:
 
 def _check_size(picture: Picture, border: int, stem: str) -> None:
     if min(picture.shape[:2]) < SMALLEST + 2 * border:
-        raise UsageError(f"The picture {stem} is too small to be measured.", f"Less than {SMALLEST} px remain.")
+        raise UsageError(
+            f"The picture {stem} is too small to be measured.", f"Less than {SMALLEST} px remain."
+        )

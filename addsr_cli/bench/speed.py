@@ -11,12 +11,12 @@ from torch.utils.flop_counter import FlopCounterMode
 from addsr_cli import hardware, imageio
 from addsr_cli.bench.stages import NETWORK, Timed, ordered
 from addsr_cli.bench.variants import Variant
-from addsr_cli.engine import Machine, Upscaler
+from addsr_cli.engine.upscaler import Machine, Upscaler
 from addsr_cli.errors import UsageError
 from addsr_cli.imageio import Photo, WriteOptions
-from addsr_cli.models.loader import DTYPES, Located
 from addsr_cli.models.restorer import Restorer
 from addsr_cli.settings import Settings
+from addsr_cli.weights.loader import DTYPES, Located
 
 JPEG = WriteOptions(format="JPEG")
 SMALLEST, LARGEST = 16, 20_000  # pixels of a side
@@ -40,9 +40,9 @@ class Repeats:
 class Speed:
     """One case. Seconds per picture; ``stages`` are those of the median run, so they add up to ``median``.
 
-    ``load`` happened once, before; ``flop`` is what the networks were counted to do for one picture (0: not counted),
-    ``rate`` what this machine multiplies in that type (FLOP/s), ``share`` how much of it the networks reached.
-    """
+    ``load`` happened once, before; ``flop`` is what the networks were counted to do for one picture
+    (0: not counted), ``rate`` what this machine multiplies in that type (FLOP/s), ``share`` how
+    much of it the networks reached. """
 
     label: str
     settings: Settings
@@ -86,7 +86,7 @@ Run = tuple[float, dict[str, float], Any]  # seconds in all, by stage, and the e
 
 
 @dataclass(kw_only=True)
-class Case:
+class SpeedCase:
     """One size and variant, and its runs so far."""
 
     size: tuple[int, int]
@@ -135,19 +135,25 @@ def measure(
 ) -> list[Speed]:
     """One row per precision, size and variant.
 
-    Warm-up runs go from small to large pictures, so that peaks of memory do not hide each other; measured runs take
-    turns, so that a slow moment of the machine falls on all cases and ratios stay true. Inputs are random pictures
-    with the spectrum of photos, as JPEG. Raises UsageError for sizes out of range.
-    """
+    Warm-up runs go from small to large pictures, so that peaks of memory do not hide each other;
+    measured runs take turns, so that a slow moment of the machine falls on all cases and ratios
+    stay true. Inputs are random pictures with the spectrum of photos, as JPEG. Raises UsageError
+    for sizes out of range. """
     if wrong := [size for size in sizes if min(size) < SMALLEST or max(size) > LARGEST]:
         sides = "x".join(map(str, wrong[0]))
-        raise UsageError(f"A picture of {sides} px cannot be measured.", f"Use sides of {SMALLEST} to {LARGEST}.")
+        raise UsageError(
+            f"A picture of {sides} px cannot be measured.", f"Use sides of {SMALLEST} to {LARGEST}."
+        )
     rows: list[Speed] = []
     inputs = [(size, _jpeg(size)) for size in sorted(sizes, key=lambda size: size[0] * size[1])]
     for precision in dict.fromkeys(variant.precision for variant in sweep):
         watch = Stopwatch(located, replace(machine, precision=precision))
         chosen = [variant for variant in sweep if variant.precision == precision]
-        cases = [Case(size=size, data=data, variant=variant) for size, data in inputs for variant in chosen]
+        cases = [
+            SpeedCase(size=size, data=data, variant=variant)
+            for size, data in inputs
+            for variant in chosen
+        ]
         for number, case in enumerate(cases, len(rows)):
             on_case(number, f"{case.size[0]}x{case.size[1]}, {case.variant.label}")
             hardware.forget_peak(hardware.probe(machine.device).device)
@@ -158,14 +164,20 @@ def measure(
         rows += [_row(watch, case) for case in cases]
     if not machine.compile:  # counting breaks compiled code up
         # at the very end, because what torch loads to count with would be in every peak of memory
-        work = {(size, variant.settings): _work(watch, data, variant) for size, data in inputs for variant in chosen}
+        work = {
+            (size, variant.settings): _work(watch, data, variant)
+            for size, data in inputs
+            for variant in chosen
+        }
         rows = [replace(row, flop=work[row.size, row.settings]) for row in rows]
-    rates = {row.dtype: max(other.rate for other in rows if other.dtype == row.dtype) for row in rows}
+    rates = {
+        row.dtype: max(other.rate for other in rows if other.dtype == row.dtype) for row in rows
+    }
     return [replace(row, rate=rates[row.dtype]) for row in rows]
 
 
 def _jpeg(size: tuple[int, int]) -> bytes:
-    return imageio.encode(imitation(*size), replace(JPEG, quality=95))
+    return imageio.encode(synthetic_photo(*size), replace(JPEG, quality=95))
 
 
 def _work(watch: Stopwatch, data: bytes, variant: Variant) -> int:
@@ -175,7 +187,7 @@ def _work(watch: Stopwatch, data: bytes, variant: Variant) -> int:
     return int(counter.get_total_flops())
 
 
-def _repeated(watch: Stopwatch, case: Case, least: int, seconds: float) -> list[Run]:
+def _repeated(watch: Stopwatch, case: SpeedCase, least: int, seconds: float) -> list[Run]:
     """Runs, at least so many and for at least so long: a first few small pictures are slower than all after them."""
     runs: list[Run] = []
     until = perf_counter() + seconds
@@ -184,7 +196,7 @@ def _repeated(watch: Stopwatch, case: Case, least: int, seconds: float) -> list[
     return runs
 
 
-def _row(watch: Stopwatch, case: Case) -> Speed:
+def _row(watch: Stopwatch, case: SpeedCase) -> Speed:
     found = hardware.probe(watch.upscaler.machine.device)
     runs = sorted(case.runs, key=lambda run: run[0])
     totals = [run[0] for run in runs]
@@ -209,17 +221,22 @@ def _row(watch: Stopwatch, case: Case) -> Speed:
         load=load if load > 1e-3 else 0.0,  # else it lay in memory
         peak_memory=max(run[2].peak_memory for run in case.warm),
         flop=0,
-        rate=hardware.multiply_rate(hardware.LARGE_MATRIX[found.kind], found.device, DTYPES[plan.dtype]),
+        rate=hardware.matmul_flops(
+            hardware.LARGE_MATRIX[found.kind], found.device, DTYPES[plan.dtype]
+        ),
     )
 
 
-def imitation(width: int, height: int) -> Photo:
+def synthetic_photo(width: int, height: int) -> Photo:
     """A random picture whose power falls with frequency as in photos, so that JPEG and PNG work as on photos."""
     rng = np.random.default_rng(0)
     frequency = np.hypot(np.fft.fftfreq(height)[:, None], np.fft.rfftfreq(width)[None])
     frequency[0, 0] = 1
     planes = [
-        np.fft.irfft2(np.fft.rfft2(rng.standard_normal((height, width))) / frequency, (height, width)) for _ in "rgb"
+        np.fft.irfft2(
+            np.fft.rfft2(rng.standard_normal((height, width))) / frequency, (height, width)
+        )
+        for _ in "rgb"
     ]
     pixels = np.stack(planes, axis=2)
     pixels = 0.5 + 0.2 * (pixels - pixels.mean()) / pixels.std()

@@ -5,9 +5,9 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from addsr_cli.hardware import settle
-from addsr_cli.models.restorer import Condition, Guide, Noise, Restorer
-from addsr_cli.progress import Clock
+from addsr_cli.engine.progress import Clock
+from addsr_cli.hardware import synchronize
+from addsr_cli.models.restorer import Conditioning, Noise, PromptSettings, Restorer
 
 NETWORK = (
     "tag",
@@ -17,7 +17,18 @@ NETWORK = (
     "psr tag",
     "decode",
 )  # what the matrix rate of the machine is compared with
-STAGES = ("io", "resize", "tag", "encode", "denoise", "psr decode", "psr tag", "decode", "sampler", "color")
+STAGES = (
+    "io",
+    "resize",
+    "tag",
+    "encode",
+    "denoise",
+    "psr decode",
+    "psr tag",
+    "decode",
+    "sampler",
+    "color",
+)
 OURS = {"read": "io", "write": "io", "plan": "resize", "canvas": "resize", "finish": "resize"}
 T = TypeVar("T")
 
@@ -25,14 +36,17 @@ T = TypeVar("T")
 class Timed:
     """A ``Restorer`` that counts the seconds of another one by stage.
 
-    "denoise" is UNet and ControlNet together. A decode is one of PSR when an ``embed`` follows it: the sampler decodes
-    once more only at the end.
-    """
+    "denoise" is UNet and ControlNet together. A decode is one of PSR when an ``embed`` follows it:
+    the sampler decodes once more only at the end. """
 
     def __init__(self, restorer: Restorer) -> None:
         self.inner = restorer
         self.clock = Clock()
-        self.schedule, self.factor, self.channels = restorer.schedule, restorer.factor, restorer.channels
+        self.schedule, self.factor, self.channels = (
+            restorer.schedule,
+            restorer.factor,
+            restorer.channels,
+        )
         self.exact_codec, self.halo = restorer.exact_codec, restorer.halo
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
@@ -43,25 +57,25 @@ class Timed:
         """The inner one's."""
         return self._timed("decode", lambda: self.inner.decode(z), z)
 
-    def describe(self, photo: Tensor, guide: Guide) -> Condition:
+    def describe(self, photo: Tensor, guide: PromptSettings) -> Conditioning:
         """The inner one's; the engine's stage "tag" counts it."""
         return self.inner.describe(photo, guide)
 
-    def embed(self, image: Tensor, cond: Condition) -> Condition:
+    def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
         """The inner one's."""
         seconds = self.clock.seconds
         seconds["psr decode"] = seconds.get("psr decode", 0.0) + seconds.pop("decode", 0.0)
         return self._timed("psr tag", lambda: self.inner.embed(image, cond), image)
 
-    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Condition) -> Tensor:
+    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning) -> Tensor:
         """The inner one's."""
         return self._timed("denoise", lambda: self.inner.denoise(z, t, control, cond), z)
 
     def _timed(self, name: str, call: Callable[[], T], near: Tensor) -> T:
-        settle(str(near.device))
+        synchronize(str(near.device))
         with self.clock.stage(name):
             result = call()
-            settle(str(near.device))
+            synchronize(str(near.device))
         return result
 
 

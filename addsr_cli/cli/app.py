@@ -47,7 +47,10 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def addsr(
     version: Annotated[
-        bool, typer.Option("--version", "-V", help="Print the version and leave.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version and leave.", callback=_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     """Make photos larger and better. `addsr PHOTO` is short for `addsr upscale PHOTO`."""
@@ -91,14 +94,21 @@ def _group() -> TyperGroup:
 def _parsed(words: list[str], defaults: Defaults) -> int:
     """Parse and call; what the parser refuses becomes one sentence instead of its box."""
     try:
-        code = _group()(words, prog_name="addsr", default_map=defaults.values, obj=defaults, standalone_mode=False)
+        code = _group()(
+            words,
+            prog_name="addsr",
+            default_map=defaults.values,
+            obj=defaults,
+            standalone_mode=False,
+        )
     except typer.TyperException as exc:
         sentence = " ".join(exc.format_message().split())
         if not sentence:  # no arguments at all: the help has been shown
             return exc.exit_code
         name = next((f" {word}" for word in words if word in defaults.values), "")
         raise UsageError(
-            sentence if sentence.endswith((".", "?")) else f"{sentence}.", f"See addsr{name} --help."
+            sentence if sentence.endswith((".", "?")) else f"{sentence}.",
+            f"See addsr{name} --help.",
         ) from exc
     except SystemExit as exc:
         code = exc.code
@@ -124,4 +134,6 @@ def _asked(option: str, words: list[str], defaults: Defaults) -> bool:
 def _unexpected(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
     """Last resort, in place of a traceback; Python then leaves with 1."""
     line = " ".join(str(exc).split())[:300]
-    Console().say(f"error: unexpected {kind.__name__}: {line}\n  Run it again with --debug and report what it prints.")
+    Console().say(
+        f"error: unexpected {kind.__name__}: {line}\n  Run it again with --debug and report what it prints."
+    )

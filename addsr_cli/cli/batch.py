@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from addsr_cli.cli import options
+from addsr_cli.cli.batch_progress import BatchProgress
 from addsr_cli.cli.console import Console, counted, error_text, human_bytes, human_seconds
 from addsr_cli.cli.escape import printable
-from addsr_cli.cli.gauge import Gauge
 from addsr_cli.cli.records import UNKNOWN, job_record, record_failure
-from addsr_cli.cli.request import Request, takes_request
+from addsr_cli.cli.request import UpscaleOptions, takes_request
 from addsr_cli.errors import OutputRefused, OutputVanished, UsageError
 
 if TYPE_CHECKING:
-    from addsr_cli.batch.agenda import Agenda
     from addsr_cli.batch.interrupt import Interrupts
     from addsr_cli.batch.run import Options
     from addsr_cli.batch.session import Session
     from addsr_cli.batch.shards import Shard
-    from addsr_cli.batch.task import Order
-    from addsr_cli.cli.fleet import Fleet
-    from addsr_cli.engine import Upscaler
+    from addsr_cli.batch.task import BatchConfig
+    from addsr_cli.batch.work_queue import WorkQueue
+    from addsr_cli.cli.launcher import Launcher
+    from addsr_cli.engine.upscaler import Upscaler
 
 SOME_FAILED, INTERRUPTED = 3, 130
 TREE = "Tree"
@@ -32,13 +32,17 @@ TREE = "Tree"
 @takes_request
 def batch(
     context: typer.Context,
-    directory: Annotated[Path, typer.Argument(help="Folder of photos.", metavar="DIR", show_default=False)],
-    request: Request,
+    directory: Annotated[
+        Path, typer.Argument(help="Folder of photos.", metavar="DIR", show_default=False)
+    ],
+    request: UpscaleOptions,
     include: Annotated[
-        list[str] | None, options.option("--include", "Only files that match; a glob, may be repeated.", TREE)
+        list[str] | None,
+        options.option("--include", "Only files that match; a glob, may be repeated.", TREE),
     ] = None,
     exclude: Annotated[
-        list[str] | None, options.option("--exclude", "No files or folders that match; may be repeated.", TREE)
+        list[str] | None,
+        options.option("--exclude", "No files or folders that match; may be repeated.", TREE),
     ] = None,
     retry_failed: Annotated[
         bool, options.option("--retry-failed", "Try again what failed in an earlier run.", TREE)
@@ -46,18 +50,34 @@ def batch(
     fail_fast: Annotated[
         bool, options.option("--fail-fast", "Stop at the first failure, with its exit code.", TREE)
     ] = False,
-    watch: Annotated[bool, options.option("--watch", "Wait for new photos until Ctrl-C.", TREE)] = False,
+    watch: Annotated[
+        bool, options.option("--watch", "Wait for new photos until Ctrl-C.", TREE)
+    ] = False,
     settle: Annotated[
-        float, options.option("--settle", "With --watch: seconds that a file must not have changed.", TREE)
+        float,
+        options.option(
+            "--settle", "With --watch: seconds that a file must not have changed.", TREE
+        ),
     ] = 2.0,
     batch_size: Annotated[
-        str, options.option("--batch-size", "auto, or how many photos of one size go through at once.", options.MACHINE)
+        str,
+        options.option(
+            "--batch-size",
+            "auto, or how many photos of one size go through at once.",
+            options.MACHINE,
+        ),
     ] = "auto",
     devices: Annotated[
-        str, options.option("--devices", "One process each: all, or as in 0,1 or cuda:0,cuda:1.", options.MACHINE)
+        str,
+        options.option(
+            "--devices", "One process each: all, or as in 0,1 or cuda:0,cuda:1.", options.MACHINE
+        ),
     ] = "none",
     shard: Annotated[
-        str | None, options.option("--shard", "Do only part I of N, as in 2/8, for job arrays.", options.MACHINE)
+        str | None,
+        options.option(
+            "--shard", "Do only part I of N, as in 2/8, for job arrays.", options.MACHINE
+        ),
     ] = None,
 ) -> None:
     """Upscale a folder and all folders in it. Run it again to go on where it stopped."""
@@ -73,43 +93,58 @@ def batch(
     if shards.launched():
         part, device = shards.from_launcher(device)
     elif devices != "none":
-        from addsr_cli.cli.fleet import Fleet, named, words_of
+        from addsr_cli.cli.launcher import Launcher, named, words_of
 
         names = named(devices)
-        fleet, device = Fleet(names, words_of(context), str(directory)), names[0]
+        fleet, device = Launcher(names, words_of(context), str(directory)), names[0]
     try:
-        session = _session(directory, request, part, device, console, retry_failed=retry_failed, steady=watch)
+        session = _session(
+            directory, request, part, device, console, retry_failed=retry_failed, steady=watch
+        )
         session.include, session.exclude = include or (), exclude or ()
         many = _many(batch_size, fail_fast=fail_fast, traces=request.debug)
         if request.dry_run:
             _tell_plan(session, session.look(), console)
         else:
-            _watch(session, console, many, fleet, settle) if watch else _once(session, console, many, fleet)
+            _watch(session, console, many, fleet, settle) if watch else _once(
+                session, console, many, fleet
+            )
     finally:
         if shards.launched():
             shards.leave()
 
 
 def _session(
-    root: Path, request: Request, part: "Shard", device: str, console: Console, *, retry_failed: bool, steady: bool
+    root: Path,
+    request: UpscaleOptions,
+    part: "Shard",
+    device: str,
+    console: Console,
+    *,
+    retry_failed: bool,
+    steady: bool,
 ) -> "Session":
     from addsr_cli.batch.session import Session
-    from addsr_cli.cli.choice import chosen
-    from addsr_cli.engine import Upscaler
+    from addsr_cli.cli.model_choice import chosen
+    from addsr_cli.engine.upscaler import Upscaler
 
     output = _output(root, request)
-    upscaler = Upscaler(chosen(request.model, device, console, fetch=not request.dry_run), request.machine(device))
+    upscaler = Upscaler(
+        chosen(request.model, device, console, fetch=not request.dry_run), request.machine(device)
+    )
     order = _order(root, output, request, upscaler, retry_failed=retry_failed)
     upscaler.plan(16, 16)  # a wrong --device or --tile shows before a file is blamed
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     return Session(upscaler=upscaler, order=order, shard=part, steady=steady)
 
 
-def _order(root: Path, output: Path, request: Request, upscaler: "Upscaler", *, retry_failed: bool) -> "Order":
-    from addsr_cli.batch.task import Order
+def _order(
+    root: Path, output: Path, request: UpscaleOptions, upscaler: "Upscaler", *, retry_failed: bool
+) -> "BatchConfig":
+    from addsr_cli.batch.task import BatchConfig
 
     settings = request.settings()
-    return Order(
+    return BatchConfig(
         root=root,
         output=output,
         settings=settings,
@@ -120,17 +155,25 @@ def _order(root: Path, output: Path, request: Request, upscaler: "Upscaler", *, 
     )
 
 
-def _output(root: Path, request: Request) -> Path:
+def _output(root: Path, request: UpscaleOptions) -> Path:
     """Where the tree is mirrored: ``-o``, or the folder's name with what is asked of the size. Raises UsageError."""
     if request.output:
         output = Path(request.output)
         if request.output == "-" or output.is_file():
-            raise UsageError(f"-o {request.output} is not a folder.", "A batch writes a tree of files.")
+            raise UsageError(
+                f"-o {request.output} is not a folder.", "A batch writes a tree of files."
+            )
     else:
         sides = ("width", "height", "longest", "shortest")
-        asked = [f"{side}{getattr(request, side)}" for side in sides if getattr(request, side) is not None]
+        asked = [
+            f"{side}{getattr(request, side)}"
+            for side in sides
+            if getattr(request, side) is not None
+        ]
         whole = Path(os.path.abspath(root))  # noqa: PTH100 (not resolve: a link keeps its own name)
-        output = whole.with_name(f"{whole.name}_{asked[0] if asked else f'x{request.scale or 4:.3g}'}")
+        output = whole.with_name(
+            f"{whole.name}_{asked[0] if asked else f'x{request.scale or 4:.3g}'}"
+        )
         output = output if root.is_absolute() else Path(os.path.relpath(output))
     if output.resolve() == root.resolve():
         raise UsageError("Outputs do not go among the inputs.", "Give -o another folder.")
@@ -141,15 +184,21 @@ def _many(batch_size: str, *, fail_fast: bool, traces: bool) -> "Options":
     from addsr_cli.batch.run import Options
 
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
-        raise UsageError(f"--batch-size {batch_size} is not a number of photos.", "Use auto, or 1 or more.")
-    return Options(batch_size=None if batch_size == "auto" else int(batch_size), fail_fast=fail_fast, traces=traces)
+        raise UsageError(
+            f"--batch-size {batch_size} is not a number of photos.", "Use auto, or 1 or more."
+        )
+    return Options(
+        batch_size=None if batch_size == "auto" else int(batch_size),
+        fail_fast=fail_fast,
+        traces=traces,
+    )
 
 
-def _gauge(session: "Session", console: Console) -> Gauge:
-    return Gauge(console, str(session.order.root), session.order.naming.samples)
+def _gauge(session: "Session", console: Console) -> BatchProgress:
+    return BatchProgress(console, str(session.order.root), session.order.naming.samples)
 
 
-def _once(session: "Session", console: Console, many: "Options", fleet: "Fleet | None") -> None:
+def _once(session: "Session", console: Console, many: "Options", fleet: "Launcher | None") -> None:
     from addsr_cli.batch import shards
 
     agenda = session.look()
@@ -159,7 +208,7 @@ def _once(session: "Session", console: Console, many: "Options", fleet: "Fleet |
         fleet.known = {str(session.order.root / entry.input) for entry in agenda.failed}
     with _interrupts(console, fleet) as interrupts:
         try:
-            with gauge.shown(len(agenda.todo) + len(agenda.lost), _pixels(agenda)):
+            with gauge.shown(len(agenda.todo) + len(agenda.rejected), _pixels(agenda)):
                 code = fleet.run(gauge, console) if fleet else 0
                 if not fleet:
                     session.run(agenda, gauge, interrupts.stopping, many)
@@ -178,13 +227,15 @@ def _once(session: "Session", console: Console, many: "Options", fleet: "Fleet |
     _exit(code or _code(session, many, failed_before=len(agenda.failed)))
 
 
-def _leave(session: "Session", gauge: Gauge, agenda: "Agenda", console: Console) -> None:
+def _leave(session: "Session", gauge: BatchProgress, agenda: "WorkQueue", console: Console) -> None:
     with suppress(OutputRefused):  # the disk is full, which is being told of already
         session.leave()
     _tell_end(session, gauge, agenda, console)
 
 
-def _watch(session: "Session", console: Console, many: "Options", fleet: "Fleet | None", settle: float) -> None:
+def _watch(
+    session: "Session", console: Console, many: "Options", fleet: "Launcher | None", settle: float
+) -> None:
     gauge = _gauge(session, console)
     console.say(f"watching {printable(str(session.order.root))}; Ctrl-C ends it")
     with _interrupts(console, fleet) as interrupts:
@@ -197,7 +248,7 @@ def _watch(session: "Session", console: Console, many: "Options", fleet: "Fleet 
     _exit(code or _code(session, many, failed_before=0))
 
 
-def _interrupts(console: Console, fleet: "Fleet | None") -> "Interrupts":
+def _interrupts(console: Console, fleet: "Launcher | None") -> "Interrupts":
     from addsr_cli.batch.interrupt import Interrupts
 
     def tell() -> None:
@@ -219,40 +270,52 @@ def _exit(code: int) -> None:
         raise typer.Exit(code)
 
 
-def _tell_start(session: "Session", agenda: "Agenda", console: Console) -> None:
+def _tell_start(session: "Session", agenda: "WorkQueue", console: Console) -> None:
     """What is to come, what was done before, and whether the disk will hold it."""
     from addsr_cli.batch import disk
 
     order = session.order
     need, free = disk.space(agenda.todo), disk.free_space(order.output)
-    text = f"{len(agenda.todo) + len(agenda.lost)} to do into {printable(str(order.output))}, about {human_bytes(need)}"
+    text = f"{len(agenda.todo) + len(agenda.rejected)} to do into {printable(str(order.output))}, about {human_bytes(need)}"
     if agenda.done or agenda.failed:
-        text += f"; before: {len(agenda.done)} done" + (f", {len(agenda.failed)} failed" if agenda.failed else "")
+        text += f"; before: {len(agenda.done)} done" + (
+            f", {len(agenda.failed)} failed" if agenda.failed else ""
+        )
     if session.found and not session.found.photos:
         text = f"no photos in {printable(str(order.root))}"
     console.say(text)
     if agenda.unknown:
         lines = counted(agenda.unknown, "line")
         where = printable(str(order.output))
-        console.say(f"warning: skipped {lines} of the journal in {where} that this program did not write so")
+        console.say(
+            f"warning: skipped {lines} of the journal in {where} that this program did not write so"
+        )
     if need > free:
-        console.say(f"warning: the outputs need about {human_bytes(need)}, but only {human_bytes(free)} are free")
+        console.say(
+            f"warning: the outputs need about {human_bytes(need)}, but only {human_bytes(free)} are free"
+        )
     for entry in agenda.done:
         output = str(order.output / entry.output)
-        console.result("", _brief(order, entry.input, "skipped", output=output)) if console.json else None
+        console.result(
+            "", _brief(order, entry.input, "skipped", output=output)
+        ) if console.json else None
     for entry in agenda.failed:
-        console.result("", _brief(order, entry.input, "failed", error=entry.error)) if console.json else None
+        console.result(
+            "", _brief(order, entry.input, "failed", error=entry.error)
+        ) if console.json else None
 
 
-def _brief(order: "Order", name: str, status: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 (JSON)
+def _brief(order: "BatchConfig", name: str, status: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 (JSON)
     return UNKNOWN | {"input": str(order.root / name), "status": status} | more
 
 
-def _tell_end(session: "Session", gauge: Gauge, agenda: "Agenda", console: Console) -> None:
+def _tell_end(
+    session: "Session", gauge: BatchProgress, agenda: "WorkQueue", console: Console
+) -> None:
     parts = [f"{gauge.ok} done", f"{gauge.failures + len(agenda.failed)} failed"]
     if agenda.done:
         parts.append(f"{len(agenda.done)} done before")
-    left = len(agenda.todo) + len(agenda.lost) - gauge.ok - gauge.failures
+    left = len(agenda.todo) + len(agenda.rejected) - gauge.ok - gauge.failures
     if left:
         parts.append(f"{left} left")
     if session.found and session.found.skipped:
@@ -262,7 +325,7 @@ def _tell_end(session: "Session", gauge: Gauge, agenda: "Agenda", console: Conso
         console.say(f"see {printable(str(session.order.output / 'failures.json'))}")
 
 
-def _tell_plan(session: "Session", agenda: "Agenda", console: Console) -> None:
+def _tell_plan(session: "Session", agenda: "WorkQueue", console: Console) -> None:
     """What would be done, and what it would take."""
     _tell_start(session, agenda, console)
     for task in agenda.todo:
@@ -270,7 +333,7 @@ def _tell_plan(session: "Session", agenda: "Agenda", console: Console) -> None:
         record = job_record(task.job) | {"status": "planned", "model": session.upscaler.spec.name}
         if console.json or console.verbose:
             console.result(f"{task.job.label} -> {task.job.output} {width}x{height}", record)
-    for lost in agenda.lost:
+    for lost in agenda.rejected:
         label = str(session.order.root / lost.name)
         console.say(f"will fail: {error_text(lost.error, label).removeprefix('error: ')}")
         record_failure(label, lost.error, console)
@@ -278,11 +341,11 @@ def _tell_plan(session: "Session", agenda: "Agenda", console: Console) -> None:
         name, reason = session.order.root / entry.input, entry.error.get("message", "")
         console.say(printable(f"failed before: {name}: {reason}"))
     seconds, megapixels = session.seconds(agenda.todo), _pixels(agenda) / 1e6
-    text = f"{counted(len(agenda.todo), 'photo')} of {megapixels:.2f} MP, {len(agenda.lost)} that will fail"
+    text = f"{counted(len(agenda.todo), 'photo')} of {megapixels:.2f} MP, {len(agenda.rejected)} that will fail"
     if session.found and session.found.skipped:
         text += f", skipped: {printable(session.found.summary())}"
     console.say(text + ("" if seconds is None else f", about {human_seconds(seconds)}"))
 
 
-def _pixels(agenda: "Agenda") -> int:
+def _pixels(agenda: "WorkQueue") -> int:
     return sum(task.job.header.width * task.job.header.height for task in agenda.todo)

@@ -14,17 +14,27 @@ from addsr_cli.settings import Color, Settings, Start
 T = TypeVar("T")
 W = TypeVar("W", bound=str)
 SIZES = "128,256"
-SPEED, QUALITY, SWEEP, REPORT = "Speed", "Quality", "Sweeps: lists, of which every combination is measured", "Report"
+SPEED, QUALITY, SWEEP, REPORT = (
+    "Speed",
+    "Quality",
+    "Sweeps: lists, of which every combination is measured",
+    "Report",
+)
 
 
 def _list(flag: str, text: str, panel: str = SWEEP) -> typer.models.OptionInfo:
-    return typer.Option(flag, help=text, rich_help_panel=panel, metavar="A,B...", show_default=False)
+    return typer.Option(
+        flag, help=text, rich_help_panel=panel, metavar="A,B...", show_default=False
+    )
 
 
 def bench(
     model: options.Model = "auto",
     random_weights: Annotated[
-        bool, typer.Option("--random-weights", help="The full model with random numbers: its speed, no download.")
+        bool,
+        typer.Option(
+            "--random-weights", help="The full model with random numbers: its speed, no download."
+        ),
     ] = False,
     steps: Annotated[str, _list("--steps", "Numbers of steps. [default: 1,4]")] = "",
     psr: Annotated[str, _list("--psr", "PSR weights.")] = "",
@@ -32,20 +42,38 @@ def bench(
     color: Annotated[str, _list("--color", "wavelet, adain, lab, none.")] = "",
     precision: Annotated[str, _list("--precision", "auto, fp32, bf16, fp16.")] = "",
     sizes: Annotated[
-        str, _list("--sizes", f"Input sizes in pixels, as 128 or 640x480. [default: {SIZES} without --data]", SPEED)
+        str,
+        _list(
+            "--sizes",
+            f"Input sizes in pixels, as 128 or 640x480. [default: {SIZES} without --data]",
+            SPEED,
+        ),
     ] = "",
-    runs: Annotated[int, typer.Option("--runs", help="Measured runs of each case.", rich_help_panel=SPEED)] = 5,
-    warmup: Annotated[int, typer.Option("--warmup", help="Unmeasured runs before.", rich_help_panel=SPEED)] = 1,
+    runs: Annotated[
+        int, typer.Option("--runs", help="Measured runs of each case.", rich_help_panel=SPEED)
+    ] = 5,
+    warmup: Annotated[
+        int, typer.Option("--warmup", help="Unmeasured runs before.", rich_help_panel=SPEED)
+    ] = 1,
     seconds: Annotated[
         float,
-        typer.Option("--seconds", help="Least time of either, however many runs that takes.", rich_help_panel=SPEED),
+        typer.Option(
+            "--seconds",
+            help="Least time of either, however many runs that takes.",
+            rich_help_panel=SPEED,
+        ),
     ] = 1.5,
     data: Annotated[
         Path | None,
-        typer.Option("--data", help="Folder with HR/ and LR*/, or with references alone.", rich_help_panel=QUALITY),
+        typer.Option(
+            "--data",
+            help="Folder with HR/ and LR*/, or with references alone.",
+            rich_help_panel=QUALITY,
+        ),
     ] = None,
     lr: Annotated[
-        list[str] | None, typer.Option("--lr", help="Only this input folder; repeatable.", rich_help_panel=QUALITY)
+        list[str] | None,
+        typer.Option("--lr", help="Only this input folder; repeatable.", rich_help_panel=QUALITY),
     ] = None,
     degradation: Annotated[
         list[str] | None,
@@ -57,19 +85,34 @@ def bench(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", help="Only the first N photos.", rich_help_panel=QUALITY, min=1)
+        int | None,
+        typer.Option("--limit", help="Only the first N photos.", rich_help_panel=QUALITY, min=1),
     ] = None,
     crop_border: Annotated[
-        int, typer.Option("--crop-border", help="Pixels not measured on each side.", rich_help_panel=QUALITY, min=0)
+        int,
+        typer.Option(
+            "--crop-border",
+            help="Pixels not measured on each side.",
+            rich_help_panel=QUALITY,
+            min=0,
+        ),
     ] = 0,
-    metrics: Annotated[str, _list("--metrics", "Only these. [default: all that are installed]", QUALITY)] = "",
+    metrics: Annotated[
+        str, _list("--metrics", "Only these. [default: all that are installed]", QUALITY)
+    ] = "",
     results: Annotated[
         list[Path] | None,
-        typer.Option("--results", help="Pictures that another program made; repeatable.", rich_help_panel=QUALITY),
+        typer.Option(
+            "--results",
+            help="Pictures that another program made; repeatable.",
+            rich_help_panel=QUALITY,
+        ),
     ] = None,
     peer: Annotated[
         list[Path] | None,
-        typer.Option("--peer", help="A network that spandrel loads; repeatable.", rich_help_panel=QUALITY),
+        typer.Option(
+            "--peer", help="A network that spandrel loads; repeatable.", rich_help_panel=QUALITY
+        ),
     ] = None,
     preset: Annotated[
         str | None,
@@ -80,15 +123,23 @@ def bench(
         ),
     ] = None,
     save: Annotated[
-        Path | None, typer.Option("--save", help="Keep all pictures in this folder.", rich_help_panel=REPORT)
+        Path | None,
+        typer.Option("--save", help="Keep all pictures in this folder.", rich_help_panel=REPORT),
     ] = None,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write a CSV file.", rich_help_panel=REPORT)] = None,
+    csv: Annotated[
+        Path | None, typer.Option("--csv", help="Write a CSV file.", rich_help_panel=REPORT)
+    ] = None,
     markdown: Annotated[
-        str | None, typer.Option("--markdown", help="Write Markdown; - for stdout.", rich_help_panel=REPORT)
+        str | None,
+        typer.Option("--markdown", help="Write Markdown; - for stdout.", rich_help_panel=REPORT),
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option("--html", help="Write one page with charts, tables and pictures.", rich_help_panel=REPORT),
+        typer.Option(
+            "--html",
+            help="Write one page with charts, tables and pictures.",
+            rich_help_panel=REPORT,
+        ),
     ] = None,
     overwrite: options.Overwrite = False,
     seed: options.Seed = 0,
@@ -105,14 +156,14 @@ def bench(
     """Measure speed by stage on this machine; with --data, quality against references and beside peers."""
     from addsr_cli.bench.variants import Sweep
     from addsr_cli.cli.bench_report import deliver
-    from addsr_cli.cli.bench_run import Outputs, Wish, run
-    from addsr_cli.engine import Machine
-    from addsr_cli.planner import PRECISIONS
+    from addsr_cli.cli.bench_run import BenchOptions, Outputs, run
+    from addsr_cli.engine.planner import PRECISIONS
+    from addsr_cli.engine.upscaler import Machine
 
     console = Console(json=json, quiet=quiet, verbose=verbose, debug=debug)
     outputs = Outputs(csv=csv, markdown=markdown, html=html, overwrite=overwrite)
     outputs.check()
-    wish = Wish(
+    wish = BenchOptions(
         model=None if random_weights else model,
         machine=Machine(
             device=device,
@@ -175,6 +226,8 @@ def _sizes(text: str) -> list[tuple[int, int]]:
     for word in _split(text):
         width, _, height = word.lower().partition("x")
         if not width.isdecimal() or not (height or width).isdecimal():
-            raise UsageError(f"--sizes {text} is not a list of sizes.", "Write --sizes 128,640x480.")
+            raise UsageError(
+                f"--sizes {text} is not a list of sizes.", "Write --sizes 128,640x480."
+            )
         found.append((int(width), int(height or width)))
     return found

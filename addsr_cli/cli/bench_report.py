@@ -64,14 +64,30 @@ def deliver(report: Report, outputs: "Outputs", console: Console) -> None:
 def tables(report: Report) -> list[Table]:
     """Speed, its stages, quality by case, with published rows below where they belong."""
     made = [_speed_table(report.speed), _stage_table(report.speed)] if report.speed else []
-    made += [_quality_table(report, case) for case in dict.fromkeys(row.case for row in report.quality)]
+    made += [
+        _quality_table(report, case) for case in dict.fromkeys(row.case for row in report.quality)
+    ]
     return made
 
 
 def _speed_table(rows: Sequence[Speed]) -> Table:
     titles = (
-        *(("input", None), ("output", None), ("settings", None), ("type", None), ("median s", 3), ("p90 s", 3)),
-        *(("images/s", 2), ("Mpixel/s", 2), ("us/pixel", 3), ("peak GB", 2), ("matmul peak %", 0), ("load s", 2)),
+        *(
+            ("input", None),
+            ("output", None),
+            ("settings", None),
+            ("type", None),
+            ("median s", 3),
+            ("p90 s", 3),
+        ),
+        *(
+            ("images/s", 2),
+            ("Mpixel/s", 2),
+            ("us/pixel", 3),
+            ("peak GB", 2),
+            ("matmul peak %", 0),
+            ("load s", 2),
+        ),
     )
     cells = [
         (
@@ -86,12 +102,26 @@ def _speed_table(rows: Sequence[Speed]) -> Table:
 
 def _stage_table(rows: Sequence[Speed]) -> Table:
     used = [stage for stage in STAGES if any(row.stages[stage] for row in rows)]
-    titles = (("input", None), ("settings", None), ("type", None), *((stage, 4) for stage in used), ("sum", 3))
+    titles = (
+        ("input", None),
+        ("settings", None),
+        ("type", None),
+        *((stage, 4) for stage in used),
+        ("sum", 3),
+    )
     cells = [
-        (_size(row.size), row.label, row.dtype, *(row.stages[stage] for stage in used), sum(row.stages.values()))
+        (
+            _size(row.size),
+            row.label,
+            row.dtype,
+            *(row.stages[stage] for stage in used),
+            sum(row.stages.values()),
+        )
         for row in rows
     ]
-    notes = ["denoise is UNet and ControlNet, or all of a small model; psr decode and psr tag serve the next step"]
+    notes = [
+        "denoise is UNet and ControlNet, or all of a small model; psr decode and psr tag serve the next step"
+    ]
     return Table(title="Seconds by stage", columns=_columns(titles), rows=cells, notes=notes)
 
 
@@ -99,10 +129,20 @@ def _quality_table(report: Report, case: str) -> Table:
     rows = [row for row in report.quality if row.case == case]
     found = [metric for metric in report.metrics if any(metric.name in row.means for row in rows)]
     extra = _published_only(report, found)
-    titles = [("method", None), ("photos", 0), *((f"{m.name} {'+' if m.larger else '-'}", m.digits) for m in found)]
+    titles = [
+        ("method", None),
+        ("photos", 0),
+        *((f"{m.name} {'+' if m.larger else '-'}", m.digits) for m in found),
+    ]
     titles += [*((name, DIGITS.get(name, 4)) for name in extra), ("s/photo", 3)]
     cells: list[tuple[Cell, ...]] = [
-        (row.method, row.count, *(row.means.get(m.name) for m in found), *(None for _ in extra), row.seconds)
+        (
+            row.method,
+            row.count,
+            *(row.means.get(m.name) for m in found),
+            *(None for _ in extra),
+            row.seconds,
+        )
         for row in rows
     ]
     notes = ["+ larger is better, - smaller is better"]
@@ -144,15 +184,25 @@ def _chart(case: str, rows: Sequence[Quality], x: Metric | None, y: Metric) -> s
             points.append(Point(x=place, y=height, label=word))
     across = Axis(title="seconds per photo", log=True) if x is None else _axis(x)
     title = f"{case}: {y.name} against {'time' if x is None else x.name}"
-    return scatter(title, across, _axis(y), [Series(name=name, points=points) for name, points in series.items()])
+    return scatter(
+        title,
+        across,
+        _axis(y),
+        [Series(name=name, points=points) for name, points in series.items()],
+    )
 
 
 def records(report: Report) -> Iterator[dict[str, Any]]:
     """The protocol, then one record per row, as JSON data: no NaN, and infinity as a word."""
     yield {"kind": "protocol"} | report.protocol
     for speed in report.speed:
-        more = {"images_per_second": speed.images_per_second, "megapixels_per_second": speed.megapixels_per_second}
-        yield _plain({"kind": "speed"} | asdict(speed) | more | {"matmul_share": speed.share or None})
+        more = {
+            "images_per_second": speed.images_per_second,
+            "megapixels_per_second": speed.megapixels_per_second,
+        }
+        yield _plain(
+            {"kind": "speed"} | asdict(speed) | more | {"matmul_share": speed.share or None}
+        )
     for row in report.quality:
         yield _plain({"kind": "quality"} | asdict(row))
     if report.published:
@@ -176,7 +226,9 @@ def _csv(report: Report) -> str:
     lines = []
     for record in records(report):
         if record["kind"] != "protocol":
-            record = {key: value for key, value in record.items() if key not in ("photos", "settings")}
+            record = {
+                key: value for key, value in record.items() if key not in ("photos", "settings")
+            }
             lines.append(_flat(record) | report.protocol)
     columns = dict.fromkeys(key for line in lines for key in line)
     text = io.StringIO()
@@ -191,7 +243,9 @@ def _flat(record: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in record.items():
         if isinstance(value, dict):
-            found |= {name if key == "means" else f"{key}.{name}": item for name, item in value.items()}
+            found |= {
+                name if key == "means" else f"{key}.{name}": item for name, item in value.items()
+            }
         else:
             found[key] = "x".join(map(str, value)) if isinstance(value, list) else value
     return found
@@ -226,7 +280,9 @@ def _scenes(report: Report) -> list[Scene]:
     scenes = []
     for (case, stem), pictures in report.scenes.items():
         ordered = sorted(pictures, key=lambda named: named[0] == "reference")
-        shown = [Shown(photo=imageio.from_array(picture), label=method) for method, picture in ordered]
+        shown = [
+            Shown(photo=imageio.from_array(picture), label=method) for method, picture in ordered
+        ]
         scenes.append(Scene(title=f"{stem}, {case}", pictures=shown))
     return scenes
 

@@ -9,13 +9,13 @@ from addsr_cli.bench import dataset, learned, metrics, peers, protocol, publishe
 from addsr_cli.bench.published import Published
 from addsr_cli.bench.variants import Sweep, Variant, usual_steps, variants
 from addsr_cli.cli.bench_report import GRID, Report
-from addsr_cli.cli.choice import chosen
 from addsr_cli.cli.console import Console
-from addsr_cli.engine import Machine, Upscaler
+from addsr_cli.cli.model_choice import chosen
+from addsr_cli.engine.upscaler import Machine, Upscaler
 from addsr_cli.errors import OutputRefused, UsageError
 from addsr_cli.imageio import check_target
-from addsr_cli.models import loader
-from addsr_cli.models.loader import Located
+from addsr_cli.weights import loader
+from addsr_cli.weights.loader import Located
 
 QUIET = 0.3  # running processes per core that a measurement can bear
 SMALL = 128  # pixels of a side that every plan can take
@@ -37,13 +37,17 @@ class Outputs:
 
     def check(self) -> None:
         """Raise OutputRefused when one of them cannot be written, before anything is measured."""
-        for path in (self.csv, self.html, Path(self.markdown) if self.markdown not in (None, "-") else None):
+        for path in (
+            self.csv,
+            self.html,
+            Path(self.markdown) if self.markdown not in (None, "-") else None,
+        ):
             if path is not None:
                 check_target(path, overwrite=self.overwrite)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class BenchOptions:
     """What the command line asks for. ``model`` None means random weights; ``pictures`` keeps some for a page."""
 
     model: str | None
@@ -66,7 +70,7 @@ class Wish:
     pictures: bool
 
 
-def run(wish: Wish, console: Console) -> Report:
+def run(wish: BenchOptions, console: Console) -> Report:
     """Measure what was asked for. All refusals that can be foreseen come first."""
     table = published.preset(wish.preset) if wish.preset else None
     _check(wish, table)
@@ -75,7 +79,9 @@ def run(wish: Wish, console: Console) -> Report:
     sweep = variants(wish.sweep, usual_steps(located.spec.rule, located.spec.default_steps))
     precisions = _precisions(located, wish, sweep)
     console.say(f"model {located.spec.name}: {located.reason}")
-    report = Report(protocol=protocol.machine(wish.machine.device, located, wish.sweep.base), published=table)
+    report = Report(
+        protocol=protocol.machine(wish.machine.device, located, wish.sweep.base), published=table
+    )
     report.protocol["precision"] = "; ".join(precisions)
     if wish.sizes:
         if hardware.busy() > QUIET:
@@ -83,15 +89,22 @@ def run(wish: Wish, console: Console) -> Report:
         with console.counting("speed") as count:
             cases = len(sweep) * len(wish.sizes)
             report.speed = speed.measure(
-                located, wish.machine, sweep, wish.sizes, repeats, lambda done, what: count(done, cases, what)
+                located,
+                wish.machine,
+                sweep,
+                wish.sizes,
+                repeats,
+                lambda done, what: count(done, cases, what),
             )
-        report.protocol["timing"] = SPEED_PROTOCOL.format(runs=wish.runs, warmup=wish.warmup, seconds=wish.seconds)
+        report.protocol["timing"] = SPEED_PROTOCOL.format(
+            runs=wish.runs, warmup=wish.warmup, seconds=wish.seconds
+        )
     if wish.data is not None:
         _quality(report, located, sweep, wish, wish.data, console)
     return report
 
 
-def _precisions(located: Located, wish: Wish, sweep: Sequence[Variant]) -> list[str]:
+def _precisions(located: Located, wish: BenchOptions, sweep: Sequence[Variant]) -> list[str]:
     """What each precision means here, and why. Raises UsageError for impossible steps, OutOfMemory before any work."""
     found = {}
     for variant in sweep:
@@ -102,33 +115,58 @@ def _precisions(located: Located, wish: Wish, sweep: Sequence[Variant]) -> list[
     return list(found.values())
 
 
-def _check(wish: Wish, table: Published | None) -> None:
-    if wish.save and wish.save.exists() and not (wish.save.is_dir() and not any(wish.save.iterdir())):
-        raise OutputRefused(f"{wish.save} exists and is not an empty folder.", "Give --save a new folder.")
+def _check(wish: BenchOptions, table: Published | None) -> None:
+    if (
+        wish.save
+        and wish.save.exists()
+        and not (wish.save.is_dir() and not any(wish.save.iterdir()))
+    ):
+        raise OutputRefused(
+            f"{wish.save} exists and is not an empty folder.", "Give --save a new folder."
+        )
     if wish.data is not None:
         return
     if table:
         raise UsageError(f"--preset {wish.preset} needs --data.", table.data)
     asked = (
-        *(("--results", wish.results), ("--peer", wish.peers), ("--lr", wish.lr), ("--degradation", wish.degradations)),
-        *(("--metrics", wish.metrics), ("--save", wish.save), ("--limit", wish.limit), ("--crop-border", wish.border)),
+        *(
+            ("--results", wish.results),
+            ("--peer", wish.peers),
+            ("--lr", wish.lr),
+            ("--degradation", wish.degradations),
+        ),
+        *(
+            ("--metrics", wish.metrics),
+            ("--save", wish.save),
+            ("--limit", wish.limit),
+            ("--crop-border", wish.border),
+        ),
     )
     if useless := [flag for flag, given in asked if given]:
         raise UsageError(f"{useless[0]} needs --data.", "Give --data a folder with HR/ and LR/.")
 
 
-def _located(wish: Wish, console: Console) -> Located:
+def _located(wish: BenchOptions, console: Console) -> Located:
     if wish.model is None:
         return loader.random_weights()
     return loader.locate(chosen(wish.model, wish.machine.device, console, fetch=True))
 
 
 def _quality(
-    report: Report, located: Located, sweep: Sequence[Variant], wish: Wish, data: Path, console: Console
+    report: Report,
+    located: Located,
+    sweep: Sequence[Variant],
+    wish: BenchOptions,
+    data: Path,
+    console: Console,
 ) -> None:
     """Fill in the rows of quality, the protocol's words on them, and the pictures of the first photos."""
     cases = dataset.find_cases(
-        data, lr=wish.lr, degradations=wish.degradations, limit=wish.limit, seed=wish.sweep.base.seed
+        data,
+        lr=wish.lr,
+        degradations=wish.degradations,
+        limit=wish.limit,
+        seed=wish.sweep.base.seed,
     )
     methods = peers.told_apart(
         *peers.plain(),
@@ -158,7 +196,7 @@ def _quality(
         report.protocol["left out"] = missing
 
 
-def _metrics(wish: Wish) -> tuple[list[metrics.Metric], str]:
+def _metrics(wish: BenchOptions) -> tuple[list[metrics.Metric], str]:
     """The metrics to measure, and one line on those that are not installed; naming one makes it a must."""
     plain, missing = metrics.installed()
     networks: list[metrics.Metric] = []
@@ -168,8 +206,13 @@ def _metrics(wish: Wish) -> tuple[list[metrics.Metric], str]:
         missing = "; ".join(line for line in (missing, problem) if line)
     every = {metric.name: metric for metric in [*plain, *networks]}
     if unknown := [name for name in wish.metrics if name not in every]:
-        raise UsageError(f"The metric {unknown[0]} cannot be had here.", missing or f"There are {', '.join(every)}.")
-    return [every[name] for name in wish.metrics] or list(every.values()), "" if wish.metrics else missing
+        raise UsageError(
+            f"The metric {unknown[0]} cannot be had here.",
+            missing or f"There are {', '.join(every)}.",
+        )
+    return [every[name] for name in wish.metrics] or list(
+        every.values()
+    ), "" if wish.metrics else missing
 
 
 def _remember(report: Report) -> quality.Keep:

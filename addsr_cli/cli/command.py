@@ -11,7 +11,9 @@ from addsr_cli.cli import config
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
 
-LONGEST_TYPE = 20  # columns; a longer list of choices stands in the help text, where lines can be broken
+LONGEST_TYPE = (
+    20  # columns; a longer list of choices stands in the help text, where lines can be broken
+)
 STRENGTH = {"COMMANDLINE": 3, "ENVIRONMENT": 2, "DEFAULT_MAP": 1}
 
 
@@ -32,8 +34,12 @@ class Command(TyperCommand):
                 ctx.params[param.name] = param.default
                 strengths[param.name] = 0
         if isinstance(ctx.obj, Defaults):
-            console = Console(quiet=ctx.params.get("quiet", False), verbose=ctx.params.get("verbose", False))
-            from_files = [name for name, strength in strengths.items() if strength == STRENGTH["DEFAULT_MAP"]]
+            console = Console(
+                quiet=ctx.params.get("quiet", False), verbose=ctx.params.get("verbose", False)
+            )
+            from_files = [
+                name for name, strength in strengths.items() if strength == STRENGTH["DEFAULT_MAP"]
+            ]
             _tell(ctx.obj, str(ctx.info_name), from_files, strengths, console)
         return super().invoke(ctx)
 
@@ -52,7 +58,11 @@ def with_command(words: list[str], group: TyperGroup) -> list[str]:
     if not first or first in group.commands:
         return words
     if first.startswith("-") and first != "-":
-        flags = {flag for param in group.commands["upscale"].params for flag in param.opts + param.secondary_opts}
+        flags = {
+            flag
+            for param in group.commands["upscale"].params
+            for flag in param.opts + param.secondary_opts
+        }
         own = {"-h", "--help"} | {flag for param in group.params for flag in param.opts}
         flag = first.partition("=")[0]
         return ["upscale", *words] if flag in flags - own else words
@@ -86,7 +96,9 @@ def _other_formats(values: dict[str, Any], strengths: dict[str, int]) -> set[str
     return {"format"} if any(named_format(Path(name)) for name in names) else set()
 
 
-def _tell(found: Defaults, command: str, names: list[str], strengths: dict[str, int], console: Console) -> None:
+def _tell(
+    found: Defaults, command: str, names: list[str], strengths: dict[str, int], console: Console
+) -> None:
     """Say what a file in the working folder set, or may not set; with --verbose the user's own."""
     own, folder = config.places()
     values, origins = found.values.get(command, {}), found.origins.get(command, {})

@@ -16,17 +16,30 @@ if TYPE_CHECKING:
 
 PAGES = (".html", ".htm")
 Images = Annotated[
-    list[Path], typer.Argument(help="Two to eight pictures of one scene.", metavar="A B...", show_default=False)
+    list[Path],
+    typer.Argument(
+        help="Two to eight pictures of one scene.", metavar="A B...", show_default=False
+    ),
 ]
 Output = Annotated[
-    str | None, typer.Option("--output", "-o", help="The page, or its folder. [default: A_compare.html beside A]")
+    str | None,
+    typer.Option(
+        "--output", "-o", help="The page, or its folder. [default: A_compare.html beside A]"
+    ),
 ]
 Label = Annotated[
-    list[str] | None, typer.Option("--label", help="Name of a picture, in their order. [default: file names]")
+    list[str] | None,
+    typer.Option("--label", help="Name of a picture, in their order. [default: file names]"),
 ]
-Title = Annotated[str | None, typer.Option("--title", help="Title of the page. [default: the labels]")]
-Quality = Annotated[int, typer.Option("--quality", help="1 to 100, for pictures of more than 512x512 pixels.")]
-MaxSide = Annotated[int, typer.Option("--max-side", help="Reduce larger pictures to this longest side in pixels.")]
+Title = Annotated[
+    str | None, typer.Option("--title", help="Title of the page. [default: the labels]")
+]
+Quality = Annotated[
+    int, typer.Option("--quality", help="1 to 100, for pictures of more than 512x512 pixels.")
+]
+MaxSide = Annotated[
+    int, typer.Option("--max-side", help="Reduce larger pictures to this longest side in pixels.")
+]
 
 
 def compare(
@@ -58,18 +71,31 @@ def compare(
             console.say(
                 f"warning: {printable(str(image))}: reduced to {max_side} px in the page; --max-side changes that"
             )
-    pictures = [Picture(photo=photo, label=text) for photo, text in zip(photos, labels, strict=True)]
+    pictures = [
+        Picture(photo=photo, label=text) for photo, text in zip(photos, labels, strict=True)
+    ]
     size = write_page(page, pictures, title or _title(labels), embedding, overwrite=overwrite)
-    console.say(f"{len(images)} pictures -> {printable(str(page))}: {human_bytes(size)}, opens in any browser")
+    console.say(
+        f"{len(images)} pictures -> {printable(str(page))}: {human_bytes(size)}, opens in any browser"
+    )
     shown = [
         {"input": str(image), "label": text, "size": list(photo.size)}
         for image, text, photo in zip(images, labels, photos, strict=True)
     ]
-    console.result(str(page), {"output": str(page), "status": "ok", "bytes": size, "pictures": shown}, said=True)
+    console.result(
+        str(page),
+        {"output": str(page), "status": "ok", "bytes": size, "pictures": shown},
+        said=True,
+    )
 
 
 def write_page(
-    path: Path, pictures: "Sequence[Picture]", title: str, embedding: "Embedding | None" = None, *, overwrite: bool
+    path: Path,
+    pictures: "Sequence[Picture]",
+    title: str,
+    embedding: "Embedding | None" = None,
+    *,
+    overwrite: bool,
 ) -> int:
     """Put the page in place, whole or not at all; returns its size in bytes. Raises UsageError and OutputRefused."""
     from addsr_cli import imageio
@@ -77,13 +103,18 @@ def write_page(
 
     text = compare_page(pictures, title, embedding)
     access = imageio.common(picture.photo.access for picture in pictures)
-    return imageio.write_bytes(path, text.encode("utf-8", "replace"), overwrite=overwrite, access=access)
+    return imageio.write_bytes(
+        path, text.encode("utf-8", "replace"), overwrite=overwrite, access=access
+    )
 
 
 def _labels(images: Sequence[Path], given: Sequence[str]) -> list[str]:
     """Given labels, then file names, with their folders where two are alike."""
     if len(given) > len(images):
-        raise UsageError(f"There are {len(given)} labels for {len(images)} pictures.", "Give one --label a picture.")
+        raise UsageError(
+            f"There are {len(given)} labels for {len(images)} pictures.",
+            "Give one --label a picture.",
+        )
     names = [image.name for image in images]
     own = [str(image) if names.count(image.name) > 1 else image.name for image in images]
     return [*given, *own[len(given) :]]
@@ -101,5 +132,7 @@ def _page(first: Path, output: str | None) -> Path:
     if output.endswith(("/", "\\")) or Path(output).is_dir():
         return Path(output) / compare_path(first).name
     if Path(output).suffix.lower() not in PAGES:
-        raise UsageError(f"-o {output} is no name for an HTML page.", "End it with .html, or a folder with /.")
+        raise UsageError(
+            f"-o {output} is no name for an HTML page.", "End it with .html, or a folder with /."
+        )
     return Path(output)

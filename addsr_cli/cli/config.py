@@ -1,7 +1,8 @@
 """Defaults from files: ``addsr.toml`` in the working folder over the user's own configuration.
 
-Keys are option names. At the top level they are those of ``addsr upscale`` (``addsr batch`` and ``addsr doctor`` follow
-where they have the same option); a table named after a command holds that command's own::
+Keys are option names. At the top level they are those of ``addsr upscale`` (``addsr batch`` and
+``addsr doctor`` follow where they have the same option); a table named after a command holds that
+command's own::
 
     steps = 2
     [distill]
@@ -71,18 +72,28 @@ def defaults(options: Options) -> Defaults:
     own, *others = places()
     for path in (own, *others):
         content = _plain(_read(path))
-        tables = {key: content.pop(key) for key in list(content) if key in options and isinstance(content[key], dict)}
+        tables = {
+            key: content.pop(key)
+            for key in list(content)
+            if key in options and isinstance(content[key], dict)
+        }
         _refuse_unknown(path, "", content, options["upscale"])
         for command, known in options.items():
             table = _plain(tables.get(command, {}))
             _refuse_unknown(path, f"[{command}] ", table, known)
-            shared = {key: value for key, value in content.items() if key in known} if command in SHARED else {}
+            shared = (
+                {key: value for key, value in content.items() if key in known}
+                if command in SHARED
+                else {}
+            )
             for layer in (shared, table):
                 _put(layer, found, command, path, trusted=path == own)
     return found
 
 
-def _put(layer: Mapping[str, Any], found: Defaults, command: str, path: Path, *, trusted: bool) -> None:
+def _put(
+    layer: Mapping[str, Any], found: Defaults, command: str, path: Path, *, trusted: bool
+) -> None:
     """Lay one table over what weaker ones said."""
     values, origins = found.values[command], found.origins[command]
     for key, value in layer.items():
@@ -117,7 +128,9 @@ def silenced(strengths: Mapping[str, int]) -> set[str]:
 
 def written(settings: Sequence[tuple[str, object]]) -> str:
     """Settings as the file has them: ``steps = 2, color = "lab"``."""
-    return ", ".join(f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}" for key, value in settings)
+    return ", ".join(
+        f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}" for key, value in settings
+    )
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -126,14 +139,20 @@ def _read(path: Path) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise UsageError(f"The configuration {path} cannot be read: {exc}", "Mend it, or move it away.") from exc
+        raise UsageError(
+            f"The configuration {path} cannot be read: {exc}", "Mend it, or move it away."
+        ) from exc
 
 
-def _refuse_unknown(path: Path, where: str, table: Mapping[str, Any], known: frozenset[str]) -> None:
+def _refuse_unknown(
+    path: Path, where: str, table: Mapping[str, Any], known: frozenset[str]
+) -> None:
     for key in table:
         if key not in known:
             close = get_close_matches(key, known, n=1)
-            hint = f"Did you mean {close[0]}?" if close else "See addsr upscale --help for the names."
+            hint = (
+                f"Did you mean {close[0]}?" if close else "See addsr upscale --help for the names."
+            )
             raise UsageError(f"The configuration {path} has an unknown key: {where}{key}.", hint)
 
 

@@ -89,7 +89,9 @@ class Console:
             return
         from addsr_cli.cli import bars
 
-        steps = bars.words("step {task.fields[step]}/{task.fields[steps]}, tile {task.completed:.0f}/{task.total:.0f}")
+        steps = bars.words(
+            "step {task.fields[step]}/{task.fields[steps]}, tile {task.completed:.0f}/{task.total:.0f}"
+        )
         started = monotonic()
 
         def below() -> str:
@@ -99,7 +101,9 @@ class Console:
             task = progress.add_task("", total=1, step=0, steps="?")
 
             def show(now: Step) -> None:
-                progress.update(task, completed=now.done, total=now.total, step=now.step, steps=now.steps)
+                progress.update(
+                    task, completed=now.done, total=now.total, step=now.step, steps=now.steps
+                )
 
             yield show
 
@@ -111,7 +115,12 @@ class Console:
             return
         from addsr_cli.cli import bars
 
-        columns = (bars.Title(), bars.bar(), bars.words("{task.completed}/{task.total}"), bars.Left())
+        columns = (
+            bars.Title(),
+            bars.bar(),
+            bars.words("{task.completed}/{task.total}"),
+            bars.Left(),
+        )
         with bars.Bars(*columns) as progress:
             task = progress.add_task(title, total=None)
 
@@ -140,9 +149,17 @@ class Console:
                 check, whole = now.stage == "checking", now.done == now.size
                 what = f"{now.stage} {now.file}"
                 if check:
-                    progress.update(checking, description=what, completed=now.done, total=now.size, visible=not whole)
+                    progress.update(
+                        checking,
+                        description=what,
+                        completed=now.done,
+                        total=now.size,
+                        visible=not whole,
+                    )
                 else:
-                    progress.update(fetching, description=what, completed=now.all_done, total=now.all_size)
+                    progress.update(
+                        fetching, description=what, completed=now.all_done, total=now.all_size
+                    )
                 progress.update(fetching, visible=not check)
 
             yield show

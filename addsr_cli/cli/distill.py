@@ -13,15 +13,37 @@ from addsr_cli.errors import UsageError
 if TYPE_CHECKING:
     from addsr_cli.train.config import TrainConfig
     from addsr_cli.train.recipe import Recipe
-    from addsr_cli.train.trainer import Progress
+    from addsr_cli.train.trainer import TrainProgress
 
 PLAIN = (
     *("teacher", "d_lr", "lora", "init", "steps", "batch_size", "accumulate", "lr"),
-    *("decay", "warmup", "ema", "crop", "usm", "tags", "precompute", "validation", "workers", "save_every", "keep"),
+    *(
+        "decay",
+        "warmup",
+        "ema",
+        "crop",
+        "usm",
+        "tags",
+        "precompute",
+        "validation",
+        "workers",
+        "save_every",
+        "keep",
+    ),
     *("lettering", "sample_every", "log_every", "checkpointing", "ema_on_cpu", "tracker"),
 )
 IN_RECIPE = {
-    **{name: name for name in ("adversarial", "discriminator", "r1", "teacher_samples", "teacher_sees", "rollout")},
+    **{
+        name: name
+        for name in (
+            "adversarial",
+            "discriminator",
+            "r1",
+            "teacher_samples",
+            "teacher_sees",
+            "rollout",
+        )
+    },
     **{name: name for name in ("anchor_l1", "anchor_lpips", "teacher_share")},
     **{"first_latent": "first_latent", "distill_weight": "distill", "distill_space": "space"},
 }
@@ -35,18 +57,26 @@ def _option(flag: str, text: str, panel: str, *more: str) -> Any:  # noqa: ANN40
 def distill(
     data: Annotated[Path | None, _option("--data", "Folder of sharp, large photos.", DATA)] = None,
     pairs: Annotated[
-        Path | None, _option("--pairs", "Folder with hr/ and lr/ (a quarter as large), in place of --data.", DATA)
+        Path | None,
+        _option(
+            "--pairs", "Folder with hr/ and lr/ (a quarter as large), in place of --data.", DATA
+        ),
     ] = None,
     output: Annotated[
         Path | None,
-        _option("--output", "Checkpoints, samples, log, export. [default: runs/ARCH-STAGE]", RUN, "-o"),
+        _option(
+            "--output", "Checkpoints, samples, log, export. [default: runs/ARCH-STAGE]", RUN, "-o"
+        ),
     ] = None,
     arch: Annotated[
-        Literal["addsr", "nano", "tiny"], _option("--arch", "Which network; tiny is a smoke test.", RUN)
+        Literal["addsr", "nano", "tiny"],
+        _option("--arch", "Which network; tiny is a smoke test.", RUN),
     ] = "addsr",
     stage: Annotated[
         Literal["student", "teacher"],
-        _option("--stage", "student distils a teacher; teacher trains one on the originals alone.", RUN),
+        _option(
+            "--stage", "student distils a teacher; teacher trains one on the originals alone.", RUN
+        ),
     ] = "student",
     preset: Annotated[
         Literal["paper", "official", "lowmem"],
@@ -54,52 +84,92 @@ def distill(
     ] = "paper",
     teacher: Annotated[
         str | None,
-        _option("--teacher", "Model to distil, or a Real-ESRGAN file. [default: seesr; nano for --arch nano]", STUDENT),
+        _option(
+            "--teacher",
+            "Model to distil, or a Real-ESRGAN file. [default: seesr; nano for --arch nano]",
+            STUDENT,
+        ),
     ] = None,
     ta: Annotated[
         Literal["exponential", "linear", "none"] | None,
-        _option("--ta", "How the distillation loss grows over the steps; none is plain ADD.", STUDENT),
+        _option(
+            "--ta", "How the distillation loss grows over the steps; none is plain ADD.", STUDENT
+        ),
     ] = None,
-    mu: Annotated[float | None, _option("--mu", "Weight at the first step. [default: 0.5]", STUDENT)] = None,
-    nu: Annotated[float | None, _option("--nu", "Its growth per step. [default: 2.1]", STUDENT)] = None,
+    mu: Annotated[
+        float | None, _option("--mu", "Weight at the first step. [default: 0.5]", STUDENT)
+    ] = None,
+    nu: Annotated[
+        float | None, _option("--nu", "Its growth per step. [default: 2.1]", STUDENT)
+    ] = None,
     adversarial: Annotated[
         float | None,
-        _option("--adversarial", "Weight of the adversarial loss. [default: 0.02; 0.0005 for nano]", STUDENT),
+        _option(
+            "--adversarial",
+            "Weight of the adversarial loss. [default: 0.02; 0.0005 for nano]",
+            STUDENT,
+        ),
     ] = None,
     distill_weight: Annotated[
-        float | None, _option("--distill-weight", "Weight of the distance to the teacher. [default: 1]", STUDENT)
+        float | None,
+        _option("--distill-weight", "Weight of the distance to the teacher. [default: 1]", STUDENT),
     ] = None,
     discriminator: Annotated[
         Literal["dino", "vgg", "conv"] | None,
-        _option("--discriminator", "On features of DINO or VGG16, or conv on pixels. [default: by --arch]", STUDENT),
+        _option(
+            "--discriminator",
+            "On features of DINO or VGG16, or conv on pixels. [default: by --arch]",
+            STUDENT,
+        ),
     ] = None,
-    d_lr: Annotated[float | None, _option("--d-lr", "The discriminator's learning rate.", STUDENT)] = None,
-    r1: Annotated[float | None, _option("--r1", "Weight of the R1 penalty. [default: 0]", STUDENT)] = None,
+    d_lr: Annotated[
+        float | None, _option("--d-lr", "The discriminator's learning rate.", STUDENT)
+    ] = None,
+    r1: Annotated[
+        float | None, _option("--r1", "Weight of the R1 penalty. [default: 0]", STUDENT)
+    ] = None,
     teacher_samples: Annotated[
         int | None, _option("--teacher-samples", "Teacher timesteps per sample, averaged.", STUDENT)
     ] = None,
     teacher_share: Annotated[
-        float | None, _option("--teacher-share", "Share of samples compared with the teacher. [default: 1]", STUDENT)
+        float | None,
+        _option(
+            "--teacher-share", "Share of samples compared with the teacher. [default: 1]", STUDENT
+        ),
     ] = None,
     teacher_sees: Annotated[
-        Literal["hr", "lr"] | None, _option("--teacher-sees", "The teacher's control image. [default: hr]", STUDENT)
+        Literal["hr", "lr"] | None,
+        _option("--teacher-sees", "The teacher's control image. [default: hr]", STUDENT),
     ] = None,
     distill_space: Annotated[
         Literal["pixel", "latent"] | None,
-        _option("--distill-space", "Where student and teacher are compared. [default: pixel]", STUDENT),
+        _option(
+            "--distill-space", "Where student and teacher are compared. [default: pixel]", STUDENT
+        ),
     ] = None,
     rollout: Annotated[
         Literal["teacher-forced", "chained"] | None,
-        _option("--rollout", "What comes before the trained step: one pass from HR, or what inference runs.", STUDENT),
+        _option(
+            "--rollout",
+            "What comes before the trained step: one pass from HR, or what inference runs.",
+            STUDENT,
+        ),
     ] = None,
     first_latent: Annotated[
-        Literal["hr", "lr"] | None, _option("--first-latent", "What lies under the noise at 999.", STUDENT)
+        Literal["hr", "lr"] | None,
+        _option("--first-latent", "What lies under the noise at 999.", STUDENT),
     ] = None,
     psr_train_weight: Annotated[
         str | None,
-        _option("--psr-train-weight", "A number or uniform:0.4,1.0. [default: 1.0; uniform:0.2,0.7 for nano]", STUDENT),
+        _option(
+            "--psr-train-weight",
+            "A number or uniform:0.4,1.0. [default: 1.0; uniform:0.2,0.7 for nano]",
+            STUDENT,
+        ),
     ] = None,
-    anchor_l1: Annotated[float | None, _option("--anchor-l1", "Weight of the L1 distance to HR.", STUDENT)] = None,
+    anchor_l1: Annotated[
+        float | None, _option("--anchor-l1", "Weight of the L1 distance to HR.", STUDENT)
+    ] = None,
     perception: Annotated[
         str | None,
         _option(
@@ -108,20 +178,39 @@ def distill(
             STUDENT,
         ),
     ] = None,
-    anchor_lpips: Annotated[float | None, _option("--anchor-lpips", "Weight of LPIPS (VGG16) to HR.", STUDENT)] = None,
-    lora: Annotated[int | None, _option("--lora", "Train low-rank corrections of this rank.", STUDENT)] = None,
-    init: Annotated[Path | None, _option("--init", "Start from this .safetensors file.", RUN)] = None,
-    resume: Annotated[str | None, _option("--resume", "latest, or the path of a checkpoint.", RUN)] = None,
+    anchor_lpips: Annotated[
+        float | None, _option("--anchor-lpips", "Weight of LPIPS (VGG16) to HR.", STUDENT)
+    ] = None,
+    lora: Annotated[
+        int | None, _option("--lora", "Train low-rank corrections of this rank.", STUDENT)
+    ] = None,
+    init: Annotated[
+        Path | None, _option("--init", "Start from this .safetensors file.", RUN)
+    ] = None,
+    resume: Annotated[
+        str | None, _option("--resume", "latest, or the path of a checkpoint.", RUN)
+    ] = None,
     steps: Annotated[int | None, _option("--steps", "Optimiser steps in all.", RUN)] = None,
-    batch_size: Annotated[int | None, _option("--batch-size", "Samples per batch and process.", RUN)] = None,
-    accumulate: Annotated[int | None, _option("--accumulate", "Batches per optimiser step. [default: 1]", RUN)] = None,
+    batch_size: Annotated[
+        int | None, _option("--batch-size", "Samples per batch and process.", RUN)
+    ] = None,
+    accumulate: Annotated[
+        int | None, _option("--accumulate", "Batches per optimiser step. [default: 1]", RUN)
+    ] = None,
     lr: Annotated[float | None, _option("--lr", "Highest learning rate.", RUN)] = None,
     decay: Annotated[
-        Literal["cosine", "constant"] | None, _option("--decay", "How the learning rate goes on.", RUN)
+        Literal["cosine", "constant"] | None,
+        _option("--decay", "How the learning rate goes on.", RUN),
     ] = None,
-    warmup: Annotated[int | None, _option("--warmup", "Steps over which the learning rate rises.", RUN)] = None,
-    ema: Annotated[float | None, _option("--ema", "Decay of the averaged weights, which are exported.", RUN)] = None,
-    crop: Annotated[int | None, _option("--crop", "Side of the crops in pixels, a multiple of 16.", DATA)] = None,
+    warmup: Annotated[
+        int | None, _option("--warmup", "Steps over which the learning rate rises.", RUN)
+    ] = None,
+    ema: Annotated[
+        float | None, _option("--ema", "Decay of the averaged weights, which are exported.", RUN)
+    ] = None,
+    crop: Annotated[
+        int | None, _option("--crop", "Side of the crops in pixels, a multiple of 16.", DATA)
+    ] = None,
     degradation: Annotated[
         Literal["strong", "sensor", "camera", "mild", "clean", "chroma", "blocks", "print"] | None,
         _option("--degradation", "One recipe for all.", DATA),
@@ -129,36 +218,66 @@ def distill(
     mix: Annotated[str | None, _option("--mix", "Shares, as clean=0.4,strong=0.6.", DATA)] = None,
     scales: Annotated[
         str | None,
-        _option("--scales", "How many times smaller inputs are, as 1:4. [default: 1:4; 4 for addsr]", DATA),
+        _option(
+            "--scales",
+            "How many times smaller inputs are, as 1:4. [default: 1:4; 4 for addsr]",
+            DATA,
+        ),
     ] = None,
     lettering: Annotated[
-        float | None, _option("--lettering", "Share of crops with drawn text. [default: 0.07; 0 for addsr]", DATA)
+        float | None,
+        _option(
+            "--lettering", "Share of crops with drawn text. [default: 0.07; 0 for addsr]", DATA
+        ),
     ] = None,
-    usm: Annotated[bool | None, _option("--usm/--no-usm", "Sharpen targets, as Real-ESRGAN does.", DATA)] = None,
+    usm: Annotated[
+        bool | None, _option("--usm/--no-usm", "Sharpen targets, as Real-ESRGAN does.", DATA)
+    ] = None,
     tags: Annotated[
         Literal["auto", "none"] | None,
-        _option("--tags", "auto takes PHOTO.txt or reads them off the crop; none leaves text empty.", DATA),
+        _option(
+            "--tags",
+            "auto takes PHOTO.txt or reads them off the crop; none leaves text empty.",
+            DATA,
+        ),
     ] = None,
     precompute: Annotated[
-        bool | None, _option("--precompute/--no-precompute", "Read the tags of every photo once, before.", DATA)
+        bool | None,
+        _option("--precompute/--no-precompute", "Read the tags of every photo once, before.", DATA),
     ] = None,
     validation: Annotated[
-        int | None, _option("--validation", "Photos kept out and measured in the end. [default: 0]", DATA)
+        int | None,
+        _option("--validation", "Photos kept out and measured in the end. [default: 0]", DATA),
     ] = None,
-    workers: Annotated[int | None, _option("--workers", "Processes that prepare pairs; 0 for none.", ENGINE)] = None,
-    save_every: Annotated[int | None, _option("--save-every", "Steps between checkpoints.", ENGINE)] = None,
-    sample_every: Annotated[int | None, _option("--sample-every", "Steps between sample grids.", ENGINE)] = None,
-    log_every: Annotated[int | None, _option("--log-every", "Steps between log lines. [default: 20]", ENGINE)] = None,
-    keep: Annotated[int | None, _option("--keep", "Checkpoints to keep. [default: 2]", ENGINE)] = None,
+    workers: Annotated[
+        int | None, _option("--workers", "Processes that prepare pairs; 0 for none.", ENGINE)
+    ] = None,
+    save_every: Annotated[
+        int | None, _option("--save-every", "Steps between checkpoints.", ENGINE)
+    ] = None,
+    sample_every: Annotated[
+        int | None, _option("--sample-every", "Steps between sample grids.", ENGINE)
+    ] = None,
+    log_every: Annotated[
+        int | None, _option("--log-every", "Steps between log lines. [default: 20]", ENGINE)
+    ] = None,
+    keep: Annotated[
+        int | None, _option("--keep", "Checkpoints to keep. [default: 2]", ENGINE)
+    ] = None,
     checkpointing: Annotated[
-        bool | None, _option("--checkpointing/--no-checkpointing", "Less memory for a third more time.", ENGINE)
+        bool | None,
+        _option("--checkpointing/--no-checkpointing", "Less memory for a third more time.", ENGINE),
     ] = None,
     ema_on_cpu: Annotated[
-        bool | None, _option("--ema-on-cpu/--ema-on-device", "Where the averaged weights lie.", ENGINE)
+        bool | None,
+        _option("--ema-on-cpu/--ema-on-device", "Where the averaged weights lie.", ENGINE),
     ] = None,
-    tracker: Annotated[str | None, _option("--tracker", "tensorboard or wandb, if installed.", ENGINE)] = None,
+    tracker: Annotated[
+        str | None, _option("--tracker", "tensorboard or wandb, if installed.", ENGINE)
+    ] = None,
     memory: Annotated[
-        str | None, _option("--memory", "With --dry-run: plan for a card of this size, such as 40G.", ENGINE)
+        str | None,
+        _option("--memory", "With --dry-run: plan for a card of this size, such as 40G.", ENGINE),
     ] = None,
     seed: options.Seed = 0,
     device: options.Device = "auto",
@@ -171,7 +290,7 @@ def distill(
     """Train a model. Stop it with Ctrl-C; the same command with --resume latest goes on as if it had never stopped."""
     chosen = dict(locals())
     from addsr_cli.train.config import TrainConfig, parse_mix, parse_scales
-    from addsr_cli.train.recipe import usual
+    from addsr_cli.train.recipe import run_defaults
 
     console = Console(json=json, quiet=quiet, debug=debug)
     card = options.memory(memory, "--memory", card=True)
@@ -183,7 +302,7 @@ def distill(
     if scales:
         given["scales"] = parse_scales(scales)
     config = TrainConfig(
-        **usual(arch, stage, preset) | given,
+        **run_defaults(arch, stage, preset) | given,
         **_folders(data, pairs),
         output=output or Path("runs") / f"{arch}-{stage}",
         arch=arch,
@@ -210,12 +329,20 @@ def distill(
 def _folders(data: Path | None, pairs: Path | None) -> dict[str, Any]:
     """HR folder, and LR folder when pairs are given."""
     if (data is None) == (pairs is None):
-        raise UsageError("Give either --data or --pairs.", "--data takes a folder of sharp, large photos.")
+        raise UsageError(
+            "Give either --data or --pairs.", "--data takes a folder of sharp, large photos."
+        )
     if pairs is None:
         return {"data": data, "pairs": None}
-    found = {part: next((pairs / name for name in names if (pairs / name).is_dir()), None) for part, names in PAIRED}
+    found = {
+        part: next((pairs / name for name in names if (pairs / name).is_dir()), None)
+        for part, names in PAIRED
+    }
     if None in found.values():
-        raise UsageError(f"{pairs} does not hold hr/ and lr/.", "Put photos into hr/ and their quarters into lr/.")
+        raise UsageError(
+            f"{pairs} does not hold hr/ and lr/.",
+            "Put photos into hr/ and their quarters into lr/.",
+        )
     return {"data": found["hr"], "pairs": found["lr"]}
 
 
@@ -224,7 +351,7 @@ PAIRED = (("hr", ("hr", "HR", "gt")), ("lr", ("lr", "LR")))
 
 def _recipe(chosen: dict[str, Any]) -> "Recipe":
     """The preset with what was chosen otherwise."""
-    from addsr_cli.train.recipe import perception_weights, preset, psr_range
+    from addsr_cli.train.recipe import preset, psr_range, timestep_weights
 
     recipe = preset(chosen["preset"], chosen["arch"], chosen["stage"])
     weights = {name: chosen[name] for name in ("mu", "nu") if chosen[name] is not None}
@@ -234,11 +361,11 @@ def _recipe(chosen: dict[str, Any]) -> "Recipe":
     if chosen["psr_train_weight"]:
         changes["psr"] = psr_range(chosen["psr_train_weight"])
     if chosen["perception"]:
-        changes["perception"] = perception_weights(chosen["perception"])
+        changes["perception"] = timestep_weights(chosen["perception"])
     return replace(recipe, ta=replace(recipe.ta, **weights), **changes)
 
 
-def _line(p: "Progress") -> str:
+def _line(p: "TrainProgress") -> str:
     losses = " ".join(f"{t}:{loss:.4f}" for t, loss in p.by_timestep.items())
     values = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in p.values.items())
     return (
@@ -249,7 +376,7 @@ def _line(p: "Progress") -> str:
 
 def _show_plan(config: "TrainConfig", card: int | None, console: Console) -> None:
     from addsr_cli.train.budget import budget
-    from addsr_cli.train.dataset import find_photos
+    from addsr_cli.train.data.dataset import find_photos
 
     found, plan = find_photos(config.data, config.crop, config.pairs), budget(config, card)
     console.say(f"{found.summary()} in {config.data}")

@@ -37,9 +37,10 @@ def doctor(
 
 def examine(model: str, device: str) -> dict[str, Any]:
     """All findings as plain data."""
-    from addsr_cli import hardware, planner
-    from addsr_cli.engine import Machine, Upscaler
-    from addsr_cli.models import library, store
+    from addsr_cli import hardware
+    from addsr_cli.engine import planner
+    from addsr_cli.engine.upscaler import Machine, Upscaler
+    from addsr_cli.weights import cache, installed
 
     machine = hardware.probe(device)
     found: dict[str, Any] = {
@@ -54,20 +55,40 @@ def examine(model: str, device: str) -> dict[str, Any]:
         "bf16_fast": machine.bf16,
         "fp16_fast": machine.fp16,
         "libraries": _versions(),
-        "configuration": [{"path": str(path.absolute()), "exists": path.is_file()} for path in places()],
-        "models": str(library.home()),
-        "downloads": str(store.root()),
+        "configuration": [
+            {"path": str(path.absolute()), "exists": path.is_file()} for path in places()
+        ],
+        "models": str(installed.home()),
+        "downloads": str(cache.root()),
     }
     try:
         upscaler = Upscaler(model, Machine(device=device))
     except ModelUnavailable as exc:
-        return found | {"model": {"name": model, "state": "unavailable", "problem": exc.message, "hint": exc.hint}}
-    rate = hardware.multiply_rate()
+        return found | {
+            "model": {
+                "name": model,
+                "state": "unavailable",
+                "problem": exc.message,
+                "hint": exc.hint,
+            }
+        }
+    rate = hardware.matmul_flops()
     examples = []
     for width, height in (SMALL, LARGE):
         plan = upscaler.plan(width, height)[-1]
-        seconds = planner.predicted_seconds(upscaler.spec, plan, 4, rate) if machine.kind == "cpu" else None
-        examples.append({"size": [width, height], "plan": plan.why, "memory": plan.needed_bytes, "seconds": seconds})
+        seconds = (
+            planner.predicted_seconds(upscaler.spec, plan, 4, rate)
+            if machine.kind == "cpu"
+            else None
+        )
+        examples.append(
+            {
+                "size": [width, height],
+                "plan": plan.why,
+                "memory": plan.needed_bytes,
+                "seconds": seconds,
+            }
+        )
     return found | {
         "multiply_rate": rate,
         "model": {
@@ -122,11 +143,23 @@ def _render(record: dict[str, Any]) -> str:
         lines.append(f"           {model['file']} (sha256 {model['sha256'][:12]})")
     for example in record.get("examples", ()):
         width, height = example["size"]
-        seconds = "" if example["seconds"] is None else f", about {human_seconds(example['seconds'])} for 4 steps"
+        seconds = (
+            ""
+            if example["seconds"] is None
+            else f", about {human_seconds(example['seconds'])} for 4 steps"
+        )
         memory = human_bytes(example["memory"])
-        lines.append(f"{width}x{height} -> {4 * width}x{4 * height}: {memory}{seconds}; {example['plan']}")
+        lines.append(
+            f"{width}x{height} -> {4 * width}x{4 * height}: {memory}{seconds}; {example['plan']}"
+        )
     lines += [f"slow       {note}" for note in record.get("slow", ())]
-    lines.append("libraries  " + ", ".join(f"{name} {version}" for name, version in record["libraries"].items()))
-    lines += [f"config     {c['path']}{'' if c['exists'] else ' (absent)'}" for c in record["configuration"]]
+    lines.append(
+        "libraries  "
+        + ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
+    )
+    lines += [
+        f"config     {c['path']}{'' if c['exists'] else ' (absent)'}"
+        for c in record["configuration"]
+    ]
     lines.append(f"models     {record['models']} (downloads: {record['downloads']})")
     return "\n".join(lines)

@@ -3,7 +3,9 @@
 import unicodedata
 
 _STEERING = ("Cc", "Zl", "Zp")  # control characters, and what breaks lines
-_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # change the direction of text
+_TURNING = frozenset(
+    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)  # change the direction of text
 
 
 def printable(text: str, keep: str = "") -> str:

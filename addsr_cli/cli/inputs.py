@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from addsr_cli import imageio
+from addsr_cli.cli.streams import stdout_closed
+from addsr_cli.engine.job import Refused, no_memory
 from addsr_cli.errors import AddsrError, OutputRefused, UnreadableInput, UsageError
 from addsr_cli.imageio import Header
-from addsr_cli.job import Refused, no_memory
-from addsr_cli.streams import stdout_closed
 
 STREAM = Path("-")
 OURS, EXISTS = "made by addsr", "done before"
@@ -51,10 +51,16 @@ def look(images: Sequence[Path]) -> list[Looked]:
     again; when it made all of them, they are what is meant.
     """
     found: list[Looked] = list(_opened(images))
-    ours = {item.label for item in found if len(found) > 1 and isinstance(item, Input) and _is_ours(item)}
+    ours = {
+        item.label
+        for item in found
+        if len(found) > 1 and isinstance(item, Input) and _is_ours(item)
+    }
     if all(item.label in ours for item in found if isinstance(item, Input)):
         return found
-    return [Skipped(label=item.label, reason=OURS) if item.label in ours else item for item in found]
+    return [
+        Skipped(label=item.label, reason=OURS) if item.label in ours else item for item in found
+    ]
 
 
 def _opened(images: Sequence[Path]) -> Iterator[Input | Refused]:
@@ -90,13 +96,17 @@ def check_streams(images: Sequence[Path], *, to_stdout: bool) -> None:
     """
     if STREAM in images and sys.stdin and sys.stdin.isatty():
         raise UsageError(
-            "- reads a picture from stdin, but stdin is a terminal.", "Redirect it: addsr upscale - < photo.jpg"
+            "- reads a picture from stdin, but stdin is a terminal.",
+            "Redirect it: addsr upscale - < photo.jpg",
         )
     if to_stdout and stdout_closed():
-        raise OutputRefused("The picture would be written to stdout, which is closed.", "Name a file with -o.")
+        raise OutputRefused(
+            "The picture would be written to stdout, which is closed.", "Name a file with -o."
+        )
     if to_stdout and sys.stdout.isatty():
         raise UsageError(
-            "The picture would be written to the terminal.", "Redirect it, as in > large.jpg, or name a file with -o."
+            "The picture would be written to the terminal.",
+            "Redirect it, as in > large.jpg, or name a file with -o.",
         )
 
 
@@ -112,9 +122,12 @@ def _source(image: Path) -> Path | bytes:
         if _ADDRESS.fullmatch(str(image)):
             url = label_of(image)
             raise UnreadableInput(
-                f"{url} is an address, not a file.", f"Download it first, or: curl -L {url} | addsr upscale - -o FILE"
+                f"{url} is an address, not a file.",
+                f"Download it first, or: curl -L {url} | addsr upscale - -o FILE",
             ) from None
         return image  # the reader says why
     if stat.S_ISDIR(kind):
-        raise UnreadableInput(f"{str(image)!r} is a folder.", f"All photos in it: addsr batch {image}")
+        raise UnreadableInput(
+            f"{str(image)!r} is a folder.", f"All photos in it: addsr batch {image}"
+        )
     return imageio.held(image)

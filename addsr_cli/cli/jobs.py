@@ -7,14 +7,14 @@ from pathlib import Path
 
 from addsr_cli import imageio
 from addsr_cli.cli.inputs import EXISTS, OURS, STREAM, Input, Looked, Skipped
+from addsr_cli.engine.job import Job, Naming, Refused
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.imageio import Header, WriteOptions
-from addsr_cli.job import Job, Naming, Refused
 from addsr_cli.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class JobOptions:
     """What the command line asks of the outputs of ``images``, each in ``samples`` versions."""
 
     images: Sequence[Path]
@@ -32,10 +32,13 @@ class Wish:
             raise UsageError("Only one picture fits through stdout.", "Give -o a folder.")
         if self.to_stdout and self.compare:
             raise UsageError(
-                "--compare writes a page beside the output, and stdout has no place for it.", "Use -o FILE."
+                "--compare writes a page beside the output, and stdout has no place for it.",
+                "Use -o FILE.",
             )
         if self.skip_existing and self.overwrite:
-            raise UsageError("--skip-existing and --overwrite contradict each other.", "Leave one out.")
+            raise UsageError(
+                "--skip-existing and --overwrite contradict each other.", "Leave one out."
+            )
         if self.output and not self.to_stdout and not self.to_folder:
             _check_file_name(self.output, self.format)
 
@@ -72,7 +75,11 @@ Work = Job | Refused | Skipped
 
 
 def gather(
-    inputs: Sequence[Looked], settings: Settings, options: WriteOptions, naming: Naming, wish: Wish
+    inputs: Sequence[Looked],
+    settings: Settings,
+    options: WriteOptions,
+    naming: Naming,
+    wish: JobOptions,
 ) -> list[Work]:
     """Decide the outputs of every input; raises when outputs would collide or names are wrong."""
     found: list[Work] = []
@@ -103,14 +110,20 @@ def _without_existing(found: Sequence[Work]) -> list[Work]:
     for item in found:
         if isinstance(item, Job) and item.output and item.output.resolve() in there:
             kept.append(Skipped(label=item.label, reason=EXISTS, output=item.output))
-        elif isinstance(item, Job) and isinstance(item.source, Path) and item.source.resolve() in there:
+        elif (
+            isinstance(item, Job)
+            and isinstance(item.source, Path)
+            and item.source.resolve() in there
+        ):
             kept.append(Skipped(label=item.label, reason=OURS))
         else:
             kept.append(item)
     return kept
 
 
-def _jobs(item: Input, settings: Settings, options: WriteOptions, naming: Naming, wish: Wish) -> list[Job]:
+def _jobs(
+    item: Input, settings: Settings, options: WriteOptions, naming: Naming, wish: JobOptions
+) -> list[Job]:
     size = settings.target(item.header.width, item.header.height)
     jobs = []
     for number in range(wish.samples):
@@ -144,7 +157,7 @@ def _output(
     settings: Settings,
     options: WriteOptions,
     naming: Naming,
-    wish: Wish,
+    wish: JobOptions,
 ) -> tuple[Path | None, str]:
     """Output path (None for stdout) and format name."""
     if wish.to_stdout:
@@ -175,7 +188,9 @@ def check_formats_agree(flag: str, path: Path, format: str | None) -> None:
     """Raise UsageError when the suffix of a name that was typed says another format than ``--format``."""
     named = imageio.named_format(path)
     if named and format and named != format:
-        raise UsageError(f"{flag} and --format {format.lower()} name two formats.", "Leave one of them out.")
+        raise UsageError(
+            f"{flag} and --format {format.lower()} name two formats.", "Leave one of them out."
+        )
 
 
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
@@ -190,6 +205,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             )
         if inputs.get(path, job.label) != job.label:
             raise OutputRefused(
-                f"{job.label} would become {output}, which is another input.", "Give -o a folder, or --name."
+                f"{job.label} would become {output}, which is another input.",
+                "Give -o a folder, or --name.",
             )
         seen[path] = job.label

@@ -6,18 +6,27 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from addsr_cli.cli import options, plans
+from addsr_cli.cli import download_report, options
 from addsr_cli.cli.console import Console, human_bytes
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 
 if TYPE_CHECKING:
-    from addsr_cli.models.checkup import Checked
-    from addsr_cli.models.parts import Needed
+    from addsr_cli.weights.download_plan import Needed
+    from addsr_cli.weights.verify import Checked
 
-app = typer.Typer(no_args_is_help=True, help="Models: what is here, where, how large, under which licence.")
-Dtype = Annotated[Literal["fp16", "bf16", "fp32"], typer.Option(help="Number type of the converted weights.")]
-Drop = Annotated[bool, typer.Option("--drop-downloads", help="Delete the fetched originals when the model is made.")]
-Name = Annotated[str, typer.Argument(help="A model's name, as `addsr models list` shows it.", show_default=False)]
+app = typer.Typer(
+    no_args_is_help=True, help="Models: what is here, where, how large, under which licence."
+)
+Dtype = Annotated[
+    Literal["fp16", "bf16", "fp32"], typer.Option(help="Number type of the converted weights.")
+]
+Drop = Annotated[
+    bool,
+    typer.Option("--drop-downloads", help="Delete the fetched originals when the model is made."),
+]
+Name = Annotated[
+    str, typer.Argument(help="A model's name, as `addsr models list` shows it.", show_default=False)
+]
 
 
 @app.command("list")
@@ -26,41 +35,49 @@ def list_(json: options.Json = False, debug: options.Debug = False) -> None:
     console = Console(json=json, debug=debug)
     for record in survey():
         size = human_bytes(record["bytes"]) if record["bytes"] else ""
-        console.result(f"{record['name']:16}{record['state']:14}{size:>10}  {record['licence']}", record)
+        console.result(
+            f"{record['name']:16}{record['state']:14}{size:>10}  {record['licence']}", record
+        )
 
 
 def survey() -> list[dict[str, Any]]:
     """What ``list`` prints, as data."""
-    from addsr_cli.models import library, loader
     from addsr_cli.models.bundle import Bundle
-    from addsr_cli.models.components import MADE_OF, licences
     from addsr_cli.models.registry import MODELS
+    from addsr_cli.weights import installed, loader
+    from addsr_cli.weights.components import MADE_OF, licences
 
     rows = []
     for name, spec in MODELS.items():
         file = loader.locate(name).file
         rows.append(_row(name, "bundled", file, file.stat().st_size, spec.licence))
-    here = library.installed()
+    here = installed.installed()
     for name, folder in here.items():
         try:
             state, licence = "installed", Bundle.read(folder).licence
         except ModelUnavailable:
             state, licence = "damaged", "unknown"
-        rows.append(_row(name, state, folder, library.size(folder), licence))
-    for name, parts in MADE_OF.items():
+        rows.append(_row(name, state, folder, installed.size(folder), licence))
+    for name, components in MADE_OF.items():
         if name not in here:
-            rows.append(_row(name, "not installed", None, 0, licences(parts)))
+            rows.append(_row(name, "not installed", None, 0, licences(components)))
     return rows
 
 
 def _row(name: str, state: str, path: Path | None, size: int, licence: str) -> dict[str, Any]:
-    return {"name": name, "state": state, "path": str(path) if path else None, "bytes": size, "licence": licence}
+    return {
+        "name": name,
+        "state": state,
+        "path": str(path) if path else None,
+        "bytes": size,
+        "licence": licence,
+    }
 
 
 @app.command("path")
 def path(name: Name, json: options.Json = False, debug: options.Debug = False) -> None:
     """Print where a model lies."""
-    from addsr_cli.models import loader
+    from addsr_cli.weights import loader
 
     file = loader.locate(name).file
     place = file if file.suffix == ".safetensors" else file.parent
@@ -69,24 +86,27 @@ def path(name: Name, json: options.Json = False, debug: options.Debug = False) -
 
 @app.command("verify")
 def verify(
-    name: Annotated[str | None, typer.Argument(help="A model; without one, everything that lies here.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A model; without one, everything that lies here.")
+    ] = None,
     json: options.Json = False,
     quiet: options.Quiet = False,
     debug: options.Debug = False,
 ) -> None:
     """Read every file of a model, and of the originals it was made of, and compare it with what was recorded."""
-    from addsr_cli.models import checkup
+    from addsr_cli.weights import verify
 
     console = Console(json=json, quiet=quiet, debug=debug)
     with console.transfers() as report:
-        found = checkup.examined(name, report)
+        found = verify.verify_all(name, report)
     for each in found:
         what = f"download {each.name}" if each.kind == "download" else each.name
         console.result("\n  ".join([f"{what}: {each.state}", *each.problems]), asdict(each))
     damaged = [each for each in found if each.state == "damaged"]
     if damaged:
         raise ModelUnavailable(
-            "; ".join(f"{each.name} is damaged: {', '.join(each.problems)}" for each in damaged) + ".",
+            "; ".join(f"{each.name} is damaged: {', '.join(each.problems)}" for each in damaged)
+            + ".",
             " ".join(dict.fromkeys(map(_mending, damaged))),
         )
 
@@ -96,22 +116,28 @@ def _mending(damaged: "Checked") -> str:
         return "The next addsr models pull fetches damaged downloads anew."
     from addsr_cli.models.registry import MODELS
 
-    return "Reinstall addsr." if damaged.name in MODELS else f"Install it again after: addsr models rm {damaged.name}"
+    return (
+        "Reinstall addsr."
+        if damaged.name in MODELS
+        else f"Install it again after: addsr models rm {damaged.name}"
+    )
 
 
 @app.command("rm")
 def rm(name: Name, json: options.Json = False, debug: options.Debug = False) -> None:
     """Delete an installed model."""
-    from addsr_cli.models import library
+    from addsr_cli.weights import installed
 
-    freed = library.remove(name)
+    freed = installed.remove(name)
     record = {"name": name, "freed": freed}
     Console(json=json, debug=debug).result(f"{name}: removed, {human_bytes(freed)} freed", record)
 
 
 @app.command("pull")
 def pull(
-    name: Annotated[str, typer.Argument(help="addsr, seesr, seesr-turbo, or ORG/REPO on the Hugging Face Hub.")],
+    name: Annotated[
+        str, typer.Argument(help="addsr, seesr, seesr-turbo, or ORG/REPO on the Hugging Face Hub.")
+    ],
     dtype: Dtype = "fp16",
     drop: Drop = False,
     dry_run: options.DryRun = False,
@@ -120,18 +146,18 @@ def pull(
     debug: options.Debug = False,
 ) -> None:
     """Fetch a model's weights, check them, and convert them to one folder that --model takes."""
-    from addsr_cli.models import library, parts
+    from addsr_cli.weights import download_plan, installed
 
     console = Console(json=json, quiet=quiet, debug=debug)
     if dry_run:
-        plans.show(name, parts.needed(name), console)
+        download_report.show(name, download_plan.needed(name), console)
         return
     found = None
-    if library.held(name):
+    if installed.find_installed(name):
         console.say(f"{name} is installed already")
     else:
-        found = parts.needed(name)
-        plans.announce(name, found, console)
+        found = download_plan.needed(name)
+        download_report.announce(name, found, console)
     _installed(name, dtype, drop, console, found=found)
 
 
@@ -139,11 +165,15 @@ def pull(
 def import_(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", help="Archive, folder or .pth files, as downloaded.", show_default=False),
+        typer.Argument(
+            metavar="PATH...",
+            help="Archive, folder or .pth files, as downloaded.",
+            show_default=False,
+        ),
     ],
-    name: Annotated[Literal["addsr", "seesr"], typer.Option("--as", help="Which model UNet and ControlNet are.")] = (
-        "addsr"
-    ),
+    name: Annotated[
+        Literal["addsr", "seesr"], typer.Option("--as", help="Which model UNet and ControlNet are.")
+    ] = ("addsr"),
     dtype: Dtype = "fp16",
     drop: Drop = False,
     json: options.Json = False,
@@ -152,21 +182,26 @@ def import_(
 ) -> None:
     """Take weights that you downloaded yourself: UNet and ControlNet become a model, whose other parts are fetched.
 
-    RAM's checkpoint, DAPE.pth and the tag lists, as files or in a folder, are kept for the next pull.
-    """
-    from addsr_cli.models import byhand, library, parts
+    RAM's checkpoint, DAPE.pth and the tag lists, as files or in a folder, are kept for the next
+    pull. """
+    from addsr_cli.weights import download_plan, installed, manual_import
 
     console = Console(json=json, quiet=quiet, debug=debug)
-    brought = byhand.sorted_out(paths)
-    if brought.student and library.held(name):
-        raise OutputRefused(f"{name} is installed already.", f"Remove it first: addsr models rm {name}")
+    brought = manual_import.sorted_out(paths)
+    if brought.student and installed.find_installed(name):
+        raise OutputRefused(
+            f"{name} is installed already.", f"Remove it first: addsr models rm {name}"
+        )
     for each in brought.originals:
         with console.transfers() as report:
-            place = byhand.adopt(each, report)
-        console.result(str(place), {"component": each.component.name, "file": each.spec.path, "path": str(place)})
+            place = manual_import.adopt(each, report)
+        console.result(
+            str(place),
+            {"component": each.component.name, "file": each.spec.path, "path": str(place)},
+        )
     if brought.student:
-        found = parts.needed(name, brought=True)
-        plans.announce(name, found, console)
+        found = download_plan.needed(name, brought=True)
+        download_report.announce(name, found, console)
         _installed(name, dtype, drop, console, student=brought.student, found=found)
 
 
@@ -179,18 +214,20 @@ def _installed(
     student: Path | None = None,
     found: "tuple[Needed, ...] | None" = None,
 ) -> None:
-    from addsr_cli.models import install, parts
-    from addsr_cli.models.loader import DTYPES
+    from addsr_cli.weights import download_plan, install
+    from addsr_cli.weights.loader import DTYPES
 
     with console.transfers() as report:
         folder = install.install(
             name, student=student, found=found, dtype=DTYPES[dtype], report=report, say=console.say
         )
-    left = parts.downloads(name) if "/" not in name else 0
+    left = download_plan.downloads(name) if "/" not in name else 0
     if drop and left:
-        console.say(f"{human_bytes(parts.drop_downloads(name))} of originals deleted")
+        console.say(f"{human_bytes(download_plan.drop_downloads(name))} of originals deleted")
     elif left:
-        console.say(f"the originals, {human_bytes(left)}, are no longer needed: --drop-downloads deletes them")
+        console.say(
+            f"the originals, {human_bytes(left)}, are no longer needed: --drop-downloads deletes them"
+        )
     console.result(str(folder), {"name": name, "path": str(folder)})
 
 
@@ -203,7 +240,7 @@ def push(
     debug: options.Debug = False,
 ) -> None:
     """Write an installed model, or the folder of a training run, with a model card to your own Hub repository."""
-    from addsr_cli.models import share
+    from addsr_cli.weights import push
 
-    address = share.push(name, repo, private=private)
+    address = push.push(name, repo, private=private)
     Console(json=json, debug=debug).result(address, {"name": name, "repo": repo, "url": address})

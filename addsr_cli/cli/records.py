@@ -9,12 +9,23 @@ from addsr_cli.errors import AddsrError
 
 if TYPE_CHECKING:
     from addsr_cli.cli.inputs import Skipped
-    from addsr_cli.engine import Result
-    from addsr_cli.job import Job
-    from addsr_cli.planner import Plan
+    from addsr_cli.engine.job import Job
+    from addsr_cli.engine.planner import Plan
+    from addsr_cli.engine.upscaler import Result
 
 FIELDS = (
-    *("input", "output", "status", "seconds", "peak_memory", "size_in", "size_out", "model", "steps", "seed"),
+    *(
+        "input",
+        "output",
+        "status",
+        "seconds",
+        "peak_memory",
+        "size_in",
+        "size_out",
+        "model",
+        "steps",
+        "seed",
+    ),
     *("tags", "prompt", "plan", "compare", "warnings", "error"),
 )
 UNKNOWN: dict[str, Any] = dict.fromkeys(FIELDS) | {"warnings": []}

@@ -13,13 +13,13 @@ from addsr_cli.errors import UsageError
 from addsr_cli.settings import Settings
 
 if TYPE_CHECKING:
-    from addsr_cli.engine import Machine
+    from addsr_cli.engine.job import Naming
+    from addsr_cli.engine.upscaler import Machine
     from addsr_cli.imageio import WriteOptions
-    from addsr_cli.job import Naming
 
 
 @dataclass(frozen=True, kw_only=True)
-class Request:
+class UpscaleOptions:
     """What was asked for on the command line; each field is an option."""
 
     output: options.Output = None
@@ -66,7 +66,9 @@ class Request:
     def console(self) -> Console:
         """The sink for results and talk. Raises UsageError."""
         if self.json and self.print0:
-            raise UsageError("--json and --print0 contradict each other.", "JSON needs no --print0.")
+            raise UsageError(
+                "--json and --print0 contradict each other.", "JSON needs no --print0."
+            )
         return Console(
             json=self.json,
             quiet=self.quiet,
@@ -81,7 +83,7 @@ class Request:
 
     def machine(self, device: str | None = None) -> "Machine":
         """Where and how to run; ``device`` when a launcher chose it. Raises UsageError."""
-        from addsr_cli.engine import Machine
+        from addsr_cli.engine.upscaler import Machine
 
         return Machine(
             device=device or self.device,
@@ -109,7 +111,7 @@ class Request:
     def naming(self, model: str, steps: int) -> "Naming":
         """How the files are called. Raises UsageError."""
         from addsr_cli.cli.jobs import check_formats_agree
-        from addsr_cli.job import Naming
+        from addsr_cli.engine.job import Naming
 
         if "{ext}" not in self.name:
             check_formats_agree(f"--name {self.name}", Path(self.name), self.write_options().format)
@@ -121,13 +123,13 @@ def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     own = [each for each in signature(command).parameters.values() if each.name != "request"]
     shared = [
         Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
-        for each in fields(Request)
+        for each in fields(UpscaleOptions)
     ]
 
     @wraps(command)
     def flat(**given: Any) -> None:  # noqa: ANN401 (whatever the options hold)
         kept = {each.name: given.pop(each.name) for each in own}
-        command(**kept, request=Request(**given))
+        command(**kept, request=UpscaleOptions(**given))
 
     flat.__signature__ = Signature([*own, *shared])  # type: ignore[attr-defined]  # what the parser reads
     return flat

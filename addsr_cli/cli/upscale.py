@@ -23,7 +23,7 @@ from addsr_cli.cli.records import (
     skipped_record,
     tell_failure,
 )
-from addsr_cli.cli.request import Request, takes_request
+from addsr_cli.cli.request import UpscaleOptions, takes_request
 from addsr_cli.cli.versions import Versions
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
 
     from addsr_cli.cli.inputs import Skipped
     from addsr_cli.cli.jobs import Work
-    from addsr_cli.engine import Result, Upscaler
+    from addsr_cli.engine.job import Job, Refused
+    from addsr_cli.engine.planner import Plan
+    from addsr_cli.engine.upscaler import Result, Upscaler
     from addsr_cli.imageio import Photo
-    from addsr_cli.job import Job, Refused
-    from addsr_cli.planner import Plan
 
 SOME_FAILED = 3
 
@@ -43,17 +43,17 @@ SOME_FAILED = 3
 @takes_request
 def upscale(
     images: options.Images,
-    request: Request,
+    request: UpscaleOptions,
     compare: options.Compare = False,
     skip_existing: options.SkipExisting = False,
 ) -> None:
     """Upscale one or several photos."""
     from addsr_cli.cli.inputs import Input, check_streams, look
-    from addsr_cli.cli.jobs import Wish, gather
-    from addsr_cli.job import Job, Refused
+    from addsr_cli.cli.jobs import JobOptions, gather
+    from addsr_cli.engine.job import Job, Refused
 
     console, settings, wanted = request.console(), request.settings(), request.write_options()
-    wish = Wish(
+    wish = JobOptions(
         images=images,
         output=request.output,
         samples=request.samples,
@@ -73,7 +73,9 @@ def upscale(
     upscaler = _upscaler(request, console)
     naming = request.naming(upscaler.spec.name, upscaler.steps(settings))
     work = gather(inputs, settings, wanted, naming, wish)
-    _tell_refused([item for item in work if isinstance(item, Refused) and item not in unreadable], console)
+    _tell_refused(
+        [item for item in work if isinstance(item, Refused) and item not in unreadable], console
+    )
     _tell_skipped(work, console)
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     if not request.dry_run:
@@ -83,20 +85,26 @@ def upscale(
     errors: list[AddsrError | None] = []
     for item in work:
         if isinstance(item, Job):
-            do = partial(_show_plan, item) if request.dry_run else partial(_run, item, next(titles), versions)
+            do = (
+                partial(_show_plan, item)
+                if request.dry_run
+                else partial(_run, item, next(titles), versions)
+            )
             errors.append(_done(item.label, partial(do, upscaler, console), console))
         else:
             errors.append(_noted(item, console))
     _leave(errors)
 
 
-def _upscaler(request: Request, console: Console) -> "Upscaler":
+def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
     """The model, not loaded yet. Its libraries take seconds to import, so this comes last."""
-    from addsr_cli.cli.choice import chosen
-    from addsr_cli.engine import Upscaler
+    from addsr_cli.cli.model_choice import chosen
+    from addsr_cli.engine.upscaler import Upscaler
 
     machine = request.machine()
-    return Upscaler(chosen(request.model, request.device, console, fetch=not request.dry_run), machine)
+    return Upscaler(
+        chosen(request.model, request.device, console, fetch=not request.dry_run), machine
+    )
 
 
 def _tell_refused(refused: "Sequence[Refused]", console: Console) -> None:
@@ -118,7 +126,7 @@ def _tell_skipped(work: "Sequence[Work]", console: Console) -> None:
 
 def _noted(item: "Refused | Skipped", console: Console) -> AddsrError | None:
     """The record of an input that is not upscaled and was told of before; returns why it failed."""
-    from addsr_cli.job import Refused
+    from addsr_cli.engine.job import Refused
 
     if isinstance(item, Refused):
         record_failure(item.label, item.error, console)
@@ -132,23 +140,27 @@ def _sweep(jobs: "Sequence[Job]") -> None:
     """Remove what killed runs left half written in the folders that are written into now."""
     from addsr_cli import imageio
 
-    for folder in {path.resolve().parent for job in jobs for path in (job.output, job.page) if path}:
+    for folder in {
+        path.resolve().parent for job in jobs for path in (job.output, job.page) if path
+    }:
         imageio.sweep(folder)
 
 
 def _titles(work: "Sequence[Work]") -> list[str]:
     """What the bar of each job says: its name, and its place where there are several."""
-    from addsr_cli.job import Job
+    from addsr_cli.engine.job import Job
 
     labels = [item.label for item in work if isinstance(item, Job)]
     if len(labels) == 1:
         return labels
-    return [f"file {number} of {len(labels)}: {label}" for number, label in enumerate(labels, start=1)]
+    return [
+        f"file {number} of {len(labels)}: {label}" for number, label in enumerate(labels, start=1)
+    ]
 
 
 def _done(label: str, do: "Callable[[], None]", console: Console) -> AddsrError | None:
     """Do one job; returns why it came to nothing, if it did. Raises UsageError, which ends all."""
-    from addsr_cli.job import no_memory
+    from addsr_cli.engine.job import no_memory
 
     try:
         do()
@@ -180,10 +192,14 @@ def _read(source: "Path | bytes") -> "Photo":
         worker.close()
 
 
-def _run(job: "Job", title: str, versions: Versions, upscaler: "Upscaler", console: Console) -> None:
+def _run(
+    job: "Job", title: str, versions: Versions, upscaler: "Upscaler", console: Console
+) -> None:
     from addsr_cli import imageio
 
-    upscaler.plan(*job.header.size, job.settings)  # what memory will not hold is refused before it is decoded
+    upscaler.plan(
+        *job.header.size, job.settings
+    )  # what memory will not hold is refused before it is decoded
     with console.bar(title) as bar:
         photo = _read(job.source)
         result = upscaler.upscale(photo, job.settings, bar)
@@ -197,7 +213,9 @@ def _run(job: "Job", title: str, versions: Versions, upscaler: "Upscaler", conso
         if job.page is not None:
             _write_page(job.page, job, photo, result)
             console.say(f"{printable(job.label)} compared in {printable(str(job.page))}")
-    result = replace(result, warnings=tuple(notes), seconds=result.seconds | {"write": perf_counter() - started})
+    result = replace(
+        result, warnings=tuple(notes), seconds=result.seconds | {"write": perf_counter() - started}
+    )
     report_result(result_record(job, result), console)
 
 
@@ -205,7 +223,11 @@ def _write_page(page: Path, job: "Job", photo: "Photo", result: "Result") -> Non
     from addsr_cli.cli.compare import write_page
     from addsr_cli.report import Picture
 
-    made = f"{result.model}, {counted(result.steps, 'step')}, seed {job.settings.seed}" if result.plan else "resized"
+    made = (
+        f"{result.model}, {counted(result.steps, 'step')}, seed {job.settings.seed}"
+        if result.plan
+        else "resized"
+    )
     after = f"After: {made}"
     pictures = [Picture(photo=photo, label="Before"), Picture(photo=result.photo, label=after)]
     write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
@@ -215,18 +237,23 @@ def _to_stdout(data: bytes) -> None:
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    except BrokenPipeError:  # the reader went away, which the caller of every command knows how to end
+    except (
+        BrokenPipeError
+    ):  # the reader went away, which the caller of every command knows how to end
         raise
     except OSError as exc:
-        raise OutputRefused(f"stdout does not take the picture: {exc.strerror}.", "Write to a file with -o.") from exc
+        raise OutputRefused(
+            f"stdout does not take the picture: {exc.strerror}.", "Write to a file with -o."
+        ) from exc
 
 
 def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
-    from addsr_cli import hardware, planner
+    from addsr_cli import hardware
+    from addsr_cli.engine import planner
 
     plans = upscaler.plan(job.header.width, job.header.height, job.settings)
     steps = upscaler.steps(job.settings) if plans else 0
-    rate = hardware.multiply_rate() if plans else 0.0
+    rate = hardware.matmul_flops() if plans else 0.0
     seconds = sum(planner.predicted_seconds(upscaler.spec, plan, steps, rate) for plan in plans)
     on_cpu = all(plan.device == "cpu" for plan in plans)
     text = (
@@ -234,7 +261,9 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
         f"{printable(str(job.output or 'stdout'))} {job.size[0]}x{job.size[1]}\n"
     )
     if plans:
-        text += _plan_text(upscaler, plans, steps) + (f", about {human_seconds(seconds)}" if on_cpu else "")
+        text += _plan_text(upscaler, plans, steps) + (
+            f", about {human_seconds(seconds)}" if on_cpu else ""
+        )
     else:
         text += "  smaller than the photo: only resized, without the model"
     record = job_record(job) | {

@@ -5,8 +5,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from addsr_cli.engine import Result
-    from addsr_cli.job import Job
+    from addsr_cli.engine.job import Job
+    from addsr_cli.engine.upscaler import Result
 
 ALIKE = "equals the first version: here the picture does not depend on the seed"
 

@@ -7,7 +7,15 @@ from addsr_cli.imageio.opening import MAX_PIXELS, held, readable_suffixes
 from addsr_cli.imageio.photo import Header, Photo, from_array
 from addsr_cli.imageio.reader import from_pil, read, read_header, read_settings
 from addsr_cli.imageio.resample import fill_transparent, resize, resize_alpha
-from addsr_cli.imageio.writer import check_output, check_target, name_limit, refusal, sweep, write, write_bytes
+from addsr_cli.imageio.writer import (
+    check_output,
+    check_target,
+    name_limit,
+    refusal,
+    sweep,
+    write,
+    write_bytes,
+)
 
 __all__ = [
     "MAX_PIXELS",

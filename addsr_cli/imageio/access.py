@@ -54,7 +54,9 @@ def settle(descriptor: int, source: Access | None, older: os.stat_result | None)
     if sys.platform == "win32":
         return
     with suppress(OSError):
-        os.fchmod(descriptor, _replacing(descriptor, older) if older else _fresh(descriptor, source))
+        os.fchmod(
+            descriptor, _replacing(descriptor, older) if older else _fresh(descriptor, source)
+        )
 
 
 def _fresh(descriptor: int, source: Access | None) -> int:
@@ -65,7 +67,10 @@ def _fresh(descriptor: int, source: Access | None) -> int:
 
 
 def _replacing(descriptor: int, older: os.stat_result) -> int:
-    for owner in (older.st_uid, -1):  # who may not give files away may still choose among own groups
+    for owner in (
+        older.st_uid,
+        -1,
+    ):  # who may not give files away may still choose among own groups
         with suppress(PermissionError):
             os.fchown(descriptor, owner, older.st_gid)
             break

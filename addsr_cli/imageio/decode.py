@@ -84,7 +84,9 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Pixels:
     if gray_alpha:
         image = image.convert("LA")  # Pillow widens this one layout to RGBA
     if depth == 16 and stream is not None:
-        image.info.pop("transparency", None)  # in 16-bit units, which Pillow would compare with 8-bit samples
+        image.info.pop(
+            "transparency", None
+        )  # in 16-bit units, which Pillow would compare with 8-bit samples
     array: NDArray[Any] = _eight_bit(image)
     if depth == 16:
         deep = _sixteen_bit(stream, array) if stream is not None else None
@@ -94,7 +96,9 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Pixels:
         else:
             array = _with_key(deep, transparency)
     alpha = array.shape[2] in (2, 4)
-    return Pixels(samples=to_float(array), has_alpha=alpha, bit_depth=depth, icc=icc, warnings=tuple(notes))
+    return Pixels(
+        samples=to_float(array), has_alpha=alpha, bit_depth=depth, icc=icc, warnings=tuple(notes)
+    )
 
 
 def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:
@@ -109,7 +113,9 @@ def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:
 
 def _gray16(image: Image.Image, transparency: object, icc: bytes | None) -> Pixels:
     array: NDArray[Any] = np.asarray(image).astype(np.uint16)[:, :, None]
-    if getattr(image, "tag_v2", {}).get(262) == 0:  # TIFF "white is zero": Pillow inverts 8 bits, but not 16
+    if (
+        getattr(image, "tag_v2", {}).get(262) == 0
+    ):  # TIFF "white is zero": Pillow inverts 8 bits, but not 16
         array = np.iinfo(np.uint16).max - array
     array = _with_key(array, transparency)
     return Pixels(samples=to_float(array), has_alpha=array.shape[2] == 2, bit_depth=16, icc=icc)
@@ -118,12 +124,13 @@ def _gray16(image: Image.Image, transparency: object, icc: bytes | None) -> Pixe
 def _sixteen_bit(stream: BinaryIO, coarse: NDArray[np.uint8]) -> NDArray[np.uint16] | None:
     """Decode the same picture with 16 bits, through OpenCV, because Pillow keeps only 8 of them for colour.
 
-    OpenCV reads some layouts wrongly and damage silently; so Pillow's decoding, which came first and is strict, has to
-    agree in every upper byte. None when it does not.
-    """
+    OpenCV reads some layouts wrongly and damage silently; so Pillow's decoding, which came first
+    and is strict, has to agree in every upper byte. None when it does not. """
     stream.seek(0)
     level = cv2.utils.logging.getLogLevel()
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # it prints a line per unknown TIFF tag
+    cv2.utils.logging.setLogLevel(
+        cv2.utils.logging.LOG_LEVEL_SILENT
+    )  # it prints a line per unknown TIFF tag
     try:
         decoded = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:
@@ -158,7 +165,11 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes 
         elif icc and icc[16:20] == b"CMYK":
             source = ImageCms.ImageCmsProfile(BytesIO(icc))
         else:
-            return image.convert("RGB"), None, ["the CMYK colours were converted to sRGB without a profile"]
+            return (
+                image.convert("RGB"),
+                None,
+                ["the CMYK colours were converted to sRGB without a profile"],
+            )
         flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
         intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
         converted = ImageCms.profileToProfile(
@@ -167,6 +178,10 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes 
     except (ImageCms.PyCMSError, OSError) as exc:
         if image.mode == "LAB":
             raise ValueError(f"LAB colours cannot be converted ({exc})") from exc
-        return image.convert("RGB"), None, ["the CMYK profile is damaged; colours were converted to sRGB without it"]
+        return (
+            image.convert("RGB"),
+            None,
+            ["the CMYK profile is damaged; colours were converted to sRGB without it"],
+        )
     notes = [_SRGB_WARNING] if image.mode == "CMYK" else ["the LAB colours were converted to sRGB"]
     return converted or image, None, notes

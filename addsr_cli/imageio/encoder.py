@@ -37,26 +37,39 @@ class _Extras:
 
 
 def encode(
-    photo: Photo, options: WriteOptions, settings: Mapping[str, str] | None = None, *, warn: Warn | None = None
+    photo: Photo,
+    options: WriteOptions,
+    settings: Mapping[str, str] | None = None,
+    *,
+    warn: Warn | None = None,
 ) -> bytes:
     """Turn the photo into the bytes of a file; without ``options.format``, in the photo's own format or PNG.
 
-    ``settings`` (names to texts) are embedded, with a note that the picture was AI-upscaled. ``warn`` is called with a
-    sentence for each thing that had to be left out. Raises OutputRefused when the format cannot hold the picture or a
-    value is not finite, UsageError when the options do not suit the format.
-    """
+    ``settings`` (names to texts) are embedded, with a note that the picture was AI-upscaled.
+    ``warn`` is called with a sentence for each thing that had to be left out. Raises OutputRefused
+    when the format cannot hold the picture or a value is not finite, UsageError when the options do
+    not suit the format. """
     tell: Warn = warn or (lambda _: None)
     name = options.format or choose_format(photo)
     options.check_format(name)
     depth = options.depth_for(photo, name)
-    check_limits(name, width=photo.width, height=photo.height, channels=photo.channels, bit_depth=depth)
+    check_limits(
+        name, width=photo.width, height=photo.height, channels=photo.channels, bit_depth=depth
+    )
     extras = _extras(photo, options, settings or {}, tell)
     _tell_left_out(name, extras, tell)
     samples = _samples(photo, name, depth, tell)
     if name == "PNG":
         return _png(samples, extras)
     if name == "TIFF":
-        return tiff.encode(samples, icc=extras.icc, exif=extras.exif, xmp=extras.xmp, iptc=extras.iptc, dpi=extras.dpi)
+        return tiff.encode(
+            samples,
+            icc=extras.icc,
+            exif=extras.exif,
+            xmp=extras.xmp,
+            iptc=extras.iptc,
+            dpi=extras.dpi,
+        )
     arguments = _lossy_arguments(name, photo, options)
     if name == "JPEG":
         extras = _within_segments(extras, tell)
@@ -65,9 +78,13 @@ def encode(
     return _pillow(name, samples, extras, arguments)
 
 
-def _extras(photo: Photo, options: WriteOptions, settings: Mapping[str, str], tell: Warn) -> _Extras:
+def _extras(
+    photo: Photo, options: WriteOptions, settings: Mapping[str, str], tell: Warn
+) -> _Extras:
     if not options.metadata:
-        return _Extras(icc=photo.icc, exif=None, xmp=None, iptc=None, texts=(), dpi=None, settings={})
+        return _Extras(
+            icc=photo.icc, exif=None, xmp=None, iptc=None, texts=(), dpi=None, settings={}
+        )
     exif, xmp = photo.exif, photo.xmp
     if exif:
         try:
@@ -121,7 +138,9 @@ def _samples(photo: Photo, name: str, depth: int, tell: Warn) -> IntArray:
             tell(f"{name} has no transparency: the picture was put on white")
         return _on_white(photo).to_array(depth)
     samples = photo.to_array(depth)
-    if name == "TIFF" and depth == 16 and photo.channels == 2:  # hardly any reader takes 16-bit grey with alpha
+    if (
+        name == "TIFF" and depth == 16 and photo.channels == 2
+    ):  # hardly any reader takes 16-bit grey with alpha
         return samples[:, :, [0, 0, 0, 1]]
     return samples
 
@@ -148,7 +167,8 @@ def _png(samples: IntArray, extras: _Extras) -> bytes:
     chunks += png.metadata_chunks(extras.exif, extras.xmp, extras.settings)
     if extras.iptc:
         chunks.append(png.text_chunk("Raw profile type iptc", iptc.as_raw_profile(extras.iptc)))
-    # after our own: of two texts with one keyword many readers show the last, and ours are in the XMP too
+    # after our own: of two texts with one keyword many readers show the last, and ours are in the
+    # XMP too
     chunks += [png.text_chunk(key, _readable(text)) for key, text in extras.texts]
     return png.with_chunks(plain, chunks)
 
@@ -192,7 +212,11 @@ def _within_segments(extras: _Extras, tell: Warn) -> _Extras:
     if kept and len(kept) + len(iptc.JPEG_PREFIX) > _JPEG_SEGMENT:
         kept = None
         tell("the IPTC data is larger than JPEG allows and was left out")
-    texts = tuple(each for each in extras.texts if len(each[1].encode("utf-8", "surrogateescape")) <= _JPEG_SEGMENT)
+    texts = tuple(
+        each
+        for each in extras.texts
+        if len(each[1].encode("utf-8", "surrogateescape")) <= _JPEG_SEGMENT
+    )
     if len(texts) < len(extras.texts):
         tell("a comment is longer than JPEG allows and was left out")
     return replace(extras, icc=icc, exif=exif, xmp=xmp, iptc=kept, texts=texts)
@@ -211,7 +235,13 @@ def _pillow(name: str, samples: IntArray, extras: _Extras, arguments: dict[str, 
     with BytesIO() as out:
         try:
             image.save(out, name, **arguments)
-        except (OSError, ValueError, KeyError) as exc:  # KeyError: this Pillow was built without the format
+        except (
+            OSError,
+            ValueError,
+            KeyError,
+        ) as exc:  # KeyError: this Pillow was built without the format
             reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
-            raise OutputRefused(f"{name} could not be written: {reason}.", "Use --format png.") from exc
+            raise OutputRefused(
+                f"{name} could not be written: {reason}.", "Use --format png."
+            ) from exc
         return out.getvalue()

@@ -1,8 +1,8 @@
 """EXIF edited in place, byte by byte, so that maker notes (which hold absolute offsets) stay where they are.
 
-An EXIF blob is a small TIFF file: byte order, then directories of 12-byte entries (tag, type, count, value or offset).
-See CIPA DC-008 (Exif 2.32), section 4.6. Malformed blobs raise ValueError or struct.error: see `BROKEN`.
-"""
+An EXIF blob is a small TIFF file: byte order, then directories of 12-byte entries (tag, type,
+count, value or offset). See CIPA DC-008 (Exif 2.32), section 4.6. Malformed blobs raise ValueError
+or struct.error: see `BROKEN`. """
 
 import struct
 from dataclasses import dataclass

@@ -21,13 +21,18 @@ class Format:
     quality: int | None = None
 
 
-# JPEG: the format allows 65535, libjpeg (all common software) stops at 65500. AVIF: libavif's decoders refuse more.
+# JPEG: the format allows 65535, libjpeg (all common software) stops at 65500. AVIF: libavif's
+# decoders refuse more.
 FORMATS = {
     "PNG": Format(name="PNG", suffix=".png", max_side=2**31 - 1, sixteen=True),
-    "JPEG": Format(name="JPEG", suffix=".jpg", max_side=65500, alpha=False, lossless=False, quality=95),
+    "JPEG": Format(
+        name="JPEG", suffix=".jpg", max_side=65500, alpha=False, lossless=False, quality=95
+    ),
     "WEBP": Format(name="WEBP", suffix=".webp", max_side=16383, quality=90),
     "TIFF": Format(name="TIFF", suffix=".tif", max_side=2**31 - 1, sixteen=True),
-    "AVIF": Format(name="AVIF", suffix=".avif", max_side=32768, max_pixels=2**28, lossless=False, quality=80),
+    "AVIF": Format(
+        name="AVIF", suffix=".avif", max_side=32768, max_pixels=2**28, lossless=False, quality=80
+    ),
 }
 _ALIASES = {"JPG": "JPEG", "JPE": "JPEG", "JFIF": "JPEG", "TIF": "TIFF"}
 _KNOWN = "png, jpg, webp, tiff or avif"
@@ -37,10 +42,10 @@ _KNOWN = "png, jpg, webp, tiff or avif"
 class WriteOptions:
     """How to write a photo. Raises UsageError when the wishes contradict each other.
 
-    ``format``: PNG, JPEG, WEBP, TIFF, AVIF (``jpg`` and ``tif`` are understood), or None for what the suffix says.
-    ``quality``: 1..100, None for the format's own default. ``bit_depth``: 8, 16, None for the photo's where it fits.
-    ``metadata=False`` embeds no EXIF, XMP, resolution or settings; the ICC profile stays, since colours depend on it.
-    """
+    ``format``: PNG, JPEG, WEBP, TIFF, AVIF (``jpg`` and ``tif`` are understood), or None for what
+    the suffix says. ``quality``: 1..100, None for the format's own default. ``bit_depth``: 8, 16,
+    None for the photo's where it fits. ``metadata=False`` embeds no EXIF, XMP, resolution or
+    settings; the ICC profile stays, since colours depend on it. """
 
     format: str | None = None
     quality: int | None = None
@@ -51,7 +56,9 @@ class WriteOptions:
 
     def __post_init__(self) -> None:
         if self.quality is not None and not 1 <= self.quality <= 100:
-            raise UsageError(f"Quality {self.quality} is out of range.", "Give a number from 1 to 100.")
+            raise UsageError(
+                f"Quality {self.quality} is out of range.", "Give a number from 1 to 100."
+            )
         if self.bit_depth not in (None, 8, 16):
             raise UsageError(f"A bit depth of {self.bit_depth} is not supported.", "Give 8 or 16.")
         if self.format is not None:
@@ -62,9 +69,13 @@ class WriteOptions:
         """Raise UsageError when the format cannot do what these options ask for."""
         fmt = FORMATS[name]
         if self.lossless and not fmt.lossless:
-            raise UsageError(f"{name} cannot be written lossless here.", "Use --format png, tiff or webp.")
+            raise UsageError(
+                f"{name} cannot be written lossless here.", "Use --format png, tiff or webp."
+            )
         if self.bit_depth == 16 and not fmt.sixteen:
-            raise UsageError(f"{name} is written with 8 bits per channel, not 16.", "Use --format png or tiff.")
+            raise UsageError(
+                f"{name} is written with 8 bits per channel, not 16.", "Use --format png or tiff."
+            )
 
     def depth_for(self, photo: Photo, name: str) -> int:
         """Bits per channel in the file: as asked, else the photo's where the format holds them, else 8."""
@@ -87,11 +98,13 @@ def named_format(path: Path) -> str | None:
     return name if name in FORMATS else None
 
 
-def choose_format(source: Photo | Header, *, suffix: str | None = None, explicit: str | None = None) -> str:
+def choose_format(
+    source: Photo | Header, *, suffix: str | None = None, explicit: str | None = None
+) -> str:
     """Pick the output format: ``explicit`` wins, then the ``suffix`` of the named file, then the input's own.
 
-    Without a wish PNG stands in for formats we do not write (GIF, BMP, ...) and where alpha does not fit.
-    Raises UsageError when ``explicit`` or a non-empty ``suffix`` names no format we write.
+    Without a wish PNG stands in for formats we do not write (GIF, BMP, ...) and where alpha does
+    not fit. Raises UsageError when ``explicit`` or a non-empty ``suffix`` names no format we write.
     """
     if explicit:
         return canonical(explicit)
@@ -104,7 +117,10 @@ def choose_format(source: Photo | Header, *, suffix: str | None = None, explicit
 def format_of(path: Path) -> str:
     """Get the format a file name asks for. Raises UsageError when it has no suffix, or one that says nothing."""
     if not path.suffix:
-        raise UsageError(f"{path.name!r} has no suffix to tell the format by.", f"Add one, or --format ({_KNOWN}).")
+        raise UsageError(
+            f"{path.name!r} has no suffix to tell the format by.",
+            f"Add one, or --format ({_KNOWN}).",
+        )
     return canonical(path.suffix)
 
 
@@ -121,11 +137,17 @@ def check_limits(name: str, *, width: int, height: int, channels: int, bit_depth
     if max(width, height) > fmt.max_side:
         raise OutputRefused(f"{what}, which holds at most {fmt.max_side} a side.", hint)
     if fmt.max_pixels and width * height > fmt.max_pixels:
-        raise OutputRefused(f"{what}, which readers open up to {fmt.max_pixels / 1e6:.0f} megapixels.", hint)
+        raise OutputRefused(
+            f"{what}, which readers open up to {fmt.max_pixels / 1e6:.0f} megapixels.", hint
+        )
     if bit_depth == 16 and not fmt.sixteen:
-        raise OutputRefused(f"{fmt.name} is written with 8 bits per channel, not 16.", "Use --format png or tiff.")
+        raise OutputRefused(
+            f"{fmt.name} is written with 8 bits per channel, not 16.", "Use --format png or tiff."
+        )
     if fmt.name == "TIFF" and raw_bytes(width, height, channels, bit_depth) > 2**32 - 2**26:
-        raise OutputRefused(f"{what}, which ends at 4 GB.", "Use --format png, or a smaller --scale.")
+        raise OutputRefused(
+            f"{what}, which ends at 4 GB.", "Use --format png, or a smaller --scale."
+        )
 
 
 def raw_bytes(width: int, height: int, channels: int, bit_depth: int) -> int:

@@ -16,7 +16,9 @@ USUAL = 1 / 2.2
 TOLERANCE = 0.05  # of gamma times 2.2: nearer ones are written for, and shown as, sRGB
 SRGB = (0.3127, 0.3290, 0.64, 0.33, 0.30, 0.60, 0.15, 0.06)  # white, red, green, blue: x and y
 NEAR = 0.003  # of a chromaticity
-_BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+_BRADFORD = np.array(
+    [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
+)
 _BAND_PIXELS = 1 << 18
 
 Chromaticities = tuple[float, ...]

@@ -21,13 +21,39 @@ MAX_PIXELS = 300_000_000
 
 # What Pillow's decoders raise on damaged files; anything else is a bug and should surface as one.
 DAMAGE = (
-    *(OSError, SyntaxError, ValueError, struct.error, EOFError, IndexError, KeyError, TypeError, zlib.error),
+    *(
+        OSError,
+        SyntaxError,
+        ValueError,
+        struct.error,
+        EOFError,
+        IndexError,
+        KeyError,
+        TypeError,
+        zlib.error,
+    ),
     RuntimeError,  # libavif
 )
 
 # Raster photos only: no PostScript interpreter, no formats without a signature of their own.
 _READABLE = (
-    *("JPEG", "PNG", "WEBP", "TIFF", "AVIF", "GIF", "BMP", "DIB", "PPM", "ICO", "JPEG2000", "QOI", "PCX", "SGI", "PSD"),
+    *(
+        "JPEG",
+        "PNG",
+        "WEBP",
+        "TIFF",
+        "AVIF",
+        "GIF",
+        "BMP",
+        "DIB",
+        "PPM",
+        "ICO",
+        "JPEG2000",
+        "QOI",
+        "PCX",
+        "SGI",
+        "PSD",
+    ),
 )
 _CONVERT = "Convert it to JPEG or PNG first."
 _FETCH = "Get a complete copy of the file."
@@ -45,7 +71,25 @@ _NOT_OURS = (
     ),
 )
 _GRAY16 = {"I;16", "I;16L", "I;16B", "I;16N"}
-_MODES = {*("1", "L", "LA", "La", "P", "PA", "RGB", "RGBA", "RGBa", "RGBX", "CMYK", "YCbCr", "LAB", "HSV"), *_GRAY16}
+_MODES = {
+    *(
+        "1",
+        "L",
+        "LA",
+        "La",
+        "P",
+        "PA",
+        "RGB",
+        "RGBA",
+        "RGBa",
+        "RGBX",
+        "CMYK",
+        "YCbCr",
+        "LAB",
+        "HSV",
+    ),
+    *_GRAY16,
+}
 _CANON_RAW = re.compile(rb"II\*\0....CR", re.DOTALL)
 
 _lock = threading.Lock()
@@ -111,8 +155,8 @@ def in_sentence(source: Path | bytes) -> str:
 def opened(source: Path | bytes) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """Open a picture, read and check its header: (the picture, its pixels not yet decoded; the file).
 
-    ``source`` is a path or the file's bytes. Raises UnreadableInput, also for damage that shows inside the block.
-    """
+    ``source`` is a path or the file's bytes. Raises UnreadableInput, also for damage that shows
+    inside the block. """
     name = name_of(source)
     stream = BytesIO(source) if isinstance(source, bytes) else _file(source, name)
     with stream, pillow_quiet(), damage_told(name), _identified(stream, name) as image:
@@ -149,9 +193,15 @@ def check_header(image: Image.Image, name: str) -> None:
 
 def _check_tiff(tags: Mapping[int, Any], name: str) -> None:
     """Raise UnreadableInput for TIFF files of which Pillow would show something else than the photo."""
-    if int(tags.get(254, 0)) & 1 or 50706 in tags:  # NewSubfileType "reduced resolution", DNGVersion
-        raise UnreadableInput(f"{name} is a camera raw file (only its small preview can be read).", _DEVELOP)
-    if tags.get(284) == 2 and max(tags.get(258, (8,))) > 8:  # PlanarConfiguration, BitsPerSample: decoded to garbage
+    if (
+        int(tags.get(254, 0)) & 1 or 50706 in tags
+    ):  # NewSubfileType "reduced resolution", DNGVersion
+        raise UnreadableInput(
+            f"{name} is a camera raw file (only its small preview can be read).", _DEVELOP
+        )
+    if (
+        tags.get(284) == 2 and max(tags.get(258, (8,))) > 8
+    ):  # PlanarConfiguration, BitsPerSample: decoded to garbage
         raise UnreadableInput(
             f"{name} is a 16-bit TIFF with separate colour planes, which is not supported.",
             "Save it with interleaved channels, or as PNG.",
@@ -167,15 +217,22 @@ def _file(path: Path, name: str) -> BinaryIO:
         with file:
             return BytesIO(file.read())
     except FileNotFoundError as exc:
-        raise UnreadableInput(f"{name} does not exist.", "Check the spelling and the folder.") from exc
+        raise UnreadableInput(
+            f"{name} does not exist.", "Check the spelling and the folder."
+        ) from exc
     except IsADirectoryError as exc:
         raise UnreadableInput(
-            f"{name} is a folder, not a picture.", "Name the files in it, as in: addsr upscale FOLDER/*"
+            f"{name} is a folder, not a picture.",
+            "Name the files in it, as in: addsr upscale FOLDER/*",
         ) from exc
     except PermissionError as exc:
-        raise UnreadableInput(f"{name} may not be read.", "Check its permissions (chmod +r).") from exc
+        raise UnreadableInput(
+            f"{name} may not be read.", "Check its permissions (chmod +r)."
+        ) from exc
     except (OSError, ValueError) as exc:
-        raise UnreadableInput(f"{name} cannot be read: {_reason(exc)}.", "Check the path and the disk.") from exc
+        raise UnreadableInput(
+            f"{name} cannot be read: {_reason(exc)}.", "Check the path and the disk."
+        ) from exc
 
 
 @contextmanager

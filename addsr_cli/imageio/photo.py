@@ -20,9 +20,9 @@ _BAND_PIXELS = 1 << 20  # a band of this many pixels bounds the temporary floats
 class Header:
     """What a file says about its picture before any pixel is decoded.
 
-    ``format`` is Pillow's name (JPEG, PNG, ...); ``width`` and ``height`` are pixels once upright; ``mode`` is Pillow's
-    mode; ``bit_depth`` is 8 or 16; ``frames`` counts the pictures in an animation or a multi-page file.
-    """
+    ``format`` is Pillow's name (JPEG, PNG, ...); ``width`` and ``height`` are pixels once upright;
+    ``mode`` is Pillow's mode; ``bit_depth`` is 8 or 16; ``frames`` counts the pictures in an
+    animation or a multi-page file. """
 
     format: str
     width: int
@@ -42,14 +42,14 @@ class Header:
 class Photo:
     """An upright picture and everything worth keeping from its file.
 
-    ``rgb``: float32 (H, W, 3), C-contiguous, nominally [0, 1] (values outside are clipped on encoding); grey has three
-    equal channels. ``alpha``: float32 (H, W) in [0, 1], straight (not premultiplied), or None.
-    ``exif``: the bare TIFF structure, without the ``Exif`` prefix, orientation 1, no thumbnail.
-    ``iptc``: Photoshop's resource blocks that hold it. ``texts``: comments and PNG's texts, keyword
-    first; bytes of no known encoding are escaped as surrogates.
+    ``rgb``: float32 (H, W, 3), C-contiguous, nominally [0, 1] (values outside are clipped on
+    encoding); grey has three equal channels. ``alpha``: float32 (H, W) in [0, 1], straight (not
+    premultiplied), or None. ``exif``: the bare TIFF structure, without the ``Exif`` prefix,
+    orientation 1, no thumbnail. ``iptc``: Photoshop's resource blocks that hold it. ``texts``:
+    comments and PNG's texts, keyword first; bytes of no known encoding are escaped as surrogates.
     ``dpi``: horizontal and vertical dots per inch. ``access``: who may read the file that it came
-    from, and so may read what is made of it. Raises ValueError for arrays of another shape or dtype.
-    """
+    from, and so may read what is made of it. Raises ValueError for arrays of another shape or
+    dtype. """
 
     rgb: FloatArray
     alpha: FloatArray | None = None
@@ -66,12 +66,23 @@ class Photo:
     access: Access | None = None
 
     def __post_init__(self) -> None:
-        if self.rgb.ndim != 3 or self.rgb.shape[2] != 3 or self.rgb.dtype != np.float32 or not self.rgb.size:
-            raise ValueError(f"rgb must be float32 (H, W, 3), not {self.rgb.dtype} {self.rgb.shape}")
+        if (
+            self.rgb.ndim != 3
+            or self.rgb.shape[2] != 3
+            or self.rgb.dtype != np.float32
+            or not self.rgb.size
+        ):
+            raise ValueError(
+                f"rgb must be float32 (H, W, 3), not {self.rgb.dtype} {self.rgb.shape}"
+            )
         if not self.rgb.flags.c_contiguous:
             object.__setattr__(self, "rgb", np.ascontiguousarray(self.rgb))
-        if self.alpha is not None and (self.alpha.shape != self.rgb.shape[:2] or self.alpha.dtype != np.float32):
-            raise ValueError(f"alpha must be float32 {self.rgb.shape[:2]}, not {self.alpha.dtype} {self.alpha.shape}")
+        if self.alpha is not None and (
+            self.alpha.shape != self.rgb.shape[:2] or self.alpha.dtype != np.float32
+        ):
+            raise ValueError(
+                f"alpha must be float32 {self.rgb.shape[:2]}, not {self.alpha.dtype} {self.alpha.shape}"
+            )
         if self.bit_depth not in (8, 16):
             raise ValueError(f"bit_depth must be 8 or 16, not {self.bit_depth}")
 
@@ -103,8 +114,8 @@ class Photo:
     def to_array(self, bit_depth: int | None = None) -> IntArray:
         """Round to integers: uint8 or uint16, (H, W) grey, (H, W, 2) grey + alpha, (H, W, 3) or (H, W, 4).
 
-        ``bit_depth`` is 8, 16 or None for the photo's own. Raises OutputRefused when a value is not finite.
-        """
+        ``bit_depth`` is 8, 16 or None for the photo's own. Raises OutputRefused when a value is not
+        finite. """
         colour = self.rgb[:, :, :1] if self.gray else self.rgb
         dtype = np.uint8 if (bit_depth or self.bit_depth) == 8 else np.uint16
         out: Any = np.empty((*self.rgb.shape[:2], self.channels), dtype)
@@ -126,12 +137,13 @@ class Photo:
 def from_array(array: NDArray[Any]) -> Photo:
     """Make a photo from uint8, uint16 or float [0, 1] pixels of shape (H, W) or (H, W, 1 to 4).
 
-    One or two channels are grey, the last of two or four is straight alpha. Raises UsageError for any other array.
-    """
+    One or two channels are grey, the last of two or four is straight alpha. Raises UsageError for
+    any other array. """
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or not 1 <= channels <= 4 or not array.size:
         raise UsageError(
-            f"An array of shape {array.shape} is not a picture.", "Give (height, width), or (height, width, 1 to 4)."
+            f"An array of shape {array.shape} is not a picture.",
+            "Give (height, width), or (height, width, 1 to 4).",
         )
     pixels = to_float(array).reshape(*array.shape[:2], channels)
     alpha = np.ascontiguousarray(pixels[:, :, -1]) if channels in (2, 4) else None
@@ -150,9 +162,14 @@ def to_float(array: NDArray[Any]) -> FloatArray:
         return scaled
     if array.dtype == np.bool_ or array.dtype.kind == "f":
         if not np.isfinite(array).all():
-            raise UsageError("The array holds values that are not finite.", "Give values between 0 and 1.")
+            raise UsageError(
+                "The array holds values that are not finite.", "Give values between 0 and 1."
+            )
         return array.astype(np.float32)
-    raise UsageError(f"Pixels of type {array.dtype} are not supported.", "Give uint8, uint16, or floats in [0, 1].")
+    raise UsageError(
+        f"Pixels of type {array.dtype} are not supported.",
+        "Give uint8, uint16, or floats in [0, 1].",
+    )
 
 
 def as_rgb(pixels: FloatArray) -> FloatArray:
@@ -170,7 +187,8 @@ def _quantize(pixels: FloatArray, out: IntArray) -> None:
         band = pixels[start : start + rows] * top
         if not np.isfinite(band).all():
             raise OutputRefused(
-                "The result holds values that are not numbers, so it was not written.", "Try --precision fp32."
+                "The result holds values that are not numbers, so it was not written.",
+                "Try --precision fp32.",
             )
         np.rint(band, out=band)
         out[start : start + rows] = np.clip(band, 0, top, out=band)

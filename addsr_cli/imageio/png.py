@@ -17,7 +17,12 @@ _METRE = 39.3701  # inches
 
 def chunk(name: bytes, data: bytes) -> bytes:
     """One chunk: length, type, data, CRC of type and data."""
-    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+    return (
+        struct.pack(">I", len(data))
+        + name
+        + data
+        + struct.pack(">I", zlib.crc32(data, zlib.crc32(name)))
+    )
 
 
 def with_chunks(png: bytes, chunks: list[bytes]) -> bytes:
@@ -41,7 +46,9 @@ def resolution_chunk(dpi: tuple[float, float]) -> bytes:
     return chunk(b"pHYs", struct.pack(">IIB", round(dpi[0] * _METRE), round(dpi[1] * _METRE), 1))
 
 
-def metadata_chunks(exif: bytes | None, xmp: bytes | None, settings: Mapping[str, str]) -> list[bytes]:
+def metadata_chunks(
+    exif: bytes | None, xmp: bytes | None, settings: Mapping[str, str]
+) -> list[bytes]:
     """EXIF, XMP and one text per setting."""
     chunks = [chunk(b"eXIf", exif)] if exif else []
     if xmp:
@@ -56,7 +63,11 @@ def encode16(samples: NDArray[np.uint16]) -> bytes:
     header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
     deflate = zlib.compressobj(6, strategy=zlib.Z_FILTERED)
     parts = [SIGNATURE, chunk(b"IHDR", header)]
-    parts += [chunk(b"IDAT", packed) for band in _filtered(samples, channels) if (packed := deflate.compress(band))]
+    parts += [
+        chunk(b"IDAT", packed)
+        for band in _filtered(samples, channels)
+        if (packed := deflate.compress(band))
+    ]
     return b"".join([*parts, chunk(b"IDAT", deflate.flush()), chunk(b"IEND", b"")])
 
 

@@ -18,7 +18,22 @@ from addsr_cli.imageio.photo import FloatArray, Header, Photo
 
 _FORMAT_NAMES = {"MPO": "JPEG", "DIB": "BMP"}
 # IFD0 tags of a TIFF file that describe the photo; the others describe the file's own layout.
-_DESCRIPTIVE = {270, 271, 272, 282, 283, 296, 305, 306, 315, 316, 18246, 18249, 33432, *range(40091, 40096)}
+_DESCRIPTIVE = {
+    270,
+    271,
+    272,
+    282,
+    283,
+    296,
+    305,
+    306,
+    315,
+    316,
+    18246,
+    18249,
+    33432,
+    *range(40091, 40096),
+}
 _EXIF_IFD, _GPS_IFD = 34665, 34853
 _PHOTOSHOP, _IPTC = 34377, 33723
 _RAW_IPTC = ("Raw profile type iptc", "Raw profile type 8bim")
@@ -27,8 +42,8 @@ _RAW_IPTC = ("Raw profile type iptc", "Raw profile type 8bim")
 def read_header(source: Path | bytes) -> Header:
     """Read what the file says about its picture, with the upright size, without decoding pixels.
 
-    Raises UnreadableInput when it is missing, not a picture, of an unsupported kind, or beyond `MAX_PIXELS`.
-    """
+    Raises UnreadableInput when it is missing, not a picture, of an unsupported kind, or beyond
+    `MAX_PIXELS`. """
     with opened(source) as (image, _):
         width, height = image.size
         if _orientation(image, _raw_exif(image), _raw_xmp(image)) >= 5:
@@ -47,9 +62,8 @@ def read_header(source: Path | bytes) -> Header:
 def read(source: Path | bytes) -> Photo:
     """Read the first frame of a file (path or bytes).
 
-    Raises UnreadableInput when it is missing, damaged, not a picture, of an unsupported kind, or beyond `MAX_PIXELS`;
-    OutOfMemory when there is no room for its pixels.
-    """
+    Raises UnreadableInput when it is missing, damaged, not a picture, of an unsupported kind, or
+    beyond `MAX_PIXELS`; OutOfMemory when there is no room for its pixels. """
     try:
         with opened(source) as (image, stream):
             access = None if isinstance(stream, BytesIO) else Access.of(stream.fileno())
@@ -113,8 +127,8 @@ def _photo(image: Image.Image, stream: BinaryIO | None) -> Photo:
 def _check_end(fmt: str, stream: BinaryIO) -> None:
     """Raise EOFError for cut files that decoders accept, filling what is missing with one colour.
 
-    That is a GIF without its end mark, and a JPEG of which only zeros follow: a download that reserved space and broke.
-    """
+    That is a GIF without its end mark, and a JPEG of which only zeros follow: a download that
+    reserved space and broke. """
     stream.seek(-min(1024, stream.seek(0, SEEK_END)), SEEK_END)
     tail = stream.read()
     if fmt == "GIF" and not tail.rstrip(b"\0").endswith(b";"):
@@ -149,7 +163,9 @@ def _raw_exif(image: Image.Image) -> bytes | None:
     raw = image.info.get("exif")
     if raw is None and isinstance(text := image.info.get("Raw profile type exif"), str):
         try:
-            raw = bytes.fromhex("".join(text.split("\n")[3:]))  # ImageMagick's older way to put EXIF into PNG
+            raw = bytes.fromhex(
+                "".join(text.split("\n")[3:])
+            )  # ImageMagick's older way to put EXIF into PNG
         except ValueError:
             raw = text.encode("utf-8", "replace")
     return exif_blob.strip_prefix(raw) if isinstance(raw, bytes) and raw else None
@@ -189,7 +205,9 @@ def _apply_gamma(image: Image.Image, rgb: FloatArray, notes: list[str]) -> None:
     told = info.get("gamma"), info.get("chromaticity")
     if gamma.differs(*told):
         gamma.to_srgb(rgb, *told)
-        notes.append("the colours were converted to sRGB from the gamma and primaries that the file names")
+        notes.append(
+            "the colours were converted to sRGB from the gamma and primaries that the file names"
+        )
 
 
 def _iptc(image: Image.Image) -> bytes | None:
@@ -215,7 +233,9 @@ def _texts(image: Image.Image, xmp: bytes | None) -> tuple[tuple[str, str], ...]
     """Comments, and the texts of a PNG less those that hold other data and those that addsr wrote."""
     if image.format in ("JPEG", "MPO"):
         comments = [data for name, data in getattr(image, "applist", ()) if name == "COM"]
-        return tuple(("Comment", data.rstrip(b"\0").decode("utf-8", "surrogateescape")) for data in comments)
+        return tuple(
+            ("Comment", data.rstrip(b"\0").decode("utf-8", "surrogateescape")) for data in comments
+        )
     if image.format == "PNG":
         ours = xmp_packet.settings_in(xmp) if xmp else {}
         texts = getattr(image, "text", {}).items()

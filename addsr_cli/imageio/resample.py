@@ -9,7 +9,8 @@ from PIL import Image
 from addsr_cli.errors import UsageError
 from addsr_cli.imageio.photo import FloatArray
 
-# Below four 8-bit levels a pixel adds less than 1.2 % of its colour to anything: not seen, and too coarse to trust.
+# Below four 8-bit levels a pixel adds less than 1.2 % of its colour to anything: not seen, and too
+# coarse to trust.
 _INVISIBLE = np.float32(3.5 / 255)
 
 
@@ -17,11 +18,13 @@ def resize(pixels: FloatArray, size: tuple[int, int]) -> FloatArray:
     """Resample float32 (H, W) or (H, W, C) to ``size`` = (width, height) by antialiased bicubic (a = -0.5).
 
     Works channel by channel in float and does not clamp: results may overshoot the input range.
-    Returns a new contiguous float32 array. Raises UsageError when a side would be smaller than one pixel.
-    """
+    Returns a new contiguous float32 array. Raises UsageError when a side would be smaller than one
+    pixel. """
     width, height = size
     if width < 1 or height < 1:
-        raise UsageError(f"A picture of {width}x{height} pixels cannot be made.", "Ask for at least 1x1.")
+        raise UsageError(
+            f"A picture of {width}x{height} pixels cannot be made.", "Ask for at least 1x1."
+        )
     if pixels.ndim == 2:
         return _resize_plane(pixels, size)
     out = np.empty((height, width, pixels.shape[2]), np.float32)
@@ -39,10 +42,10 @@ def resize_alpha(alpha: FloatArray, size: tuple[int, int]) -> FloatArray:
 def fill_transparent(rgb: FloatArray, alpha: FloatArray) -> FloatArray:
     """Colour (H, W, 3) whose invisible pixels (alpha under 4/255) continue the visible ones around them.
 
-    Straight alpha leaves arbitrary colour under transparency, and any filter would pull it over the edge as a fringe.
-    Every visible pixel stays bit-identical. Normalised convolution on a pyramid (Knutsson & Westin 1993): average the
-    visible colour weighted by alpha at ever coarser scales, then fill holes from the next coarser level.
-    """
+    Straight alpha leaves arbitrary colour under transparency, and any filter would pull it over the
+    edge as a fringe. Every visible pixel stays bit-identical. Normalised convolution on a pyramid
+    (Knutsson & Westin 1993): average the visible colour weighted by alpha at ever coarser scales,
+    then fill holes from the next coarser level. """
     holes = alpha < _INVISIBLE
     if not holes.any() or holes.all():
         return rgb

@@ -1,8 +1,8 @@
 """TIFF 6.0 written by hand: 8 or 16 bits, deflated strips, and EXIF that keeps every one of its offsets.
 
-An EXIF blob is itself a TIFF file without pixels. So the file starts with that blob as it is, pixels follow, and a new
-first directory takes over the blob's entries, whose offsets (maker notes too) are still right.
-"""
+An EXIF blob is itself a TIFF file without pixels. So the file starts with that blob as it is,
+pixels follow, and a new first directory takes over the blob's entries, whose offsets (maker notes
+too) are still right. """
 
 import struct
 import zlib
@@ -51,7 +51,9 @@ class _Writer:
         self.parts = [bytes(blob.data)]
         self.position = len(blob.data)
         self.entries = {
-            tag: bytes(blob.data[at : at + 12]) for tag, at in blob.main.entries.items() if tag not in _LAYOUT
+            tag: bytes(blob.data[at : at + 12])
+            for tag, at in blob.main.entries.items()
+            if tag not in _LAYOUT
         }
 
     def append(self, data: bytes) -> int:
@@ -61,16 +63,25 @@ class _Writer:
         self.parts += [b"\0" * pad, data]
         self.position = start + len(data)
         if self.position > 2**32 - 2**20:
-            raise OutputRefused("The picture does not fit into TIFF, which ends at 4 GB.", "Use --format png.")
+            raise OutputRefused(
+                "The picture does not fit into TIFF, which ends at 4 GB.", "Use --format png."
+            )
         return start
 
     def tag(self, number: int, kind: int, *values: int) -> None:
         """Set an entry from integers; a RATIONAL takes two of them per value."""
-        self.raw_tag(number, kind, len(values) // (2 if kind == _RATIONAL else 1), self.pack(_CODES[kind], *values))
+        self.raw_tag(
+            number,
+            kind,
+            len(values) // (2 if kind == _RATIONAL else 1),
+            self.pack(_CODES[kind], *values),
+        )
 
     def raw_tag(self, number: int, kind: int, count: int, payload: bytes) -> None:
         """Set an entry from its bytes, in place when four hold them."""
-        where = payload.ljust(4, b"\0") if len(payload) <= 4 else self.pack("I", self.append(payload))
+        where = (
+            payload.ljust(4, b"\0") if len(payload) <= 4 else self.pack("I", self.append(payload))
+        )
         self.entries[number] = self.pack("H", number, kind) + self.pack("I", count) + where
 
     def pack(self, code: str, *values: int) -> bytes:

@@ -17,7 +17,14 @@ from pathlib import Path
 from addsr_cli.errors import NoSpace, OutputRefused
 from addsr_cli.imageio.access import Access, settle
 from addsr_cli.imageio.encoder import Warn, encode
-from addsr_cli.imageio.formats import FORMATS, WriteOptions, canonical, check_limits, format_of, raw_bytes
+from addsr_cli.imageio.formats import (
+    FORMATS,
+    WriteOptions,
+    canonical,
+    check_limits,
+    format_of,
+    raw_bytes,
+)
 from addsr_cli.imageio.photo import Photo
 
 if sys.platform != "win32":
@@ -31,13 +38,20 @@ _MARGIN = 1 << 20  # metadata, and the file system's own needs
 
 
 def check_output(
-    path: Path, *, format: str, width: int, height: int, channels: int, bit_depth: int, overwrite: bool
+    path: Path,
+    *,
+    format: str,
+    width: int,
+    height: int,
+    channels: int,
+    bit_depth: int,
+    overwrite: bool,
 ) -> None:
     """Raise OutputRefused when writing such a picture there would fail, before any work is done. Leaves nothing behind.
 
-    Checks the format's limits, what is at ``path`` now, that its folder exists or can be made and takes a file, and
-    that the disk has room for the worst case (samples uncompressed; half of that for lossy formats).
-    """
+    Checks the format's limits, what is at ``path`` now, that its folder exists or can be made and
+    takes a file, and that the disk has room for the worst case (samples uncompressed; half of that
+    for lossy formats). """
     name = canonical(format)
     check_limits(name, width=width, height=height, channels=channels, bit_depth=bit_depth)
     check_target(path, overwrite=overwrite)
@@ -66,11 +80,10 @@ def write(
 ) -> int:
     """Write the photo to ``path`` and return the file's size in bytes; missing folders are made.
 
-    The format is ``options.format`` or what the suffix says. Either the whole file appears under its name or nothing
-    does. It is not readable for more people than the file that the photo came from. Raises OutputRefused (exists, no
-    space, not writable, format limit) and UsageError (unknown suffix).
-    ``warn`` is called with a sentence for each thing that had to be left out.
-    """
+    The format is ``options.format`` or what the suffix says. Either the whole file appears under
+    its name or nothing does. It is not readable for more people than the file that the photo came
+    from. Raises OutputRefused (exists, no space, not writable, format limit) and UsageError
+    (unknown suffix). ``warn`` is called with a sentence for each thing that had to be left out. """
     chosen = replace(options, format=options.format or format_of(path))
     check_target(path, overwrite=options.overwrite)
     data = encode(photo, chosen, settings, warn=warn)
@@ -106,12 +119,18 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool, access: Access | No
 
 
 @contextmanager
-def _written_and_synced(path: Path, data: bytes, access: Access | None, older: os.stat_result | None) -> Iterator[None]:
+def _written_and_synced(
+    path: Path, data: bytes, access: Access | None, older: os.stat_result | None
+) -> Iterator[None]:
     """A new file with this content, locked in the block: `sweep` sees that its writer lives."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    descriptor = os.open(
+        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600
+    )
     with ExitStack() as until_placed:
         with os.fdopen(descriptor, "wb") as file:
-            if sys.platform != "win32":  # there an open file cannot be removed, nor can it be renamed
+            if (
+                sys.platform != "win32"
+            ):  # there an open file cannot be removed, nor can it be renamed
                 _lock(descriptor)
                 until_placed.callback(os.close, os.dup(descriptor))  # the copy holds the same lock
             file.write(data)
@@ -135,7 +154,9 @@ def _is_stream(path: Path) -> bool:
 
 def _into_stream(path: Path, data: bytes) -> int:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)  # a pipe nobody reads is an error
+        descriptor = os.open(
+            path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
+        )  # a pipe nobody reads is an error
         with os.fdopen(descriptor, "wb") as file:
             if os.isatty(descriptor):
                 raise OutputRefused(f"{str(path)!r} is a terminal.", "Name a file with -o.")
@@ -154,7 +175,11 @@ def sweep(folder: Path) -> None:
     """
     with suppress(OSError):  # there is no such folder, or it may not be read
         for entry in list(os.scandir(folder)):
-            if _PART.fullmatch(entry.name) and entry.is_file(follow_symlinks=False) and not _in_use(entry):
+            if (
+                _PART.fullmatch(entry.name)
+                and entry.is_file(follow_symlinks=False)
+                and not _in_use(entry)
+            ):
                 with suppress(OSError):
                     Path(entry.path).unlink(missing_ok=True)
 
@@ -191,7 +216,9 @@ def _claim(temporary: Path, target: Path) -> None:
     except OSError as exc:
         if exc.errno not in _NO_LINKS:
             raise
-        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL))  # no hard links here: reserve the name
+        os.close(
+            os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        )  # no hard links here: reserve the name
         try:
             os.replace(temporary, target)  # noqa: PTH105
         except BaseException:
@@ -215,7 +242,9 @@ def check_target(path: Path, *, overwrite: bool) -> None:
     if not overwrite:
         raise _exists(path)
     if not stat.S_ISREG(mode):
-        raise OutputRefused(f"{str(path)!r} is not a regular file.", "Use -o - to write to standard output.")
+        raise OutputRefused(
+            f"{str(path)!r} is not a regular file.", "Use -o - to write to standard output."
+        )
 
 
 def name_limit(path: Path) -> int:
@@ -231,7 +260,9 @@ def name_limit(path: Path) -> int:
 def _check_name(path: Path) -> None:
     limit = name_limit(path)
     if any(len(os.fsencode(part)) > limit for part in path.parts):
-        raise OutputRefused(f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o.")
+        raise OutputRefused(
+            f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o."
+        )
 
 
 def _existing_folder(path: Path) -> Path:
@@ -241,7 +272,8 @@ def _existing_folder(path: Path) -> Path:
             return folder
         if folder.exists():
             raise OutputRefused(
-                f"{str(folder)!r} is a file, so {str(path)!r} cannot be made.", "Choose another folder."
+                f"{str(folder)!r} is a file, so {str(path)!r} cannot be made.",
+                "Choose another folder.",
             )
     return Path(path.absolute().anchor)
 
@@ -258,15 +290,24 @@ def _check_folder(folder: Path, path: Path) -> None:
 
 
 def _exists(path: Path) -> OutputRefused:
-    return OutputRefused(f"{str(path)!r} already exists.", "Add --overwrite, or choose another name with -o.")
+    return OutputRefused(
+        f"{str(path)!r} already exists.", "Add --overwrite, or choose another name with -o."
+    )
 
 
 def refusal(path: Path, exc: OSError | ValueError) -> OutputRefused:
     """What the system said about writing to ``path``, as a sentence; NoSpace when the disk is full."""
     number = exc.errno if isinstance(exc, OSError) else None
     if number in _FULL:
-        return NoSpace(f"No space is left for {str(path)!r}.", "Free some space, or choose another folder with -o.")
+        return NoSpace(
+            f"No space is left for {str(path)!r}.",
+            "Free some space, or choose another folder with -o.",
+        )
     if number == errno.ENAMETOOLONG:
-        return OutputRefused(f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o.")
+        return OutputRefused(
+            f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o."
+        )
     reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
-    return OutputRefused(f"{str(path)!r} cannot be written: {reason}.", "Choose another folder with -o.")
+    return OutputRefused(
+        f"{str(path)!r} cannot be written: {reason}.", "Choose another folder with -o."
+    )

@@ -3,8 +3,8 @@
 Packets come from strangers. `is_sound` lets the system's XML parser decide what is one, without
 declarations of entities; every search here takes time in proportion to the packet's length.
 
-Properties come as attributes (``tiff:Orientation="6"``) or as elements (``<tiff:Orientation>6</tiff:Orientation>``).
-"""
+Properties come as attributes (``tiff:Orientation="6"``) or as elements
+(``<tiff:Orientation>6</tiff:Orientation>``). """
 
 import html
 import json
@@ -21,9 +21,7 @@ _CLOSE = b"</rdf:RDF>"
 _DESCRIPTION_TAG = re.compile(rb"<(/?)rdf:Description\b[^>]*>")
 _OURS = b' xmlns:addsr="'
 _HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
-_RDF = (
-    '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
-)
+_RDF = '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
 _DESCRIPTION = """<rdf:Description rdf:about={about}\
  xmlns:addsr="{namespace}"\
  xmlns:xmp="http://ns.adobe.com/xap/1.0/"\
@@ -45,7 +43,11 @@ def is_sound(packet: bytes) -> bool:
     parser.StartDoctypeDeclHandler = _refuse
     try:
         parser.Parse(packet, True)
-    except (expat.ExpatError, _DeclaresThings, ValueError):  # ValueError: an encoding it does not know
+    except (
+        expat.ExpatError,
+        _DeclaresThings,
+        ValueError,
+    ):  # ValueError: an encoding it does not know
         return False
     return True
 
@@ -56,7 +58,9 @@ def _refuse(*_: object) -> None:
 
 def orientation(packet: bytes) -> int | None:
     """Get ``tiff:Orientation``, 1..8, or None."""
-    found = _attribute("tiff:Orientation").search(packet) or _element("tiff:Orientation").search(packet)
+    found = _attribute("tiff:Orientation").search(packet) or _element("tiff:Orientation").search(
+        packet
+    )
     text = found[2].strip() if found else b""
     return int(text) if text in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8") else None
 
@@ -87,7 +91,10 @@ def with_settings(packet: bytes | None, settings: Mapping[str, str]) -> bytes:
     """
     base = packet if packet is not None and can_merge(packet) else (_HEAD + _RDF).encode()
     base = _without_ours(base)
-    for name in ("xmp:CreatorTool", "Iptc4xmpExt:DigitalSourceType"):  # a property may occur once per packet
+    for name in (
+        "xmp:CreatorTool",
+        "Iptc4xmpExt:DigitalSourceType",
+    ):  # a property may occur once per packet
         base = _element(name).sub(b"", _attribute(name).sub(b"", base))
     about = re.search(rb"rdf:about\s*=\s*(\"[^\"<>]*\"|'[^'<>]*')", base)
     description = _DESCRIPTION.format(

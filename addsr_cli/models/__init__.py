@@ -1,1 +1,1 @@
-"""Networks, and where their weights come from."""
+"""Networks, and what each of them can do."""

@@ -1,9 +1,9 @@
 """What a bundle is: a model as a folder, with a record of what lies in it.
 
-``bundle.json`` lies beside one subfolder per network in the layout of diffusers and transformers: ``unet/``,
-``controlnet/``, ``vae/``, ``text_encoder/``, ``tokenizer/`` and ``tagger/``. Weights are safetensors, those of UNet and
-ControlNet under the official names. A nano is one file, ``nano.safetensors``. Nothing here loads a network.
-"""
+``bundle.json`` lies beside one subfolder per network in the layout of diffusers and transformers:
+``unet/``, ``controlnet/``, ``vae/``, ``text_encoder/``, ``tokenizer/`` and ``tagger/``. Weights are
+safetensors, those of UNet and ControlNet under the official names. A nano is one file,
+``nano.safetensors``. Nothing here loads a network. """
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.digest import digest_of
-from addsr_cli.rules import Rule
+from addsr_cli.files import digest_of
+from addsr_cli.schedulers import Scheduler
 
 RECORD = "bundle.json"
 FORMAT = "addsr-bundle-1"
 NANO_FILE = "nano.safetensors"
 PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
-ADDED_PROMPT = "clean, high-resolution, 8k, extremely detailed, best quality, sharp"  # test_addsr.py's
+ADDED_PROMPT = (
+    "clean, high-resolution, 8k, extremely detailed, best quality, sharp"  # test_addsr.py's
+)
 NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"
 
 TEXTS = ("name", "arch", "licence", "added_prompt", "negative_prompt")
@@ -32,7 +34,7 @@ LIMITS: dict[str, tuple[int, int, type]] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Words:
+class PromptDefaults:
     """What a model adds to every prompt unless told otherwise."""
 
     added_prompt: str = ADDED_PROMPT
@@ -43,20 +45,20 @@ class Words:
 class Bundle:
     """What ``bundle.json`` says.
 
-    ``arch`` is ``seesr`` or ``nano``; ``parameters`` counts the weights of all parts; ``files`` maps path to sha256.
-    ``rule``, ``default_steps`` and ``guidance`` are how it is sampled; ``shortest`` is the least shorter side of the
-    canvas in pixels, which the networks were trained at.
-    """
+    ``arch`` is ``seesr`` or ``nano``; ``parameters`` counts the weights of all parts; ``files``
+    maps path to sha256. ``rule``, ``default_steps`` and ``guidance`` are how it is sampled;
+    ``shortest`` is the least shorter side of the canvas in pixels, which the networks were trained
+    at. """
 
     name: str
     parameters: int
     arch: str = "seesr"
     licence: str = "unknown"
-    rule: Rule = "renoise"
+    rule: Scheduler = "renoise"
     default_steps: int = 4
     guidance: float = 1.0
     shortest: int = 512
-    words: Words = field(default_factory=Words)
+    words: PromptDefaults = field(default_factory=PromptDefaults)
     files: tuple[tuple[str, str], ...] = ()
 
     @classmethod
@@ -67,16 +69,22 @@ class Bundle:
             raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             if raw.pop("format", None) != FORMAT:
                 raise ValueError(f"its format is not {FORMAT}")
-            words = Words(**raw.pop("words", {}))
+            words = PromptDefaults(**raw.pop("words", {}))
             files = tuple((str(name), str(digest)) for name, digest in raw.pop("files", {}).items())
-            if raw.get("rule", "renoise") not in get_args(Rule):
+            if raw.get("rule", "renoise") not in get_args(Scheduler):
                 raise ValueError(f"its rule {raw['rule']!r} is unknown")
             known = {each.name for each in fields(cls)}
-            read = cls(words=words, files=files, **{key: value for key, value in raw.items() if key in known})
+            read = cls(
+                words=words,
+                files=files,
+                **{key: value for key, value in raw.items() if key in known},
+            )
             read.check()
             return read
         except (OSError, AttributeError, TypeError, ValueError, RecursionError) as exc:
-            raise ModelUnavailable(f"{path} is not a bundle record: {exc}", "Import the model again.") from exc
+            raise ModelUnavailable(
+                f"{path} is not a bundle record: {exc}", "Import the model again."
+            ) from exc
 
     def check(self) -> None:
         """Raise ValueError or TypeError, in one clause, for values that no model has: records come from strangers."""

@@ -2,17 +2,17 @@
 
 from dataclasses import dataclass
 
-from addsr_cli.rules import Rule
+from addsr_cli.schedulers import Scheduler
 
 
 @dataclass(frozen=True, kw_only=True)
 class Footprint:
     """What running a model costs, for planning; bytes are those of float32, per pixel of the enlarged picture.
 
-    ``network`` is working memory over the pixels that the network sees at once, ``pictures`` that of canvas, noise and
-    latents over the whole picture; ``flop`` is the work of one step per pixel (a multiply-add counts as two). Of the
-    ``parameters``, ``always_fp32`` stay in float32 whatever the precision.
-    """
+    ``network`` is working memory over the pixels that the network sees at once, ``pictures`` that
+    of canvas, noise and latents over the whole picture; ``flop`` is the work of one step per pixel
+    (a multiply-add counts as two). Of the ``parameters``, ``always_fp32`` stay in float32 whatever
+    the precision. """
 
     parameters: int
     network: int
@@ -30,10 +30,10 @@ class Footprint:
 class ModelSpec:
     """One model: its name, what it is, what it costs, whether it reads text, how it is sampled.
 
-    ``shortest`` is the least shorter side of its canvas, ``tile`` and ``overlap`` its favourite tiling; all in pixels.
-    ``halo`` is what a tile sees around itself where the network's reach is finite (see ``Restorer``), so that tiles
-    change nothing and may be of any size; where it is None the size of tiles shows a little in the picture.
-    """
+    ``shortest`` is the least shorter side of its canvas, ``tile`` and ``overlap`` its favourite
+    tiling; all in pixels. ``halo`` is what a tile sees around itself where the network's reach is
+    finite (see ``Restorer``), so that tiles change nothing and may be of any size; where it is None
+    the size of tiles shows a little in the picture. """
 
     name: str
     arch: str
@@ -42,7 +42,7 @@ class ModelSpec:
     footprint: Footprint
     reads_text: bool
     shortest: int = 0
-    rule: Rule = "renoise"
+    rule: Scheduler = "renoise"
     default_steps: int = 4
     guidance: float = 1.0
     tile: int = 768

@@ -13,13 +13,12 @@ Noise = Callable[[Sequence[int]], Tensor]  # shape -> standard normal draws
 
 
 @dataclass(frozen=True, kw_only=True)
-class Guide:
+class PromptSettings:
     """What a person says about one photo and how strongly the network shall follow.
 
-    ``tags`` is ``auto`` (read them from the photo), ``none``, or the tags themselves; ``added_prompt`` None means the
-    model's own. ``guidance`` is the classifier-free guidance scale, off up to 1; ``conditioning_scale`` multiplies what
-    the control image contributes.
-    """
+    ``tags`` is ``auto`` (read them from the photo), ``none``, or the tags themselves;
+    ``added_prompt`` None means the model's own. ``guidance`` is the classifier-free guidance scale,
+    off up to 1; ``conditioning_scale`` multiplies what the control image contributes. """
 
     prompt: str = ""
     negative_prompt: str | None = None
@@ -30,13 +29,13 @@ class Guide:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Condition:
+class Conditioning:
     """What the network is told about one photo besides the control image.
 
-    ``text`` and ``negative`` (1, L, C) and ``image`` (1, N, C) are token sequences, or None for a model that reads
-    none; ``negative`` is there only under guidance. ``tags`` is what was read from the photo, ``prompt`` the whole text
-    that ``text`` was made of, ``notes`` what a person should know about it. For a batch see ``joined``.
-    """
+    ``text`` and ``negative`` (1, L, C) and ``image`` (1, N, C) are token sequences, or None for a
+    model that reads none; ``negative`` is there only under guidance. ``tags`` is what was read from
+    the photo, ``prompt`` the whole text that ``text`` was made of, ``notes`` what a person should
+    know about it. For a batch see ``joined``. """
 
     text: Tensor | None = None
     negative: Tensor | None = None
@@ -48,7 +47,7 @@ class Condition:
     notes: tuple[str, ...] = ()
 
 
-def joined(told: Sequence[Condition]) -> Condition:
+def batched(told: Sequence[Conditioning]) -> Conditioning:
     """What the photos of one batch are told, their tokens stacked to (B, ...); tags and notes stay with each photo."""
     if len(told) == 1:
         return told[0]
@@ -68,12 +67,12 @@ def joined(told: Sequence[Condition]) -> Condition:
 class Restorer(Protocol):
     """A network behind one face, so that the sampler, the tiler and the trainer never learn which it is.
 
-    Images are float (B, 3, H, W) in [0, 1] with H and W divisible by ``factor``; latents are float32
-    (B, C, H/factor, W/factor), already scaled to about unit variance. ``exact_codec`` says that ``encode`` and
-    ``decode`` treat every ``factor`` x ``factor`` block by itself, so that tiles would gain nothing.
-    ``halo`` is how far the network sees: no latent pixel depends on another more than so many away, in both directions.
-    It is a multiple of the network's stride. None means that everything depends on everything.
-    """
+    Images are float (B, 3, H, W) in [0, 1] with H and W divisible by ``factor``; latents are
+    float32 (B, C, H/factor, W/factor), already scaled to about unit variance. ``exact_codec`` says
+    that ``encode`` and ``decode`` treat every ``factor`` x ``factor`` block by itself, so that
+    tiles would gain nothing. ``halo`` is how far the network sees: no latent pixel depends on
+    another more than so many away, in both directions. It is a multiple of the network's stride.
+    None means that everything depends on everything. """
 
     schedule: Schedule
     factor: int
@@ -89,14 +88,14 @@ class Restorer(Protocol):
         """Image of a scaled latent; not clamped."""
         ...
 
-    def describe(self, photo: Tensor, guide: Guide) -> Condition:
+    def describe(self, photo: Tensor, guide: PromptSettings) -> Conditioning:
         """Read one photo, once, at its own size (1, 3, H, W), any H and W: text tokens, image tokens and tags."""
         ...
 
-    def embed(self, image: Tensor, cond: Condition) -> Condition:
+    def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
         """``cond`` with the image tokens of a refined image (once per PSR step)."""
         ...
 
-    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Condition) -> Tensor:
+    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning) -> Tensor:
         """Network output at timesteps ``t`` (B,), as ``schedule.prediction`` says; ``control`` is an image."""
         ...

@@ -8,7 +8,9 @@ from addsr_cli.report.page import Page
 from addsr_cli.report.tables import Table
 from addsr_cli.report.viewer import MAX_PICTURES, Embedding, Picture, viewer_html
 
-LARGEST = 14_500_000  # bytes of pictures in a page, so that it opens on a phone and fits into a mail
+LARGEST = (
+    14_500_000  # bytes of pictures in a page, so that it opens on a phone and fits into a mail
+)
 QUALITIES = (92, 85, 75, 60, 45)
 
 
@@ -21,17 +23,27 @@ class Scene:
 
 
 def bench_page(
-    title: str, charts: Sequence[str], tables: Sequence[Table], protocol: Mapping[str, str], scenes: Sequence[Scene]
+    title: str,
+    charts: Sequence[str],
+    tables: Sequence[Table],
+    protocol: Mapping[str, str],
+    scenes: Sequence[Scene],
 ) -> str:
     """The whole file. Pictures are JPEG, the better the fewer they are; scenes that find no room are counted."""
     shown, left_out = _viewers(scenes)
     parts = [f'<div class="charts">{"".join(charts)}</div>'] if any(charts) else []
     parts += [table.html() for table in tables]
-    terms = "".join(f"<dt>{escape(name)}</dt><dd>{escape(words)}</dd>" for name, words in protocol.items())
-    parts.append(f'<section class="protocol"><h2>How it was measured</h2><dl>{terms}</dl></section>')
+    terms = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(words)}</dd>" for name, words in protocol.items()
+    )
+    parts.append(
+        f'<section class="protocol"><h2>How it was measured</h2><dl>{terms}</dl></section>'
+    )
     parts += shown
     if left_out:
-        parts.append(f"<p>{left_out} more photos were measured and are not shown, to keep this page small.</p>")
+        parts.append(
+            f"<p>{left_out} more photos were measured and are not shown, to keep this page small.</p>"
+        )
     return Page(title=title, parts=parts).html()
 
 

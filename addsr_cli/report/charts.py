@@ -44,8 +44,8 @@ class Axis:
 def scatter(title: str, x: Axis, y: Axis, series: Sequence[Series]) -> str:
     """A ``figure`` with the chart; points that are no finite numbers (or not above 0 on a log axis) are left out.
 
-    Empty when nothing remains. A series keeps the colour of its place in the list, with points or without.
-    """
+    Empty when nothing remains. A series keeps the colour of its place in the list, with points or
+    without. """
     usable = [[p for p in each.points if _usable(p, x, y)] for each in series]
     shown = [
         (each.name, points, COLOURS[number % len(COLOURS)])
@@ -84,7 +84,12 @@ class _Scale:
     @classmethod
     def of(cls, values: Sequence[float], start: float, end: float) -> "_Scale":
         spread = max(values) - min(values) or abs(max(values)) or 1.0
-        return cls(low=min(values) - MARGIN * spread, high=max(values) + MARGIN * spread, start=start, end=end)
+        return cls(
+            low=min(values) - MARGIN * spread,
+            high=max(values) + MARGIN * spread,
+            start=start,
+            end=end,
+        )
 
     def place(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
@@ -99,7 +104,9 @@ class _Scale:
         rough = (self.high - self.low) / TICKS
         power = 10.0 ** math.floor(math.log10(rough))
         step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda size: abs(size - rough))
-        return [k * step for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+        return [
+            k * step for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
+        ]
 
 
 def _usable(point: Point, x: Axis, y: Axis) -> bool:

@@ -16,8 +16,8 @@ _SCRIPTS = ("viewer.js", "painting.js", "gestures.js")  # each uses the ones bef
 class Page:
     """A page of ready HTML ``parts`` under a ``title`` (plain text).
 
-    ``whole`` gives the only part the whole window, as a picture viewer wants it; otherwise parts follow each other.
-    """
+    ``whole`` gives the only part the whole window, as a picture viewer wants it; otherwise parts
+    follow each other. """
 
     title: str
     parts: Sequence[str]

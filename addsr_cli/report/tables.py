@@ -23,7 +23,9 @@ class Column:
         """A cell as words; ``-`` where there is nothing, or no number."""
         if cell is None or (isinstance(cell, float) and math.isnan(cell)):
             return "-"
-        return str(cell) if isinstance(cell, str) or self.digits is None else f"{cell:.{self.digits}f}"
+        return (
+            str(cell) if isinstance(cell, str) or self.digits is None else f"{cell:.{self.digits}f}"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,29 +39,46 @@ class Table:
 
     def words(self) -> list[list[str]]:
         """Every row as words."""
-        return [[column.shown(cell) for column, cell in zip(self.columns, row, strict=True)] for row in self.rows]
+        return [
+            [column.shown(cell) for column, cell in zip(self.columns, row, strict=True)]
+            for row in self.rows
+        ]
 
     def text(self) -> str:
         """Aligned with spaces."""
         lines = [[column.title for column in self.columns], *self.words()]
         widths = [max(len(line[k]) for line in lines) for k in range(len(self.columns))]
-        shown = ["  ".join(map(self._aligned, line, widths, self.columns)).rstrip() for line in lines]
+        shown = [
+            "  ".join(map(self._aligned, line, widths, self.columns)).rstrip() for line in lines
+        ]
         return "\n".join([self.title, *shown, *self.notes])
 
     def markdown(self) -> str:
         """A pipe table; bars inside words are escaped."""
         lines = [[column.title for column in self.columns], *self.words()]
-        head, *body = ["| " + " | ".join(word.replace("|", "\\|") for word in line) + " |" for line in lines]
-        rule = "|" + "|".join("---" if column.digits is None else "---:" for column in self.columns) + "|"
+        head, *body = [
+            "| " + " | ".join(word.replace("|", "\\|") for word in line) + " |" for line in lines
+        ]
+        rule = (
+            "|"
+            + "|".join("---" if column.digits is None else "---:" for column in self.columns)
+            + "|"
+        )
         notes = ["", *self.notes] if self.notes else []
         return "\n".join([f"**{self.title}**", "", head, rule, *body, *notes])
 
     def html(self) -> str:
         """A ``table`` element with its notes."""
         kinds = ["" if column.digits is None else ' class="number"' for column in self.columns]
-        head = "".join(f"<th{kind}>{escape(c.title)}</th>" for kind, c in zip(kinds, self.columns, strict=True))
+        head = "".join(
+            f"<th{kind}>{escape(c.title)}</th>" for kind, c in zip(kinds, self.columns, strict=True)
+        )
         body = "\n".join(
-            "<tr>" + "".join(f"<td{kind}>{escape(word)}</td>" for kind, word in zip(kinds, line, strict=True)) + "</tr>"
+            "<tr>"
+            + "".join(
+                f"<td{kind}>{escape(word)}</td>" for kind, word in zip(kinds, line, strict=True)
+            )
+            + "</tr>"
             for line in self.words()
         )
         notes = "".join(f"<p>{escape(note)}</p>" for note in self.notes)
@@ -73,9 +92,15 @@ class Table:
         from rich.markup import escape as plain
         from rich.table import Table as RichTable
 
-        made = RichTable(title=plain(self.title), caption=plain("\n".join(self.notes)) or None, title_justify="left")
+        made = RichTable(
+            title=plain(self.title),
+            caption=plain("\n".join(self.notes)) or None,
+            title_justify="left",
+        )
         for column in self.columns:
-            made.add_column(plain(column.title), justify="left" if column.digits is None else "right")
+            made.add_column(
+                plain(column.title), justify="left" if column.digits is None else "right"
+            )
         for line in self.words():
             made.add_row(*map(plain, line))
         return made

@@ -30,10 +30,9 @@ class Picture:
 class Embedding:
     """How pictures are put into a page.
 
-    ``quality`` (1 to 100) is for those of more than 512x512 pixels, which are not kept lossless; ``max_side`` is the
-    longest side in pixels, to which larger ones are reduced; ``lossless`` False treats small ones like large ones.
-    Raises UsageError outside the ranges.
-    """
+    ``quality`` (1 to 100) is for those of more than 512x512 pixels, which are not kept lossless;
+    ``max_side`` is the longest side in pixels, to which larger ones are reduced; ``lossless`` False
+    treats small ones like large ones. Raises UsageError outside the ranges. """
 
     quality: int = 95
     max_side: int = 8192
@@ -41,9 +40,13 @@ class Embedding:
 
     def __post_init__(self) -> None:
         if not 1 <= self.quality <= 100:
-            raise UsageError(f"Quality {self.quality} is out of range.", "Give a number from 1 to 100.")
+            raise UsageError(
+                f"Quality {self.quality} is out of range.", "Give a number from 1 to 100."
+            )
         if not 16 <= self.max_side <= 16383:  # where WebP ends
-            raise UsageError(f"--max-side {self.max_side} is out of range.", "Give a number from 16 to 16383.")
+            raise UsageError(
+                f"--max-side {self.max_side} is out of range.", "Give a number from 16 to 16383."
+            )
 
     def reduced(self, size: tuple[int, int]) -> tuple[int, int]:
         """(width, height) as embedded: within ``max_side``, aspect kept."""
@@ -51,7 +54,9 @@ class Embedding:
         return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
-def compare_page(pictures: Sequence[Picture], title: str, embedding: Embedding | None = None) -> str:
+def compare_page(
+    pictures: Sequence[Picture], title: str, embedding: Embedding | None = None
+) -> str:
     """Make the whole file of ``addsr compare``. Raises as `viewer_html` does."""
     return Page(title=title, parts=[viewer_html(pictures, embedding)], whole=True).html()
 
@@ -59,10 +64,9 @@ def compare_page(pictures: Sequence[Picture], title: str, embedding: Embedding |
 def viewer_html(pictures: Sequence[Picture], embedding: Embedding | None = None) -> str:
     """Make one viewer for a `Page`; without scripts, and on paper, it is a row of labelled pictures.
 
-    The first picture begins at the left of the divider, the last at the right. Colour profiles travel with the pixels;
-    16 bits become 8. Raises UsageError for fewer than 2 or more than 8 pictures and for pictures of different shape,
-    OutputRefused for pixels that are not numbers.
-    """
+    The first picture begins at the left of the divider, the last at the right. Colour profiles
+    travel with the pixels; 16 bits become 8. Raises UsageError for fewer than 2 or more than 8
+    pictures and for pictures of different shape, OutputRefused for pixels that are not numbers. """
     check_count(len(pictures))
     _check_shapes([(picture.label, picture.photo.size) for picture in pictures])
     figures = [_figure(picture, embedding or Embedding()) for picture in pictures]
@@ -81,7 +85,11 @@ def _check_shapes(sizes: Sequence[tuple[str, tuple[int, int]]]) -> None:
     largest, (width, height) = max(sizes, key=lambda named: math.prod(named[1]))
     for name, (w, h) in sizes:
         off = abs(w * height / (h * width) - 1)
-        if off > _ASPECT_TOLERANCE and abs(h - w * height / width) > 1 and abs(w - h * width / height) > 1:
+        if (
+            off > _ASPECT_TOLERANCE
+            and abs(h - w * height / width) > 1
+            and abs(w - h * width / height) > 1
+        ):
             raise UsageError(
                 f"{name} ({w}x{h}) has another shape than {largest} ({width}x{height}).",
                 "Compare pictures of the same scene and crop; sizes may differ, the aspect may not.",
@@ -104,7 +112,9 @@ def _data_url(photo: Photo, embedding: Embedding) -> str:
     photo = _fitted(photo, embedding.reduced(photo.size))
     small = embedding.lossless and photo.width * photo.height <= _LOSSLESS_PIXELS
     name = "PNG" if small else "WEBP" if photo.has_alpha else "JPEG"
-    options = WriteOptions(format=name, quality=None if small else embedding.quality, bit_depth=8, metadata=False)
+    options = WriteOptions(
+        format=name, quality=None if small else embedding.quality, bit_depth=8, metadata=False
+    )
     return f"data:{_TYPES[name]};base64,{b64encode(imageio.encode(photo, options)).decode()}"
 
 

@@ -11,19 +11,21 @@ from accelerate.utils import InitProcessGroupKwargs, patch_environment
 from addsr_cli import hardware
 from addsr_cli.errors import UsageError
 from addsr_cli.hardware import Hardware
-from addsr_cli.models import loader
 from addsr_cli.perceptual import LPIPS
-from addsr_cli.train.adversary import Adversary
 from addsr_cli.train.config import TrainConfig
-from addsr_cli.train.discriminator import ConvDiscriminator, Discriminator
-from addsr_cli.train.distillation import Distillation
-from addsr_cli.train.learner import Learner, nano_learner
-from addsr_cli.train.objective import Objective
-from addsr_cli.train.vgg import VggDiscriminator, VggFeatures
+from addsr_cli.train.discriminators.base import ConvDiscriminator, Discriminator
+from addsr_cli.train.discriminators.step import DiscriminatorStep
+from addsr_cli.train.discriminators.vgg import VggDiscriminator, VggFeatures
+from addsr_cli.train.objectives.base import Objective
+from addsr_cli.train.objectives.distillation import Distillation
+from addsr_cli.train.trainable import TrainableModel, trainable_nano
+from addsr_cli.weights import loader
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 MASTER = "seesr"
-PATIENCE = timedelta(hours=6)  # of processes that wait while the first measures; launchers notice one that dies
+PATIENCE = timedelta(
+    hours=6
+)  # of processes that wait while the first measures; launchers notice one that dies
 
 
 def machine_for(config: TrainConfig) -> tuple[Hardware, str]:
@@ -47,9 +49,13 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
         torch.cuda.set_device(machine.device)
     if config.tracker and config.tracker not in {str(known) for known in get_available_trackers()}:
         problem = f"--tracker {config.tracker} is not installed, or accelerate does not know it."
-        raise UsageError(problem, f"pip install {config.tracker}, or leave it out: log.jsonl is always written.")
+        raise UsageError(
+            problem, f"pip install {config.tracker}, or leave it out: log.jsonl is always written."
+        )
     chosen = {"ACCELERATE_TORCH_DEVICE": machine.device} if machine.kind == "cuda" else {}
-    with patch_environment(**chosen):  # accelerate would take the current card, or that of the process's number
+    with patch_environment(
+        **chosen
+    ):  # accelerate would take the current card, or that of the process's number
         return Accelerator(
             cpu=machine.kind == "cpu",
             mixed_precision=mixed,
@@ -64,7 +70,7 @@ def _own_device(wanted: str) -> str:
 
     Raises UsageError where several processes are given one card.
     """
-    number, cards = int(os.environ.get("LOCAL_RANK", "-1")), hardware.cards()
+    number, cards = int(os.environ.get("LOCAL_RANK", "-1")), hardware.devices()
     if number < 0 or wanted == "cpu" or not cards[0].startswith("cuda"):
         return wanted
     if wanted not in ("auto", "cuda"):
@@ -75,23 +81,29 @@ def _own_device(wanted: str) -> str:
     return cards[number % len(cards)]
 
 
-def learner_for(config: TrainConfig, accelerator: Accelerator) -> Learner:
+def trainable_for(config: TrainConfig, accelerator: Accelerator) -> TrainableModel:
     """Student and teacher, in place. Raises ModelUnavailable when the teacher's weights are not here."""
     torch.manual_seed(config.seed)
-    learner: Learner
+    learner: TrainableModel
     if config.arch == "addsr":
         folder = loader.locate(config.teacher or MASTER).file.parent
-        from addsr_cli.train.seesr_learner import SeeSRLearner  # pulls in diffusers, which nano does without
+        from addsr_cli.train.trainable_seesr import (
+            TrainableSeeSR,  # pulls in diffusers, which nano does without
+        )
 
         dtype = DTYPES[accelerator.mixed_precision]
-        learner = SeeSRLearner(folder, dtype=dtype, lora=config.lora, checkpointing=config.checkpointing)
+        learner = TrainableSeeSR(
+            folder, dtype=dtype, lora=config.lora, checkpointing=config.checkpointing
+        )
     else:
-        learner = nano_learner(config.arch, config.stage, config.init, config.teacher)
+        learner = trainable_nano(config.arch, config.stage, config.init, config.teacher)
     learner.to(accelerator.device)
     return learner
 
 
-def objective_for(config: TrainConfig, learner: Learner, accelerator: Accelerator) -> Objective:
+def objective_for(
+    config: TrainConfig, learner: TrainableModel, accelerator: Accelerator
+) -> Objective:
     """What is learnt, as the recipe says. Raises ModelUnavailable when a loss needs weights that are not here."""
     recipe, vgg, adversary = config.recipe, None, None
     if recipe.anchor_lpips or (recipe.adversarial and recipe.discriminator == "vgg"):
@@ -99,7 +111,7 @@ def objective_for(config: TrainConfig, learner: Learner, accelerator: Accelerato
         vgg = VggFeatures(LPIPS.load("vgg", device=accelerator.device, dtype=dtype))
     if recipe.adversarial:
         torch.manual_seed(config.seed + 1)
-        adversary = Adversary(_discriminator(config, vgg), config, accelerator)
+        adversary = DiscriminatorStep(_discriminator(config, vgg), config, accelerator)
     return Distillation(config, learner, adversary, accelerator, vgg)
 
 
@@ -108,11 +120,15 @@ def _discriminator(config: TrainConfig, vgg: VggFeatures | None) -> Discriminato
         return ConvDiscriminator()
     if vgg is not None and config.recipe.discriminator == "vgg":
         return VggDiscriminator(vgg)
-    from addsr_cli.models import hub
-    from addsr_cli.models.components import DINO, DINOV2
-    from addsr_cli.train.projected import ProjectedDiscriminator  # pulls in transformers
+    from addsr_cli.train.discriminators.projected import (
+        ProjectedDiscriminator,  # pulls in transformers
+    )
+    from addsr_cli.weights import sources
+    from addsr_cli.weights.components import DINO, DINOV2
 
-    return ProjectedDiscriminator.load(hub.fetch(DINO), hub.fetch(DINOV2), raw=config.recipe.raw_condition)
+    return ProjectedDiscriminator.load(
+        sources.fetch(DINO), sources.fetch(DINOV2), raw=config.recipe.raw_condition
+    )
 
 
 def _mixed(precision: str, machine: Hardware) -> str:

@@ -25,10 +25,13 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
         partial.replace(path)
     except (OSError, RuntimeError) as exc:  # torch reports a full disk as RuntimeError
         raise OutputRefused(
-            f"The checkpoint {path} could not be written: {exc}", "Free some space, then --resume latest."
+            f"The checkpoint {path} could not be written: {exc}",
+            "Free some space, then --resume latest.",
         ) from exc
     finally:
-        for left in folder.glob("step-*.partial"):  # ours if it failed, or of a process that was killed
+        for left in folder.glob(
+            "step-*.partial"
+        ):  # ours if it failed, or of a process that was killed
             left.unlink(missing_ok=True)
     for old in sorted(folder.glob(PATTERN))[:-keep]:
         old.unlink()
@@ -40,11 +43,17 @@ def find(resume: str, folder: Path) -> Path:
     if resume != "latest":
         path = Path(resume)
         if not path.is_file():
-            raise UsageError(f"There is no checkpoint {path}.", "Use --resume latest, or the path of a step-*.pt file.")
+            raise UsageError(
+                f"There is no checkpoint {path}.",
+                "Use --resume latest, or the path of a step-*.pt file.",
+            )
         return path
     found = sorted(folder.glob(PATTERN))
     if not found:
-        raise UsageError(f"There is no checkpoint in {folder} to resume from.", "Leave --resume out to start afresh.")
+        raise UsageError(
+            f"There is no checkpoint in {folder} to resume from.",
+            "Leave --resume out to start afresh.",
+        )
     return found[-1]
 
 
@@ -53,4 +62,6 @@ def load(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as exc:
-        raise UsageError(f"{path} is not a usable checkpoint: {exc}", "Resume from an older step-*.pt file.") from exc
+        raise UsageError(
+            f"{path} is not a usable checkpoint: {exc}", "Resume from an older step-*.pt file."
+        ) from exc

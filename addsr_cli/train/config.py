@@ -27,15 +27,16 @@ EVERYDAY = (
 class TrainConfig:
     """Settings of one run.
 
-    ``crop`` and ``batch_size`` shape a batch (HR pixels per side, samples per process); ``accumulate`` batches make a
-    step. ``mix`` is the share of each degradation recipe; ``framing`` "varied" also turns, shrinks and defocuses crops.
-    ``steps`` is the length of the whole schedule: with ``decay`` "cosine" the learning rate falls to zero over it.
-    ``init`` starts from another model's weights, ``teacher`` names the model to distil, "" the usual one.
+    ``crop`` and ``batch_size`` shape a batch (HR pixels per side, samples per process);
+    ``accumulate`` batches make a step. ``mix`` is the share of each degradation recipe; ``framing``
+    "varied" also turns, shrinks and defocuses crops. ``steps`` is the length of the whole schedule:
+    with ``decay`` "cosine" the learning rate falls to zero over it. ``init`` starts from another
+    model's weights, ``teacher`` names the model to distil, "" the usual one.
 
-    ``scales`` is the range of factors by which the LR is smaller than HR: the lowest and highest also happen by
-    themselves, the highest half of the time. ``lettering`` is the share of crops with drawn text. ``recipe`` says what
-    is learnt. ``validation`` photos are kept out of the training.
-    """
+    ``scales`` is the range of factors by which the LR is smaller than HR: the lowest and highest
+    also happen by themselves, the highest half of the time. ``lettering`` is the share of crops
+    with drawn text. ``recipe`` says what is learnt. ``validation`` photos are kept out of the
+    training. """
 
     data: Path
     output: Path
@@ -81,7 +82,14 @@ class TrainConfig:
         self._check_words()
         if self.crop % (4 * SCALE) or self.crop < 64:
             raise UsageError(f"--crop {self.crop} must be a multiple of {4 * SCALE}, at least 64.")
-        counts = (self.steps, self.batch_size, self.accumulate, self.save_every, self.sample_every, self.log_every)
+        counts = (
+            self.steps,
+            self.batch_size,
+            self.accumulate,
+            self.save_every,
+            self.sample_every,
+            self.log_every,
+        )
         if min(*counts, self.keep) < 1:
             raise UsageError(
                 "Steps, batch size, accumulate and the save, sample, log and keep counts must be at least 1."
@@ -89,11 +97,19 @@ class TrainConfig:
         unknown = [name for name, _ in self.mix if name not in RECIPES]
         shares = [share for _, share in self.mix]
         if unknown or not 0.999 < sum(shares) < 1.001 or min(shares) < 0:
-            raise UsageError(f"The degradation mix must name {', '.join(RECIPES)} with shares that add up to 1.")
+            raise UsageError(
+                f"The degradation mix must name {', '.join(RECIPES)} with shares that add up to 1."
+            )
         if not (min(self.lr, self.d_lr, self.clip) > 0 and min(self.seed, self.warmup) >= 0):
             raise UsageError("Learning rates and clip must be above 0; warm-up and seed 0 or more.")
-        if not 0 <= self.lettering <= 1 or not 0 <= self.ema < 1 or min(self.workers, self.validation) < 0:
-            raise UsageError("lettering must be in 0..1, ema in 0..1 (1 excluded), workers 0 or more.")
+        if (
+            not 0 <= self.lettering <= 1
+            or not 0 <= self.ema < 1
+            or min(self.workers, self.validation) < 0
+        ):
+            raise UsageError(
+                "lettering must be in 0..1, ema in 0..1 (1 excluded), workers 0 or more."
+            )
         if not 1 <= self.scales[0] <= self.scales[1] <= SCALE:
             raise UsageError(f"The scales must lie between 1 and {SCALE}, the lower one first.")
 
@@ -107,16 +123,24 @@ class TrainConfig:
         }
         for name, allowed in words.items():
             if getattr(self, name) not in allowed:
-                raise UsageError(f"--{name} must be {' or '.join(allowed)}, not {getattr(self, name)}.")
+                raise UsageError(
+                    f"--{name} must be {' or '.join(allowed)}, not {getattr(self, name)}."
+                )
         if self.arch == "addsr" and self.stage == "teacher":
-            raise UsageError("--arch addsr has its teacher: SeeSR.", "Use --stage student, or --arch nano.")
+            raise UsageError(
+                "--arch addsr has its teacher: SeeSR.", "Use --stage student, or --arch nano."
+            )
         if self.lora < 0 or (self.lora and self.arch != "addsr"):
             raise UsageError("--lora is a rank of 1 or more, for --arch addsr.")
 
     def portable(self) -> Self:
         """Without the folders of this machine, for what is given to others: names alone."""
-        bare: dict[str, Any] = {name: Path(p.name) for name in PATHS if (p := getattr(self, name)) is not None}
-        teacher = Path(self.teacher).name if Path(self.teacher).exists() else self.teacher  # ORG/REPO stays
+        bare: dict[str, Any] = {
+            name: Path(p.name) for name in PATHS if (p := getattr(self, name)) is not None
+        }
+        teacher = (
+            Path(self.teacher).name if Path(self.teacher).exists() else self.teacher
+        )  # ORG/REPO stays
         return replace(self, **bare, teacher=teacher)
 
     def to_json(self) -> str:
@@ -150,8 +174,12 @@ def parse_scales(text: str) -> tuple[float, float]:
 def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
     """``clean=0.2,mild=0.1,camera=0.42,strong=0.28`` as pairs."""
     try:
-        return tuple((name.strip(), float(share)) for name, share in (part.split("=") for part in text.split(",")))
+        return tuple(
+            (name.strip(), float(share))
+            for name, share in (part.split("=") for part in text.split(","))
+        )
     except ValueError as exc:
         raise UsageError(
-            f"--mix {text} is not understood.", "Write it as clean=0.2,mild=0.1,camera=0.42,strong=0.28."
+            f"--mix {text} is not understood.",
+            "Write it as clean=0.2,mild=0.1,camera=0.42,strong=0.28.",
         ) from exc

@@ -17,7 +17,9 @@ def curves(log: Path) -> str:
     for line in log.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
         for t, loss in row["by_timestep"].items():
-            charts.setdefault("distance by timestep", {}).setdefault(f"t={t}", []).append((row["step"], loss))
+            charts.setdefault("distance by timestep", {}).setdefault(f"t={t}", []).append(
+                (row["step"], loss)
+            )
         for name, value in row["values"].items():
             chart = "mean logits" if name in ("real", "fake") else name.replace("_", " ")
             points = charts.setdefault(chart, {}).setdefault(name, [])
@@ -45,14 +47,21 @@ def _chart(title: str, series: Series) -> str:
     parts = [f'<text x="{PAD}" y="14" font-weight="bold">{escape(title)}</text>']
     for number, (name, line) in enumerate(series.items()):
         path = " ".join(
-            f"{PAD + x / last * inner_width:.1f},{PAD + (high - y) / reach * inner_height:.1f}" for x, y in _thin(line)
+            f"{PAD + x / last * inner_width:.1f},{PAD + (high - y) / reach * inner_height:.1f}"
+            for x, y in _thin(line)
         )
         colour = COLOURS[number % len(COLOURS)]
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
         if len(series) > 1:
-            parts.append(f'<text x="{WIDTH - PAD - 48 * (number + 1)}" y="14" fill="{colour}">{escape(name)}</text>')
-    parts.append(f'<text x="{PAD}" y="{HEIGHT - 8}">{low:.4g} .. {high:.4g}, {last:.0f} steps</text>')
-    parts.append(f'<rect x="{PAD}" y="{PAD}" width="{inner_width}" height="{inner_height}" fill="none" stroke="#ccc"/>')
+            parts.append(
+                f'<text x="{WIDTH - PAD - 48 * (number + 1)}" y="14" fill="{colour}">{escape(name)}</text>'
+            )
+    parts.append(
+        f'<text x="{PAD}" y="{HEIGHT - 8}">{low:.4g} .. {high:.4g}, {last:.0f} steps</text>'
+    )
+    parts.append(
+        f'<rect x="{PAD}" y="{PAD}" width="{inner_width}" height="{inner_height}" fill="none" stroke="#ccc"/>'
+    )
     return "".join(parts)
 
 

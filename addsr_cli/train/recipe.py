@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from addsr_cli.errors import UsageError
 from addsr_cli.schedule import STEPS
-from addsr_cli.train.ta import TaWeights
+from addsr_cli.train.losses.timestep_weights import TaWeights
 
 CHOICES = {
     "timesteps": ("uniform", "official"),
@@ -23,16 +23,17 @@ CHOICES = {
 class Recipe:
     """What TA-ADD leaves open (AddSR section 3; the released trainer differs where ``official`` says so).
 
-    ``timesteps``: how the student's are drawn, evenly, or half of them 999. ``first_latent``: whose latent lies under
-    the noise at 999. ``rollout``: the picture before the trained step comes from one pass whose latent is HR's, or
-    from the whole chain that inference runs. ``psr``: range of the weight of that picture in the control image.
-    ``teacher_samples``: teacher timesteps per sample, averaged, drawn from ``all`` 1000 or from the student's four;
-    ``shared_noise`` gives them the student's noise. ``teacher_sees`` is its control image.
-    ``space``: where student and teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the
-    losses, 0 for off; anchors are distances to HR: Charbonnier (l1) and LPIPS with VGG16. ``teacher_share`` of the
-    samples are compared with the teacher, which may be a large network. ``perception`` is how much the adversarial loss
-    counts at 999, 749, 499 and 249. ``blank``: share of samples whose text is left out.
-    """
+    ``timesteps``: how the student's are drawn, evenly, or half of them 999. ``first_latent``: whose
+    latent lies under the noise at 999. ``rollout``: the picture before the trained step comes from
+    one pass whose latent is HR's, or from the whole chain that inference runs. ``psr``: range of
+    the weight of that picture in the control image. ``teacher_samples``: teacher timesteps per
+    sample, averaged, drawn from ``all`` 1000 or from the student's four; ``shared_noise`` gives
+    them the student's noise. ``teacher_sees`` is its control image. ``space``: where student and
+    teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the losses, 0
+    for off; anchors are distances to HR: Charbonnier (l1) and LPIPS with VGG16. ``teacher_share``
+    of the samples are compared with the teacher, which may be a large network. ``perception`` is
+    how much the adversarial loss counts at 999, 749, 499 and 249. ``blank``: share of samples whose
+    text is left out. """
 
     ta: TaWeights = field(default_factory=TaWeights)
     timesteps: str = "uniform"
@@ -59,16 +60,26 @@ class Recipe:
         """Refuse what cannot be."""
         for name, allowed in CHOICES.items():
             if getattr(self, name) not in allowed:
-                raise UsageError(f"{name.replace('_', '-')} must be {' or '.join(allowed)}, not {getattr(self, name)}.")
+                raise UsageError(
+                    f"{name.replace('_', '-')} must be {' or '.join(allowed)}, not {getattr(self, name)}."
+                )
         weights = (self.distill, self.adversarial, *self.anchors.values())
         if not all(0 <= weight < math.inf for weight in (*weights, self.r1)) or sum(weights) == 0:
             raise UsageError("Loss weights must be 0 or more, and not all of them 0.")
-        if len(self.perception) != len(STEPS) or not all(0 <= weight < math.inf for weight in self.perception):
-            raise UsageError("--perception must be four weights of 0 or more, for t = 999, 749, 499 and 249.")
+        if len(self.perception) != len(STEPS) or not all(
+            0 <= weight < math.inf for weight in self.perception
+        ):
+            raise UsageError(
+                "--perception must be four weights of 0 or more, for t = 999, 749, 499 and 249."
+            )
         if not 0 <= self.psr[0] <= self.psr[1] <= 1:
-            raise UsageError("The PSR weight in training must be a number or a range within 0 and 1.")
+            raise UsageError(
+                "The PSR weight in training must be a number or a range within 0 and 1."
+            )
         if self.teacher_samples < 1 or not 0 <= self.blank <= 1 or not 0 < self.teacher_share <= 1:
-            raise UsageError("Teacher samples must be at least 1, shares of teacher and blank texts within 0 and 1.")
+            raise UsageError(
+                "Teacher samples must be at least 1, shares of teacher and blank texts within 0 and 1."
+            )
 
     @property
     def anchors(self) -> dict[str, float]:
@@ -79,17 +90,27 @@ class Recipe:
     def from_json(cls, raw: dict[str, Any]) -> Self:
         """Read back what ``dataclasses.asdict`` and JSON made of one."""
         return cls(
-            **raw | {"ta": TaWeights(**raw["ta"]), "psr": tuple(raw["psr"]), "perception": tuple(raw["perception"])}
+            **raw
+            | {
+                "ta": TaWeights(**raw["ta"]),
+                "psr": tuple(raw["psr"]),
+                "perception": tuple(raw["perception"]),
+            }
         )
 
 
 PAPER = Recipe()
 OFFICIAL = replace(
-    PAPER, ta=TaWeights(indexing="official"), timesteps="official", shared_noise=True, raw_condition=True
+    PAPER,
+    ta=TaWeights(indexing="official"),
+    timesteps="official",
+    shared_noise=True,
+    raw_condition=True,
 )
 LOWMEM = replace(PAPER, teacher_samples=1)
 PRESETS = {"paper": PAPER, "official": OFFICIAL, "lowmem": LOWMEM}
-# nano reads no text, its teacher may know four timesteps, and a network this small must train on what it will be shown
+# nano reads no text, its teacher may know four timesteps, and a network this small must train on
+# what it will be shown
 NANO: dict[str, Any] = {
     "discriminator": "conv",
     "timesteps": "official",
@@ -101,7 +122,11 @@ NANO: dict[str, Any] = {
     "adversarial": 0.0005,
     "blank": 0.0,
 }
-SCRATCH: dict[str, Any] = {"distill": 0.0, "adversarial": 0.0, "anchor_l1": 1.0}  # a teacher has no teacher
+SCRATCH: dict[str, Any] = {
+    "distill": 0.0,
+    "adversarial": 0.0,
+    "anchor_l1": 1.0,
+}  # a teacher has no teacher
 
 
 def preset(name: str, arch: str, stage: str = "student") -> Recipe:
@@ -124,15 +149,18 @@ def psr_range(text: str) -> tuple[float, float]:
         raise UsageError(problem, "Write a number, or uniform:0.4,1.0.") from exc
 
 
-def perception_weights(text: str) -> tuple[float, ...]:
+def timestep_weights(text: str) -> tuple[float, ...]:
     """``0.1,1,1,1`` -> weights at 999, 749, 499 and 249."""
     try:
         return tuple(float(each) for each in text.split(","))
     except ValueError as exc:
-        raise UsageError(f"--perception {text} is not understood.", "Write four numbers: 0.1,1,1,1.") from exc
+        raise UsageError(
+            f"--perception {text} is not understood.", "Write four numbers: 0.1,1,1,1."
+        ) from exc
 
 
-# What a run is beside its recipe, where it differs from the defaults of ``TrainConfig``, which are a nano teacher's
+# What a run is beside its recipe, where it differs from the defaults of ``TrainConfig``, which are
+# a nano teacher's
 RUNS: dict[tuple[str, str], dict[str, Any]] = {
     ("addsr", "student"): {  # AddSR section 4.1, and the released trainer
         "steps": 50_000,
@@ -157,7 +185,7 @@ RUNS: dict[tuple[str, str], dict[str, Any]] = {
 SMALL_CARD = {"batch_size": 1, "checkpointing": True, "ema_on_cpu": True}
 
 
-def usual(arch: str, stage: str, name: str) -> dict[str, Any]:
+def run_defaults(arch: str, stage: str, name: str) -> dict[str, Any]:
     """Settings of a run that nobody chose otherwise, without the recipe."""
     run = RUNS.get((arch, stage), {})
     return run | SMALL_CARD if name == "lowmem" and arch == "addsr" else run

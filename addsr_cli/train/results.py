@@ -1,7 +1,7 @@
 """What a run leaves to look at: sample grids, curves, measurements on held-out photos, and the model card.
 
-Networks run as they were trained, in mixed precision where the run does; everything measured of them is float32.
-"""
+Networks run as they were trained, in mixed precision where the run does; everything measured of
+them is float32. """
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -19,8 +19,8 @@ from addsr_cli.schedule import STEPS
 from addsr_cli.similarity import ssim
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.curves import curves
-from addsr_cli.train.dataset import Pairs, Photos
-from addsr_cli.train.learner import Learner
+from addsr_cli.train.data.dataset import PairDataset, Photos
+from addsr_cli.train.trainable import TrainableModel
 from addsr_cli.version import __version__
 
 LOG, CARD, CURVES, GRID = "log.jsonl", "README.md", "curves.svg", "grid.png"
@@ -38,12 +38,16 @@ class Score:
 
 
 def restored(
-    learner: Learner, which: Restorer, pair: dict[str, Any], steps: int, autocast: Autocast = nullcontext
+    learner: TrainableModel,
+    which: Restorer,
+    pair: dict[str, Any],
+    steps: int,
+    autocast: Autocast = nullcontext,
 ) -> Tensor:
     """The canvas of a pair restored by student or teacher in some steps, seed 0: (3, H, W) in [0, 1] on the CPU.
 
-    The network is told the pair's tags or, where none are known, what the tagger reads off the canvas.
-    """
+    The network is told the pair's tags or, where none are known, what the tagger reads off the
+    canvas. """
     canvas = pair["canvas"][None].to(_device(learner))
     told = learner.conditions(canvas, canvas, (pair["tags"],), torch.zeros(1, dtype=torch.bool))[0]
     with autocast():
@@ -51,7 +55,9 @@ def restored(
     return picture[0].clamp(0, 1).float().cpu()
 
 
-def write_grid(learner: Learner, pairs: Pairs, path: Path, autocast: Autocast = nullcontext) -> Path:
+def write_grid(
+    learner: TrainableModel, pairs: PairDataset, path: Path, autocast: Autocast = nullcontext
+) -> Path:
     """Four pairs, a row each: canvas, one step, four steps, HR. 8-bit PNG."""
     rows = []
     for position in range(GRID_PHOTOS):
@@ -66,13 +72,19 @@ def write_grid(learner: Learner, pairs: Pairs, path: Path, autocast: Autocast = 
 
 
 def score(
-    learner: Learner, which: Restorer | None, pairs: Pairs, steps: int, autocast: Autocast = nullcontext
+    learner: TrainableModel,
+    which: Restorer | None,
+    pairs: PairDataset,
+    steps: int,
+    autocast: Autocast = nullcontext,
 ) -> Score:
     """How near one sample of every photo comes to HR; ``which`` None scores the canvas itself."""
     psnr, structure = [], []
     for position in range(len(pairs.photos.paths)):
         pair = pairs[position]
-        picture = pair["canvas"] if which is None else restored(learner, which, pair, steps, autocast)
+        picture = (
+            pair["canvas"] if which is None else restored(learner, which, pair, steps, autocast)
+        )
         error = (picture - pair["hr"]).square().mean().clamp(min=1e-10)
         psnr.append(-10 * float(error.log10()))
         structure.append(float(ssim(picture[None], pair["hr"][None])))
@@ -81,7 +93,7 @@ def score(
 
 def write_card(
     config: TrainConfig,
-    learner: Learner,
+    learner: TrainableModel,
     photos: Photos,
     held_out: Photos,
     folder: Path,
@@ -90,15 +102,16 @@ def write_card(
 ) -> Path:
     """The model card beside the exported weights, with curves, a grid, and figures before and after.
 
-    Before is the teacher that a student began as. Without held-out photos there are no figures, and the card says so.
-    ``tags``: those of photos that were read before, by path.
-    """
-    pairs = Pairs(held_out if held_out.paths else photos, config, tags)
+    Before is the teacher that a student began as. Without held-out photos there are no figures, and
+    the card says so. ``tags``: those of photos that were read before, by path. """
+    pairs = PairDataset(held_out if held_out.paths else photos, config, tags)
     (folder / CURVES).write_text(curves(config.output / LOG), encoding="utf-8")
     write_grid(learner, pairs, folder / GRID, autocast)
     figures = "No photos were held out (`--validation`), so nothing was measured."
     if held_out.paths:
-        figures = _table(learner, learner.teacher if config.stage == "student" else None, pairs, autocast)
+        figures = _table(
+            learner, learner.teacher if config.stage == "student" else None, pairs, autocast
+        )
     text = CARD_TEXT.format(
         arch=config.arch,
         stage=config.stage,
@@ -143,7 +156,9 @@ Trained with addsr {version}. Use it with `addsr upscale PHOTO --model FOLDER`, 
 """
 
 
-def _table(learner: Learner, base: Restorer | None, pairs: Pairs, autocast: Autocast) -> str:
+def _table(
+    learner: TrainableModel, base: Restorer | None, pairs: PairDataset, autocast: Autocast
+) -> str:
     """Markdown: the enlarged input, what the student started from, and the student."""
     lines = ["| | PSNR (dB) | SSIM |", "|---|---|---|"]
 
@@ -153,10 +168,15 @@ def _table(learner: Learner, base: Restorer | None, pairs: Pairs, autocast: Auto
     row("bicubic", score(learner, None, pairs, 1))
     for name, which in (("before", base), ("after", learner.student)):
         for steps in COUNTS if which else ():
-            row(f"{name}, {steps} step{'s' * (steps > 1)}", score(learner, which, pairs, steps, autocast))
-    lines.append(f"\n{len(pairs.photos.paths)} held-out photos, one {pairs.config.crop} px crop of each, RGB, seed 0.")
+            row(
+                f"{name}, {steps} step{'s' * (steps > 1)}",
+                score(learner, which, pairs, steps, autocast),
+            )
+    lines.append(
+        f"\n{len(pairs.photos.paths)} held-out photos, one {pairs.config.crop} px crop of each, RGB, seed 0."
+    )
     return "\n".join(lines)
 
 
-def _device(learner: Learner) -> torch.device:
+def _device(learner: TrainableModel) -> torch.device:
     return next(iter(learner.parameters.values())).device

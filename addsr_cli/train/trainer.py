@@ -1,8 +1,7 @@
 """The training loop, the same for every network and both stages: data, steps, checkpoints, samples, export.
 
-A step is a function of (seed, step) and the state in the checkpoint: data positions and all draws come from generators
-seeded anew each step, so resuming equals not stopping.
-"""
+A step is a function of (seed, step) and the state in the checkpoint: data positions and all draws
+come from generators seeded anew each step, so resuming equals not stopping. """
 
 import json
 import math
@@ -21,17 +20,17 @@ from addsr_cli.errors import OutputRefused, UsageError
 from addsr_cli.hardware import peak_bytes
 from addsr_cli.schedule import STEPS
 from addsr_cli.train import checkpoint, results
-from addsr_cli.train.build import accelerator_for, learner_for, objective_for
+from addsr_cli.train.build import accelerator_for, objective_for, trainable_for
 from addsr_cli.train.config import TrainConfig
-from addsr_cli.train.dataset import Pairs, find_photos, loader
-from addsr_cli.train.ema import Ema
+from addsr_cli.train.data.dataset import PairDataset, find_photos, loader
+from addsr_cli.train.data.tags import precomputed
 from addsr_cli.train.interrupt import interrupts_wait
-from addsr_cli.train.objective import Batch, Told
-from addsr_cli.train.tags import precomputed
+from addsr_cli.train.objectives.base import Batch, StepMetrics
+from addsr_cli.train.optim.ema import Ema
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class TrainProgress:
     """What a run tells while it goes: means since the last report; losses by the timesteps that had samples."""
 
     step: int
@@ -51,17 +50,19 @@ class Progress:
 class Trainer:
     """Everything of one run. ``run()`` goes to the end."""
 
-    def __init__(self, config: TrainConfig, on_progress: Callable[[Progress], None] | None = None) -> None:
+    def __init__(
+        self, config: TrainConfig, on_progress: Callable[[TrainProgress], None] | None = None
+    ) -> None:
         self.config, self.on_progress = config, on_progress
         found = find_photos(config.data, config.crop, config.pairs)
         self.photos, self.held_out = found.split(config.validation)
         self.accelerator = accelerator_for(config)
-        self.learner = learner_for(config, self.accelerator)
+        self.learner = trainable_for(config, self.accelerator)
         self.objective = objective_for(config, self.learner, self.accelerator)
         self.ema = Ema(self.learner.parameters, config.ema, "cpu" if config.ema_on_cpu else None)
         self.step = 0
         self.tags: dict[str, str] = {}
-        self.recent: list[Told] = []
+        self.recent: list[StepMetrics] = []
 
     def run(self, resume: str | None = None) -> Path:
         """Train to ``config.steps`` and export; returns the export folder. Ctrl-C saves a checkpoint first."""
@@ -82,7 +83,9 @@ class Trainer:
 
     def train_step(self, batches: list[Batch]) -> None:
         """One optimiser step on the batches that are accumulated."""
-        self.recent.append(self.objective.step(batches, self.step, learning_rate(self.config, self.step)))
+        self.recent.append(
+            self.objective.step(batches, self.step, learning_rate(self.config, self.step))
+        )
         self.ema.update()
         self.step += 1
 
@@ -90,9 +93,16 @@ class Trainer:
         config, accelerator = self.config, self.accelerator
         first = self.step * config.accumulate
         source = iter(
-            loader(Pairs(self.photos, config, self.tags), first, accelerator.process_index, accelerator.num_processes)
+            loader(
+                PairDataset(self.photos, config, self.tags),
+                first,
+                accelerator.process_index,
+                accelerator.num_processes,
+            )
         )
-        while taken := [Batch.of(raw, accelerator.device) for raw in islice(source, config.accumulate)]:
+        while taken := [
+            Batch.of(raw, accelerator.device) for raw in islice(source, config.accumulate)
+        ]:
             yield taken
 
     def _after_step(self, started: float) -> float:
@@ -110,11 +120,14 @@ class Trainer:
     def _log(self, seconds: float) -> None:
         seen = [entry for told in self.recent for entry in told.by_timestep]
         names = self.recent[0].values
-        progress = Progress(
+        progress = TrainProgress(
             step=self.step,
             steps=self.config.steps,
             values={name: _mean(told.values[name] for told in self.recent) for name in names},
-            by_timestep={STEPS[k]: _mean(loss for i, loss in seen if i == k) for k in sorted({i for i, _ in seen})},
+            by_timestep={
+                STEPS[k]: _mean(loss for i, loss in seen if i == k)
+                for k in sorted({i for i, _ in seen})
+            },
             lr=learning_rate(self.config, self.step),
             seconds_per_step=seconds,
             memory=peak_bytes(str(self.accelerator.device)),
@@ -123,7 +136,10 @@ class Trainer:
         if self.accelerator.is_main_process:
             path = self.config.output / results.LOG
             with _written(path), path.open("a", encoding="utf-8") as file:
-                finite = {name: value if math.isfinite(value) else None for name, value in progress.values.items()}
+                finite = {
+                    name: value if math.isfinite(value) else None
+                    for name, value in progress.values.items()
+                }
                 file.write(json.dumps(asdict(progress) | {"values": finite}) + "\n")
             self.accelerator.log(progress.values | {"lr": progress.lr}, step=self.step)
             if self.on_progress:
@@ -132,7 +148,9 @@ class Trainer:
     def write_samples(self) -> Path:
         """Grid of held-out pictures, or of training ones: canvas, one step, four steps, HR; from averaged weights."""
         with self.ema.applied():
-            pairs = Pairs(self.held_out if self.held_out.paths else self.photos, self.config, self.tags)
+            pairs = PairDataset(
+                self.held_out if self.held_out.paths else self.photos, self.config, self.tags
+            )
             path = self.config.output / "samples" / f"step-{self.step:07d}.png"
             with _written(path):
                 return results.write_grid(self.learner, pairs, path, self.accelerator.autocast)
@@ -146,23 +164,31 @@ class Trainer:
     def export(self, *, final: bool = False) -> Path:
         """Write the averaged weights as a model that ``addsr upscale --model`` takes.
 
-        In the end with its model card and the measurements on held-out photos; in between only of small networks.
-        """
+        In the end with its model card and the measurements on held-out photos; in between only of
+        small networks. """
         folder = self.config.output / "export"
         if self.accelerator.is_main_process and (final or self.config.arch != "addsr"):
             with self.ema.applied(), _written(folder):
                 self.learner.write(folder, {"steps": str(self.step)})
-                (folder / "training.json").write_text(self.config.portable().to_json(), encoding="utf-8")
+                (folder / "training.json").write_text(
+                    self.config.portable().to_json(), encoding="utf-8"
+                )
                 if final:
                     autocast, photos = self.accelerator.autocast, (self.photos, self.held_out)
-                    results.write_card(self.config, self.learner, *photos, folder, autocast, self.tags)
+                    results.write_card(
+                        self.config, self.learner, *photos, folder, autocast, self.tags
+                    )
         self.accelerator.wait_for_everyone()
         return folder
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later process needs besides the configuration."""
         weights = {name: p.detach() for name, p in self.learner.parameters.items()}
-        return {"weights": weights, "objective": self.objective.state_dict(), "ema": self.ema.state_dict()}
+        return {
+            "weights": weights,
+            "objective": self.objective.state_dict(),
+            "ema": self.ema.state_dict(),
+        }
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -184,10 +210,14 @@ class Trainer:
                 self.load_state_dict(checkpoint.load(path))
             except (KeyError, TypeError, RuntimeError, ValueError) as exc:
                 problem = f"{path} is not a checkpoint of this network: {exc}"
-                raise UsageError(problem, f"It must come from --arch {config.arch} --stage {config.stage}.") from exc
+                raise UsageError(
+                    problem, f"It must come from --arch {config.arch} --stage {config.stage}."
+                ) from exc
         elif any(checkpoints.glob(checkpoint.PATTERN)):
             problem = f"{config.output} holds a training run already."
-            raise UsageError(problem, "Add --resume latest to go on with it, or choose another --output.")
+            raise UsageError(
+                problem, "Add --resume latest to go on with it, or choose another --output."
+            )
         with _written(config.output):
             config.output.mkdir(parents=True, exist_ok=True)
             (config.output / "config.json").write_text(config.to_json(), encoding="utf-8")
@@ -212,7 +242,9 @@ def _written(path: Path) -> Iterator[None]:
         yield
     except (OSError, SafetensorError) as exc:
         problem = f"{path} cannot be written: {exc}"
-        raise OutputRefused(problem, "Free some space and add --resume latest, or choose another --output.") from exc
+        raise OutputRefused(
+            problem, "Free some space and add --resume latest, or choose another --output."
+        ) from exc
 
 
 def _mean(values: Iterable[float]) -> float:

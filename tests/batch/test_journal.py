@@ -5,13 +5,13 @@ import shutil
 import pytest
 
 from addsr_cli.batch import journal
-from addsr_cli.batch.journal import Entry, Journal
+from addsr_cli.batch.journal import Journal, JournalEntry
 from addsr_cli.batch.shards import WHOLE, Shard
 from addsr_cli.errors import NoSpace, OutputRefused, OutputVanished
 
 
 def entry(name="a.jpg", state="ok", **more):
-    return Entry(state=state, input=name, settings="s", **more)
+    return JournalEntry(state=state, input=name, settings="s", **more)
 
 
 def test_what_is_written_is_read_back(tmp_path):
@@ -53,7 +53,9 @@ def test_the_order_of_the_lines_counts_and_not_the_clock(tmp_path):
     assert said(tmp_path) == {"a.jpg": "failed"}
     last = {"state": "ok", "input": "a.jpg", "run": 0}
     with path.open("a") as file:
-        file.write(json.dumps(last | {"run": 9}) + "\n" + json.dumps(last | {"state": "writing"}) + "\n")
+        file.write(
+            json.dumps(last | {"run": 9}) + "\n" + json.dumps(last | {"state": "writing"}) + "\n"
+        )
     assert said(tmp_path) == {"a.jpg": "writing"}
 
 
@@ -65,7 +67,9 @@ def test_samples_are_kept_apart(tmp_path):
     assert len(journal.read(tmp_path)) == 2
 
 
-@pytest.mark.parametrize("torn", [b'{"state": "ok", "inp', b"\xff\xfe", b"[1]", b'{"state": "ok"}', b"null"])
+@pytest.mark.parametrize(
+    "torn", [b'{"state": "ok", "inp', b"\xff\xfe", b"[1]", b'{"state": "ok"}', b"null"]
+)
 def test_a_torn_line_costs_only_itself(tmp_path, torn):
     ours = Journal(tmp_path)
     ours.write(entry())
@@ -98,8 +102,24 @@ def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch):
 
 
 WELL_FORMED = {
-    **{"state": "ok", "input": "a.jpg", "sample": 0, "root": "/in", "settings": "s", "size": 5, "mtime_ns": 6},
-    **{"sha256": "d", "output": "a.png", "output_size": 7, "output_sha256": "e", "seconds": 1.5, "at": 3, "run": 1},
+    **{
+        "state": "ok",
+        "input": "a.jpg",
+        "sample": 0,
+        "root": "/in",
+        "settings": "s",
+        "size": 5,
+        "mtime_ns": 6,
+    },
+    **{
+        "sha256": "d",
+        "output": "a.png",
+        "output_size": 7,
+        "output_sha256": "e",
+        "seconds": 1.5,
+        "at": 3,
+        "run": 1,
+    },
     "error": {"code": "c", "message": "m", "hint": "h"},
 }
 VALUES = [None, True, 5, -0.5, float("nan"), 10**400, "text", ["list"], {"a": "b"}, {"code": 5}]
@@ -112,7 +132,7 @@ PAIRS = [(name, value, type(value) in types) for name, types in TYPES.items() fo
 
 
 def test_a_well_formed_line_is_an_entry():
-    assert Entry.parsed(json.dumps(WELL_FORMED)) == Entry(**WELL_FORMED)
+    assert JournalEntry.parsed(json.dumps(WELL_FORMED)) == JournalEntry(**WELL_FORMED)
 
 
 @pytest.mark.parametrize(("name", "value", "fits"), PAIRS, ids=lambda each: f"{each!s:.20}")
@@ -128,7 +148,7 @@ def test_a_value_of_another_type_makes_its_line_an_unknown_one(tmp_path, name, v
 @pytest.mark.parametrize("field", ["input", "output"])
 @pytest.mark.parametrize("name", ["../a.jpg", "a/../../b.jpg", "/etc/passwd", "..", "a\0b"])
 def test_a_line_whose_paths_lead_outside_is_passed_over(field, name):
-    assert Entry.parsed(json.dumps(WELL_FORMED | {field: name})) is None
+    assert JournalEntry.parsed(json.dumps(WELL_FORMED | {field: name})) is None
 
 
 @pytest.mark.parametrize(

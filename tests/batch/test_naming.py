@@ -3,12 +3,12 @@ import os
 import pytest
 from PIL import Image
 
-from addsr_cli.batch.agenda import Reader
 from addsr_cli.batch.naming import seed_of
-from addsr_cli.batch.task import Order
+from addsr_cli.batch.task import BatchConfig
+from addsr_cli.batch.work_queue import Reader
+from addsr_cli.engine.job import Naming
 from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio import WriteOptions
-from addsr_cli.job import Naming
 from addsr_cli.settings import Settings
 
 
@@ -21,7 +21,7 @@ def outputs(tmp_path):
             path = tmp_path / "in" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 6)).save(path)
-        order = Order(
+        order = BatchConfig(
             root=tmp_path / "in",
             output=tmp_path / "out",
             settings=Settings(),

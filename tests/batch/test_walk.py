@@ -24,7 +24,12 @@ def root(tmp_path):
 
 def test_photos_are_found_in_all_depths_in_one_order(root, tmp_path):
     folder = root("b.jpg", "a/z.PNG", "a/b/c.webp", "ä/日本 1.tiff")
-    assert find(folder, tmp_path / "out").photos == ("a/b/c.webp", "a/z.PNG", "b.jpg", "ä/日本 1.tiff")
+    assert find(folder, tmp_path / "out").photos == (
+        "a/b/c.webp",
+        "a/z.PNG",
+        "b.jpg",
+        "ä/日本 1.tiff",
+    )
 
 
 def test_everything_else_is_counted_by_reason(root, tmp_path):

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from addsr_cli.bench.speed import imitation
+from addsr_cli.bench.speed import synthetic_photo
 
 
 @pytest.fixture(scope="session")
 def clean():
     """A picture with the spectrum of a photo, uint8 (96, 128, 3)."""
-    return imitation(128, 96).to_array(8)
+    return synthetic_photo(128, 96).to_array(8)
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,18 @@ def test_a_limit_takes_the_first(pairs):
 
 
 @pytest.mark.parametrize(
-    "name", ["blind", "mild", "camera", "sensor", "chroma", "blocks", "print", "blur=2,noise=20", "noise=5,jpeg=50"]
+    "name",
+    [
+        "blind",
+        "mild",
+        "camera",
+        "sensor",
+        "chroma",
+        "blocks",
+        "print",
+        "blur=2,noise=20",
+        "noise=5,jpeg=50",
+    ],
 )
 def test_a_degradation_depends_on_seed_and_name_alone(clean, name):
     first, again = (degraded(clean, name, 3, "a") for _ in range(2))

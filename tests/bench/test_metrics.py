@@ -9,7 +9,15 @@ from addsr_cli.bench import metrics
 from addsr_cli.bench.metrics import PLAIN, installed, luma, scores, without_border
 
 NAMED = {metric.name: metric for metric in PLAIN}
-PERFECT = {"psnr": math.inf, "ssim": 1, "psnr_y": math.inf, "ssim_y": 1, "ssimulacra2": 100, "grad": 1, "spec": 0}
+PERFECT = {
+    "psnr": math.inf,
+    "ssim": 1,
+    "psnr_y": math.inf,
+    "ssim_y": 1,
+    "ssimulacra2": 100,
+    "grad": 1,
+    "spec": 0,
+}
 
 
 @pytest.mark.parametrize("name", PERFECT)

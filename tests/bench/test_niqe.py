@@ -10,9 +10,14 @@ def cloud():
     rng = np.random.default_rng(7)
     power = np.fft.fftfreq(300)[:, None] ** 2 + np.fft.fftfreq(420)[None] ** 2
     power[0, 0] = 1
-    planes = [np.fft.ifft2(np.fft.fft2(rng.standard_normal((300, 420))) / power**0.5).real for _ in range(3)]
+    planes = [
+        np.fft.ifft2(np.fft.fft2(rng.standard_normal((300, 420))) / power**0.5).real
+        for _ in range(3)
+    ]
     picture = np.stack(planes, -1)
-    return np.clip(np.rint(128 + 45 * (picture - picture.mean()) / picture.std()), 0, 255).astype(np.uint8)
+    return np.clip(np.rint(128 + 45 * (picture - picture.mean()) / picture.std()), 0, 255).astype(
+        np.uint8
+    )
 
 
 def test_niqe_agrees_with_a_second_implementation(cloud):
@@ -22,7 +27,9 @@ def test_niqe_agrees_with_a_second_implementation(cloud):
 
 def test_noise_and_blur_are_farther_from_nature(cloud):
     rng = np.random.default_rng(0)
-    assert niqe(np.clip(cloud + rng.normal(0, 40, cloud.shape), 0, 255).astype(np.uint8)) > niqe(cloud)
+    assert niqe(np.clip(cloud + rng.normal(0, 40, cloud.shape), 0, 255).astype(np.uint8)) > niqe(
+        cloud
+    )
 
 
 def test_a_picture_of_less_than_two_blocks_has_none(cloud):

@@ -47,7 +47,9 @@ def spandrel(monkeypatch):
 
     module = ModuleType("spandrel")
     vars(module).update(
-        ImageModelDescriptor=Doubling, ModelLoader=ModelLoader, UnsupportedModelError=UnsupportedModelError
+        ImageModelDescriptor=Doubling,
+        ModelLoader=ModelLoader,
+        UnsupportedModelError=UnsupportedModelError,
     )
     monkeypatch.setitem(sys.modules, "spandrel", module)
 
@@ -98,7 +100,9 @@ def test_a_peer_runs_and_is_brought_to_the_size_of_the_reference(tmp_path, small
 
 
 @pytest.mark.usefixtures("spandrel")
-@pytest.mark.parametrize(("stem", "words"), [("unknown", "no such network"), ("mask", "no network from RGB to RGB")])
+@pytest.mark.parametrize(
+    ("stem", "words"), [("unknown", "no such network"), ("mask", "no network from RGB to RGB")]
+)
 def test_a_file_that_is_no_peer_is_refused(tmp_path, stem, words):
     with pytest.raises(ModelUnavailable, match=words):
         network(tmp_path / f"{stem}.pth", "cpu")

@@ -39,7 +39,8 @@ def test_an_unknown_table_is_refused_with_the_known_names():
 
 
 @pytest.mark.parametrize(
-    "rows", ["", "[]", "{}", '{"source": "x", "rows": [1]}', '{"source": "x", "rows": {"a": {"b": "c"}}}']
+    "rows",
+    ["", "[]", "{}", '{"source": "x", "rows": [1]}', '{"source": "x", "rows": {"a": {"b": "c"}}}'],
 )
 def test_a_file_that_is_no_table_is_refused(tmp_path, rows):
     path = tmp_path / "paper.json"

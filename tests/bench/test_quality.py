@@ -9,20 +9,25 @@ from addsr_cli.bench.metrics import PLAIN
 from addsr_cli.bench.peers import plain, results
 from addsr_cli.bench.quality import measure, models, saver
 from addsr_cli.bench.variants import Sweep, variants
-from addsr_cli.engine import Machine
+from addsr_cli.engine.upscaler import Machine
 from addsr_cli.errors import OutputRefused, UsageError
-from addsr_cli.models.loader import locate
+from addsr_cli.weights.loader import locate
 
 TWO = PLAIN[:2]
 
 
 def test_every_method_is_scored_on_every_photo(pairs):
-    methods = [*plain(), *models(locate("nano"), Machine(device="cpu"), variants(Sweep(steps=[1]), ()))]
+    methods = [
+        *plain(),
+        *models(locate("nano"), Machine(device="cpu"), variants(Sweep(steps=[1]), ())),
+    ]
     rows = measure(find_cases(pairs), methods, TWO)
     assert [row.method for row in rows] == ["bicubic", "lanczos", "nano, 1 step"]
     assert {(row.case, row.count) for row in rows} == {("LR_small", 2)}
     for row in rows:
-        assert row.means["psnr"] == pytest.approx(np.mean([photo["psnr"] for photo in row.photos.values()]))
+        assert row.means["psnr"] == pytest.approx(
+            np.mean([photo["psnr"] for photo in row.photos.values()])
+        )
         assert row.seconds > 0
     assert rows[2].means["psnr"] > 15
     assert rows[2].steps == 1
@@ -54,9 +59,16 @@ def test_a_border_that_eats_the_picture_is_refused(pairs):
 def test_pictures_are_kept_and_never_written_twice(pairs, tmp_path):
     kept = saver(tmp_path / "kept")
     measure(find_cases(pairs), list(plain()), TWO, keeps=[kept])
-    files = sorted(str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.png"))
-    assert files == [f"LR_small/{m}/{p}.png" for m in ("bicubic", "lanczos", "reference") for p in "ab"]
-    with Image.open(tmp_path / "kept/LR_small/reference/a.png") as held, Image.open(pairs / "HR/a.png") as true:
+    files = sorted(
+        str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.png")
+    )
+    assert files == [
+        f"LR_small/{m}/{p}.png" for m in ("bicubic", "lanczos", "reference") for p in "ab"
+    ]
+    with (
+        Image.open(tmp_path / "kept/LR_small/reference/a.png") as held,
+        Image.open(pairs / "HR/a.png") as true,
+    ):
         assert np.array_equal(np.asarray(held), np.asarray(true))
     with pytest.raises(OutputRefused):
         measure(find_cases(pairs), list(plain()), TWO, keeps=[kept])
@@ -66,5 +78,9 @@ def test_any_whole_scale_is_measured(save, clean, tmp_path):
     save("set/HR/a.png", clean)
     save("set/LR/a.png", clean[::2, ::2])
     sweep = variants(Sweep(steps=[1]), ())
-    (row,) = measure(find_cases(tmp_path / "set"), list(models(locate("nano"), Machine(device="cpu"), sweep)), TWO)
+    (row,) = measure(
+        find_cases(tmp_path / "set"),
+        list(models(locate("nano"), Machine(device="cpu"), sweep)),
+        TWO,
+    )
     assert row.count == 1

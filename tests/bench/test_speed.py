@@ -4,15 +4,15 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from addsr_cli import progress
 from addsr_cli.bench import speed
-from addsr_cli.bench.speed import Repeats, imitation, measure
+from addsr_cli.bench.speed import Repeats, measure, synthetic_photo
 from addsr_cli.bench.stages import STAGES, Timed, ordered
 from addsr_cli.bench.variants import Sweep, variants
-from addsr_cli.engine import Machine
+from addsr_cli.engine import progress
+from addsr_cli.engine.upscaler import Machine
 from addsr_cli.errors import UsageError
-from addsr_cli.models.loader import locate
-from addsr_cli.models.restorer import Condition
+from addsr_cli.models.restorer import Conditioning
+from addsr_cli.weights.loader import locate
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,9 @@ def rows():
         patch.setattr(progress, "time", SimpleNamespace(perf_counter=time.thread_time))
         torch.set_num_threads(1)
         try:
-            return measure(locate("nano"), Machine(device="cpu"), sweep, [(48, 32)], Repeats(runs=3))
+            return measure(
+                locate("nano"), Machine(device="cpu"), sweep, [(48, 32)], Repeats(runs=3)
+            )
         finally:
             torch.set_num_threads(threads)
 
@@ -40,12 +42,21 @@ def test_only_later_steps_have_the_stages_of_psr(rows):
     one, three = rows
     assert one.stages["psr decode"] == 0
     assert three.stages["psr decode"] > 0
-    assert min(one.stages["decode"], one.stages["denoise"], one.stages["io"], one.stages["color"]) > 0
+    assert (
+        min(one.stages["decode"], one.stages["denoise"], one.stages["io"], one.stages["color"]) > 0
+    )
 
 
 def test_a_row_says_what_ran(rows):
     one, three = rows
-    assert (one.size, one.out, one.steps, one.dtype, one.tiles, one.runs) == ((48, 32), (192, 128), 1, "fp32", 1, 3)
+    assert (one.size, one.out, one.steps, one.dtype, one.tiles, one.runs) == (
+        (48, 32),
+        (192, 128),
+        1,
+        "fp32",
+        1,
+        3,
+    )
     assert one.label == "1 step, fp32"
     assert one.median <= one.p90
     assert one.load > 0
@@ -77,7 +88,7 @@ def test_no_run_measures_nothing():
 
 def test_the_imitation_has_the_contrast_of_a_photo_at_every_size():
     for size in ((16, 16), (301, 77)):
-        photo = imitation(*size)
+        photo = synthetic_photo(*size)
         assert photo.size == size
         assert 0.1 < photo.rgb.std() < 0.3
 
@@ -93,7 +104,7 @@ def test_the_stopwatch_tells_psr_decodes_from_the_last_one():
             return cond
 
     timed, z = Timed(Model()), torch.zeros(1)
-    timed.embed(timed.decode(z), Condition())
+    timed.embed(timed.decode(z), Conditioning())
     before = timed.clock.seconds["psr decode"]
     assert before > 0
     assert "decode" not in timed.clock.seconds
@@ -103,7 +114,9 @@ def test_the_stopwatch_tells_psr_decodes_from_the_last_one():
 
 
 def test_the_network_of_the_engine_is_split_and_loading_is_left_out():
-    found = ordered({"load": 9, "read": 1, "write": 2, "plan": 0.5, "network": 5}, {"denoise": 3, "decode": 1})
+    found = ordered(
+        {"load": 9, "read": 1, "write": 2, "plan": 0.5, "network": 5}, {"denoise": 3, "decode": 1}
+    )
     assert {name: value for name, value in found.items() if value} == {
         "io": 3,
         "resize": 0.5,

@@ -6,7 +6,9 @@ from addsr_cli.settings import Settings
 
 
 def test_every_combination_is_measured_once():
-    found = variants(Sweep(steps=[1, 4], psr=[0, 0.4], color=["none", "lab"], base=Settings(seed=7)), ())
+    found = variants(
+        Sweep(steps=[1, 4], psr=[0, 0.4], color=["none", "lab"], base=Settings(seed=7)), ()
+    )
     assert [each.label for each in found] == [
         "1 step, color none",
         "1 step, color lab",

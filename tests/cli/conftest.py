@@ -62,8 +62,14 @@ def process() -> Callable[..., subprocess.Popen]:
     def start(*words: object, **more: object) -> subprocess.Popen:
         program = [] if words[0] in ("-c", "-X") else ["-m", "addsr_cli"]
         variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | more
-        started.append(subprocess.Popen([sys.executable, *program, *map(str, words)], env=variables, **pipes))
+        pipes = {
+            "stdin": subprocess.PIPE,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+        } | more
+        started.append(
+            subprocess.Popen([sys.executable, *program, *map(str, words)], env=variables, **pipes)
+        )
         return started[-1]
 
     yield start
@@ -121,7 +127,11 @@ def disk(tmp_path) -> Callable[[str], Path]:
         folder = tmp_path / f"disk{len(mounted)}"
         folder.mkdir()
         try:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", options, "addsr", folder], check=True, capture_output=True)
+            subprocess.run(
+                ["mount", "-t", "tmpfs", "-o", options, "addsr", folder],
+                check=True,
+                capture_output=True,
+            )
         except (OSError, subprocess.CalledProcessError):
             pytest.skip("mounting a file system needs root on Linux")
         mounted.append(folder)

@@ -16,7 +16,10 @@ def twice(photo, upscale):
 def test_outputs_of_addsr_among_the_inputs_are_skipped_with_a_count(twice, photo, upscale, tree):
     outcome = upscale(*twice, photo("c.jpg"))
     assert (outcome.code, outcome.out) == (3, "c_x4.jpg\n")
-    assert "skipped 2 files: 2 made by addsr; to upscale what addsr made, give it alone" in outcome.lines
+    assert (
+        "skipped 2 files: 2 made by addsr; to upscale what addsr made, give it alone"
+        in outcome.lines
+    )
     assert len([line for line in outcome.lines if "already exists" in line]) == 2
     assert tree() == {*twice, "c.jpg", "c_x4.jpg"}
 

@@ -10,7 +10,13 @@ from addsr_cli.errors import ModelUnavailable
 
 SHARED = Path(__file__).parents[3] / "shared" / "data" / "bad"
 BROKEN = (
-    *("bomb_60000x60000.png", "bomb_65500x65500.jpg", "corrupt_idat.png", "corrupt_middle.jpg", "header_only.jpg"),
+    *(
+        "bomb_60000x60000.png",
+        "bomb_65500x65500.jpg",
+        "corrupt_idat.png",
+        "corrupt_middle.jpg",
+        "header_only.jpg",
+    ),
     *("text_renamed.png", "truncated.gif", "truncated.jpg", "zero_byte.jpg"),
 )
 
@@ -21,7 +27,9 @@ def chunk(kind, data):
 
 def png(width, height, pixels):
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
 
 
 def truncated(photo, tmp_path):
@@ -48,7 +56,9 @@ KINDS = {
     "zero bytes": written("bad.jpg", b""),
     "text with a picture's name": written("bad.png", b"Dear diary, today I was renamed.\n" * 9),
     "cut JPEG": truncated,
-    "corrupt PNG": written("bad.png", png(64, 64, zlib.compress(b"\x07" * 64 * 193)[:-9] + b"garbage..")),
+    "corrupt PNG": written(
+        "bad.png", png(64, 64, zlib.compress(b"\x07" * 64 * 193)[:-9] + b"garbage..")
+    ),
     "PNG without pixels": written("bad.png", png(64, 64, b"")),
     "bomb": written("bad.png", png(60000, 60000, zlib.compress(b""))),
     "header alone": written("bad.jpg", b"\xff\xd8\xff\xe0"),
@@ -111,7 +121,9 @@ def test_a_png_called_jpg_is_read_for_what_it_is(upscale, tmp_path):
     assert (tmp_path / "out.png").is_file()
 
 
-def test_one_bad_file_among_several_exits_with_3_and_the_others_are_written(photo, upscale, tree, tmp_path):
+def test_one_bad_file_among_several_exits_with_3_and_the_others_are_written(
+    photo, upscale, tree, tmp_path
+):
     names = [photo("a.jpg"), truncated(photo, tmp_path), "missing.jpg", photo("z.png")]
     outcome = upscale(*names, "-o", "out")
     assert (outcome.code, outcome.out.split()) == (3, ["out/a_x4.jpg", "out/z_x4.png"])
@@ -137,8 +149,13 @@ def test_a_missing_file_is_told_at_once_and_without_torch(finished):
     )
     outcomes = [finished("-c", script) for _ in range(2)]  # the first may have to compile
     assert {outcome.out.split()[:2] == ["6", "False"] for outcome in outcomes} == {True}
-    assert min(float(outcome.out.split()[2]) for outcome in outcomes) < 1.0  # 0.5 s of a core that nobody shares
-    assert outcomes[0].err == "error: 'missing.jpg' does not exist. Check the spelling and the folder.\n"
+    assert (
+        min(float(outcome.out.split()[2]) for outcome in outcomes) < 1.0
+    )  # 0.5 s of a core that nobody shares
+    assert (
+        outcomes[0].err
+        == "error: 'missing.jpg' does not exist. Check the spelling and the folder.\n"
+    )
 
 
 def test_every_input_is_checked_before_the_first_is_upscaled(photo, upscale, monkeypatch, capsys):
@@ -148,7 +165,7 @@ def test_every_input_is_checked_before_the_first_is_upscaled(photo, upscale, mon
         told.append(capsys.readouterr().err)
         raise ModelUnavailable("No model.")
 
-    monkeypatch.setattr("addsr_cli.models.loader.load", load)
+    monkeypatch.setattr("addsr_cli.weights.loader.load", load)
     photo("taken_x4.jpg")
     upscale(photo("a.jpg"), photo("taken.jpg"), "missing.jpg")
     assert "'missing.jpg' does not exist" in told[0]
@@ -157,7 +174,11 @@ def test_every_input_is_checked_before_the_first_is_upscaled(photo, upscale, mon
 
 def test_a_refused_file_is_told_once_and_recorded_in_its_turn(photo, upscale):
     outcome = upscale(photo("a.jpg"), "missing.jpg", photo("b.jpg"), "--json")
-    assert [json.loads(line)["input"] for line in outcome.out.splitlines()] == ["a.jpg", "missing.jpg", "b.jpg"]
+    assert [json.loads(line)["input"] for line in outcome.out.splitlines()] == [
+        "a.jpg",
+        "missing.jpg",
+        "b.jpg",
+    ]
     assert outcome.err.count("missing.jpg") == 1
 
 

@@ -22,19 +22,28 @@ def batch(addsr):
     return lambda *words: addsr("batch", "in", "--model", "nano", "--steps", 1, *words)
 
 
-EXACT = ("--precision", "fp32")  # where true processes are compared with this one, whatever --bf16 says
+EXACT = (
+    "--precision",
+    "fp32",
+)  # where true processes are compared with this one, whatever --bf16 says
 
 
 @pytest.fixture
 def photos(photo):
     """A tree of five photos."""
-    return [photo(f"in/{name}") for name in ("a.jpg", "b.png", "sub/a.png", "sub/deep/c.webp", "z.png")]
+    return [
+        photo(f"in/{name}") for name in ("a.jpg", "b.png", "sub/a.png", "sub/deep/c.webp", "z.png")
+    ]
 
 
 def outputs(folder="in_x4"):
     """Every output and its bytes."""
     files = (path for path in Path(folder).rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if ".addsr" not in str(path)}
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in files
+        if ".addsr" not in str(path)
+    }
 
 
 def states(folder="in_x4"):
@@ -80,8 +89,21 @@ def test_a_folder_may_be_named_by_a_dot(photo, addsr, monkeypatch):
 
 
 def test_an_output_is_what_upscale_gives_with_its_seed(photos, batch, addsr):
-    record = next(json.loads(line) for line in batch("--json").out.splitlines() if "sub/a.png" in line)
-    addsr("upscale", "in/sub/a.png", "--model", "nano", "--steps", 1, "--seed", record["seed"], "-o", "alone.png")
+    record = next(
+        json.loads(line) for line in batch("--json").out.splitlines() if "sub/a.png" in line
+    )
+    addsr(
+        "upscale",
+        "in/sub/a.png",
+        "--model",
+        "nano",
+        "--steps",
+        1,
+        "--seed",
+        record["seed"],
+        "-o",
+        "alone.png",
+    )
     assert Path("alone.png").read_bytes() == outputs()["sub/a_x4.png"]
 
 
@@ -168,7 +190,9 @@ def test_a_bad_file_that_was_taken_away_is_no_failure_any_more(photos, batch):
     assert not Path("in_x4/failures.json").exists()
 
 
-def test_a_terminal_sees_files_pixels_and_failures_and_stdout_stays_data(photos, batch, monkeypatch):
+def test_a_terminal_sees_files_pixels_and_failures_and_stdout_stays_data(
+    photos, batch, monkeypatch
+):
     spoil()
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -325,7 +349,16 @@ def test_a_dry_run_tells_all_and_writes_nothing(photos, batch, tree):
     assert outcome.code == 0
     assert len(outcome.out.splitlines()) == 5
     assert "5 photos of 0.00 MP, 1 that will fail, about" in outcome.lines[-1]
-    assert len([line for line in outcome.lines if line.startswith("will fail: 'in/bad.jpg' is damaged")]) == 1
+    assert (
+        len(
+            [
+                line
+                for line in outcome.lines
+                if line.startswith("will fail: 'in/bad.jpg' is damaged")
+            ]
+        )
+        == 1
+    )
     assert tree() == before
     records = [json.loads(line) for line in batch("--dry-run", "--json").out.splitlines()]
     assert sorted(record["status"] for record in records) == ["failed", *["planned"] * 5]
@@ -384,7 +417,9 @@ def test_killed_and_resumed_it_ends_like_one_that_was_not(photo, process, batch)
     again = batch(*EXACT)
     assert again.code == 0, again.err
     assert 4 <= len(done) < 12
-    assert len(again.out.split()) <= 12 - len(done) + 1  # one was perhaps written, but not yet known as done
+    assert (
+        len(again.out.split()) <= 12 - len(done) + 1
+    )  # one was perhaps written, but not yet known as done
     assert not list(Path("in_x4").rglob("*.part"))
     batch("-o", "whole", *EXACT)
     assert outputs() == outputs("whole")
@@ -422,7 +457,9 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(photo, addsr, disk, mon
     for number in range(6):
         photo(f"in/{number}.png", (60, 44))
     folder = disk("size=160k")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12)
+    )
     words = ("batch", "in", "--model", "nano", "--steps", 1, "-o", folder)
     outcome = addsr(*words)
     assert outcome.code == 7
@@ -446,9 +483,13 @@ def test_shares_make_the_same_tree_together(photos, batch):
     assert outputs() == outputs("whole")
 
 
-def test_processes_on_many_devices_get_no_option_that_is_about_the_whole(photos, batch, monkeypatch):
+def test_processes_on_many_devices_get_no_option_that_is_about_the_whole(
+    photos, batch, monkeypatch
+):
     started = []
-    monkeypatch.setattr("addsr_cli.cli.fleet.Fleet.run", lambda self, *words: started.append(self.words) or 0)
+    monkeypatch.setattr(
+        "addsr_cli.cli.launcher.Launcher.run", lambda self, *words: started.append(self.words) or 0
+    )
     assert batch("--devices", "cpu,cpu", "--print0", "--quiet", "--scale", "2x").code == 0
     assert started == [["--scale=2.0", "--steps=1"]]
 
@@ -457,7 +498,10 @@ def test_many_devices_make_the_same_tree(photos, batch):
     spoil()
     outcome = batch("--devices", "cpu,cpu", "--json", *EXACT)
     assert outcome.code == 3, outcome.err
-    assert sorted(json.loads(line)["status"] for line in outcome.out.splitlines()) == ["failed", *["ok"] * 5]
+    assert sorted(json.loads(line)["status"] for line in outcome.out.splitlines()) == [
+        "failed",
+        *["ok"] * 5,
+    ]
     assert "5 done, 1 failed" in outcome.lines[-2]
     batch("-o", "whole", *EXACT)
     assert {n: d for n, d in outputs().items() if n != "failures.json"} == {
@@ -476,11 +520,18 @@ def test_launched_processes_share_the_work(photos, process, batch, monkeypatch):
         port = free.getsockname()[1]
     children = []
     for rank in ("0", "1"):
-        for name, value in (("RANK", rank), ("LOCAL_RANK", rank), ("WORLD_SIZE", "2"), ("LOCAL_WORLD_SIZE", "2")):
+        for name, value in (
+            ("RANK", rank),
+            ("LOCAL_RANK", rank),
+            ("WORLD_SIZE", "2"),
+            ("LOCAL_WORLD_SIZE", "2"),
+        ):
             monkeypatch.setenv(name, value)
         monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
         monkeypatch.setenv("MASTER_PORT", str(port))
-        children.append(process("batch", "in", "--model", "nano", "--steps", 1, "--device", "cpu", *EXACT))
+        children.append(
+            process("batch", "in", "--model", "nano", "--steps", 1, "--device", "cpu", *EXACT)
+        )
     said = [child.communicate(timeout=120) for child in children]
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name)
@@ -488,7 +539,11 @@ def test_launched_processes_share_the_work(photos, process, batch, monkeypatch):
     assert len(b"".join(out for out, _ in said).split()) == 5
     batch("-o", "whole", *EXACT)
     assert [len(outputs()), len(outputs("whole"))] == [6, 6]
-    assert all(outputs()[name] == data for name, data in outputs("whole").items() if name != "failures.json")
+    assert all(
+        outputs()[name] == data
+        for name, data in outputs("whole").items()
+        if name != "failures.json"
+    )
 
 
 @posix
@@ -515,7 +570,9 @@ def test_a_file_that_grows_is_left_alone_until_it_is_whole(photo, tmp_path):
     session, growing = watching(tmp_path), tmp_path / "in" / "a.png"
     photo("in/a.png")
     whole, rounds, ran = growing.read_bytes(), [], []
-    session.run = lambda agenda, *more: ran.append((len(rounds), [task.name for task in agenda.todo]))
+    session.run = lambda agenda, *more: ran.append(
+        (len(rounds), [task.name for task in agenda.todo])
+    )
 
     def stopping():
         rounds.append(1)
@@ -533,11 +590,11 @@ def test_a_file_that_grows_is_left_alone_until_it_is_whole(photo, tmp_path):
 def watching(tmp_path):
     from addsr_cli import Machine, Settings, Upscaler
     from addsr_cli.batch.session import Session
-    from addsr_cli.batch.task import Order
+    from addsr_cli.batch.task import BatchConfig
+    from addsr_cli.engine.job import Naming
     from addsr_cli.imageio import WriteOptions
-    from addsr_cli.job import Naming
 
-    order = Order(
+    order = BatchConfig(
         root=tmp_path / "in",
         output=tmp_path / "out",
         settings=Settings(steps=1),
@@ -554,7 +611,10 @@ def test_a_missing_folder_is_told_without_torch(finished):
         "print(code, 'torch' in sys.modules)"
     )
     outcome = finished("-c", script)
-    assert (outcome.out, outcome.err) == ("6 False\n", "error: 'missing' does not exist. Name a folder of photos.\n")
+    assert (outcome.out, outcome.err) == (
+        "6 False\n",
+        "error: 'missing' does not exist. Name a folder of photos.\n",
+    )
 
 
 def test_a_photo_in_place_of_the_folder_is_sent_to_upscale(photo, addsr):

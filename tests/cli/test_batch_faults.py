@@ -118,7 +118,14 @@ def test_a_row_whose_output_got_another_name_by_a_new_neighbour_is_believed(phot
 
 
 @pytest.mark.parametrize(
-    "row", [{"input": ["list"]}, {"error": None, "state": "failed"}, {"root": 5}, {"sample": "0"}, {"output": {}}]
+    "row",
+    [
+        {"input": ["list"]},
+        {"error": None, "state": "failed"},
+        {"root": 5},
+        {"sample": "0"},
+        {"output": {}},
+    ],
 )
 def test_rows_of_wrong_types_are_told_and_passed_over(photo, batch, row):
     photo("in/a.png")
@@ -160,7 +167,9 @@ def out_of_memory(*words, **options):
     "exc", [MemoryError(), OutOfMemory("Too large."), RecursionError("deep"), AssertionError("odd")]
 )
 @pytest.mark.parametrize("batch_size", ["auto", "3"])
-def test_whatever_fails_while_a_photo_is_read_is_its_row(photo, batch, monkeypatch, exc, batch_size):
+def test_whatever_fails_while_a_photo_is_read_is_its_row(
+    photo, batch, monkeypatch, exc, batch_size
+):
     for name in ("a.png", "huge.png", "z.png"):
         photo(f"in/{name}")
     true = imageio.read
@@ -218,7 +227,9 @@ def test_a_photo_too_large_for_memory_is_refused_before_it_is_decoded(photo, bat
     photo("in/a.png")
     Image.new("1", (8000, 6000)).save("in/huge.png")
     true = imageio.read
-    monkeypatch.setattr(imageio, "read", lambda path: true(path) if path.name == "a.png" else pytest.fail("decoded"))
+    monkeypatch.setattr(
+        imageio, "read", lambda path: true(path) if path.name == "a.png" else pytest.fail("decoded")
+    )
     words = ("--device", "cpu", "--max-memory", "200M")
     outcome = batch(*words)
     assert outcome.code == 3, outcome.err
@@ -265,7 +276,9 @@ def test_a_picture_too_large_for_the_disk_is_one_row(photo, batch, disk):
     assert "MB free" in again.err  # it is tried again, as the disk may have got room
 
 
-def test_a_picture_that_turns_out_too_large_for_the_disk_is_one_row(photo, batch, disk, monkeypatch):
+def test_a_picture_that_turns_out_too_large_for_the_disk_is_one_row(
+    photo, batch, disk, monkeypatch
+):
     for name in ("a.png", "z.png"):
         photo(f"in/{name}")
     photo("in/large.png", (240, 180))
@@ -288,7 +301,9 @@ def test_a_disk_without_room_for_any_picture_is_refused_before_any_work(photo, b
 
 
 @pytest.mark.parametrize("change", ["deleted", "moved", "deleted after the last file"])
-def test_an_output_folder_that_goes_away_ends_the_run_and_the_next_makes_all(photo, batch, monkeypatch, change):
+def test_an_output_folder_that_goes_away_ends_the_run_and_the_next_makes_all(
+    photo, batch, monkeypatch, change
+):
     names = [f"{number}.png" for number in range(5)]
     for name in names:
         photo(f"in/{name}")
@@ -323,7 +338,9 @@ def test_an_output_folder_that_goes_away_ends_the_run_and_the_next_makes_all(pho
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["upscale", "batch"])
-def test_a_signal_does_not_wait_until_a_photo_is_decoded(photo, addsr, monkeypatch, command, number):
+def test_a_signal_does_not_wait_until_a_photo_is_decoded(
+    photo, addsr, monkeypatch, command, number
+):
     finished, started = threading.Event(), threading.Event()
 
     def decoding(source):
@@ -388,7 +405,9 @@ def test_a_hangup_ends_the_program_unless_the_caller_ignores_it(monkeypatch, ign
 
 
 @posix
-def test_upscale_sweeps_what_a_killed_run_left_where_it_writes(photo, upscale, killed_part, living_part, tree):
+def test_upscale_sweeps_what_a_killed_run_left_where_it_writes(
+    photo, upscale, killed_part, living_part, tree
+):
     source = photo()
     killed_part("out"), killed_part("elsewhere")
     living = living_part("out")

@@ -70,17 +70,31 @@ def test_a_terminal_gets_drawn_tables(bench, monkeypatch):
 
 def test_speed_as_records(bench):
     told, row = records(bench(*QUICK, "--json", "--precision", "fp32"))
-    assert (told["kind"], row["kind"], row["steps"], row["dtype"]) == ("protocol", "speed", 1, "fp32")
+    assert (told["kind"], row["kind"], row["steps"], row["dtype"]) == (
+        "protocol",
+        "speed",
+        1,
+        "fp32",
+    )
     assert len(told["sha256"]) == 64
     assert 0 < sum(row["stages"].values()) <= row["median"]
     assert row["matmul_share"] > 0
 
 
 def test_quality_against_references_and_other_results(bench, data):
-    outcome = bench("--data", data, "--results", "set/hr", "--steps", "1,4", "--psr", "0,0.4", *TWO, "--json")
+    outcome = bench(
+        "--data", data, "--results", "set/hr", "--steps", "1,4", "--psr", "0,0.4", *TWO, "--json"
+    )
     told, *rows = records(outcome)
     assert [row["method"] for row in rows] == [
-        *("bicubic", "lanczos", "hr", "nano, 1 step", "nano, 4 steps, psr 0", "nano, 4 steps, psr 0.4")
+        *(
+            "bicubic",
+            "lanczos",
+            "hr",
+            "nano, 1 step",
+            "nano, 4 steps, psr 0",
+            "nano, 4 steps, psr 0.4",
+        )
     ]
     assert rows[2]["means"] == {"psnr": "infinity", "ssim": pytest.approx(1)}
     assert rows[4]["means"] != rows[5]["means"]
@@ -91,7 +105,20 @@ def test_quality_against_references_and_other_results(bench, data):
 
 def test_every_report_holds_the_same_numbers(bench, data, monkeypatch):
     monkeypatch.setattr("sys.argv", ["addsr", "bench", "--steps", "1"])
-    words = ("--data", data, *TWO, "--steps", "1", "--csv", "r.csv", "--markdown", "r.md", "--html", "r.html", "--json")
+    words = (
+        "--data",
+        data,
+        *TWO,
+        "--steps",
+        "1",
+        "--csv",
+        "r.csv",
+        "--markdown",
+        "r.md",
+        "--html",
+        "r.html",
+        "--json",
+    )
     row = next(row for row in records(bench(*words)) if row.get("method") == "nano, 1 step")
     with open("r.csv", encoding="utf-8") as file:  # noqa: PTH123
         line = next(line for line in csv.DictReader(file) if line["method"] == "nano, 1 step")
@@ -121,7 +148,17 @@ def test_published_numbers_stand_below_ours(bench, data):
 
 
 def test_references_alone_are_degraded_as_named(bench, data):
-    words = ("--data", "set/hr", "--degradation", "bicubic", "--degradation", "noise=30", "--limit", "1", "--json")
+    words = (
+        "--data",
+        "set/hr",
+        "--degradation",
+        "bicubic",
+        "--degradation",
+        "noise=30",
+        "--limit",
+        "1",
+        "--json",
+    )
     told, *rows = records(bench(*words, *TWO, "--steps", "1", "--save", "kept"))
     psnr = {row["case"]: row["means"]["psnr"] for row in rows if row["method"] == "bicubic"}
     assert psnr["bicubic"] > psnr["noise=30"]

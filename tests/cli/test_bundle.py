@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.bundle import Bundle
-from addsr_cli.models.loader import DTYPES, load, locate
-from addsr_cli.models.seesr import SeeSR
+from addsr_cli.models.seesr.restorer import SeeSR
+from addsr_cli.weights.loader import DTYPES, load, locate
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,11 @@ def pixels(seed=0, height=16, width=16):
 def test_the_tagger_is_in_float32_whatever_the_precision(bundle, dtype):
     networks = load(locate(str(bundle)), device="cpu", dtype=dtype)
     narrow = DTYPES[dtype]
-    for part, expected in ((networks.unet, narrow), (networks.vae, narrow), (networks.tagger, torch.float32)):
+    for part, expected in (
+        (networks.unet, narrow),
+        (networks.vae, narrow),
+        (networks.tagger, torch.float32),
+    ):
         assert {p.dtype for p in part.parameters()} == {expected}
     assert networks.halo is None
 
@@ -105,7 +109,9 @@ def test_a_negative_prompt_counts_under_guidance_only(upscaler):
     assert np.abs(run(guidance=4.0) - run(guidance=4.0, negative_prompt="ugly")).max() > 1e-3
 
 
-@pytest.mark.parametrize("option", [("--guidance", 21), ("--guidance", -1), ("--conditioning-scale", 5)])
+@pytest.mark.parametrize(
+    "option", [("--guidance", 21), ("--guidance", -1), ("--conditioning-scale", 5)]
+)
 def test_impossible_weights_are_refused(addsr, bundle, photo, option):
     assert addsr("upscale", photo, "--model", bundle, *option).code == 2
 
@@ -126,7 +132,9 @@ def test_a_small_photo_is_worked_on_at_the_size_the_networks_know(bundle):
 
 
 def test_the_same_seed_gives_the_same_picture(upscaler):
-    first, again = (upscaler.upscale(pixels(), Settings(steps=2, seed=7)).photo.rgb for _ in range(2))
+    first, again = (
+        upscaler.upscale(pixels(), Settings(steps=2, seed=7)).photo.rgb for _ in range(2)
+    )
     assert (first == again).all()
 
 
@@ -135,9 +143,13 @@ def test_tiles_and_the_whole_agree(bundle):
 
     def run(tile):
         machine = Machine(device="cpu", precision="fp32", tile=tile, overlap=32)
-        return Upscaler(str(bundle), machine).upscale(image, Settings(steps=2, tags="none")).photo.rgb
+        return (
+            Upscaler(str(bundle), machine).upscale(image, Settings(steps=2, tags="none")).photo.rgb
+        )
 
-    assert np.abs(run(128) - run(4096)).mean() <= 0.1  # random weights; the true measure is the 1 Mpx one
+    assert (
+        np.abs(run(128) - run(4096)).mean() <= 0.1
+    )  # random weights; the true measure is the 1 Mpx one
 
 
 def test_numbers_that_overflow_lead_to_a_wider_type(bundle, monkeypatch):
@@ -166,7 +178,9 @@ def test_the_model_hash_covers_every_file(bundle, tmp_path):
     assert locate(str(copy)).digest() != locate(str(bundle)).digest()
 
 
-@pytest.mark.parametrize("part", ["unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger"])
+@pytest.mark.parametrize(
+    "part", ["unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger"]
+)
 def test_a_missing_part_is_named(tmp_path, part):
     folder = write_bundle(tmp_path / "bundle")
     shutil.rmtree(folder / part)
@@ -174,7 +188,9 @@ def test_a_missing_part_is_named(tmp_path, part):
         Upscaler(str(folder)).upscale(pixels(), Settings(steps=1))
 
 
-@pytest.mark.parametrize("file", ["unet/diffusion_pytorch_model.safetensors", "tagger/model.safetensors"])
+@pytest.mark.parametrize(
+    "file", ["unet/diffusion_pytorch_model.safetensors", "tagger/model.safetensors"]
+)
 def test_a_broken_weight_file_is_a_sentence(addsr, photo, tmp_path, file):
     folder = write_bundle(tmp_path / "bundle")
     path = folder / file
@@ -218,7 +234,9 @@ def test_a_record_of_wrong_types_or_sizes_is_a_sentence(tmp_path, change):
         locate(str(tmp_path))
 
 
-@pytest.mark.parametrize("text", ["[" * 100_000, '{"parameters": ' + "9" * 100_000 + "}"], ids=["deep", "long"])
+@pytest.mark.parametrize(
+    "text", ["[" * 100_000, '{"parameters": ' + "9" * 100_000 + "}"], ids=["deep", "long"]
+)
 def test_a_record_that_python_cannot_hold_is_a_sentence(addsr, photo, tmp_path, text):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "bundle.json").write_text(text)
@@ -243,11 +261,17 @@ def test_weights_of_no_network_are_found_before_and_by_verify(addsr, photo, tmp_
 
 @pytest.mark.parametrize(("rule", "steps"), [("leading", 5), ("trailing", 2)])
 def test_seesr_and_its_turbo_run_through_the_same_loop(tmp_path, rule, steps):
-    from addsr_cli.models.bundle import Words
+    from addsr_cli.models.bundle import PromptDefaults
 
     folder = write_bundle(tmp_path / "bundle")
-    words = Words(added_prompt="clean, high-resolution, 8k")
-    record = {"name": "seesr", "parameters": 2_000_000, "words": words, "shortest": 64, "guidance": 5.5}
+    words = PromptDefaults(added_prompt="clean, high-resolution, 8k")
+    record = {
+        "name": "seesr",
+        "parameters": 2_000_000,
+        "words": words,
+        "shortest": 64,
+        "guidance": 5.5,
+    }
     Bundle(**record, rule=rule, default_steps=steps).write(folder)
     upscaler = Upscaler(str(folder), Machine(device="cpu", precision="fp32"))
     calls, true = [], SeeSR.denoise

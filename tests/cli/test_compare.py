@@ -18,7 +18,9 @@ def labels(page):
     return re.findall('class="label">(.*?)<', Path(page).read_text(encoding="utf-8"))
 
 
-def test_the_page_lies_beside_the_first_picture_and_its_path_is_all_of_stdout(pair, photo, addsr, tree):
+def test_the_page_lies_beside_the_first_picture_and_its_path_is_all_of_stdout(
+    pair, photo, addsr, tree
+):
     first = photo("folder/c.jpg")
     outcome = addsr("compare", first, *pair)
     assert (outcome.code, outcome.out) == (0, "folder/c_compare.html\n")
@@ -27,7 +29,8 @@ def test_the_page_lies_beside_the_first_picture_and_its_path_is_all_of_stdout(pa
 
 
 @pytest.mark.parametrize(
-    ("given", "made"), [("page.html", "page.html"), ("P.HTM", "P.HTM"), ("out/", "out/a_compare.html")]
+    ("given", "made"),
+    [("page.html", "page.html"), ("P.HTM", "P.HTM"), ("out/", "out/a_compare.html")],
 )
 def test_the_output_may_be_a_file_or_a_folder(pair, addsr, given, made):
     assert addsr("compare", *pair, "-o", given).out == f"{made}\n"
@@ -38,7 +41,10 @@ def test_json_tells_what_is_in_the_page(pair, addsr):
     record = json.loads(addsr("compare", *pair, "--json").out)
     assert record["output"] == "a_compare.html"
     assert record["bytes"] == Path("a_compare.html").stat().st_size
-    assert [(p["input"], p["size"]) for p in record["pictures"]] == [("a.jpg", [24, 18]), ("b.png", [96, 72])]
+    assert [(p["input"], p["size"]) for p in record["pictures"]] == [
+        ("a.jpg", [24, 18]),
+        ("b.png", [96, 72]),
+    ]
 
 
 def test_labels_and_title_are_as_given(pair, addsr):
@@ -146,7 +152,10 @@ def test_a_page_has_no_place_in_stdout(photo, upscale, tree):
 
 
 def test_a_dry_run_names_the_page_and_writes_none(photo, upscale, tree):
-    assert json.loads(upscale(photo(), "--compare", "--dry-run", "--json").out)["compare"] == "photo_x4_compare.html"
+    assert (
+        json.loads(upscale(photo(), "--compare", "--dry-run", "--json").out)["compare"]
+        == "photo_x4_compare.html"
+    )
     assert tree() == {"photo.jpg"}
 
 
@@ -160,6 +169,13 @@ def test_transparency_and_profile_come_into_the_page(upscale):
     picture(mode="RGBA").save("p.png", icc_profile=icc)
     assert upscale("p.png", "--compare").code == 0
     page = Path("p_x4_compare.html").read_text(encoding="utf-8")
-    before, after = (Image.open(BytesIO(b64decode(data))) for data in re.findall('png;base64,([^"]+)', page))
-    assert (before.mode, before.size, after.mode, after.size) == ("RGBA", (24, 18), "RGBA", (96, 72))
+    before, after = (
+        Image.open(BytesIO(b64decode(data))) for data in re.findall('png;base64,([^"]+)', page)
+    )
+    assert (before.mode, before.size, after.mode, after.size) == (
+        "RGBA",
+        (24, 18),
+        "RGBA",
+        (96, 72),
+    )
     assert before.info["icc_profile"] == after.info["icc_profile"] == icc

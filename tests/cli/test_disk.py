@@ -30,7 +30,9 @@ def test_a_disk_without_room_is_refused_before_any_work(photo, upscale, disk):
 
 def test_a_disk_that_fills_up_meanwhile_gets_no_file(photo, upscale, disk, monkeypatch):
     folder = disk("size=8k")
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12))
+    monkeypatch.setattr(
+        shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12)
+    )
     outcome = upscale(photo("p.png", (80, 60)), "-o", f"{folder}/")
     assert (outcome.code, outcome.out) == (7, "")
     assert "No space is left" in outcome.err

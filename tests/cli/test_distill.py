@@ -62,8 +62,13 @@ def test_two_steps_leave_a_checkpoint_a_report_and_a_model(distill, addsr, photo
     assert done.lines[0] == "3 photos in photos"
     assert "step 2/2" in done.lines[-1]
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-0000002.pt"]
-    assert {"README.md", "curves.svg", "grid.png"} <= {path.name for path in (run / "export").iterdir()}
-    assert addsr("upscale", photo("p.png"), "-o", "out.png", "--model", run, "--device", "cpu").code == 0
+    assert {"README.md", "curves.svg", "grid.png"} <= {
+        path.name for path in (run / "export").iterdir()
+    }
+    assert (
+        addsr("upscale", photo("p.png"), "-o", "out.png", "--model", run, "--device", "cpu").code
+        == 0
+    )
     with Image.open("out.png") as image:
         assert image.size == (96, 72)
 
@@ -87,7 +92,8 @@ def test_resuming_goes_on_and_starting_over_is_refused(distill):
 
 
 @pytest.mark.parametrize(
-    ("preset", "factors"), [("paper", (0.5, 1.05, 2.205, 4.6305)), ("official", (4.6305, 0.5, 1.05, 2.205))]
+    ("preset", "factors"),
+    [("paper", (0.5, 1.05, 2.205, 4.6305)), ("official", (4.6305, 0.5, 1.05, 2.205))],
 )
 def test_presets_are_recorded(distill, preset, factors):
     assert distill("--preset", preset, "-o", "run").code == 0
@@ -97,23 +103,80 @@ def test_presets_are_recorded(distill, preset, factors):
 
 
 def test_every_choice_reaches_the_run(distill, small_vgg):
-    words = ("--ta", "linear", "--adversarial", 0.1, "--distill-weight", 2, "--teacher-samples", 2, "--r1", 1e-3)
-    words += ("--teacher-sees", "lr", "--distill-space", "latent", "--rollout", "teacher-forced", "--usm")
+    words = (
+        "--ta",
+        "linear",
+        "--adversarial",
+        0.1,
+        "--distill-weight",
+        2,
+        "--teacher-samples",
+        2,
+        "--r1",
+        1e-3,
+    )
+    words += (
+        "--teacher-sees",
+        "lr",
+        "--distill-space",
+        "latent",
+        "--rollout",
+        "teacher-forced",
+        "--usm",
+    )
     words += ("--first-latent", "hr", "--psr-train-weight", "uniform:0.4,0.8", "--anchor-l1", 0.1)
-    words += ("--anchor-lpips", 0.2, "--discriminator", "vgg", "--teacher-share", 0.5, "--perception", "0,1,2,3")
+    words += (
+        "--anchor-lpips",
+        0.2,
+        "--discriminator",
+        "vgg",
+        "--teacher-share",
+        0.5,
+        "--perception",
+        "0,1,2,3",
+    )
     words += ("--degradation", "mild", "--scales", "2:3", "--lettering", 0.4)
     words += ("--lr", 1e-3, "--d-lr", 2e-3, "--decay", "constant")
-    words += ("--ema", 0.5, "--accumulate", 2, "--batch-size", 1, "--validation", 1, "--tags", "none", "--seed", 7)
+    words += (
+        "--ema",
+        0.5,
+        "--accumulate",
+        2,
+        "--batch-size",
+        1,
+        "--validation",
+        1,
+        "--tags",
+        "none",
+        "--seed",
+        7,
+    )
     assert distill(*words, "--preset", "official", "-o", "run").code == 0
     run = config("run")
     recipe = run.recipe
-    assert (recipe.ta.form, recipe.ta.indexing, recipe.adversarial, recipe.distill) == ("linear", "official", 0.1, 2)
-    assert (recipe.teacher_samples, recipe.r1, recipe.teacher_sees, recipe.space) == (2, 1e-3, "lr", "latent")
+    assert (recipe.ta.form, recipe.ta.indexing, recipe.adversarial, recipe.distill) == (
+        "linear",
+        "official",
+        0.1,
+        2,
+    )
+    assert (recipe.teacher_samples, recipe.r1, recipe.teacher_sees, recipe.space) == (
+        2,
+        1e-3,
+        "lr",
+        "latent",
+    )
     assert (recipe.rollout, recipe.first_latent, recipe.psr) == ("teacher-forced", "hr", (0.4, 0.8))
     assert recipe.anchors == {"l1": 0.1, "lpips": 0.2}
     assert (recipe.discriminator, recipe.teacher_share) == ("vgg", 0.5)
     assert recipe.perception == (0, 1, 2, 3)
-    assert (run.mix, run.usm, run.lr, run.d_lr, run.decay) == ((("mild", 1.0),), True, 1e-3, 2e-3, "constant")
+    assert (run.mix, run.usm, run.lr, run.d_lr, run.decay) == (
+        (("mild", 1.0),),
+        True,
+        1e-3,
+        2e-3,
+        "constant",
+    )
     assert (run.scales, run.lettering) == ((2, 3), 0.4)
     assert (run.ema, run.accumulate, run.batch_size, run.validation, run.seed) == (0.5, 2, 1, 1, 7)
 
@@ -124,7 +187,9 @@ def test_losses_on_vgg_are_told_and_logged(distill, small_vgg, stage):
     done = distill(*words, *(("--discriminator", "vgg") if stage == "student" else ()))
     assert done.code == 0, done.err
     rows = [json.loads(line)["values"] for line in Path("run/log.jsonl").read_text().splitlines()]
-    expected = {"lpips", "grad_norm"} | ({"real", "fake", "distill"} if stage == "student" else {"l1"})
+    expected = {"lpips", "grad_norm"} | (
+        {"real", "fake", "distill"} if stage == "student" else {"l1"}
+    )
     assert all(expected <= row.keys() and row["lpips"] > 0 for row in rows)
     assert "lpips" in done.lines[-1]
 
@@ -136,7 +201,7 @@ def test_without_the_weights_of_vgg_the_command_that_fetches_them_is_told(distil
 
 
 def test_a_file_of_real_esrgan_is_a_teacher(distill):
-    from addsr_cli.models.esrgan import Esrgan, save_esrgan
+    from addsr_cli.models.single_pass.esrgan import Esrgan, save_esrgan
 
     save_esrgan(Esrgan(groups=1, width=8, growth=4), Path("x4plus.safetensors"), {})
     assert distill("--teacher", "x4plus.safetensors", "-o", "run").code == 0
@@ -144,7 +209,9 @@ def test_a_file_of_real_esrgan_is_a_teacher(distill):
     with Path("x4plus.safetensors").open("r+b") as file:
         file.truncate(2000)
     AcceleratorState._reset_state(True)
-    assert refused(distill("--teacher", "x4plus.safetensors", "-o", "other"), 4, "x4plus.safetensors")
+    assert refused(
+        distill("--teacher", "x4plus.safetensors", "-o", "other"), 4, "x4plus.safetensors"
+    )
 
 
 @pytest.mark.parametrize("recipe", ["chroma", "blocks", "print"])
@@ -189,7 +256,8 @@ def broken(folder):
 
 
 @pytest.mark.parametrize(
-    ("make", "words"), [(empty, "0 photos"), (small, "1 smaller than 64 px"), (broken, "1 unreadable")]
+    ("make", "words"),
+    [(empty, "0 photos"), (small, "1 smaller than 64 px"), (broken, "1 unreadable")],
 )
 def test_a_folder_without_a_usable_photo_is_told_with_reasons(addsr, make, words):
     make(Path("others"))
@@ -248,7 +316,7 @@ def test_a_teacher_that_is_no_model_is_refused(distill):
 
 
 def test_a_loss_that_is_no_number_names_its_network(distill, monkeypatch):
-    from addsr_cli.train.ta import TaWeights
+    from addsr_cli.train.losses.timestep_weights import TaWeights
 
     monkeypatch.setattr(TaWeights, "__call__", lambda self, *_: torch.tensor(np.nan))
     assert refused(distill(), 1, "loss of the student became nan", "resume")
@@ -276,7 +344,11 @@ def test_whatever_cannot_be_written_is_a_sentence(distill, part):
         blocked.touch()
     else:
         blocked.mkdir(parents=True)
-    assert refused(distill("-o", "run", "--sample-every", 1), 7, f"run/{part}" if part != "config.json" else "run")
+    assert refused(
+        distill("-o", "run", "--sample-every", 1),
+        7,
+        f"run/{part}" if part != "config.json" else "run",
+    )
 
 
 def test_a_picture_that_cannot_be_encoded_is_a_sentence(distill, monkeypatch):
@@ -298,7 +370,18 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(distill):
 
 
 def test_a_dry_run_of_the_full_model_needs_no_weights(addsr, photos):
-    words = ("--data", photos, "--crop", 64, "--device", "cpu", "--preset", "lowmem", "--precision", "bf16")
+    words = (
+        "--data",
+        photos,
+        "--crop",
+        64,
+        "--device",
+        "cpu",
+        "--preset",
+        "lowmem",
+        "--precision",
+        "bf16",
+    )
     record = json.loads(addsr("distill", *words, "--dry-run", "--json").out)
     assert (record["status"], record["trained"]) == ("planned", 386_739_280)
     assert sum(record["memory"].values()) == record["memory_total"] < 16 * 2**30

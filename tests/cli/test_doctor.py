@@ -30,7 +30,10 @@ def test_doctor_speaks_json(addsr):
 
 
 def test_doctor_says_what_is_slow_on_a_processor(addsr):
-    assert any("processor" in note for note in json.loads(addsr("doctor", "--json", "--device", "cpu").out)["slow"])
+    assert any(
+        "processor" in note
+        for note in json.loads(addsr("doctor", "--json", "--device", "cpu").out)["slow"]
+    )
 
 
 def test_doctor_reports_a_model_that_is_not_there(addsr):

@@ -10,8 +10,27 @@ def test_a_dry_run_writes_nothing(photo, upscale, tree):
 
 
 def test_a_dry_run_prints_model_precision_tiles_memory_and_time(photo, upscale):
-    said = upscale(photo("p.png", (300, 200)), "--dry-run", "--precision", "bf16", "--tile", 256, "--device", "cpu").out
-    for part in ("300x200", "1200x800", "model nano", "bf16", "tiles of 256 px", "20 tiles", "MB", "GB free", " s"):
+    said = upscale(
+        photo("p.png", (300, 200)),
+        "--dry-run",
+        "--precision",
+        "bf16",
+        "--tile",
+        256,
+        "--device",
+        "cpu",
+    ).out
+    for part in (
+        "300x200",
+        "1200x800",
+        "model nano",
+        "bf16",
+        "tiles of 256 px",
+        "20 tiles",
+        "MB",
+        "GB free",
+        " s",
+    ):
         assert part in said, part
 
 
@@ -33,11 +52,15 @@ def test_a_dry_run_reports_bad_files(upscale):
 
 
 def test_a_dry_run_does_not_load_the_network(photo, upscale, monkeypatch):
-    monkeypatch.setattr("addsr_cli.models.loader.load", lambda *words, **more: pytest.fail("loaded"))
+    monkeypatch.setattr(
+        "addsr_cli.weights.loader.load", lambda *words, **more: pytest.fail("loaded")
+    )
     assert upscale(photo(), "--dry-run").code == 0
 
 
 def test_little_memory_means_smaller_tiles(photo, upscale):
-    record = json.loads(upscale(photo("p.png", (600, 400)), "--dry-run", "--json", "--max-memory", "500M").out)
+    record = json.loads(
+        upscale(photo("p.png", (600, 400)), "--dry-run", "--json", "--max-memory", "500M").out
+    )
     assert record["plan"]["tile"] < 768
     assert "as --max-memory allows" in record["plan"]["why"]

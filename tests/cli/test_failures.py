@@ -47,7 +47,9 @@ def test_control_c_between_photos_keeps_those_that_are_done(photo, process, tree
     assert tree() == {"a.png", "a_x4.png", "large.png"}
 
 
-def test_control_c_while_the_file_is_written_leaves_nothing_behind(photo, upscale, tree, monkeypatch):
+def test_control_c_while_the_file_is_written_leaves_nothing_behind(
+    photo, upscale, tree, monkeypatch
+):
     def interrupted(*names):
         raise KeyboardInterrupt
 
@@ -100,8 +102,12 @@ def test_debug_shows_the_traceback_of_what_nobody_foresaw(finished):
     assert "in boom" in outcome.err
 
 
-@pytest.mark.parametrize(("words", "code"), [(["photo.jpg", "--steps", "9"], 2), (["missing.jpg"], 6)])
-def test_debug_adds_a_traceback_to_foreseen_errors_and_keeps_the_exit_code(photo, addsr, words, code):
+@pytest.mark.parametrize(
+    ("words", "code"), [(["photo.jpg", "--steps", "9"], 2), (["missing.jpg"], 6)]
+)
+def test_debug_adds_a_traceback_to_foreseen_errors_and_keeps_the_exit_code(
+    photo, addsr, words, code
+):
     photo()
     plain, debug = addsr("upscale", *words), addsr("upscale", *words, "--debug")
     assert (plain.code, debug.code) == (code, code)

@@ -11,8 +11,8 @@ from huggingface_hub import constants
 from loopback import Fault
 from tiny_hub import reach
 
-from addsr_cli.models import pull, store
-from addsr_cli.models.components import MADE_OF, FileSpec
+from addsr_cli.weights import cache, pull
+from addsr_cli.weights.components import MADE_OF, FileSpec
 
 PULL = ("models", "pull", "seesr")
 AGAIN = "Check the connection. Run the same command again: it goes on where it stopped."
@@ -34,8 +34,12 @@ def demo(server, monkeypatch):
 
 def half_files():
     """Files in the store under their true names that are not what they should be."""
-    place = store.folder("demo")
-    return [path for path in FILES if (place / path).exists() and (place / path).read_bytes() != FILES[path]]
+    place = cache.folder("demo")
+    return [
+        path
+        for path in FILES
+        if (place / path).exists() and (place / path).read_bytes() != FILES[path]
+    ]
 
 
 def failed(done, code, line):
@@ -47,11 +51,20 @@ def failed(done, code, line):
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        ((401, "RepoNotFound", "Invalid username or password."), f"org/first is gone or private. {COPY}"),
+        (
+            (401, "RepoNotFound", "Invalid username or password."),
+            f"org/first is gone or private. {COPY}",
+        ),
         ((404, "RepoNotFound", "Repository not found"), f"org/first is gone or private. {COPY}"),
         ((403, "", "Access to this resource is disabled."), f"org/first has been disabled. {COPY}"),
-        ((404, "RevisionNotFound", "Invalid rev id"), f"org/first no longer has revision main. {COPY}"),
-        ((404, "EntryNotFound", "Entry not found"), f"org/first has no file unet/config.json. {COPY}"),
+        (
+            (404, "RevisionNotFound", "Invalid rev id"),
+            f"org/first no longer has revision main. {COPY}",
+        ),
+        (
+            (404, "EntryNotFound", "Entry not found"),
+            f"org/first has no file unet/config.json. {COPY}",
+        ),
         (
             (403, "GatedRepo", "Access to model is restricted."),
             "org/first asks you to accept its terms first. Accept them on https://huggingface.co/org/first, then set "
@@ -66,25 +79,36 @@ def test_a_source_that_refuses(addsr, demo, error, line):
 
 
 def test_a_bad_token(addsr, demo):
-    demo("first", "second").repos["org/first"].error = (401, "", "Invalid credentials in Authorization header")
+    demo("first", "second").repos["org/first"].error = (
+        401,
+        "",
+        "Invalid credentials in Authorization header",
+    )
     line = "The Hub does not accept your access token; it is wrong or has expired."
     failed(addsr(*PULL), 4, f"{line} Unset HF_TOKEN, or sign in again with `hf auth login`.")
 
 
 @pytest.mark.parametrize(
     ("kind", "why"),
-    [("close", "peer closed connection"), ("reset", "reset"), ("stall", "timed out"), ("short", "1,048,576 of")],
+    [
+        ("close", "peer closed connection"),
+        ("reset", "reset"),
+        ("stall", "timed out"),
+        ("short", "1,048,576 of"),
+    ],
 )
 def test_a_connection_that_breaks_and_never_recovers(addsr, demo, kind, why):
     server = demo("first")
     server.faults[BIG] = [Fault("close", MIB)] + [Fault(kind)] * 3
     done = addsr(*PULL)
     assert (done.code, done.out) == (4, "")
-    assert done.lines[-1].startswith("error: Demo weights cannot be fetched: org/first stopped sending unet/model")
+    assert done.lines[-1].startswith(
+        "error: Demo weights cannot be fetched: org/first stopped sending unet/model"
+    )
     assert why in done.lines[-1]
     assert done.lines[-1].endswith(AGAIN)
     assert not half_files()
-    assert not (store.folder("demo") / BIG).exists()
+    assert not (cache.folder("demo") / BIG).exists()
 
 
 def test_a_body_with_a_flipped_bit(addsr, demo):
@@ -97,7 +121,7 @@ def test_a_body_with_a_flipped_bit(addsr, demo):
         4,
         f"Demo weights cannot be fetched: {line} Run the same command again, or use another connection.",
     )
-    assert not list(store.folder("demo").rglob("*model*"))
+    assert not list(cache.folder("demo").rglob("*model*"))
 
 
 def test_another_file_than_listed(addsr, demo):
@@ -127,8 +151,10 @@ def test_a_disk_without_room(addsr, demo, monkeypatch):
     server = demo("first")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(pull.shutil, "disk_usage", lambda _: usage(10**9, 10**9, MIB))
-    line = f"Demo weights needs 0.00 GB more, but only 0.00 GB are free at {store.folder('demo')}."
-    failed(addsr(*PULL), 7, f"{line} Free some space, or set ADDSR_HOME to a folder on a larger disk.")
+    line = f"Demo weights needs 0.00 GB more, but only 0.00 GB are free at {cache.folder('demo')}."
+    failed(
+        addsr(*PULL), 7, f"{line} Free some space, or set ADDSR_HOME to a folder on a larger disk."
+    )
     assert server.gets() == []
 
 
@@ -138,7 +164,7 @@ def test_a_disk_that_is_really_full(addsr, demo, disk, monkeypatch):
     monkeypatch.setenv("ADDSR_HOME", str(place))
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(pull.shutil, "disk_usage", lambda _: usage(10**9, 0, 10**9))
-    line = f"The disk is full: Demo weights cannot be stored at {store.folder('demo')}. Free some space"
+    line = f"The disk is full: Demo weights cannot be stored at {cache.folder('demo')}. Free some space"
     done = addsr(*PULL)
     assert done.code == 7
     assert done.lines[-1].startswith(f"error: {line}")
@@ -148,7 +174,9 @@ def test_a_disk_that_is_really_full(addsr, demo, disk, monkeypatch):
 @pytest.mark.parametrize("path", ["../evil", "/etc/evil", "C:evil"])
 def test_names_that_climb_out(addsr, demo, path):
     server = demo("first", files=(FileSpec(path=path),))
-    line = f"Demo weights has the name {path!r}, which addsr does not write to; nothing was fetched."
+    line = (
+        f"Demo weights has the name {path!r}, which addsr does not write to; nothing was fetched."
+    )
     failed(addsr(*PULL), 4, f"{line} Use another source.")
     assert server.seen == []
 

@@ -60,11 +60,28 @@ def test_help_breaks_no_word_at_80_columns(helped, command):
 @pytest.mark.parametrize(
     ("command", "defaults"),
     [
-        ("upscale", ["4", "auto", "lr", "wavelet", "0", "0.5", "0.4", "beside the input", "the input's", "{stem}_x"]),
+        (
+            "upscale",
+            [
+                "4",
+                "auto",
+                "lr",
+                "wavelet",
+                "0",
+                "0.5",
+                "0.4",
+                "beside the input",
+                "the input's",
+                "{stem}_x",
+            ],
+        ),
         ("batch", ["2.0", "none", "auto"]),
         ("bench", ["1,4", "5"]),
         ("compare", ["A_compare.html beside A", "file names", "95"]),
-        ("distill", ["seesr; nano for --arch nano", "0.5", "2.1", "runs/ARCH-STAGE", "student", "paper"]),
+        (
+            "distill",
+            ["seesr; nano for --arch nano", "0.5", "2.1", "runs/ARCH-STAGE", "student", "paper"],
+        ),
     ],
 )
 def test_help_shows_defaults(helped, command, defaults):
@@ -87,7 +104,14 @@ def test_no_arguments_show_the_help(addsr):
 
 @pytest.mark.parametrize(
     "words",
-    [["--help"], ["upscale", "--help"], ["batch", "--help"], ["bench", "--help"], ["--version"], ["upscale"]],
+    [
+        ["--help"],
+        ["upscale", "--help"],
+        ["batch", "--help"],
+        ["bench", "--help"],
+        ["--version"],
+        ["upscale"],
+    ],
     ids=" ".join,
 )
 def test_help_never_imports_torch(finished, words):
@@ -104,7 +128,9 @@ def test_help_is_quick(finished):
         before = os.times()
         finished("--help")
         after = os.times()  # seconds of work, which other programs do not make longer
-        spent = (after.children_user - before.children_user) + (after.children_system - before.children_system)
+        spent = (after.children_user - before.children_user) + (
+            after.children_system - before.children_system
+        )
         times.append(spent)
     assert min(times) < 0.5
 
@@ -113,10 +139,47 @@ def test_upscale_help_names_every_option_of_the_contract(addsr, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     said = addsr("upscale", "--help").out
     for option in (
-        *("--model", "--steps", "--prompt", "--psr", "--start", "--color", "--fidelity", "--seed", "--samples"),
-        *("--scale", "--width", "--height", "--longest", "--shortest", "--output", "--format", "--quality"),
-        *("--lossless", "--bit-depth", "--name", "--overwrite", "--no-metadata", "--device", "--precision", "--tile"),
-        *("--overlap", "--offload", "--compile", "--max-memory", "--json", "--quiet", "--verbose", "--debug"),
+        *(
+            "--model",
+            "--steps",
+            "--prompt",
+            "--psr",
+            "--start",
+            "--color",
+            "--fidelity",
+            "--seed",
+            "--samples",
+        ),
+        *(
+            "--scale",
+            "--width",
+            "--height",
+            "--longest",
+            "--shortest",
+            "--output",
+            "--format",
+            "--quality",
+        ),
+        *(
+            "--lossless",
+            "--bit-depth",
+            "--name",
+            "--overwrite",
+            "--no-metadata",
+            "--device",
+            "--precision",
+            "--tile",
+        ),
+        *(
+            "--overlap",
+            "--offload",
+            "--compile",
+            "--max-memory",
+            "--json",
+            "--quiet",
+            "--verbose",
+            "--debug",
+        ),
         "--dry-run",
         "--compare",
     ):

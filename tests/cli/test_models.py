@@ -8,22 +8,26 @@ import torch
 from bundles import write_bundle
 from PIL import Image
 
-from addsr_cli.cli.choice import chosen
 from addsr_cli.cli.console import Console
+from addsr_cli.cli.model_choice import chosen
 from addsr_cli.errors import ModelUnavailable, OutputRefused
-from addsr_cli.models import library
-from addsr_cli.models.loader import locate
-from addsr_cli.models.nano import NanoConfig, build_nano, save_nano
+from addsr_cli.models.nano.restorer import NanoConfig, build_nano, save_nano
+from addsr_cli.weights import installed
+from addsr_cli.weights.loader import locate
 
 
 @pytest.fixture
-def installed(home):
+def addsr_folder(home):
     """A model installed under the name addsr."""
-    return write_bundle(library.folder_of("addsr"))
+    return write_bundle(installed.folder_of("addsr"))
 
 
 def records(done):
-    return {record["name"]: record for record in map(json.loads, done.out.splitlines()) if "name" in record}
+    return {
+        record["name"]: record
+        for record in map(json.loads, done.out.splitlines())
+        if "name" in record
+    }
 
 
 def test_on_a_fresh_machine_only_the_bundled_models_are_here(addsr):
@@ -40,14 +44,14 @@ def test_on_a_fresh_machine_only_the_bundled_models_are_here(addsr):
     assert "Open RAIL" in found["addsr"]["licence"]
 
 
-def test_an_installed_model_is_listed_once_with_its_size(addsr, installed):
+def test_an_installed_model_is_listed_once_with_its_size(addsr, addsr_folder):
     found = records(addsr("models", "list", "--json"))
     assert found["addsr"]["state"] == "installed"
-    assert found["addsr"]["bytes"] == library.size(installed) > 10**6
+    assert found["addsr"]["bytes"] == installed.size(addsr_folder) > 10**6
     assert "addsr" in addsr("models", "list").out
 
 
-def test_an_installed_model_goes_by_its_name(addsr, installed, tmp_path):
+def test_an_installed_model_goes_by_its_name(addsr, addsr_folder, tmp_path):
     Image.new("RGB", (16, 16), "teal").save(tmp_path / "photo.png")
     done = addsr("upscale", tmp_path / "photo.png", "--model", "addsr", "--steps", 1)
     assert done.code == 0
@@ -55,7 +59,7 @@ def test_an_installed_model_goes_by_its_name(addsr, installed, tmp_path):
 
 
 def test_a_model_of_the_hub_has_a_folder_of_its_own(addsr, home):
-    folder = write_bundle(library.folder_of("someone/sharp"))
+    folder = write_bundle(installed.folder_of("someone/sharp"))
     assert folder.name == "someone--sharp"
     assert addsr("models", "path", "someone/sharp").out.strip() == str(folder)
 
@@ -70,14 +74,14 @@ def test_the_path_of_what_is_not_here_is_a_failure(addsr, name):
     assert (done.code, done.out) == (4, "")
 
 
-def test_an_intact_model_verifies(addsr, installed):
+def test_an_intact_model_verifies(addsr, addsr_folder):
     assert addsr("models", "verify", "addsr").out == "addsr: intact\n"
     assert addsr("models", "verify", "nano").code == 0
 
 
 @pytest.mark.parametrize("harm", ["flip", "delete"])
-def test_damage_is_found_and_named(addsr, installed, harm):
-    path = installed / "unet" / "diffusion_pytorch_model.safetensors"
+def test_damage_is_found_and_named(addsr, addsr_folder, harm):
+    path = addsr_folder / "unet" / "diffusion_pytorch_model.safetensors"
     if harm == "flip":
         data = bytearray(path.read_bytes())
         data[-1] ^= 1
@@ -86,7 +90,9 @@ def test_damage_is_found_and_named(addsr, installed, harm):
         path.unlink()
     done = addsr("models", "verify", "addsr", "--json")
     assert done.code == 4
-    assert records(done)["addsr"]["problems"][0].startswith("unet/diffusion_pytorch_model.safetensors")
+    assert records(done)["addsr"]["problems"][0].startswith(
+        "unet/diffusion_pytorch_model.safetensors"
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0])
@@ -102,25 +108,25 @@ def test_a_nano_of_weights_that_none_has_is_found(addsr, photo, tmp_path, value)
     assert addsr("upscale", photo(), "--model", tmp_path).code == 4
 
 
-def test_removal_frees_the_space_and_forgets_the_model(addsr, installed):
-    size = library.size(installed)
+def test_removal_frees_the_space_and_forgets_the_model(addsr, addsr_folder):
+    size = installed.size(addsr_folder)
     done = addsr("models", "rm", "addsr", "--json")
     assert records(done)["addsr"]["freed"] == size
-    assert not installed.exists()
+    assert not addsr_folder.exists()
     assert addsr("models", "rm", "addsr").code == 4
 
 
-def test_a_removal_cut_short_leaves_nothing_in_the_way(addsr, installed, monkeypatch):
+def test_a_removal_cut_short_leaves_nothing_in_the_way(addsr, addsr_folder, monkeypatch):
     def cut(_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(library.shutil, "rmtree", cut)
+        patch.setattr(installed.shutil, "rmtree", cut)
         assert addsr("models", "rm", "addsr").code == 130
-    assert library.installed() == {}
-    assert not installed.exists()
-    with library.making("addsr", print):
-        assert [path.name for path in library.home().iterdir()] == [".addsr.lock"]
+    assert installed.installed() == {}
+    assert not addsr_folder.exists()
+    with installed.making("addsr", print):
+        assert [path.name for path in installed.home().iterdir()] == [".addsr.lock"]
 
 
 @pytest.mark.parametrize("name", ["..", "", "a\\b", "-x", "C:"])
@@ -134,7 +140,9 @@ def gpu(monkeypatch):
     from addsr_cli import hardware
 
     true = hardware.probe
-    monkeypatch.setattr(hardware, "probe", lambda device="auto": replace(true("cpu"), device="cuda:0"))
+    monkeypatch.setattr(
+        hardware, "probe", lambda device="auto": replace(true("cpu"), device="cuda:0")
+    )
 
 
 def choose(model, **options):
@@ -147,7 +155,7 @@ def test_without_a_gpu_auto_is_the_bundled_model(capsys):
     assert "GPU" in locate("auto").reason
 
 
-def test_with_a_gpu_auto_is_the_full_model_when_it_is_here(gpu, installed):
+def test_with_a_gpu_auto_is_the_full_model_when_it_is_here(gpu, addsr_folder):
     assert choose("auto") == "addsr"
 
 
@@ -159,14 +167,18 @@ def test_when_the_full_model_cannot_be_had_auto_says_why_and_takes_nano(gpu, cap
 
 
 @pytest.mark.parametrize("problem", [ModelUnavailable, OutputRefused])
-def test_what_is_missing_is_said_in_one_line_before_auto_falls_back(gpu, hub, monkeypatch, capsys, problem):
+def test_what_is_missing_is_said_in_one_line_before_auto_falls_back(
+    gpu, hub, monkeypatch, capsys, problem
+):
     def refused(*_, **__):
         raise problem("Drive refuses the file.", "Download it in a browser.")
 
-    monkeypatch.setattr("addsr_cli.models.install._from_drive", refused)
+    monkeypatch.setattr("addsr_cli.weights.install._from_drive", refused)
     assert choose("auto") == "nano"
     lines = [line for line in capsys.readouterr().err.splitlines() if "auto takes nano" in line]
-    assert lines == ["auto takes nano, since addsr cannot be had: Drive refuses the file. Download it in a browser."]
+    assert lines == [
+        "auto takes nano, since addsr cannot be had: Drive refuses the file. Download it in a browser."
+    ]
 
 
 def test_a_dry_run_fetches_nothing(gpu, capsys):
@@ -184,17 +196,22 @@ def test_a_model_asked_for_by_name_is_never_replaced(addsr, tmp_path, name):
 
 
 def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
-    from addsr_cli.models import hub, parts
-    from addsr_cli.models.components import MADE_OF, STUDENT
+    from addsr_cli.weights import download_plan, sources
+    from addsr_cli.weights.components import MADE_OF, STUDENT
 
-    def survey(component):
+    def manifest(component):
         if component is STUDENT:
             raise ModelUnavailable("It has no public source.", "Import it.")
-        files = tuple(hub.Planned(path=file.path, size=file.size or 1000, here=False) for file in component.files)
+        files = tuple(
+            sources.Planned(path=file.path, size=file.size or 1000, here=False)
+            for file in component.files
+        )
         source = component.sources[0]
-        return hub.Survey(component=component.name, source=source, revision=source.revision, files=files)
+        return sources.Manifest(
+            component=component.name, source=source, revision=source.revision, files=files
+        )
 
-    monkeypatch.setattr(parts.hub, "survey", survey)
+    monkeypatch.setattr(download_plan.sources, "manifest", manifest)
     done = addsr("models", "pull", "addsr", "--dry-run")
     assert done.code == 0
     for part in MADE_OF["addsr"]:
@@ -202,7 +219,10 @@ def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
         assert part.licence in done.out
     assert "f5bc1bd97485577aa0b946fa8a9004e2ec147402" in done.out
     assert done.out.splitlines()[-1].startswith("total about 8.2 GB")
-    rows = [json.loads(line) for line in addsr("models", "pull", "addsr", "--dry-run", "--json").out.splitlines()]
+    rows = [
+        json.loads(line)
+        for line in addsr("models", "pull", "addsr", "--dry-run", "--json").out.splitlines()
+    ]
     assert rows[-1]["size"] == sum(row["size"] or row["about"] for row in rows[:-1])
     ours = [row for row in rows if row["component"] == "addsr-student"]
     assert [row["file"] for row in ours] == [file.path for file in STUDENT.files]
@@ -217,7 +237,9 @@ def test_a_dry_run_without_a_network_tells_what_is_written_down(addsr):
     assert "text_encoder/model.safetensors  1.4 GB" in done.out
     assert "offline" in done.out
     ours = addsr("models", "pull", "addsr", "--dry-run").out.splitlines()
-    assert ours[4].startswith("  AddSR: UNet and ControlNet distilled to 1-4 steps has no public source. Import it")
+    assert ours[4].startswith(
+        "  AddSR: UNet and ControlNet distilled to 1-4 steps has no public source. Import it"
+    )
     assert done.out.splitlines()[-1].startswith("total about 13.8 GB")
 
 
@@ -228,25 +250,31 @@ def test_pull_offline_is_one_line_and_exit_4(addsr):
 
 
 def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
-    from addsr_cli.models import install, parts
+    from addsr_cli.weights import download_plan, install
 
     seen = {}
-    monkeypatch.setattr(parts, "needed", lambda name, brought: ())
+    monkeypatch.setattr(download_plan, "needed", lambda name, brought: ())
 
     def making(name, **options):
         seen.update(options, name=name)
-        return write_bundle(library.folder_of(name))
+        return write_bundle(installed.folder_of(name))
 
     monkeypatch.setattr(install, "install", making)
     done = addsr("models", "import", tmp_path / "addsr.zip", "--as", "addsr", "--dtype", "fp32")
     assert done.code == 0
-    assert (seen["name"], seen["student"], seen["dtype"]) == ("addsr", tmp_path / "addsr.zip", torch.float32)
-    assert done.out.strip() == str(library.folder_of("addsr"))
+    assert (seen["name"], seen["student"], seen["dtype"]) == (
+        "addsr",
+        tmp_path / "addsr.zip",
+        torch.float32,
+    )
+    assert done.out.strip() == str(installed.folder_of("addsr"))
 
 
-def test_push_tells_the_address(addsr, installed, monkeypatch):
-    from addsr_cli.models import share
+def test_push_tells_the_address(addsr, addsr_folder, monkeypatch):
+    from addsr_cli.weights import push
 
-    monkeypatch.setattr(share, "push", lambda name, repo, private: f"https://hub/{repo}?{name}{private}")
+    monkeypatch.setattr(
+        push, "push", lambda name, repo, private: f"https://hub/{repo}?{name}{private}"
+    )
     done = addsr("models", "push", "addsr", "me/addsr", "--private")
     assert done.out == "https://hub/me/addsr?addsrTrue\n"

@@ -67,11 +67,16 @@ def test_missing_output_folders_are_made(photo, upscale, tree):
 
 
 def test_several_photos_go_into_one_folder(photo, upscale):
-    assert paths(upscale(photo("a.jpg"), photo("b.png"), "-o", "out")) == ["out/a_x4.jpg", "out/b_x4.png"]
+    assert paths(upscale(photo("a.jpg"), photo("b.png"), "-o", "out")) == [
+        "out/a_x4.jpg",
+        "out/b_x4.png",
+    ]
 
 
 @pytest.mark.parametrize("output", ["newdir/", "here"])
-def test_one_photo_goes_into_a_folder_that_ends_in_a_slash_or_exists(photo, upscale, tmp_path, output):
+def test_one_photo_goes_into_a_folder_that_ends_in_a_slash_or_exists(
+    photo, upscale, tmp_path, output
+):
     (tmp_path / "here").mkdir()
     assert paths(upscale(photo(), "-o", output)) == [f"{output.rstrip('/')}/photo_x4.jpg"]
 
@@ -90,7 +95,9 @@ def test_several_photos_make_a_folder_of_any_name_that_is_no_picture(photo, upsc
     assert made == [f"{output}/a_x4.jpg", f"{output}/b_x4.jpg"]
 
 
-@pytest.mark.parametrize("words", [["-o", "foo.png"], ["--name", "foo.png"], ["--name", "{stem}.jpeg"]])
+@pytest.mark.parametrize(
+    "words", [["-o", "foo.png"], ["--name", "foo.png"], ["--name", "{stem}.jpeg"]]
+)
 def test_two_formats_contradict_each_other(photo, addsr, tree, words):
     outcome = addsr("upscale", photo(), *words, "--format", "webp")
     assert (outcome.code, outcome.out, len(outcome.lines)) == (2, "", 1)
@@ -113,12 +120,17 @@ def test_several_photos_do_not_fit_into_one_file(photo, upscale, tree, output):
 
 
 def test_a_new_folder_may_have_a_dot_in_its_name(photo, upscale):
-    assert paths(upscale(photo("a.jpg"), photo("b.jpg"), "-o", "v1.5/")) == ["v1.5/a_x4.jpg", "v1.5/b_x4.jpg"]
+    assert paths(upscale(photo("a.jpg"), photo("b.jpg"), "-o", "v1.5/")) == [
+        "v1.5/a_x4.jpg",
+        "v1.5/b_x4.jpg",
+    ]
 
 
 def test_the_name_template_knows_all_its_parts(photo, upscale):
     template = "{stem}-{scale}-{model}-{steps}-{seed}-{width}x{height}{ext}"
-    assert paths(upscale(photo(), "--name", template, "--seed", 3)) == ["photo-4-nano-1-3-96x72.jpg"]
+    assert paths(upscale(photo(), "--name", template, "--seed", 3)) == [
+        "photo-4-nano-1-3-96x72.jpg"
+    ]
 
 
 def test_the_scale_in_the_name_is_what_was_asked(photo, upscale):
@@ -131,7 +143,17 @@ def test_a_name_with_its_own_suffix_chooses_the_format(photo, upscale):
 
 
 @pytest.mark.parametrize(
-    "template", ["sub/{stem}{ext}", "../{stem}{ext}", "{bogus}{ext}", "{}{ext}", "{stem.x}", "{stem[a]}", "{stem", ""]
+    "template",
+    [
+        "sub/{stem}{ext}",
+        "../{stem}{ext}",
+        "{bogus}{ext}",
+        "{}{ext}",
+        "{stem.x}",
+        "{stem[a]}",
+        "{stem",
+        "",
+    ],
 )
 def test_a_template_that_makes_no_file_name_is_refused(photo, upscale, tree, template):
     outcome = upscale(photo(), "--name", template)
@@ -149,7 +171,9 @@ def test_samples_that_are_equal_are_said_to_be(photo, upscale, monkeypatch):
     from addsr_cli import sampler
 
     true = sampler.cpu_noise
-    monkeypatch.setattr(sampler, "cpu_noise", lambda seed: true(0))  # as with a model that draws nothing
+    monkeypatch.setattr(
+        sampler, "cpu_noise", lambda seed: true(0)
+    )  # as with a model that draws nothing
     outcome = upscale(photo("a.png"), photo("b.png"), "--samples", 2)
     said = [line for line in outcome.lines if "does not depend on the seed" in line]
     assert [line.split(": ")[1] for line in said] == ["a.png", "b.png"]
@@ -166,7 +190,9 @@ def test_a_sample_is_the_picture_its_seed_gives_alone(photo, addsr):
     source = photo("photo.png")
     addsr("upscale", "--model", "nano", source, "--samples", 2)
     addsr("upscale", "--model", "nano", source, "--seed", 1, "-o", "alone.png")
-    assert (read(source.with_name("photo_x4_s1.png")).rgb == read(source.with_name("alone.png")).rgb).all()
+    assert (
+        read(source.with_name("photo_x4_s1.png")).rgb == read(source.with_name("alone.png")).rgb
+    ).all()
 
 
 @pytest.mark.parametrize(

@@ -110,7 +110,9 @@ def test_top_level_keys_do_not_reach_training(tmp_path):
 @pytest.fixture
 def planned(photo, addsr):
     """Get the record of a dry run with nano."""
-    return lambda *words: json.loads(addsr("upscale", "--model", "nano", photo(), "--dry-run", "--json", *words).out)
+    return lambda *words: json.loads(
+        addsr("upscale", "--model", "nano", photo(), "--dry-run", "--json", *words).out
+    )
 
 
 def test_a_typed_size_beats_another_kind_of_size_in_a_file(planned, tmp_path):
@@ -161,10 +163,19 @@ def test_settings_of_the_users_own_are_told_when_asked(photo, upscale, user_conf
 
 @pytest.mark.parametrize(
     "output",
-    ["/tmp/elsewhere/", "../elsewhere/", "a/../../b/", "~/elsewhere/", "C:\\\\elsewhere\\\\", "\\\\\\\\host\\\\share/"],
+    [
+        "/tmp/elsewhere/",
+        "../elsewhere/",
+        "a/../../b/",
+        "~/elsewhere/",
+        "C:\\\\elsewhere\\\\",
+        "\\\\\\\\host\\\\share/",
+    ],
 )
 @pytest.mark.parametrize("table", ["", "[upscale]\n"])
-def test_a_file_in_the_working_folder_sends_nothing_outside_it(photo, upscale, tmp_path, table, output):
+def test_a_file_in_the_working_folder_sends_nothing_outside_it(
+    photo, upscale, tmp_path, table, output
+):
     (tmp_path / "addsr.toml").write_text(f'{table}output = "{output}"\n')
     outcome = upscale(photo())
     assert outcome.out == "photo_x4.jpg\n"

@@ -34,7 +34,9 @@ def test_longest_and_shortest_follow_the_side_of_a_portrait(photo, upscale):
         assert image.size == (72, 96)
 
 
-@pytest.mark.parametrize(("size", "large"), [((1, 1), (4, 4)), ((1, 7), (4, 28)), ((3, 5), (12, 20))])
+@pytest.mark.parametrize(
+    ("size", "large"), [((1, 1), (4, 4)), ((1, 7), (4, 28)), ((3, 5), (12, 20))]
+)
 def test_tiny_pictures_work(photo, upscale, size, large):
     with Image.open(upscale(photo("p.png", size)).out.strip()) as image:
         assert image.size == large
@@ -62,7 +64,10 @@ def test_a_rotated_photo_is_upright_in_its_output(photo, upscale):
 def test_a_smaller_size_is_said_to_need_no_model(photo, upscale, words):
     outcome = upscale(photo("p.png"), *words)
     assert outcome.code == 0
-    assert "warning: p.png: 12x9 is smaller than the photo, so it was only resized, without the model" in outcome.lines
+    assert (
+        "warning: p.png: 12x9 is smaller than the photo, so it was only resized, without the model"
+        in outcome.lines
+    )
     assert any(": 12x9, only resized, in " in line for line in outcome.lines)
     with Image.open(outcome.out.strip()) as image:
         assert b"addsr" not in str(image.info).encode()

@@ -13,10 +13,21 @@ from types import SimpleNamespace
 import pytest
 from PIL import Image
 
-from addsr_cli import streams
+from addsr_cli.cli import streams
 
 KEYS = {
-    *("input", "output", "status", "seconds", "peak_memory", "size_in", "size_out", "model", "steps", "seed"),
+    *(
+        "input",
+        "output",
+        "status",
+        "seconds",
+        "peak_memory",
+        "size_in",
+        "size_out",
+        "model",
+        "steps",
+        "seed",
+    ),
     *("tags", "prompt", "plan", "warnings", "error"),
 }
 
@@ -59,9 +70,18 @@ def test_nothing_is_animated_when_stderr_is_no_terminal(photo, upscale):
 def test_json_has_every_key_for_success(photo, upscale):
     record = json.loads(upscale(photo(), "--json", "--seed", 5).out)
     assert record.keys() >= KEYS
-    assert (record["input"], record["output"], record["status"]) == ("photo.jpg", "photo_x4.jpg", "ok")
+    assert (record["input"], record["output"], record["status"]) == (
+        "photo.jpg",
+        "photo_x4.jpg",
+        "ok",
+    )
     assert (record["size_in"], record["size_out"]) == ([24, 18], [96, 72])
-    assert (record["model"], record["steps"], record["seed"], record["error"]) == ("nano", 1, 5, None)
+    assert (record["model"], record["steps"], record["seed"], record["error"]) == (
+        "nano",
+        1,
+        5,
+        None,
+    )
 
 
 def test_json_tells_seconds_by_stage_and_peak_memory_in_bytes(photo, upscale):
@@ -129,7 +149,9 @@ def test_stdout_that_takes_no_more_exits_with_7(photo, upscale, monkeypatch):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-@pytest.mark.parametrize(("encoding", "said"), [("utf-8", b"\xff \xe6\x97\xa5\n"), ("cp1252", b"\\udcff \\u65e5\n")])
+@pytest.mark.parametrize(
+    ("encoding", "said"), [("utf-8", b"\xff \xe6\x97\xa5\n"), ("cp1252", b"\\udcff \\u65e5\n")]
+)
 def test_a_name_beyond_the_streams_encoding_is_no_failure(encoding, said):
     before = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     stream = streams._wrapped(before, streams.Output)
@@ -159,7 +181,9 @@ def test_empty_stdin_is_unreadable(upscale, monkeypatch):
     assert (outcome.code, outcome.out, len(outcome.lines)) == (6, "", 1)
 
 
-@pytest.mark.parametrize("words", [["photo.jpg", "-"], ["-", "--samples", "2"], ["photo.jpg", "other.jpg", "-o", "-"]])
+@pytest.mark.parametrize(
+    "words", [["photo.jpg", "-"], ["-", "--samples", "2"], ["photo.jpg", "other.jpg", "-o", "-"]]
+)
 def test_only_one_picture_goes_through_stdout(photo, upscale, monkeypatch, tree, words):
     photo(), photo("other.jpg")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo().read_bytes())))
@@ -191,7 +215,9 @@ def test_a_bar_shows_on_a_terminal_and_stdout_stays_clean(photo, process, monkey
 
 def with_streams(finished, redirections, *words):
     """Run a true process whose streams a shell redirects."""
-    line = f"exec {shlex.join([sys.executable, '-m', 'addsr_cli', *map(str, words)])} {redirections}"
+    line = (
+        f"exec {shlex.join([sys.executable, '-m', 'addsr_cli', *map(str, words)])} {redirections}"
+    )
     return finished("-c", f"import os; os.execv('/bin/sh', ['sh', '-c', {line!r}])")
 
 
@@ -232,7 +258,9 @@ def test_what_cannot_be_said_is_not_said_elsewhere_and_the_exit_code_stays(finis
         (">/dev/full", ["upscale", "--steps", "many", "--json"], 2, "--steps"),
     ],
 )
-def test_a_stream_that_is_closed_or_full_is_one_line(photo, finished, redirections, words, code, said):
+def test_a_stream_that_is_closed_or_full_is_one_line(
+    photo, finished, redirections, words, code, said
+):
     photo()
     outcome = with_streams(finished, redirections, *words)
     assert (outcome.code, outcome.out) == (code, "")

@@ -24,7 +24,11 @@ def terminal(monkeypatch):
 
     def run(*words, **variables):
         ours, theirs = pty.openpty()
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"} | variables
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "OMP_NUM_THREADS": "1",
+        } | variables
         command = [sys.executable, *map(str, words)]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
         with subprocess.Popen(command, env=environment, **pipes):
@@ -52,11 +56,23 @@ def plain(shown):
 
 def test_upscaling_several_photos_on_a_terminal(photo, terminal):
     shown = terminal(
-        "-m", "addsr_cli", "upscale", photo("a.png"), photo("b.png"), "missing.png", "--model", "nano", "--steps", "1"
+        "-m",
+        "addsr_cli",
+        "upscale",
+        photo("a.png"),
+        photo("b.png"),
+        "missing.png",
+        "--model",
+        "nano",
+        "--steps",
+        "1",
     )
     lines = plain(shown)
     assert sum("a_x4.png" in line for line in lines) == 1  # said once, not as data too
-    assert any(re.fullmatch(r"a\.png -> a_x4\.png: 96x72, 1 step, seed 0, in [\d.]+ s", line) for line in lines)
+    assert any(
+        re.fullmatch(r"a\.png -> a_x4\.png: 96x72, 1 step, seed 0, in [\d.]+ s", line)
+        for line in lines
+    )
     assert any(re.fullmatch(r"[\d.]+ s elapsed, file 2 of 2: b\.png", line) for line in lines)
     assert "\x1b[31merror:\x1b[0m 'missing.png' does not exist" in shown
     assert max(map(len, lines)) <= 80
@@ -72,8 +88,8 @@ with Console().bar("photo.jpg"):
 PATH = """
 import sys
 from addsr_cli.cli.console import Console
-from addsr_cli.cli.gauge import Gauge
-with Gauge(Console(), "photos").shown(9, 10**9):
+from addsr_cli.cli.batch_progress import BatchProgress
+with BatchProgress(Console(), "photos").shown(9, 10**9):
     Console().result("folder/" * 20, {})
 """
 
@@ -102,7 +118,9 @@ def test_a_long_path_above_a_bar_stays_whole(terminal):
     assert max(len(line) for line in lines if "files" in line or "elapsed" in line) <= 80
 
 
-@pytest.mark.parametrize("template", [SAY, SAY.replace('with Console().bar("photo.jpg"):', "if True:")])
+@pytest.mark.parametrize(
+    "template", [SAY, SAY.replace('with Console().bar("photo.jpg"):', "if True:")]
+)
 def test_lines_are_broken_between_words_only(terminal, template):
     name = "/".join(["a-folder-with-a-long-name"] * 4)
     said = template.format(name=name)

@@ -14,7 +14,7 @@ REPOSITORY = Path(addsr_cli.__file__).parents[1]
 SHOW = """
 import time
 from addsr_cli.cli.console import Console
-from addsr_cli.models.digest import Transfer
+from addsr_cli.files import Transfer
 with Console().transfers() as report:
     for stage, done in (("fetching", 2_000_000), ("fetching", 4_000_000), ("checking", 1_000_000)):
         report(Transfer(file="unet/model.safetensors", stage=stage, done=done, size=4_000_000, all_done=done + 500_000,
@@ -27,7 +27,9 @@ def test_fetching_and_checking_are_told_apart():
     pty = pytest.importorskip("pty", reason="terminals are those of POSIX")
     terminal, there = pty.openpty()
     variables = os.environ | {"COLUMNS": "90", "TERM": "xterm"}
-    with subprocess.Popen([sys.executable, "-c", SHOW], cwd=REPOSITORY, env=variables, stderr=there) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", SHOW], cwd=REPOSITORY, env=variables, stderr=there
+    ) as child:
         os.close(there)
         shown = b""
         while piece := _read(terminal):

@@ -79,14 +79,18 @@ def test_an_unknown_command_is_a_usage_error(addsr):
     assert (outcome.code, len(outcome.lines)) == (2, 1)
 
 
-@pytest.mark.parametrize(("word", "meant"), [("upscael", "upscale"), ("batc", "batch"), ("model", "models")])
+@pytest.mark.parametrize(
+    ("word", "meant"), [("upscael", "upscale"), ("batc", "batch"), ("model", "models")]
+)
 def test_a_misspelt_command_suggests_the_right_one(addsr, word, meant):
     outcome = addsr(word, "x.jpg")
     assert outcome.code == 2
     assert f"Did you mean '{meant}'? See addsr --help." in outcome.err
 
 
-@pytest.mark.parametrize(("name", "meant"), [("nan", "nano"), ("seesr-tubro", "seesr-turbo"), ("adsr", "addsr")])
+@pytest.mark.parametrize(
+    ("name", "meant"), [("nan", "nano"), ("seesr-tubro", "seesr-turbo"), ("adsr", "addsr")]
+)
 def test_a_misspelt_model_suggests_the_right_one(photo, addsr, name, meant):
     outcome = addsr("upscale", photo(), "--model", name)
     assert outcome.code == 4
@@ -94,7 +98,14 @@ def test_a_misspelt_model_suggests_the_right_one(photo, addsr, name, meant):
 
 
 @pytest.mark.parametrize(
-    "words", [["photo.jpg"], ["--model", "nano", "photo.jpg"], ["./photo.jpg"], ["-s", "4", "photo.jpg"], ["plain"]]
+    "words",
+    [
+        ["photo.jpg"],
+        ["--model", "nano", "photo.jpg"],
+        ["./photo.jpg"],
+        ["-s", "4", "photo.jpg"],
+        ["plain"],
+    ],
 )
 def test_a_photo_in_place_of_a_command_is_upscaled(photo, addsr, words, monkeypatch):
     monkeypatch.setenv("ADDSR_STEPS", "1")
@@ -135,7 +146,7 @@ def test_a_broken_model_file_exits_with_4(photo, addsr, tmp_path):
 
 
 def test_a_model_folder_works(photo, addsr, tmp_path):
-    from addsr_cli.models.loader import ASSETS, NANO_FILE
+    from addsr_cli.weights.loader import ASSETS, NANO_FILE
 
     (tmp_path / "run" / "export").mkdir(parents=True)
     (tmp_path / "run" / "export" / NANO_FILE).symlink_to(ASSETS / NANO_FILE)

@@ -13,15 +13,17 @@ from loopback import Repo
 from PIL import Image
 from tiny_hub import WEIGHTS, archive, dape, know, ram, served, student
 
-from addsr_cli.models import byhand, library, parts, store
-from addsr_cli.models.components import MADE_OF, FileSpec
+from addsr_cli.weights import cache, download_plan, installed, manual_import
+from addsr_cli.weights.components import MADE_OF, FileSpec
 
 
 def rows(done):
     return [json.loads(line) for line in done.out.splitlines()]
 
 
-@pytest.mark.parametrize(("name", "steps"), [("seesr-turbo", 2), pytest.param("seesr", 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("name", "steps"), [("seesr-turbo", 2), pytest.param("seesr", 2, marks=pytest.mark.slow)]
+)
 def test_a_model_named_for_the_first_time_is_fetched_and_upscales(addsr, hub, photo, name, steps):
     done = addsr("upscale", photo(), "--model", name, "--steps", steps, "--json")
     assert done.code == 0, done.err
@@ -43,12 +45,20 @@ def test_a_pulled_model_upscales_without_a_request(addsr, hub, photo):
 
 def test_pull_asks_once_about_every_file_and_fetches_it_once(addsr, hub):
     done = addsr("models", "pull", "seesr")
-    assert done.out.strip() == str(library.folder_of("seesr"))
+    assert done.out.strip() == str(installed.folder_of("seesr"))
     counted = Counter((each.method, each.path) for each in hub.seen)
     assert set(counted.values()) == {1}
     assert {method for method, _ in counted} == {"HEAD", "GET"}
-    size = sum(len(data) for name, repo in hub.repos.items() if name != "org/turbo" for data in repo.files.values())
-    assert f"seesr: {size / 1e6:.1f} MB to fetch. Licences: Apache-2.0; CreativeML Open RAIL++-M" in done.lines
+    size = sum(
+        len(data)
+        for name, repo in hub.repos.items()
+        if name != "org/turbo"
+        for data in repo.files.values()
+    )
+    assert (
+        f"seesr: {size / 1e6:.1f} MB to fetch. Licences: Apache-2.0; CreativeML Open RAIL++-M"
+        in done.lines
+    )
 
 
 def test_a_dry_run_against_the_hub_tells_every_file_and_fetches_none(addsr, hub):
@@ -69,16 +79,23 @@ def test_a_dry_run_against_the_hub_tells_every_file_and_fetches_none(addsr, hub)
     assert {each.method for each in hub.seen} == {"HEAD"}
     lines = addsr("models", "pull", "addsr", "--dry-run").out.splitlines()
     ram = next(row["size"] for row in told if row["component"] == "ram") / 1e6
-    tagger = f"ram/ram_swin_large_14m.pth  {ram:.1f} MB  org/ram@{hub.commit('org/ram')}  Apache-2.0"
+    tagger = (
+        f"ram/ram_swin_large_14m.pth  {ram:.1f} MB  org/ram@{hub.commit('org/ram')}  Apache-2.0"
+    )
     assert tagger in lines
-    assert lines[-1] == f"total about {sum(sizes) / 1e9:.1f} GB, to fetch about {sum(sizes) / 1e9:.1f} GB"
+    assert (
+        lines[-1]
+        == f"total about {sum(sizes) / 1e9:.1f} GB, to fetch about {sum(sizes) / 1e9:.1f} GB"
+    )
 
 
 @pytest.fixture
 def published(hub, tmp_path):
     """A bundle in somebody's repository."""
     made = write_bundle(tmp_path / "made")
-    files = {str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*") if path.is_file()}
+    files = {
+        str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*") if path.is_file()
+    }
     hub.repos["someone/sharp"] = Repo(files)
     return hub.repos["someone/sharp"]
 
@@ -88,8 +105,8 @@ def test_a_dry_run_of_a_repository_fetches_its_record_only(addsr, hub, published
     assert {row["file"] for row in told[:-1]} == published.files.keys()
     assert told[-1]["to_fetch"] == sum(map(len, published.files.values()))
     assert {each.path.rsplit("/")[-1] for each in hub.gets()} == {"bundle.json"}
-    assert library.installed() == {}
-    assert not list(store.root().rglob("bundle.json"))
+    assert installed.installed() == {}
+    assert not list(cache.root().rglob("bundle.json"))
 
 
 def test_size_and_licence_of_a_repository_are_said_first(addsr, hub, published):
@@ -97,11 +114,13 @@ def test_size_and_licence_of_a_repository_are_said_first(addsr, hub, published):
     assert done.code == 0
     assert done.lines[0].startswith("someone/sharp: ")
     assert done.lines[0].endswith(" MB to fetch. Licences: random numbers")
-    assert library.installed() == {"someone/sharp": library.folder_of("someone/sharp")}
-    assert store.folder("someone--sharp").exists() is False
+    assert installed.installed() == {"someone/sharp": installed.folder_of("someone/sharp")}
+    assert cache.folder("someone--sharp").exists() is False
 
 
-def test_a_repository_that_changes_meanwhile_stays_at_one_commit(addsr, hub, published, monkeypatch):
+def test_a_repository_that_changes_meanwhile_stays_at_one_commit(
+    addsr, hub, published, monkeypatch
+):
     monkeypatch.setenv("ADDSR_SOMEONE__SHARP_REPO", "not/used")
     assert addsr("models", "pull", "someone/sharp").code == 0
     assert all(hub.commit("someone/sharp") in each.path for each in hub.seen[1:])
@@ -110,7 +129,9 @@ def test_a_repository_that_changes_meanwhile_stays_at_one_commit(addsr, hub, pub
 def test_a_repository_that_is_none_gets_no_advice_about_variables(addsr, hub):
     done = addsr("models", "pull", "someone/else")
     assert done.code == 4
-    expected = "error: someone/else cannot be fetched: someone/else is gone or private. Check the name."
+    expected = (
+        "error: someone/else cannot be fetched: someone/else is gone or private. Check the name."
+    )
     assert done.lines == [expected]
 
 
@@ -121,19 +142,25 @@ class TestVerify:
         if "hub" in request.fixturenames:
             request.getfixturevalue("hub")
             for part in MADE_OF["seesr"]:
-                parts.hub.fetch(part)
-            write_bundle(library.folder_of("seesr"))
+                download_plan.sources.fetch(part)
+            write_bundle(installed.folder_of("seesr"))
 
     def test_a_model_and_its_originals_are_read_again(self, addsr, hub):
         done = addsr("models", "verify", "seesr")
         assert done.code == 0
         assert done.out.splitlines() == [
             "seesr: intact",
-            *(f"download {name}: intact" for name in ("seesr", "sd2-base", "ram", "ram-tags", "dape")),
+            *(
+                f"download {name}: intact"
+                for name in ("seesr", "sd2-base", "ram", "ram-tags", "dape")
+            ),
         ]
 
     def test_without_a_name_everything_here_is_read(self, addsr, hub):
-        told = [(row["name"], row["kind"], row["state"]) for row in rows(addsr("models", "verify", "--json"))]
+        told = [
+            (row["name"], row["kind"], row["state"])
+            for row in rows(addsr("models", "verify", "--json"))
+        ]
         bundled = [("nano", "model", "intact"), ("small", "model", "intact")]
         assert told[:3] == [*bundled, ("seesr", "model", "intact")]
         assert {name for name, kind, state in told if (kind, state) == ("download", "intact")} == {
@@ -148,7 +175,7 @@ class TestVerify:
         assert addsr("models", "verify").out == "nano: intact\nsmall: intact\n"
 
     def test_a_flipped_bit_in_an_original_is_found_and_the_next_pull_mends_it(self, addsr, hub):
-        path = store.folder("ram") / "ram_swin_large_14m.pth"
+        path = cache.folder("ram") / "ram_swin_large_14m.pth"
         data, before = bytearray(path.read_bytes()), path.stat().st_mtime_ns
         data[-1] ^= 1
         path.write_bytes(data)
@@ -161,16 +188,19 @@ class TestVerify:
         assert done.lines[-1].endswith("The next addsr models pull fetches damaged downloads anew.")
         hub.sent.clear()
         for part in MADE_OF["seesr"]:
-            parts.hub.fetch(part)
+            download_plan.sources.fetch(part)
         assert set(hub.sent) == {"ram_swin_large_14m.pth"}
 
     def test_an_unfinished_download_is_no_damage(self, addsr, hub):
-        record = store.Record.read("sd2-base")
+        record = cache.Record.read("sd2-base")
         files = {path: entry for path, entry in record.files.items() if path != f"vae/{WEIGHTS}"}
         replace(record, files=files).write("sd2-base")
         done = addsr("models", "verify", "sd2-base")
         assert done.code == 0
-        assert done.out == f"download sd2-base: incomplete\n  vae/{WEIGHTS} was never finished or checked\n"
+        assert (
+            done.out
+            == f"download sd2-base: incomplete\n  vae/{WEIGHTS} was never finished or checked\n"
+        )
 
     def test_a_broken_nano_is_found(self, addsr, tmp_path):
         (tmp_path / "run").mkdir()
@@ -180,7 +210,7 @@ class TestVerify:
         assert "is not a nano model" in done.err
 
     def test_a_broken_record_is_damage_and_hides_nothing_else(self, addsr, home):
-        (write_bundle(library.folder_of("addsr")) / "bundle.json").write_text("{")
+        (write_bundle(installed.folder_of("addsr")) / "bundle.json").write_text("{")
         assert "addsr           damaged" in addsr("models", "list").out
         done = addsr("models", "verify")
         assert done.code == 4
@@ -197,11 +227,13 @@ class TestByHand:
         local = {}
         for name, data in (("ram", ram()), ("dape", dape())):
             part = served(name)
-            spec = FileSpec(path=part.files[0].path, sha256=sha256(data).hexdigest(), confidence="A")
+            spec = FileSpec(
+                path=part.files[0].path, sha256=sha256(data).hexdigest(), confidence="A"
+            )
             local[name] = replace(part, files=(spec,))
             hub.repos[f"org/{name}"].files[spec.path] = data
         know(monkeypatch, local)
-        monkeypatch.setattr(byhand, "KNOWN", tuple(local.values()))
+        monkeypatch.setattr(manual_import, "KNOWN", tuple(local.values()))
         return hub
 
     @pytest.fixture
@@ -222,11 +254,17 @@ class TestByHand:
         assert {row["file"] for row in rows(done)} == {"ram_swin_large_14m.pth", "DAPE.pth"}
         assert known.seen == []
         assert len(list(brought.iterdir())) == 2
-        assert [parts.hub.held(part) is not None for part in byhand.KNOWN] == [True, True]
+        assert [download_plan.sources.find_cached(part) is not None for part in manual_import.KNOWN] == [
+            True,
+            True,
+        ]
 
     def test_a_dry_run_counts_what_was_brought_along(self, addsr, known, brought):
         addsr("models", "import", brought)
-        told = {row.get("file"): row for row in rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))}
+        told = {
+            row.get("file"): row
+            for row in rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))
+        }
         assert told["DAPE.pth"]["here"]
         assert told["DAPE.pth"]["source"] == "brought along as DAPE.pth"
 
@@ -234,9 +272,9 @@ class TestByHand:
         made = archive(tmp_path / "addsr.tar.gz", student())
         done = addsr("models", "import", made, brought, "--as", "addsr")
         assert done.code == 0, done.err
-        assert done.out.splitlines()[-1] == str(library.folder_of("addsr"))
+        assert done.out.splitlines()[-1] == str(installed.folder_of("addsr"))
         assert not any("org/ram" in each.path or "org/dape" in each.path for each in known.seen)
-        source = json.loads((library.folder_of("addsr") / "import.json").read_text())["source"]
+        source = json.loads((installed.folder_of("addsr") / "import.json").read_text())["source"]
         assert source["dape"]["repo"] == "DAPE.pth"
         assert source["addsr-student"] == {"repo": "addsr.tar.gz"}
         assert "addsr: " in done.lines[0]
@@ -251,7 +289,7 @@ class TestByHand:
         for path, data in student().items():
             (brought / path).parent.mkdir(exist_ok=True)
             (brought / path).write_bytes(data)
-        found = byhand.sorted_out([brought])
+        found = manual_import.sorted_out([brought])
         assert (len(found.originals), found.student) == (2, brought)
 
     def test_another_file_of_that_name_is_refused_with_both_digests(self, addsr, known, brought):
@@ -261,7 +299,7 @@ class TestByHand:
         done = addsr("models", "import", path)
         assert done.code == 4
         assert f"not {wanted}. Download it again." in done.lines[-1]
-        assert not store.folder("dape").exists()
+        assert not cache.folder("dape").exists()
 
     def test_a_notice_of_the_host_is_told_from_weights(self, addsr, known, brought):
         (brought / "DAPE.pth").write_text("<!doctype html><title>Quota exceeded</title>")
@@ -277,21 +315,25 @@ class TestByHand:
         def full(*_):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(store, "link_or_copy", full)
+        monkeypatch.setattr(cache, "link_or_copy", full)
         done = addsr("models", "import", brought / "DAPE.pth")
         assert done.code == 7
         assert "the disk is full" in done.lines[-1]
-        assert not [path for path in store.root().rglob("*") if path.is_file() and path.suffix != ".lock"]
+        assert not [
+            path for path in cache.root().rglob("*") if path.is_file() and path.suffix != ".lock"
+        ]
 
     def test_on_another_disk_it_is_copied(self, addsr, known, brought, monkeypatch):
         def other(*_):
             raise OSError(18, "Invalid cross-device link")
 
-        monkeypatch.setattr(store.os, "link", other)
+        monkeypatch.setattr(cache.os, "link", other)
         assert addsr("models", "import", brought / "DAPE.pth").code == 0
-        assert (store.folder("dape") / "DAPE.pth").stat().st_ino != (brought / "DAPE.pth").stat().st_ino
+        assert (cache.folder("dape") / "DAPE.pth").stat().st_ino != (
+            brought / "DAPE.pth"
+        ).stat().st_ino
         assert addsr("models", "verify", "dape").code == 0
 
     def test_the_true_rows_know_ram_dape_and_the_lists(self):
-        assert [part.name for part in byhand.KNOWN] == ["ram", "dape", "ram-tags"]
-        assert all(store.must_match(spec) for part in byhand.KNOWN for spec in part.files)
+        assert [part.name for part in manual_import.KNOWN] == ["ram", "dape", "ram-tags"]
+        assert all(cache.must_match(spec) for part in manual_import.KNOWN for spec in part.files)

@@ -9,7 +9,9 @@ from PIL import Image
 
 from addsr_cli.imageio import Access, WriteOptions, common, read, write, write_bytes
 
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="permission bits are those of POSIX")
+pytestmark = pytest.mark.skipif(
+    sys.platform == "win32", reason="permission bits are those of POSIX"
+)
 PLAIN, OVER = WriteOptions(), WriteOptions(overwrite=True)
 
 
@@ -53,7 +55,9 @@ def mode_of(path):
         (0o000, 0o604, 0o604),
     ],
 )
-def test_a_new_file_follows_the_umask_within_what_the_input_allows(photo_of, tmp_path, umask, source, expected):
+def test_a_new_file_follows_the_umask_within_what_the_input_allows(
+    photo_of, tmp_path, umask, source, expected
+):
     photo = photo_of(source)
     os.umask(umask)
     write(photo, tmp_path / "output.png", PLAIN)
@@ -66,7 +70,9 @@ def test_without_an_input_file_the_umask_alone_counts(photo, tmp_path):
     assert mode_of(tmp_path / "output.png") == 0o644
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="choosing a group needs root")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="choosing a group needs root"
+)
 def test_another_group_may_not_read_what_was_for_the_inputs_group(photo_of, tmp_path):
     photo = photo_of(0o640, group=12345)
     write(photo, tmp_path / "output.png", PLAIN)
@@ -85,7 +91,9 @@ def test_a_replaced_file_hands_on_its_mode(photo_of, tmp_path, mode):
     assert mode_of(path) == mode
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="giving files away needs root")
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="giving files away needs root"
+)
 def test_a_replaced_file_hands_on_its_owner_where_that_is_allowed(photo, tmp_path):
     path = tmp_path / "output.png"
     path.write_bytes(b"old")
@@ -95,8 +103,12 @@ def test_a_replaced_file_hands_on_its_owner_where_that_is_allowed(photo, tmp_pat
     assert (path.stat().st_uid, path.stat().st_gid, mode_of(path)) == (12345, 23456, 0o664)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="giving files away needs root")
-def test_where_it_is_not_allowed_another_group_gets_no_more_than_anybody(photo, tmp_path, monkeypatch):
+@pytest.mark.skipif(
+    not hasattr(os, "geteuid") or os.geteuid() != 0, reason="giving files away needs root"
+)
+def test_where_it_is_not_allowed_another_group_gets_no_more_than_anybody(
+    photo, tmp_path, monkeypatch
+):
     def denied(*_):
         raise PermissionError
 

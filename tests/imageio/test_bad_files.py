@@ -12,7 +12,13 @@ from addsr_cli.errors import UnreadableInput
 from addsr_cli.imageio import MAX_PIXELS, held, read, read_header
 from addsr_cli.imageio.png import SIGNATURE, chunk
 
-BAD = ["bomb_60000x60000.png", "bomb_65500x65500.jpg", "corrupt_idat.png", "corrupt_middle.jpg", "header_only.jpg"]
+BAD = [
+    "bomb_60000x60000.png",
+    "bomb_65500x65500.jpg",
+    "corrupt_idat.png",
+    "corrupt_middle.jpg",
+    "header_only.jpg",
+]
 BAD += ["text_renamed.png", "truncated.gif", "truncated.jpg", "zero_byte.jpg"]
 
 
@@ -56,7 +62,12 @@ def test_corrupt_png_data_is_refused():
 
 def claiming(width, height):
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return SIGNATURE + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
+    return (
+        SIGNATURE
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(b""))
+        + chunk(b"IEND", b"")
+    )
 
 
 def test_bombs_are_refused_before_decoding():

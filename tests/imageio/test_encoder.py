@@ -29,7 +29,9 @@ def test_round_trips_are_exact(fmt, shape, dtype):
     photo = read(written(from_array(array), fmt))
     assert photo.bit_depth == array.itemsize * 8
     if (fmt, array.itemsize, shape[2:]) == ("TIFF", 2, (2,)):
-        array = array[:, :, [0, 0, 0, 1]]  # written as colour: no common reader takes 16-bit grey with alpha
+        array = array[
+            :, :, [0, 0, 0, 1]
+        ]  # written as colour: no common reader takes 16-bit grey with alpha
     np.testing.assert_array_equal(photo.to_array(), array)
 
 
@@ -37,7 +39,9 @@ def test_round_trips_are_exact(fmt, shape, dtype):
 def test_a_lossless_webp_is_exact_under_transparency_too(shape):
     array = noise(*shape)
     photo = read(written(from_array(array), "WEBP", lossless=True))
-    np.testing.assert_array_equal(photo.to_array()[..., -1], array if array.ndim == 2 else array[..., -1])
+    np.testing.assert_array_equal(
+        photo.to_array()[..., -1], array if array.ndim == 2 else array[..., -1]
+    )
 
 
 @pytest.mark.parametrize("exif", [None, make_exif(1, endian="<"), make_exif(1, endian=">")])
@@ -45,7 +49,9 @@ def test_a_lossless_webp_is_exact_under_transparency_too(shape):
 @pytest.mark.parametrize("shape", [(700, 600), (700, 600, 3), (700, 600, 4)])
 def test_tifffile_agrees_on_our_tiffs(shape, dtype, exif):
     array = noise(*shape, dtype=dtype)
-    data = written(replace(from_array(array), exif=exif, icc=srgb_profile(), dpi=(300.0, 300.0)), "TIFF")
+    data = written(
+        replace(from_array(array), exif=exif, icc=srgb_profile(), dpi=(300.0, 300.0)), "TIFF"
+    )
     with tifffile.TiffFile(BytesIO(data)) as file:
         np.testing.assert_array_equal(file.pages[0].asarray(), array)
         assert file.pages[0].tags[34675].value == srgb_profile()
@@ -54,9 +60,13 @@ def test_tifffile_agrees_on_our_tiffs(shape, dtype, exif):
 
 @pytest.mark.parametrize("shape", [(700, 600), (700, 600, 3)])
 def test_opencv_agrees_on_our_sixteen_bit_pngs(shape):
-    array = (smooth(700, 600).astype(np.uint16) * 257 + noise(700, 600, 3) % 9)[: shape[0], : shape[1]]
+    array = (smooth(700, 600).astype(np.uint16) * 257 + noise(700, 600, 3) % 9)[
+        : shape[0], : shape[1]
+    ]
     array = array[:, :, 0] if len(shape) == 2 else array
-    decoded = cv2.imdecode(np.frombuffer(written(from_array(array), "PNG"), np.uint8), cv2.IMREAD_UNCHANGED)
+    decoded = cv2.imdecode(
+        np.frombuffer(written(from_array(array), "PNG"), np.uint8), cv2.IMREAD_UNCHANGED
+    )
     np.testing.assert_array_equal(decoded[..., ::-1] if decoded.ndim == 3 else decoded, array)
 
 
@@ -106,7 +116,9 @@ def test_without_metadata_only_the_profile_goes_in(fmt, photo):
     assert (back.icc, back.exif, back.xmp, read_settings(data)) == (full.icc, None, None, {})
 
 
-@pytest.mark.parametrize(("fmt", "gray"), [("PNG", True), ("TIFF", True), ("JPEG", True), ("WEBP", False)])
+@pytest.mark.parametrize(
+    ("fmt", "gray"), [("PNG", True), ("TIFF", True), ("JPEG", True), ("WEBP", False)]
+)
 def test_gray_stays_gray_where_the_format_has_it(fmt, gray):
     assert read(written(from_array(smooth(30, 40, 1)), fmt)).gray is gray
 
@@ -155,16 +167,20 @@ def test_large_profiles_are_split_and_joined(photo):
     assert read(written(replace(photo, icc=profile), "JPEG")).icc == profile
 
 
-@pytest.mark.parametrize("wish", [{"format": "JPEG", "lossless": True}, {"format": "webp", "bit_depth": 16}])
+@pytest.mark.parametrize(
+    "wish", [{"format": "JPEG", "lossless": True}, {"format": "webp", "bit_depth": 16}]
+)
 @pytest.mark.parametrize("late", [False, True])
 def test_contradictions_are_usage_errors(wish, late, photo):
     with pytest.raises(UsageError):
-        encode(replace(photo, format=wish.pop("format").upper()), WriteOptions(**wish)) if late else WriteOptions(
-            **wish
-        )
+        encode(
+            replace(photo, format=wish.pop("format").upper()), WriteOptions(**wish)
+        ) if late else WriteOptions(**wish)
 
 
-@pytest.mark.parametrize("wish", [{"quality": 0}, {"quality": 101}, {"bit_depth": 12}, {"format": "gif"}])
+@pytest.mark.parametrize(
+    "wish", [{"quality": 0}, {"quality": 101}, {"bit_depth": 12}, {"format": "gif"}]
+)
 def test_impossible_wishes_are_usage_errors(wish):
     with pytest.raises(UsageError):
         WriteOptions(**wish)

@@ -30,7 +30,9 @@ def test_wishes_win_over_the_suffix_and_the_suffix_over_the_input():
     assert choose_format(header("JPEG"), suffix=".webp") == "WEBP"
 
 
-@pytest.mark.parametrize(("name", "suffix"), [("JPEG", ".jpg"), ("jpg", ".jpg"), ("TIFF", ".tif"), ("AVIF", ".avif")])
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("JPEG", ".jpg"), ("jpg", ".jpg"), ("TIFF", ".tif"), ("AVIF", ".avif")]
+)
 def test_every_format_has_a_suffix(name, suffix):
     assert suffix_for(name) == suffix
 

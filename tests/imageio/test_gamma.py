@@ -58,7 +58,13 @@ def test_a_linear_middle_grey_is_shown_as_188():
 
 @pytest.mark.parametrize(
     "chunks",
-    [(), (USUAL,), (SRGB, LINEAR), (USUAL, chromaticities(gamma.SRGB)), (chunk(b"gAMA", struct.pack(">I", 0)),)],
+    [
+        (),
+        (USUAL,),
+        (SRGB, LINEAR),
+        (USUAL, chromaticities(gamma.SRGB)),
+        (chunk(b"gAMA", struct.pack(">I", 0)),),
+    ],
     ids=["nothing", "usual", "srgb wins", "sRGB's own", "senseless"],
 )
 def test_what_is_srgb_is_left_as_it_is(chunks):
@@ -90,7 +96,9 @@ def test_another_white_stays_white():
     np.testing.assert_allclose(photo.rgb, 1, atol=1e-4)
 
 
-@pytest.mark.parametrize("values", [(0,) * 8, (0.3,) * 8, (0.3127, 0.329, 0.64, 0, 0.3, 0.6, 0.15, 0.06)])
+@pytest.mark.parametrize(
+    "values", [(0,) * 8, (0.3,) * 8, (0.3127, 0.329, 0.64, 0, 0.3, 0.6, 0.15, 0.06)]
+)
 def test_primaries_that_make_no_sense_are_passed_over(values):
     array = noise(7, 9, 3)
     np.testing.assert_array_equal(read(png(array, chromaticities(values))).to_array(), array)

@@ -17,11 +17,23 @@ SETTINGS = {"Software": "addsr", "Comment": "AI-upscaled with addsr"}
 
 
 def block(number, data, name=b"\0\0"):
-    return b"8BIM" + struct.pack(">H", number) + name + struct.pack(">I", len(data)) + data + b"\0" * (len(data) % 2)
+    return (
+        b"8BIM"
+        + struct.pack(">H", number)
+        + name
+        + struct.pack(">I", len(data))
+        + data
+        + b"\0" * (len(data) % 2)
+    )
 
 
 BLOCKS = block(1028, IIM)
-ALL = block(1036, b"thumbnail of the old picture") + block(1034, b"\1", b"\3abc") + BLOCKS + block(1005, bytes(16))
+ALL = (
+    block(1036, b"thumbnail of the old picture")
+    + block(1034, b"\1", b"\3abc")
+    + BLOCKS
+    + block(1005, bytes(16))
+)
 
 
 def segment(marker, data):
@@ -36,7 +48,9 @@ def jpeg(*segments):
 def photo():
     """A JPEG with IPTC data and two comments, one of them Latin-1."""
     comments = (b"a comment", "caf\u00e9".encode("latin-1"))
-    data = jpeg(segment(0xED, b"Photoshop 3.0\0" + ALL), *(segment(0xFE, each) for each in comments))
+    data = jpeg(
+        segment(0xED, b"Photoshop 3.0\0" + ALL), *(segment(0xFE, each) for each in comments)
+    )
     return read(data)
 
 
@@ -84,13 +98,18 @@ def test_what_a_format_has_no_place_for_is_told(photo, fmt):
 def test_comments_of_a_jpeg_stay_byte_for_byte(photo):
     data, told = written(photo, "JPEG")
     with Image.open(BytesIO(data)) as image:
-        assert [value for name, value in image.applist if name == "COM"] == [b"a comment", b"caf\xe9"]
+        assert [value for name, value in image.applist if name == "COM"] == [
+            b"a comment",
+            b"caf\xe9",
+        ]
     assert told == []
 
 
 def test_comments_become_texts_of_a_png_and_ours_are_not_taken_for_them(photo):
     once = read(written(photo, "PNG")[0])
-    assert once.texts == (("Comment", "caf\u00e9"),)  # of two texts with one keyword readers show the last
+    assert once.texts == (
+        ("Comment", "caf\u00e9"),
+    )  # of two texts with one keyword readers show the last
     twice, told = written(once, "PNG")
     assert read(twice).texts == once.texts
     assert read_settings(twice) == SETTINGS
@@ -128,7 +147,9 @@ def test_without_metadata_nothing_stays(photo):
 
 def test_what_is_too_long_for_a_jpeg_is_told():
     photo = read(jpeg(segment(0xED, b"Photoshop 3.0\0" + block(1028, IIM))))
-    long = replace(photo, iptc=block(1028, bytes(70_000)), texts=(("Comment", "x" * 70_000), ("Comment", "y")))
+    long = replace(
+        photo, iptc=block(1028, bytes(70_000)), texts=(("Comment", "x" * 70_000), ("Comment", "y"))
+    )
     data, told = written(long, "JPEG")
     assert len(told) == 2
     assert read(data).texts == (("Comment", "y"),)

@@ -21,7 +21,9 @@ def test_every_level_survives(dtype):
     np.testing.assert_array_equal(from_array(levels).to_array(), levels)
 
 
-@pytest.mark.parametrize(("shape", "mode"), list(zip(SHAPES, ["L", "LA", "RGB", "RGBA"], strict=True)))
+@pytest.mark.parametrize(
+    ("shape", "mode"), list(zip(SHAPES, ["L", "LA", "RGB", "RGBA"], strict=True))
+)
 def test_pillow_images_survive(shape, mode):
     array = noise(*shape)
     image = from_array(array).to_pil()

@@ -12,7 +12,8 @@ from PIL import Image
 from addsr_cli.errors import OutOfMemory, UnreadableInput
 from addsr_cli.imageio import exif, from_pil, read, read_header, reader
 
-# Where the upright picture's rows come from, told independently of the code: Pillow's transpositions per EXIF value.
+# Where the upright picture's rows come from, told independently of the code: Pillow's
+# transpositions per EXIF value.
 STORED = {
     1: None,
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -35,10 +36,17 @@ def as_stored(array, orientation):
 def test_every_orientation_comes_out_upright(fmt, orientation):
     upright = smooth(32, 48)
     exif = b"Exif\0\0" + make_exif(orientation)
-    data = saved(as_stored(upright, orientation), fmt, exif=exif, **({"lossless": True} if fmt == "WEBP" else {}))
+    data = saved(
+        as_stored(upright, orientation),
+        fmt,
+        exif=exif,
+        **({"lossless": True} if fmt == "WEBP" else {}),
+    )
     photo, header = read(data), read_header(data)
     assert header.size == photo.size == (48, 32)
-    assert np.abs(photo.to_array().astype(int) - upright).max() <= (0 if fmt in ("PNG", "TIFF", "WEBP") else 12)
+    assert np.abs(photo.to_array().astype(int) - upright).max() <= (
+        0 if fmt in ("PNG", "TIFF", "WEBP") else 12
+    )
     assert photo.exif is None or pil_exif(photo.exif).get(0x0112, 1) == 1
 
 
@@ -48,7 +56,9 @@ def test_sixteen_bit_tiffs_come_out_upright(orientation):
     turns = {1: (0, 0), 2: (1, 0), 3: (0, 2), 4: (1, 2), 5: (1, 1), 6: (0, 1), 7: (1, 3), 8: (0, 3)}
     mirror, quarters = turns[orientation]
     stored = np.rot90(upright[:, ::-1] if mirror else upright, quarters)
-    data = tiff(np.ascontiguousarray(stored), photometric="rgb", extratags=[(274, 3, 1, orientation, True)])
+    data = tiff(
+        np.ascontiguousarray(stored), photometric="rgb", extratags=[(274, 3, 1, orientation, True)]
+    )
     photo = read(data)
     assert (photo.bit_depth, photo.size, read_header(data).size) == (16, (9, 6), (9, 6))
     np.testing.assert_array_equal(photo.to_array(), upright)
@@ -63,7 +73,9 @@ def test_orientation_in_xmp_counts_when_exif_has_none():
 
 @pytest.mark.parametrize("endian", ["<", ">"])
 def test_exif_is_kept_without_orientation_and_thumbnail(endian):
-    data = saved(Image.fromarray(smooth(30, 40)), "JPEG", exif=b"Exif\0\0" + make_exif(6, endian=endian))
+    data = saved(
+        Image.fromarray(smooth(30, 40)), "JPEG", exif=b"Exif\0\0" + make_exif(6, endian=endian)
+    )
     exif = read(data).exif
     assert b"thumb" not in exif
     assert b"thumb" in data
@@ -93,7 +105,9 @@ def test_xmp_that_is_none_costs_a_warning_and_turns_nothing():
     assert read_header(data).size == (40, 30)
 
 
-@pytest.mark.parametrize("blob", [b"garbage", b"II*\0\xff\xff\xff\xff", make_exif()[:40], b"MM\0*\0\0\0\x08\xff\xff"])
+@pytest.mark.parametrize(
+    "blob", [b"garbage", b"II*\0\xff\xff\xff\xff", make_exif()[:40], b"MM\0*\0\0\0\x08\xff\xff"]
+)
 def test_damaged_exif_costs_a_warning_not_the_photo(blob):
     photo = read(saved(Image.fromarray(smooth(30, 40)), "PNG", exif=blob))
     assert photo.exif is None
@@ -114,7 +128,9 @@ def test_gray_stays_gray(mode):
 
 
 def png16(array):
-    return cv2.imencode(".png", array[..., ::-1] if array.ndim == 3 and array.shape[2] == 3 else array)[1].tobytes()
+    return cv2.imencode(
+        ".png", array[..., ::-1] if array.ndim == 3 and array.shape[2] == 3 else array
+    )[1].tobytes()
 
 
 def tiff(array, **arguments):
@@ -137,14 +153,24 @@ def test_sixteen_bit_png_is_read_exactly(shape):
 def test_sixteen_bit_tiff_is_read_exactly_in_both_byte_orders(shape, packing, order):
     array = noise(*shape, dtype=np.uint16)
     layout = {"photometric": "rgb"} if len(shape) == 3 else {}
-    photo = read(tiff(array, byteorder=order, **layout, **packing, extrasamples=[2] if shape[-1] == 4 else None))
+    photo = read(
+        tiff(
+            array,
+            byteorder=order,
+            **layout,
+            **packing,
+            extrasamples=[2] if shape[-1] == 4 else None,
+        )
+    )
     assert (photo.bit_depth, photo.warnings) == (16, ())
     np.testing.assert_array_equal(photo.to_array(), array)
 
 
 def test_white_is_zero_tiff_is_inverted():
     array = noise(9, 13, dtype=np.uint16)
-    np.testing.assert_array_equal(read(tiff(array, photometric="miniswhite")).to_array(), 65535 - array)
+    np.testing.assert_array_equal(
+        read(tiff(array, photometric="miniswhite")).to_array(), 65535 - array
+    )
 
 
 def test_sixteen_bit_planes_are_refused_because_nothing_here_decodes_them_rightly():
@@ -161,7 +187,9 @@ def test_premultiplied_sixteen_bit_tiffs_come_out_straight_with_eight_and_a_warn
     np.testing.assert_allclose(photo.rgb[0, 0], [0.5, 1, 1], atol=0.01)
 
 
-@pytest.mark.parametrize("array", [np.ones((4, 5), np.float32), np.ones((4, 5, 3), np.float32), np.ones((4, 5), "u4")])
+@pytest.mark.parametrize(
+    "array", [np.ones((4, 5), np.float32), np.ones((4, 5, 3), np.float32), np.ones((4, 5), "u4")]
+)
 def test_float_and_32_bit_tiffs_are_refused_with_advice(array):
     with pytest.raises(UnreadableInput, match="not supported") as caught:
         read(tiff(array, photometric="rgb" if array.ndim == 3 else None))
@@ -170,7 +198,9 @@ def test_float_and_32_bit_tiffs_are_refused_with_advice(array):
 
 def test_palette_becomes_colour():
     source = Image.fromarray(smooth(30, 40)).quantize(32)
-    np.testing.assert_array_equal(read(saved(source, "PNG")).to_array(), np.asarray(source.convert("RGB")))
+    np.testing.assert_array_equal(
+        read(saved(source, "PNG")).to_array(), np.asarray(source.convert("RGB"))
+    )
 
 
 @pytest.mark.parametrize("fmt", ["PNG", "GIF"])
@@ -184,7 +214,9 @@ def test_palette_transparency_becomes_alpha(fmt):
 
 def test_a_transparent_colour_becomes_alpha_in_eight_and_sixteen_bits():
     array = smooth(9, 7)
-    photo = read(saved(Image.fromarray(array), "PNG", transparency=tuple(int(v) for v in array[0, 0])))
+    photo = read(
+        saved(Image.fromarray(array), "PNG", transparency=tuple(int(v) for v in array[0, 0]))
+    )
     assert photo.alpha[0, 0] == 0
     assert photo.alpha[-1, -1] == 1
     deep = noise(9, 7, 3, dtype=np.uint16)

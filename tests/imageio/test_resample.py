@@ -62,7 +62,9 @@ def test_no_fringe_appears_around_an_upscaled_cutout(backdrop):
     rgb = np.where(alpha[:, :, None] > 0, red, np.float32([0, 1, 1]))  # garbage under transparency
     colour = resize(fill_transparent(rgb, alpha), (192, 192))
     cover = resize_alpha(alpha, (192, 192))[:, :, None]
-    np.testing.assert_allclose(colour * cover + backdrop * (1 - cover), red * cover + backdrop * (1 - cover), atol=1e-3)
+    np.testing.assert_allclose(
+        colour * cover + backdrop * (1 - cover), red * cover + backdrop * (1 - cover), atol=1e-3
+    )
 
 
 def test_the_fill_continues_the_nearest_colour():

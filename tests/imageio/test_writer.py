@@ -16,7 +16,15 @@ OVER = WriteOptions(overwrite=True)
 
 
 def check(path, *, format="PNG", width=40, height=30, overwrite=False):
-    check_output(path, format=format, width=width, height=height, channels=3, bit_depth=8, overwrite=overwrite)
+    check_output(
+        path,
+        format=format,
+        width=width,
+        height=height,
+        channels=3,
+        bit_depth=8,
+        overwrite=overwrite,
+    )
 
 
 def test_a_photo_is_written_whole_with_missing_folders(tmp_path, photo):
@@ -72,7 +80,9 @@ def failing(exc):
 
 
 @pytest.mark.parametrize("call", ["link", "replace", "fsync"])
-@pytest.mark.parametrize("exc", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "exc", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
+)
 def test_failures_leave_nothing_behind(tmp_path, photo, monkeypatch, call, exc):
     if call == "replace":
         monkeypatch.setattr(os, "link", failing(OSError(errno.EPERM, "no links here")))
@@ -83,7 +93,9 @@ def test_failures_leave_nothing_behind(tmp_path, photo, monkeypatch, call, exc):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("exc", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize(
+    "exc", [OSError(errno.ENOSPC, "No space left on device"), KeyboardInterrupt()]
+)
 def test_a_failed_overwrite_keeps_the_old_file(tmp_path, photo, monkeypatch, exc):
     path = tmp_path / "photo.png"
     path.write_bytes(b"precious")
@@ -142,7 +154,11 @@ def test_a_read_only_file_system_is_refused(tmp_path, monkeypatch):
 
 
 def test_a_folder_that_takes_no_file_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(module.tempfile, "TemporaryFile", failing(PermissionError(errno.EACCES, "Permission denied")))
+    monkeypatch.setattr(
+        module.tempfile,
+        "TemporaryFile",
+        failing(PermissionError(errno.EACCES, "Permission denied")),
+    )
     with pytest.raises(OutputRefused, match="Permission denied"):
         check(tmp_path / "photo.png")
 
@@ -154,7 +170,11 @@ def test_devices_are_written_into_and_never_replaced(photo, overwrite):
     before = Path("/dev/null").stat()
     assert write(photo, Path("/dev/null"), WriteOptions(format="PNG", overwrite=overwrite)) > 100
     after = Path("/dev/null").stat()
-    assert (after.st_ino, after.st_mode, after.st_uid) == (before.st_ino, before.st_mode, before.st_uid)
+    assert (after.st_ino, after.st_mode, after.st_uid) == (
+        before.st_ino,
+        before.st_mode,
+        before.st_uid,
+    )
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux has /dev/full")
@@ -210,7 +230,9 @@ def test_what_is_being_written_is_not_swept(tmp_path, photo, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]
 
 
-@pytest.mark.parametrize("name", ["a.part", ".addsr-1.part", f"x{PART}", f"{PART}x", PART.upper(), "photo.png"])
+@pytest.mark.parametrize(
+    "name", ["a.part", ".addsr-1.part", f"x{PART}", f"{PART}x", PART.upper(), "photo.png"]
+)
 def test_files_of_other_names_are_not_swept(tmp_path, name):
     (tmp_path / name).write_bytes(b"precious")
     sweep(tmp_path)

@@ -63,7 +63,9 @@ HOSTILE = {
     "spaces": b" " * LONG,
     "spaces in a packet": PACKET.replace(b"</rdf:RDF>", b" " * LONG + b"</rdf:RDF>"),
     "spaces in a tag": PACKET.replace(b" tiff:Orientation", b" " * LONG + b"tiff:Orientation"),
-    "spaces before an equals sign": PACKET.replace(b'Orientation="', b"Orientation" + b" " * LONG + b'="'),
+    "spaces before an equals sign": PACKET.replace(
+        b'Orientation="', b"Orientation" + b" " * LONG + b'="'
+    ),
     "descriptions that never end": b'<rdf:Description xmlns:addsr="x">' * (LONG // 33),
     "tags that never end": DECLARATION * (LONG // len(DECLARATION)),
     "declarations in one tag": b"<rdf:Description" + b' xmlns:addsr="' * (LONG // 14) + b">",
@@ -100,7 +102,8 @@ LAUGHS = b"""<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>"""
 
 
 @pytest.mark.parametrize(
-    "packet", [LAUGHS, b"no xml at all", PACKET[:-60], PACKET + b"more", b"", b"<a></b>", b"\xff<a/>"]
+    "packet",
+    [LAUGHS, b"no xml at all", PACKET[:-60], PACKET + b"more", b"", b"<a></b>", b"\xff<a/>"],
 )
 def test_what_is_no_xml_or_declares_entities_is_not_sound(packet):
     assert not xmp.is_sound(packet)
@@ -113,7 +116,11 @@ def test_packets_of_cameras_and_our_own_are_sound():
 
 def test_other_descriptions_are_left_alone_when_ours_goes():
     mine = b'\n <rdf:Description rdf:about="" xmlns:addsr="x">a</rdf:Description>'
-    other = b'<rdf:Description rdf:about="" xmlns:dc="x">b</rdf:Description><rdf:Description dc:c="1"/>'
+    other = (
+        b'<rdf:Description rdf:about="" xmlns:dc="x">b</rdf:Description><rdf:Description dc:c="1"/>'
+    )
     assert xmp._without_ours(other + mine + other + mine) == other + other
-    nested = b'<rdf:Description xmlns:addsr="x"><rdf:Description>c</rdf:Description></rdf:Description>'
+    nested = (
+        b'<rdf:Description xmlns:addsr="x"><rdf:Description>c</rdf:Description></rdf:Description>'
+    )
     assert xmp._without_ours(nested) == nested

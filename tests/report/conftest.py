@@ -24,7 +24,9 @@ def flat(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48), **more:
 
 
 def pictures(*photos: Photo) -> list[Picture]:
-    return [Picture(photo=photo, label=f"picture {number}") for number, photo in enumerate(photos, 1)]
+    return [
+        Picture(photo=photo, label=f"picture {number}") for number, photo in enumerate(photos, 1)
+    ]
 
 
 @dataclass
@@ -37,12 +39,16 @@ class Window:
 
     def settle(self) -> None:
         """Wait until what was asked for is drawn."""
-        self.page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        self.page.evaluate(
+            "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
 
     def shot(self, **clip: float) -> np.ndarray:
         """What the screen, or the part x, y, width, height of it, shows: uint8 (H, W, 3) in device pixels."""
         self.settle()
-        return np.asarray(Image.open(BytesIO(self.page.screenshot(clip=clip or None))).convert("RGB"))
+        return np.asarray(
+            Image.open(BytesIO(self.page.screenshot(clip=clip or None))).convert("RGB")
+        )
 
     def colour(self, x: float, y: float) -> tuple[int, ...]:
         return tuple(self.shot(x=int(x), y=int(y), width=1, height=1)[0, 0].tolist())
@@ -72,7 +78,9 @@ class Window:
         """Labels of the pictures on the left and on the right."""
         self.settle()
         sides = self.page.locator(".side select")
-        texts = [each.locator("option:checked").inner_text() for each in (sides.nth(0), sides.nth(1))]
+        texts = [
+            each.locator("option:checked").inner_text() for each in (sides.nth(0), sides.nth(1))
+        ]
         return tuple(text.split(" · ")[0] for text in texts)
 
     def press(self, *keys: str) -> None:
@@ -89,12 +97,16 @@ class Window:
 @pytest.fixture(scope="session")
 def browser():
     """Chromium through Playwright, both of which must be installed apart."""
-    driver = pytest.importorskip("playwright.sync_api", reason="needs the browser extra: pip install -e '.[browser]'")
+    driver = pytest.importorskip(
+        "playwright.sync_api", reason="needs the browser extra: pip install -e '.[browser]'"
+    )
     program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
     if not program:
         pytest.skip("needs Chromium, as from: apt-get install chromium")
     with driver.sync_playwright() as play:
-        started = play.chromium.launch(executable_path=program, args=["--no-sandbox", "--force-color-profile=srgb"])
+        started = play.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--force-color-profile=srgb"]
+        )
         yield started
         started.close()
 
@@ -122,7 +134,9 @@ def look(windows, tmp_path) -> Callable[..., Window]:
     """Open a page (or these photos) at a window size and density; afterwards nothing may have gone wrong in it."""
     opened = []
 
-    def show(*photos: Photo, html: str = "", size=(800, 600), density: float = 1, **more: object) -> Window:
+    def show(
+        *photos: Photo, html: str = "", size=(800, 600), density: float = 1, **more: object
+    ) -> Window:
         path = tmp_path / "page.html"
         path.write_text(html or compare_page(pictures(*photos), "Test"), encoding="utf-8")
         window = windows(density, **more)
@@ -136,4 +150,6 @@ def look(windows, tmp_path) -> Callable[..., Window]:
     yield show
     for window in opened:
         asked = [text for text in window.told if not text.startswith("data:")]
-        assert asked == [window.page.url[:80]]  # for itself and nothing else, and without a word on the console
+        assert asked == [
+            window.page.url[:80]
+        ]  # for itself and nothing else, and without a word on the console

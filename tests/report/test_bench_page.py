@@ -20,13 +20,24 @@ def limit(monkeypatch):
 def scene(name, count=2, side=64):
     pixels = np.random.default_rng(len(name)).random((side, side, 3), dtype=np.float32)
     photo = imageio.from_array(pixels)
-    return Scene(title=name, pictures=[Picture(photo=photo, label=f"{name} {k}") for k in range(count)])
+    return Scene(
+        title=name, pictures=[Picture(photo=photo, label=f"{name} {k}") for k in range(count)]
+    )
 
 
 def test_a_page_holds_charts_tables_protocol_and_pictures():
-    chart = scatter("chart", Axis(title="x"), Axis(title="y"), [Series(name="m", points=[Point(x=1, y=1)])])
+    chart = scatter(
+        "chart", Axis(title="x"), Axis(title="y"), [Series(name="m", points=[Point(x=1, y=1)])]
+    )
     page = bench_page("Bench <1>", [chart], [TABLE], {"seed": "7 & 8"}, [scene("cat")])
-    for words in ("Bench &lt;1&gt;", 'class="chart"', "<td>nano</td>", "7 &amp; 8", "cat 1", "data:image/jpeg"):
+    for words in (
+        "Bench &lt;1&gt;",
+        'class="chart"',
+        "<td>nano</td>",
+        "7 &amp; 8",
+        "cat 1",
+        "data:image/jpeg",
+    ):
         assert words in page
     assert "http" not in re.sub(r"http-equiv|data:[^\"]*", "", page)
 
@@ -45,7 +56,9 @@ def test_pictures_lose_quality_before_they_are_left_out(limit):
     assert "not shown" not in fewer_bytes
     assert fewer_bytes.count('class="viewer"') == 2
     limit(0)
-    assert "2 more photos were measured and are not shown" in bench_page("b", [], [TABLE], {}, scenes)
+    assert "2 more photos were measured and are not shown" in bench_page(
+        "b", [], [TABLE], {}, scenes
+    )
 
 
 def test_of_many_methods_the_reference_is_among_those_shown():

@@ -55,7 +55,16 @@ def test_the_slider_speaks_and_takes_every_key_of_its_role(look):
     slider.focus()
     assert "picture 1" in slider.get_attribute("aria-valuetext")
     seen = [window.cut()]
-    for key in ("ArrowRight", "ArrowUp", "ArrowLeft", "ArrowDown", "PageUp", "PageDown", "Home", "End"):
+    for key in (
+        "ArrowRight",
+        "ArrowUp",
+        "ArrowLeft",
+        "ArrowDown",
+        "PageUp",
+        "PageDown",
+        "Home",
+        "End",
+    ):
         window.press(key)
         seen.append(window.cut())
     assert seen == [50, 52, 54, 52, 50, 60, 50, 0, 100]
@@ -66,14 +75,20 @@ def test_tab_reaches_the_slider_and_the_choice_of_pictures(look):
     reached = []
     for _ in range(3):
         window.press("Tab")
-        reached.append(window.page.evaluate("document.activeElement.className || document.activeElement.tagName"))
+        reached.append(
+            window.page.evaluate(
+                "document.activeElement.className || document.activeElement.tagName"
+            )
+        )
     assert reached == ["divider", "SELECT", "SELECT"]
 
 
 def test_the_wheel_zooms_both_pictures_about_the_pointer(look):
     window = look(halves(), halves())
     window.press("s")
-    edges = [window.across(share, 0.5) for share in (0.25, 0.75)]  # where green meets grey in each of the two
+    edges = [
+        window.across(share, 0.5) for share in (0.25, 0.75)
+    ]  # where green meets grey in each of the two
     for x, y in edges:
         assert window.is_at(x - 8, y, GREEN)
         assert window.is_at(x + 8, y, GREY)
@@ -197,9 +212,15 @@ def test_transparency_lies_on_a_checkerboard(look):
 def test_colours_of_a_profile_are_shown_right(look):
     """A Lab profile would not do; a profile with swapped primaries shows at once whether it is honoured."""
     icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
-    table = {bytes(icc[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i for i in range(int.from_bytes(icc[128:132], "big"))}
+    table = {
+        bytes(icc[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i
+        for i in range(int.from_bytes(icc[128:132], "big"))
+    }
     red, blue = table[b"rXYZ"], table[b"bXYZ"]
-    icc[red + 4 : red + 12], icc[blue + 4 : blue + 12] = icc[blue + 4 : blue + 12], icc[red + 4 : red + 12]
+    icc[red + 4 : red + 12], icc[blue + 4 : blue + 12] = (
+        icc[blue + 4 : blue + 12],
+        icc[red + 4 : red + 12],
+    )
     window = look(flat((255, 0, 0), icc=bytes(icc)), flat(GREEN))
     assert window.is_at(*window.across(0.4), (0, 0, 255), 12)
 
@@ -290,7 +311,9 @@ def test_help_opens_by_key_and_closes_by_escape(look):
 
 def test_without_scripts_the_pictures_stand_side_by_side(browser, tmp_path):
     path = tmp_path / "page.html"
-    path.write_text(Page(title="t", parts=[viewer_html(pictures(flat(RED), flat(BLUE)))], whole=True).html())
+    path.write_text(
+        Page(title="t", parts=[viewer_html(pictures(flat(RED), flat(BLUE)))], whole=True).html()
+    )
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(path.as_uri())
@@ -300,7 +323,10 @@ def test_without_scripts_the_pictures_stand_side_by_side(browser, tmp_path):
 
 
 def test_viewers_in_a_longer_page_work_apart_and_let_it_scroll(look):
-    viewers = [viewer_html(pictures(flat(RED), flat(BLUE))), viewer_html(pictures(flat(GREEN), flat(GREY)))]
+    viewers = [
+        viewer_html(pictures(flat(RED), flat(BLUE))),
+        viewer_html(pictures(flat(GREEN), flat(GREY))),
+    ]
     window = look(html=Page(title="Report", parts=viewers).html())
     window.page.mouse.move(*window_middle(window, 0))
     window.page.mouse.wheel(0, 120)
@@ -309,7 +335,10 @@ def test_viewers_in_a_longer_page_work_apart_and_let_it_scroll(look):
     second.focus()
     window.press("End")
     window.settle()
-    assert (first.get_attribute("aria-valuenow"), second.get_attribute("aria-valuenow")) == ("50", "100")
+    assert (first.get_attribute("aria-valuenow"), second.get_attribute("aria-valuenow")) == (
+        "50",
+        "100",
+    )
 
 
 def window_middle(window, number):

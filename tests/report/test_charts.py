@@ -7,7 +7,9 @@ from addsr_cli.report import Axis, Point, Series, scatter
 
 
 def drawn(*series, x_log=False):
-    return ElementTree.fromstring(scatter("A & B", Axis(title="x", log=x_log), Axis(title="y"), list(series)))
+    return ElementTree.fromstring(
+        scatter("A & B", Axis(title="x", log=x_log), Axis(title="y"), list(series))
+    )
 
 
 def circles(figure):
@@ -15,7 +17,9 @@ def circles(figure):
 
 
 def test_points_lie_where_their_numbers_say():
-    (left, low), (right, high) = circles(drawn(Series(name="m", points=[Point(x=1, y=1), Point(x=2, y=5)])))
+    (left, low), (right, high) = circles(
+        drawn(Series(name="m", points=[Point(x=1, y=1), Point(x=2, y=5)]))
+    )
     assert left < right
     assert low > high  # pixels count downwards
 
@@ -34,7 +38,10 @@ def test_names_and_labels_are_escaped_and_shown():
 
 def test_what_is_no_number_is_left_out():
     bad = [Point(x=math.inf, y=1), Point(x=1, y=math.nan), Point(x=0, y=1)]
-    assert scatter("t", Axis(title="x", log=True), Axis(title="y"), [Series(name="m", points=bad)]) == ""
+    assert (
+        scatter("t", Axis(title="x", log=True), Axis(title="y"), [Series(name="m", points=bad)])
+        == ""
+    )
     assert len(circles(drawn(Series(name="m", points=[*bad, Point(x=1, y=2)]), x_log=True))) == 1
 
 

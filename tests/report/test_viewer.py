@@ -17,7 +17,10 @@ NASTY = "</script><script>alert(1)</script> \"'&<img src=x onerror=alert(2)> $ti
 
 
 def embedded(html: str) -> list[Image.Image]:
-    return [Image.open(BytesIO(b64decode(data))) for data in re.findall(r"src=\"data:image/\w+;base64,([^\"]+)", html)]
+    return [
+        Image.open(BytesIO(b64decode(data)))
+        for data in re.findall(r"src=\"data:image/\w+;base64,([^\"]+)", html)
+    ]
 
 
 def noise(width: int, height: int, **more) -> Photo:
@@ -63,11 +66,15 @@ def test_small_pictures_are_lossless_and_keep_their_size():
 def test_large_pictures_keep_full_colour_resolution():
     first, _ = embedded(viewer_html(pictures(noise(600, 600), noise(600, 600))))
     assert first.format == "JPEG"
-    assert first.layer[0][1:3] == first.layer[1][1:3] == (1, 1)  # sampling factors of luma and chroma
+    assert (
+        first.layer[0][1:3] == first.layer[1][1:3] == (1, 1)
+    )  # sampling factors of luma and chroma
 
 
 def test_quality_makes_large_pictures_smaller():
-    sizes = [len(viewer_html(pictures(*[noise(600, 600)] * 2), Embedding(quality=q))) for q in (60, 95)]
+    sizes = [
+        len(viewer_html(pictures(*[noise(600, 600)] * 2), Embedding(quality=q))) for q in (60, 95)
+    ]
     assert sizes[0] < 0.6 * sizes[1]
 
 
@@ -107,7 +114,9 @@ def test_a_picture_beyond_the_longest_side_is_reduced_and_says_so():
 
 
 def test_another_shape_is_refused_by_name():
-    with pytest.raises(UsageError, match=r"picture 2 \(64x64\) has another shape than picture 1 \(640x480\)"):
+    with pytest.raises(
+        UsageError, match=r"picture 2 \(64x64\) has another shape than picture 1 \(640x480\)"
+    ):
         viewer_html(pictures(flat(RED, (640, 480)), flat(BLUE, (64, 64))))
 
 
@@ -122,7 +131,9 @@ def test_fewer_than_two_and_more_than_eight_are_refused(count):
         viewer_html(pictures(*[flat(RED)] * count))
 
 
-@pytest.mark.parametrize("wrong", [{"quality": 0}, {"quality": 101}, {"max_side": 8}, {"max_side": 20000}])
+@pytest.mark.parametrize(
+    "wrong", [{"quality": 0}, {"quality": 101}, {"max_side": 8}, {"max_side": 20000}]
+)
 def test_impossible_embeddings_are_refused(wrong):
     with pytest.raises(UsageError):
         Embedding(**wrong)
@@ -136,4 +147,8 @@ def test_two_noisy_photos_of_1024_pixels_stay_under_five_megabytes():
 def test_several_viewers_share_one_script():
     viewer = viewer_html(pictures(flat(RED), flat(BLUE)))
     html = Page(title="Report", parts=["<h2>One</h2>", viewer, viewer]).html()
-    assert (html.count("<script>"), html.count("<style>"), html.count('class="viewer"')) == (1, 1, 2)
+    assert (html.count("<script>"), html.count("<style>"), html.count('class="viewer"')) == (
+        1,
+        1,
+        2,
+    )

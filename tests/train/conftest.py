@@ -11,11 +11,11 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from distillation_samples import learner
 
-from addsr_cli.models.nano import Nano
-from addsr_cli.train.adversary import Adversary
+from addsr_cli.models.nano.restorer import Nano
 from addsr_cli.train.config import TrainConfig
-from addsr_cli.train.discriminator import ConvDiscriminator
-from addsr_cli.train.distillation import Distillation
+from addsr_cli.train.discriminators.base import ConvDiscriminator
+from addsr_cli.train.discriminators.step import DiscriminatorStep
+from addsr_cli.train.objectives.distillation import Distillation
 from addsr_cli.train.recipe import preset
 
 SIZES = ((96, 80), (64, 120), (72, 72))
@@ -25,7 +25,9 @@ def scene(seed, height, width):
     """A picture with soft ground, hard edges and fine texture, uint8 (height, width, 3)."""
     rng = np.random.default_rng(seed)
     image = cv2.resize(rng.random((4, 4, 3)), (width, height), interpolation=cv2.INTER_CUBIC)
-    for (x, y), colour in zip(rng.integers(0, (width, height), (6, 2)).tolist(), rng.random((6, 3)), strict=True):
+    for (x, y), colour in zip(
+        rng.integers(0, (width, height), (6, 2)).tolist(), rng.random((6, 3)), strict=True
+    ):
         cv2.rectangle(image, (x, y), (x + 20, y + 12), colour.tolist(), -1)
     image += 0.05 * rng.standard_normal((height, width, 1))
     return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
@@ -59,7 +61,14 @@ def write_photos(folder):
 def smallest(photos, output, **changes):
     """The configuration of the smallest possible run, in float32 whatever the machine would choose."""
     size = {"data": photos, "output": output, "arch": "tiny", "crop": 64, "batch_size": 2}
-    quick = {"workers": 0, "device": "cpu", "precision": "fp32", "steps": 6, "warmup": 2, "log_every": 1}
+    quick = {
+        "workers": 0,
+        "device": "cpu",
+        "precision": "fp32",
+        "steps": 6,
+        "warmup": 2,
+        "log_every": 1,
+    }
     chosen = {"recipe": preset("paper", "tiny", changes.get("stage", "teacher"))}
     return TrainConfig(**(size | quick | chosen | changes))
 
@@ -116,13 +125,19 @@ def falling():
 def objective(configured, monkeypatch):
     """Makes distillations of the tiny network; ``draws`` fixes those of every batch in turn."""
 
-    def make(*, draws=None, precision="no", discriminator=True, seed=0, lr=1e-3, accumulate=1, **changes):
+    def make(
+        *, draws=None, precision="no", discriminator=True, seed=0, lr=1e-3, accumulate=1, **changes
+    ):
         recipe = replace(preset("paper", "nano"), **changes)
-        config = configured(stage="student", recipe=recipe, lr=lr, d_lr=lr, accumulate=accumulate, clip=100.0)
+        config = configured(
+            stage="student", recipe=recipe, lr=lr, d_lr=lr, accumulate=accumulate, clip=100.0
+        )
         AcceleratorState._reset_state(True)  # which else keeps the first precision
         accelerator = Accelerator(cpu=True, mixed_precision=precision)
         torch.manual_seed(seed)
-        judge = Adversary(ConvDiscriminator(), config, accelerator) if discriminator else None
+        judge = (
+            DiscriminatorStep(ConvDiscriminator(), config, accelerator) if discriminator else None
+        )
         made = Distillation(config, learner(seed), judge, accelerator)
         if draws:
             turns = iter(draws * 1000)

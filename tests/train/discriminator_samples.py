@@ -6,13 +6,18 @@ import torch
 from safetensors.torch import load_file
 from transformers import Dinov2Config, Dinov2Model, ViTConfig, ViTModel
 
-from addsr_cli.train.backbones import backbone_from
-from addsr_cli.train.projected import ProjectedDiscriminator
+from addsr_cli.train.discriminators.backbones import backbone_from
+from addsr_cli.train.discriminators.projected import ProjectedDiscriminator
 
 CASE = Path(__file__).parent.parent / "golden" / "discriminator"
 TRUNK = "dino.model.model."
 NAMES = {
-    **{"main.0.0.": "first.0.", "main.0.1.": "first.1.", "main.1.fn.0.": "wide.0.", "main.1.fn.1.": "wide.1."},
+    **{
+        "main.0.0.": "first.0.",
+        "main.0.1.": "first.1.",
+        "main.1.fn.0.": "wide.0.",
+        "main.1.fn.1.": "wide.1.",
+    },
     **{"cls.": "match.", "cmapper.weight": "wanted", "cmapper.bias": "wanted_bias"},
 }
 
@@ -30,15 +35,24 @@ def golden_weights(name):
 
 def golden_trunk():
     """DINO's weights of the golden case, in the authors' naming."""
-    return {k.removeprefix(TRUNK): v for k, v in golden_weights("discriminator").items() if k.startswith(TRUNK)}
+    return {
+        k.removeprefix(TRUNK): v
+        for k, v in golden_weights("discriminator").items()
+        if k.startswith(TRUNK)
+    }
 
 
 def official(*, raw=True):
     """The discriminator of the golden files, before its first forward."""
-    trunk, eye = backbone_from(golden_trunk(), heads=2), backbone_from(golden_weights("dinov2"), heads=3)
+    trunk, eye = (
+        backbone_from(golden_trunk(), heads=2),
+        backbone_from(golden_weights("dinov2"), heads=3),
+    )
     judge = ProjectedDiscriminator(trunk, eye, raw=raw)
     weights = golden_weights("discriminator")
-    judge.load_state_dict({our_name(key): value for key, value in weights.items() if key.startswith("heads.")})
+    judge.load_state_dict(
+        {our_name(key): value for key, value in weights.items() if key.startswith("heads.")}
+    )
     return judge
 
 
@@ -46,7 +60,9 @@ def full_width(layers=12):
     """Heads at full width on random networks of the published sizes; ``layers`` for those of the canvas's eye."""
     sizes = {"hidden_size": 384, "num_attention_heads": 6}
     trunk = ViTModel(ViTConfig(**sizes, intermediate_size=1536), add_pooling_layer=False)
-    eye = Dinov2Model(Dinov2Config(**sizes, patch_size=14, image_size=518, num_hidden_layers=layers))
+    eye = Dinov2Model(
+        Dinov2Config(**sizes, patch_size=14, image_size=518, num_hidden_layers=layers)
+    )
     return ProjectedDiscriminator(trunk, eye)
 
 

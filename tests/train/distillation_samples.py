@@ -4,10 +4,10 @@ from dataclasses import fields, replace
 
 import torch
 
-from addsr_cli.models.nano import Nano
-from addsr_cli.train.draws import StudentDraws, draw_student
-from addsr_cli.train.learner import NanoLearner, fresh
-from addsr_cli.train.objective import Batch
+from addsr_cli.models.nano.restorer import Nano
+from addsr_cli.train.objectives.base import Batch
+from addsr_cli.train.objectives.draws import StudentDraws, draw_student
+from addsr_cli.train.trainable import TrainableNano, fresh
 
 SECOND_AXIS = ("chain", "t", "teacher")  # of draws, where the samples lie
 
@@ -18,13 +18,17 @@ def learner(seed=0):
     student, teacher = fresh("tiny"), fresh("tiny")
     for nano in (student, teacher):
         torch.nn.init.normal_(nano.net.out.weight, std=0.02)
-    return NanoLearner(student, teacher)
+    return TrainableNano(student, teacher)
 
 
 def pictures(count, seed=0):
     generator = torch.Generator().manual_seed(seed)
     hr = torch.rand(count, 3, 32, 32, generator=generator)
-    return Batch(hr=hr, canvas=(hr + 0.2 * torch.rand(hr.shape, generator=generator)).clamp(0, 1), tags=("",) * count)
+    return Batch(
+        hr=hr,
+        canvas=(hr + 0.2 * torch.rand(hr.shape, generator=generator)).clamp(0, 1),
+        tags=("",) * count,
+    )
 
 
 def given(recipe, index, seed=0):
@@ -37,7 +41,9 @@ def given(recipe, index, seed=0):
 def part(draws, chosen):
     """The draws of some samples."""
     picked = {f.name: getattr(draws, f.name) for f in fields(StudentDraws)}
-    return StudentDraws(**{n: v[:, chosen] if n in SECOND_AXIS else v[chosen] for n, v in picked.items()})
+    return StudentDraws(
+        **{n: v[:, chosen] if n in SECOND_AXIS else v[chosen] for n, v in picked.items()}
+    )
 
 
 def cut(batch, chosen):

@@ -9,17 +9,17 @@ from accelerate.state import AcceleratorState
 from torch.utils.flop_counter import FlopCounterMode
 
 from addsr_cli.errors import UsageError
-from addsr_cli.models.esrgan import Esrgan, save_esrgan
+from addsr_cli.models.single_pass.esrgan import Esrgan, save_esrgan
 from addsr_cli.perceptual import LPIPS
 from addsr_cli.train import budget as module
 from addsr_cli.train.budget import GIB, budget
-from addsr_cli.train.dataset import Pairs, loader
-from addsr_cli.train.discriminator import ConvDiscriminator
-from addsr_cli.train.draws import draw_student
-from addsr_cli.train.objective import Batch
-from addsr_cli.train.recipe import SMALL_CARD, preset, usual
+from addsr_cli.train.data.dataset import PairDataset, loader
+from addsr_cli.train.discriminators.base import ConvDiscriminator
+from addsr_cli.train.discriminators.vgg import VggDiscriminator, VggFeatures
+from addsr_cli.train.objectives.base import Batch
+from addsr_cli.train.objectives.draws import draw_student
+from addsr_cli.train.recipe import SMALL_CARD, preset, run_defaults
 from addsr_cli.train.trainer import Trainer
-from addsr_cli.train.vgg import VggDiscriminator, VggFeatures
 
 
 @pytest.fixture
@@ -28,8 +28,10 @@ def full(configured):
 
     def make(name="paper", **changes):
         AcceleratorState._reset_state(True)  # which else keeps the first precision
-        run = usual("addsr", "student", name)
-        return configured(arch="addsr", stage="student", **{"recipe": preset(name, "addsr")} | run | changes)
+        run = run_defaults("addsr", "student", name)
+        return configured(
+            arch="addsr", stage="student", **{"recipe": preset(name, "addsr")} | run | changes
+        )
 
     return make
 
@@ -44,7 +46,11 @@ def test_the_full_model_counts_what_is_trained(full):
 def test_the_memory_of_the_parts_is_that_of_their_numbers(full):
     memory = budget(full(precision="bf16")).memory
     trained = 386_739_280
-    assert (memory["gradients"], memory["optimiser"], memory["average"]) == (4 * trained, 8 * trained, 4 * trained)
+    assert (memory["gradients"], memory["optimiser"], memory["average"]) == (
+        4 * trained,
+        8 * trained,
+        4 * trained,
+    )
     assert memory["trained weights"] == 6 * trained
     assert budget(full(precision="fp32")).memory["trained weights"] == 4 * trained
 
@@ -68,7 +74,9 @@ def test_low_ranks_need_hardly_any_moments(full):
     [({"teacher_samples": 4}, {"teacher_samples": 1}), ({"space": "pixel"}, {"space": "latent"})],
 )
 def test_what_is_left_out_is_not_counted(full, recipe, other):
-    more, less = (budget(full(recipe=replace(preset("paper", "addsr"), **each))) for each in (recipe, other))
+    more, less = (
+        budget(full(recipe=replace(preset("paper", "addsr"), **each))) for each in (recipe, other)
+    )
     assert more.tflop > less.tflop
 
 
@@ -79,7 +87,7 @@ def test_work_grows_with_the_batch_and_the_area(full):
 
 
 def test_hours_are_those_of_all_steps_on_this_machine(full, monkeypatch):
-    monkeypatch.setattr(module.hardware, "multiply_rate", lambda: 1e12)
+    monkeypatch.setattr(module.hardware, "matmul_flops", lambda: 1e12)
     plan = budget(full(batch_size=1, steps=1000))
     assert plan.hours == pytest.approx(plan.tflop * 1000 / module.REACHED / 3600)
     assert plan.record()["memory_total"] == sum(plan.memory.values())
@@ -134,11 +142,17 @@ class Held:
     ],
     ids=["conv", "vgg", "vgg and lpips", "lpips", "plain"],
 )
-def test_work_and_activations_of_a_small_network_are_those_of_a_step(configured, perceptual_weights, changes):
-    recipe = replace(preset("paper", "tiny"), timesteps="uniform", rollout="teacher-forced", **changes)
+def test_work_and_activations_of_a_small_network_are_those_of_a_step(
+    configured, perceptual_weights, changes
+):
+    recipe = replace(
+        preset("paper", "tiny"), timesteps="uniform", rollout="teacher-forced", **changes
+    )
     trainer = Trainer(configured(stage="student", recipe=recipe))
     plan, saved = budget(trainer.config), Saved()
-    batch = Batch.of(next(iter(loader(Pairs(trainer.photos, trainer.config), 0))), torch.device("cpu"))
+    batch = Batch.of(
+        next(iter(loader(PairDataset(trainer.photos, trainer.config), 0))), torch.device("cpu")
+    )
     drawn = draw_student(recipe, torch.Generator().manual_seed(0), (2, 48, 16, 16))
     draws = replace(drawn, index=torch.tensor([0, 2]))
     trainer.objective.draw = lambda batch, generator: draws
@@ -178,7 +192,9 @@ def test_vgg_is_counted_for_the_full_model_too(full):
     plain = full(precision="bf16")
     more = budget(full(precision="bf16", recipe=replace(plain.recipe, anchor_lpips=0.5)))
     assert more.tflop > budget(plain).tflop
-    assert more.memory["frozen networks"] - budget(plain).memory["frozen networks"] == 2 * 14_714_688
+    assert (
+        more.memory["frozen networks"] - budget(plain).memory["frozen networks"] == 2 * 14_714_688
+    )
 
 
 def test_a_machine_without_a_gpu_is_told_before_a_plan_of_the_full_model(full, monkeypatch):

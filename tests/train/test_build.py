@@ -28,7 +28,9 @@ def cards(monkeypatch):
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
-    monkeypatch.setattr(build, "Accelerator", lambda **words: done.append(("accelerator", words["cpu"], own())))
+    monkeypatch.setattr(
+        build, "Accelerator", lambda **words: done.append(("accelerator", words["cpu"], own()))
+    )
     for name in ("LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
     return done
@@ -48,10 +50,18 @@ def started(tmp_path, device):
     build.accelerator_for(TrainConfig(data=tmp_path, output=tmp_path, device=device))
 
 
-@pytest.mark.parametrize(("device", "index"), [("cuda:1", 1), ("cuda:0", 0), ("cuda", 0), ("auto", 0)])
-def test_the_card_that_was_asked_for_is_current_before_the_accelerator_starts(cards, tmp_path, device, index):
+@pytest.mark.parametrize(
+    ("device", "index"), [("cuda:1", 1), ("cuda:0", 0), ("cuda", 0), ("auto", 0)]
+)
+def test_the_card_that_was_asked_for_is_current_before_the_accelerator_starts(
+    cards, tmp_path, device, index
+):
     started(tmp_path, device)
-    assert cards == [("opened", index), ("current", f"cuda:{index}"), ("accelerator", False, f"cuda:{index}")]
+    assert cards == [
+        ("opened", index),
+        ("current", f"cuda:{index}"),
+        ("accelerator", False, f"cuda:{index}"),
+    ]
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
@@ -59,7 +69,11 @@ def test_the_card_that_was_asked_for_is_current_before_the_accelerator_starts(ca
 def test_each_process_opens_its_own_card_only(cards, tmp_path, monkeypatch, device, number, index):
     launched(monkeypatch, number, 4)
     started(tmp_path, device)
-    assert cards == [("opened", index), ("current", f"cuda:{index}"), ("accelerator", False, f"cuda:{index}")]
+    assert cards == [
+        ("opened", index),
+        ("current", f"cuda:{index}"),
+        ("accelerator", False, f"cuda:{index}"),
+    ]
 
 
 def test_several_processes_do_not_share_one_card_that_was_named(cards, tmp_path, monkeypatch):
@@ -91,7 +105,9 @@ def test_accelerate_keeps_the_card_it_is_told(tmp_path, monkeypatch):
     """The real one, which never touches a device by itself."""
     for name in ("LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    card = Hardware(device="cuda:1", name="it", free_bytes=1, total_bytes=1, bf16=True, fp16=True, threads=1)
+    card = Hardware(
+        device="cuda:1", name="it", free_bytes=1, total_bytes=1, bf16=True, fp16=True, threads=1
+    )
     monkeypatch.setattr(build.hardware, "probe", lambda _: card)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True)

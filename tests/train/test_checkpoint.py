@@ -67,7 +67,9 @@ def test_nothing_to_resume_from_is_said(tmp_path, resume):
     assert "resume" in caught.value.hint
 
 
-@pytest.mark.parametrize("failure", [OSError("No space left on device"), RuntimeError("write failed")])
+@pytest.mark.parametrize(
+    "failure", [OSError("No space left on device"), RuntimeError("write failed")]
+)
 def test_a_failure_while_writing_leaves_what_was_there(tmp_path, monkeypatch, failure):
     save(tmp_path, 1, STATE, keep=1)
     with pytest.raises(OutputRefused, match=r"step-0000002.*(space|failed)"):

@@ -33,13 +33,39 @@ def test_two_processes_end_with_the_same_weights_and_speak_once(
     photos, tmp_path, same, discriminator, perceptual_weights
 ):
     (tmp_path / "program.py").write_text(PROGRAM)
-    words = ["distill", "--data", photos, "--arch", "tiny", "--steps", 2, "--batch-size", 1, "--accumulate", 2]
-    words += ["--device", "cpu", "--precision", "fp32", "--workers", 0, "--log-every", 1, "--precompute", "--quiet"]
+    words = [
+        "distill",
+        "--data",
+        photos,
+        "--arch",
+        "tiny",
+        "--steps",
+        2,
+        "--batch-size",
+        1,
+        "--accumulate",
+        2,
+    ]
+    words += [
+        "--device",
+        "cpu",
+        "--precision",
+        "fp32",
+        "--workers",
+        0,
+        "--log-every",
+        1,
+        "--precompute",
+        "--quiet",
+    ]
     words += ["--discriminator", discriminator]
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, tmp_path / "program.py"]
     environment = os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *map(str, launch + words), "--output", "two"], env=environment, capture_output=True, text=True
+        [sys.executable, *map(str, launch + words), "--output", "two"],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "two/export\n"
@@ -48,11 +74,14 @@ def test_two_processes_end_with_the_same_weights_and_speak_once(
     written = checkpoint.load(checkpoint.find("latest", Path("two/checkpoints")))
     assert same(written, first | {"step": 2})
     alone = subprocess.run(
-        [sys.executable, tmp_path / "program.py", *map(str, words), "--output", "one"], env=environment | {"RANK": "2"}
+        [sys.executable, tmp_path / "program.py", *map(str, words), "--output", "one"],
+        env=environment | {"RANK": "2"},
     )
     assert alone.returncode == 0
     other = torch.load("2.pt", weights_only=True)
     assert not same(other["weights"], first["weights"])
-    assert not same(other["objective"]["adversary"]["weights"], first["objective"]["adversary"]["weights"])
+    assert not same(
+        other["objective"]["adversary"]["weights"], first["objective"]["adversary"]["weights"]
+    )
     assert Path("two/log.jsonl").read_text().count("\n") == 2
     assert len(json.loads(Path("two/tags.json").read_text())) == 3

@@ -6,30 +6,53 @@ from dataclasses import asdict, replace
 import pytest
 
 from addsr_cli.errors import UsageError
-from addsr_cli.train.recipe import OFFICIAL, PAPER, Recipe, perception_weights, preset, psr_range, usual
-from addsr_cli.train.ta import TaWeights
+from addsr_cli.train.losses.timestep_weights import TaWeights
+from addsr_cli.train.recipe import (
+    OFFICIAL,
+    PAPER,
+    Recipe,
+    preset,
+    psr_range,
+    run_defaults,
+    timestep_weights,
+)
 
 
 def test_the_paper_is_the_default():
     assert preset("paper", "addsr") == PAPER == Recipe()
-    assert (PAPER.ta.mu, PAPER.ta.nu, PAPER.adversarial, PAPER.psr, PAPER.blank) == (0.5, 2.1, 0.02, (1.0, 1.0), 0.5)
-    assert (PAPER.timesteps, PAPER.teacher_sees, PAPER.shared_noise, PAPER.r1) == ("uniform", "hr", False, 0.0)
+    assert (PAPER.ta.mu, PAPER.ta.nu, PAPER.adversarial, PAPER.psr, PAPER.blank) == (
+        0.5,
+        2.1,
+        0.02,
+        (1.0, 1.0),
+        0.5,
+    )
+    assert (PAPER.timesteps, PAPER.teacher_sees, PAPER.shared_noise, PAPER.r1) == (
+        "uniform",
+        "hr",
+        False,
+        0.0,
+    )
     assert set(PAPER.anchors.values()) == {0.0}
 
 
 def test_the_official_preset_draws_and_weighs_as_the_released_trainer():
     assert preset("official", "addsr") == OFFICIAL
     assert OFFICIAL.ta.table() == pytest.approx((4.6305, 0.5, 1.05, 2.205))
-    assert (OFFICIAL.timesteps, OFFICIAL.shared_noise, OFFICIAL.raw_condition) == ("official", True, True)
+    assert (OFFICIAL.timesteps, OFFICIAL.shared_noise, OFFICIAL.raw_condition) == (
+        "official",
+        True,
+        True,
+    )
     assert OFFICIAL.teacher_samples == 4
 
 
 def test_a_small_card_gets_one_teacher_draw_and_computes_again():
     assert preset("lowmem", "addsr") == replace(PAPER, teacher_samples=1)
-    run = usual("addsr", "student", "lowmem")
+    run = run_defaults("addsr", "student", "lowmem")
     assert (run["batch_size"], run["checkpointing"], run["ema_on_cpu"]) == (1, True, True)
-    assert usual("addsr", "student", "paper")["batch_size"] == 2
-    assert usual("nano", "student", "lowmem") == usual("nano", "student", "paper")
+    assert run_defaults("addsr", "student", "paper")["batch_size"] == 2
+    assert run_defaults("nano", "student", "lowmem") == run_defaults("nano", "student", "paper")
 
 
 @pytest.mark.parametrize("name", ["paper", "official", "lowmem"])
@@ -86,7 +109,10 @@ def test_what_cannot_be_distilled_is_refused(wrong):
 
 
 def test_one_loss_is_enough():
-    assert replace(PAPER, distill=0.0, adversarial=0.0, anchor_lpips=1.0).anchors == {"l1": 0, "lpips": 1}
+    assert replace(PAPER, distill=0.0, adversarial=0.0, anchor_lpips=1.0).anchors == {
+        "l1": 0,
+        "lpips": 1,
+    }
 
 
 def test_a_recipe_survives_json():
@@ -103,7 +129,8 @@ def test_a_recipe_survives_json():
 
 
 @pytest.mark.parametrize(
-    ("text", "expected"), [("1.0", (1, 1)), ("0.4", (0.4, 0.4)), ("uniform:0.4,1.0", (0.4, 1)), ("0.1,0.2", (0.1, 0.2))]
+    ("text", "expected"),
+    [("1.0", (1, 1)), ("0.4", (0.4, 0.4)), ("uniform:0.4,1.0", (0.4, 1)), ("0.1,0.2", (0.1, 0.2))],
 )
 def test_a_weight_or_a_range_of_weights_is_read(text, expected):
     assert psr_range(text) == expected
@@ -116,6 +143,6 @@ def test_a_weight_that_is_not_understood_is_refused(text):
 
 
 def test_perception_is_four_numbers():
-    assert perception_weights("0.1,1, 1,2") == (0.1, 1, 1, 2)
+    assert timestep_weights("0.1,1, 1,2") == (0.1, 1, 1, 2)
     with pytest.raises(UsageError, match="--perception"):
-        perception_weights("a,1,1,1")
+        timestep_weights("a,1,1,1")

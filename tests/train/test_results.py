@@ -14,7 +14,7 @@ from skimage.metrics import structural_similarity
 from addsr_cli.train import results
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.curves import _thin, curves
-from addsr_cli.train.dataset import Pairs
+from addsr_cli.train.data.dataset import PairDataset
 from addsr_cli.train.recipe import preset
 from addsr_cli.train.trainer import Trainer
 
@@ -24,7 +24,9 @@ ROW = {"lr": 1e-3, "seconds_per_step": 1.0, "memory": 0, "steps": 3}
 @pytest.fixture
 def student(configured):
     """Makes configurations of a student's run."""
-    return lambda **changes: configured(**{"stage": "student", "recipe": preset("paper", "tiny"), "steps": 2} | changes)
+    return lambda **changes: configured(
+        **{"stage": "student", "recipe": preset("paper", "tiny"), "steps": 2} | changes
+    )
 
 
 def log(folder, *values):
@@ -55,15 +57,23 @@ def test_the_card_measures_before_and_after_on_held_out_photos(student, precisio
     trainer = Trainer(student(validation=2, lr=0.05, precision=precision))
     card = (trainer.run() / "README.md").read_text()
     rows = dict(re.findall(r"^\| (\w.*?) \| (.*) \|$", card, re.MULTILINE))
-    assert list(rows) == ["bicubic", "before, 1 step", "before, 4 steps", "after, 1 step", "after, 4 steps"]
-    pairs = Pairs(trainer.held_out, trainer.config)
+    assert list(rows) == [
+        "bicubic",
+        "before, 1 step",
+        "before, 4 steps",
+        "after, 1 step",
+        "after, 4 steps",
+    ]
+    pairs = PairDataset(trainer.held_out, trainer.config)
     with trainer.ema.applied():
         for name, which, steps in (
             ("bicubic", None, 1),
             ("before, 4 steps", trainer.learner.teacher, 4),
             ("after, 1 step", trainer.learner.student, 1),
         ):
-            found = results.score(trainer.learner, which, pairs, steps, trainer.accelerator.autocast)
+            found = results.score(
+                trainer.learner, which, pairs, steps, trainer.accelerator.autocast
+            )
             assert rows[name] == f"{found.psnr:.2f} | {found.ssim:.4f}"
     assert rows["before, 1 step"] != rows["after, 1 step"]
     assert "2 held-out photos" in card
@@ -74,7 +84,7 @@ def test_the_card_measures_the_enlarged_input_in_float32(student, precision):
     trainer = Trainer(student(validation=2, steps=1, precision=precision))
     card = (trainer.run() / "README.md").read_text()
     found = []
-    for pair in (Pairs(trainer.held_out, trainer.config)[position] for position in range(2)):
+    for pair in (PairDataset(trainer.held_out, trainer.config)[position] for position in range(2)):
         canvas, hr = (pair[name].permute(1, 2, 0).double().numpy() for name in ("canvas", "hr"))
         found.append(structural_similarity(canvas, hr, channel_axis=-1, data_range=1))
     bicubic = re.search(r"^\| bicubic \| .* \| (.*) \|$", card, re.MULTILINE)[1]
@@ -97,9 +107,11 @@ def test_nothing_is_measured_on_photos_of_the_training(student, monkeypatch):
 def test_held_out_photos_are_never_trained_on(student, monkeypatch):
     trainer = Trainer(student(validation=1, steps=6))
     (held,) = trainer.held_out.paths
-    seen, photo = set(), Pairs._photo
+    seen, photo = set(), PairDataset._photo
     monkeypatch.setattr(
-        Pairs, "_photo", lambda self, index: (seen.add(self.photos.paths[index]), photo(self, index))[1]
+        PairDataset,
+        "_photo",
+        lambda self, index: (seen.add(self.photos.paths[index]), photo(self, index))[1],
     )
     for _ in trainer._batches():
         pass
@@ -109,7 +121,7 @@ def test_held_out_photos_are_never_trained_on(student, monkeypatch):
 
 def test_the_canvas_scores_as_itself_and_as_what_a_mirror_makes_of_it(student, mirror):
     trainer = Trainer(student(validation=1, mix=(("clean", 1.0),)))
-    pairs = Pairs(trainer.held_out, trainer.config)
+    pairs = PairDataset(trainer.held_out, trainer.config)
     plain = results.score(trainer.learner, None, pairs, 1)
     pair = pairs[0]
     error = (pair["canvas"] - pair["hr"]).square().mean()
@@ -119,7 +131,10 @@ def test_the_canvas_scores_as_itself_and_as_what_a_mirror_makes_of_it(student, m
 
 
 def test_curves_are_one_chart_for_every_figure(tmp_path):
-    rows = ({"real": 0.1, "fake": 0.0, "grad_norm": 2.0}, {"real": 0.2, "fake": -0.1, "grad_norm": 1.0})
+    rows = (
+        {"real": 0.1, "fake": 0.0, "grad_norm": 2.0},
+        {"real": 0.2, "fake": -0.1, "grad_norm": 1.0},
+    )
     svg = curves(log(tmp_path, *rows))
     ElementTree.fromstring(svg)
     titles = re.findall(r'font-weight="bold">([^<]*)<', svg)
@@ -139,23 +154,33 @@ def test_long_curves_are_thinned_to_means():
     assert len(_thin([(x, 0.0) for x in range(10_000)])) == 200
 
 
-def test_the_full_model_is_looked_at_and_exported_in_half_precision(student, device, tmp_path, monkeypatch):
+def test_the_full_model_is_looked_at_and_exported_in_half_precision(
+    student, device, tmp_path, monkeypatch
+):
     monkeypatch.setattr(results, "GRID_PHOTOS", 1)
     monkeypatch.setattr(results, "COUNTS", (1,))
     recipe = replace(preset("lowmem", "addsr"), discriminator="conv", space="latent")
     teacher = str(write_bundle(tmp_path / "seesr"))
     few = {"batch_size": 1, "steps": 1, "sample_every": 1, "validation": 1}
-    config = student(arch="addsr", device=device, precision="bf16", recipe=recipe, teacher=teacher, **few)
+    config = student(
+        arch="addsr", device=device, precision="bf16", recipe=recipe, teacher=teacher, **few
+    )
     trainer = Trainer(config)
     folder = trainer.run()
     assert (config.output / "samples" / "step-0000001.png").is_file()
-    assert {"bundle.json", "delta.safetensors", "unet", "README.md"} <= {path.name for path in folder.iterdir()}
+    assert {"bundle.json", "delta.safetensors", "unet", "README.md"} <= {
+        path.name for path in folder.iterdir()
+    }
     assert "| after, 1 step |" in (folder / "README.md").read_text()
     assert all(p.dtype == torch.float32 for p in trainer.learner.parameters.values())
 
 
-@pytest.mark.parametrize(("known", "expected"), [({}, ["read off it"]), ({"given": "a cat, fur"}, ["a cat, fur"])])
-def test_grids_and_figures_tell_the_network_the_photos_own_tags(student, monkeypatch, known, expected):
+@pytest.mark.parametrize(
+    ("known", "expected"), [({}, ["read off it"]), ({"given": "a cat, fur"}, ["a cat, fur"])]
+)
+def test_grids_and_figures_tell_the_network_the_photos_own_tags(
+    student, monkeypatch, known, expected
+):
     monkeypatch.setattr(results, "COUNTS", (1,))
     trainer, told = Trainer(student(validation=1)), []
 
@@ -170,6 +195,8 @@ def test_grids_and_figures_tell_the_network_the_photos_own_tags(student, monkeyp
     trainer.config.output.mkdir(exist_ok=True)
     (trainer.config.output / "log.jsonl").write_text("")
     folder = trainer.config.output
-    results.write_card(trainer.config, trainer.learner, trainer.photos, trainer.held_out, folder, tags=trainer.tags)
+    results.write_card(
+        trainer.config, trainer.learner, trainer.photos, trainer.held_out, folder, tags=trainer.tags
+    )
     assert len(told) == 2 * results.GRID_PHOTOS + 2
     assert set(told) == set(expected)

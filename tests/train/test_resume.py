@@ -108,14 +108,22 @@ def test_a_checkpoint_holds_both_networks_their_optimisers_and_the_average(confi
     judge = state["objective"]["adversary"]
     assert any(name.endswith("weight_u") for name in judge["weights"])
     for updater in (judge["updater"], state["objective"]["student"]):
-        assert {float(moments["step"]) for moments in updater["optimisers"][0]["state"].values()} == {2.0}
-    assert state["weights"].keys() == state["ema"]["shadow"].keys() == trainer.learner.parameters.keys()
+        assert {
+            float(moments["step"]) for moments in updater["optimisers"][0]["state"].values()
+        } == {2.0}
+    assert (
+        state["weights"].keys()
+        == state["ema"]["shadow"].keys()
+        == trainer.learner.parameters.keys()
+    )
     assert state["ema"]["updates"] == state["step"] == 2
 
 
 @pytest.mark.parametrize("steps", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_accumulated_batches_are_taken_up_where_they_were_left(run, same, steps, tmp_path):
-    straight, stopped = (run(accumulate=2, batch_size=1, steps=3, output=tmp_path / name) for name in ("a", "b"))
+    straight, stopped = (
+        run(accumulate=2, batch_size=1, steps=3, output=tmp_path / name) for name in ("a", "b")
+    )
     Trainer(straight).run()
     interrupted(stopped, steps)
     Trainer(stopped).run("latest")
@@ -123,10 +131,16 @@ def test_accumulated_batches_are_taken_up_where_they_were_left(run, same, steps,
 
 
 @pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_a_discriminator_on_vgg_goes_on_with_its_scales(configured, small_vgg, same, accumulate, tmp_path):
-    recipe = replace(preset("paper", "tiny"), discriminator="vgg", anchor_lpips=0.5, teacher_share=0.5)
+def test_a_discriminator_on_vgg_goes_on_with_its_scales(
+    configured, small_vgg, same, accumulate, tmp_path
+):
+    recipe = replace(
+        preset("paper", "tiny"), discriminator="vgg", anchor_lpips=0.5, teacher_share=0.5
+    )
     several = {"recipe": recipe, "steps": 3, "accumulate": accumulate, "batch_size": 1}
-    straight, stopped = (configured(stage="student", output=tmp_path / name, **several) for name in ("a", "b"))
+    straight, stopped = (
+        configured(stage="student", output=tmp_path / name, **several) for name in ("a", "b")
+    )
     Trainer(straight).run()
     interrupted(stopped, 2)
     weights = newest(stopped)["objective"]["adversary"]["weights"]

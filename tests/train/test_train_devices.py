@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from addsr_cli.train.dataset import Pairs, loader
-from addsr_cli.train.objective import Batch
+from addsr_cli.train.data.dataset import PairDataset, loader
+from addsr_cli.train.objectives.base import Batch
 from addsr_cli.train.trainer import Trainer
 
 
@@ -15,12 +15,23 @@ def test_a_step_moves_float32_weights_where_the_run_is(configured, device, stage
         pytest.skip("accelerate has fp16 on GPUs only")
     trainer = Trainer(configured(stage=stage, device=device, precision=precision))
     before = {name: p.detach().clone() for name, p in trainer.learner.parameters.items()}
-    batch = Batch.of(next(iter(loader(Pairs(trainer.photos, trainer.config), 0))), trainer.accelerator.device)
-    for _ in range(3 if precision == "fp16" else 1):  # the first steps look for a scale that does not overflow
+    batch = Batch.of(
+        next(iter(loader(PairDataset(trainer.photos, trainer.config), 0))),
+        trainer.accelerator.device,
+    )
+    for _ in range(
+        3 if precision == "fp16" else 1
+    ):  # the first steps look for a scale that does not overflow
         trainer.train_step([batch])
     figures = trainer.recent[-1].values
-    assert all(torch.isfinite(torch.tensor(value)) for name, value in figures.items() if "norm" not in name)
-    assert {(p.device.type, p.dtype) for p in trainer.learner.parameters.values()} == {(device, torch.float32)}
+    assert all(
+        torch.isfinite(torch.tensor(value)) for name, value in figures.items() if "norm" not in name
+    )
+    assert {(p.device.type, p.dtype) for p in trainer.learner.parameters.values()} == {
+        (device, torch.float32)
+    }
     assert all(torch.isfinite(p).all() for p in trainer.learner.parameters.values())
     if precision != "fp16":
-        assert any(not torch.equal(p, before[name]) for name, p in trainer.learner.parameters.items())
+        assert any(
+            not torch.equal(p, before[name]) for name, p in trainer.learner.parameters.items()
+        )

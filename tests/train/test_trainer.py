@@ -17,12 +17,12 @@ import torch
 from safetensors.torch import load_file
 
 import addsr_cli
-from addsr_cli.engine import Machine, Upscaler
+from addsr_cli.engine.upscaler import Machine, Upscaler
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
-from addsr_cli.models.nano import load_nano
+from addsr_cli.models.nano.restorer import load_nano
 from addsr_cli.train import checkpoint
 from addsr_cli.train.config import TrainConfig
-from addsr_cli.train.dataset import Pairs
+from addsr_cli.train.data.dataset import PairDataset
 from addsr_cli.train.recipe import preset
 from addsr_cli.train.trainer import Trainer, learning_rate
 
@@ -97,7 +97,9 @@ def test_what_is_exported_is_the_average_and_what_trains_is_not(run):
     trainer = Trainer(run())
     stored = load_file(trainer.run() / "nano.safetensors")
     own, frozen = trainer.learner.parameters, dict(trainer.learner.frozen.named_parameters())
-    assert all(torch.equal(stored[name], value.half()) for name, value in trainer.ema.shadow.items())
+    assert all(
+        torch.equal(stored[name], value.half()) for name, value in trainer.ema.shadow.items()
+    )
     for other in (own, frozen):
         assert any(not torch.equal(stored[name], p.half()) for name, p in other.items())
     assert stored.keys() == own.keys()
@@ -130,7 +132,10 @@ def test_a_run_folder_is_a_model(configured):
     photo = np.random.default_rng(0).integers(0, 256, (20, 24, 3), dtype=np.uint8)
     result = Upscaler(str(config.output), Machine(device="cpu")).upscale(photo)
     assert (result.photo.width, result.photo.height) == (96, 80)
-    assert TrainConfig.from_json((config.output / "export" / "training.json").read_text()) == config.portable()
+    assert (
+        TrainConfig.from_json((config.output / "export" / "training.json").read_text())
+        == config.portable()
+    )
 
 
 def test_a_run_may_start_from_the_weights_of_another(configured, tmp_path):
@@ -153,7 +158,7 @@ def test_samples_are_a_grid_of_canvas_results_and_target(configured):
     trainer.run()
     grid = cv2.imread(str(config.output / "samples" / "step-0000002.png"))[..., ::-1] / 255
     assert grid.shape == (4 * 64, 4 * 64, 3)
-    for row, item in enumerate(Pairs(trainer.photos, config)[k] for k in range(4)):
+    for row, item in enumerate(PairDataset(trainer.photos, config)[k] for k in range(4)):
         for column, name in ((0, "canvas"), (3, "hr")):
             cell = grid[64 * row : 64 * row + 64, 64 * column : 64 * column + 64]
             assert np.abs(cell - item[name].permute(1, 2, 0).numpy()).max() < 0.6 / 255
@@ -163,7 +168,9 @@ def test_progress_is_told_and_logged(run, stage):
     config, told = run(log_every=4), []
     Trainer(config, told.append).run()
     lines = [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
-    assert [p.step for p in told] == [line["step"] for line in lines] == [4, 6]  # the end is never left out
+    assert (
+        [p.step for p in told] == [line["step"] for line in lines] == [4, 6]
+    )  # the end is never left out
     expected = {"l1", "grad_norm"}
     if stage == "student":
         expected = {"distill", "distance", "adversarial", "discriminator", "real", "fake"}
@@ -208,7 +215,19 @@ def test_a_run_folder_that_cannot_be_made_is_refused(configured, tmp_path):
 
 
 def command(photos, run, *more):
-    words = ["distill", "--data", photos, "--output", run, "--arch", "tiny", "--crop", 64, "--batch-size", 1]
+    words = [
+        "distill",
+        "--data",
+        photos,
+        "--output",
+        run,
+        "--arch",
+        "tiny",
+        "--crop",
+        64,
+        "--batch-size",
+        1,
+    ]
     return [str(word) for word in (*words, "--device", "cpu", *more)]
 
 
@@ -217,9 +236,15 @@ def test_ctrl_c_at_the_terminal_saves_and_leaves_with_130(photos, tmp_path):
     words = command(photos, tmp_path / "run", "--steps", 100_000, "--workers", 1, "--log-every", 1)
     program = [sys.executable, "-m", "addsr_cli", *words]
     env = os.environ | {"PYTHONPATH": ROOT}
-    with subprocess.Popen(program, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    with subprocess.Popen(
+        program, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         deadline = time.monotonic() + 60
-        while not (tmp_path / "run" / "log.jsonl").exists() and not process.poll() and time.monotonic() < deadline:
+        while (
+            not (tmp_path / "run" / "log.jsonl").exists()
+            and not process.poll()
+            and time.monotonic() < deadline
+        ):
             time.sleep(0.1)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the workers get it too
         _, errors = process.communicate(timeout=60)

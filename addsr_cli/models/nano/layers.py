@@ -1,0 +1,56 @@
+"""What the bundled networks share: folded pictures, features of the timestep, the gate that spares flat colours."""
+
+import math
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from torch import Tensor, nn
+
+BLOCK = 4  # pixels folded per side; also the largest factor that the networks were trained for
+COLOURS = 3
+LATENT = COLOURS * BLOCK**2
+FREQUENCIES = 32  # of the sinusoidal timestep features
+FLAT = (
+    2 / 255
+)  # contrast of a neighbourhood, in [0, 1], at which half of what the network adds is let through
+NEIGHBOURHOOD = 5  # blocks per side
+
+
+def zero(layer: nn.Module) -> None:
+    """Start a layer at zero, so that what it feeds begins unchanged."""
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+
+
+class TimeEmbedding(nn.Module):
+    """Timestep (B,) -> features (B, width)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2 * FREQUENCIES, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, t: Tensor) -> Tensor:
+        """Sines and cosines of t at 32 octave-spread rates, then two layers."""
+        rates = torch.exp(
+            -math.log(10_000) * torch.arange(FREQUENCIES, device=t.device) / FREQUENCIES
+        )
+        angles = t.float()[:, None] * rates
+        waves = torch.cat([angles.sin(), angles.cos()], dim=1).to(self.inner.weight.dtype)
+        return F.silu(self.outer(F.silu(self.inner(waves))))
+
+
+def contrast_gate(control: Tensor, flat: float) -> Tensor:
+    """How far a control latent (B, 48, h, w) is from flat around every block: (B, 1, h, w), 0 to 1.
+
+    ``r^2 / (r^2 + flat^2)`` of the largest difference r within 5x5 blocks of one colour, then a
+    mean over 3x3 blocks against jumps. The difference of equal numbers is 0 in every type, so a
+    constant picture is left exactly alone. """
+    reach = NEIGHBOURHOOD // 2
+    pixels = control.reshape(len(control), COLOURS, BLOCK**2, *control.shape[-2:])
+    extremes = torch.cat([pixels.amax(2), -pixels.amin(2)], dim=1)
+    highest, lowest = F.max_pool2d(extremes, NEIGHBOURHOOD, stride=1, padding=reach).chunk(2, dim=1)
+    contrast = (highest + lowest).amax(1, keepdim=True).square()
+    return F.avg_pool2d(
+        contrast / (contrast + flat**2), 3, stride=1, padding=1, count_include_pad=False
+    )

@@ -1,0 +1,285 @@
+"""The bundled models behind the seam, and the network of ``small``.
+
+The latent is the picture itself with every 4x4 block folded into channels (pixel-unshuffle):
+lossless, so there is no codec to train and nothing to lose. The network of ``small`` is a row of
+residual-in-residual dense blocks on that quarter grid (ESRGAN, Wang et al. 2018), whose weights
+began as some of those of Real-ESRGAN's x4plus generator; that of ``nano`` is in ``unet``. Both read
+the control picture: at t=999 the enlarged photo, at later steps the refined picture of the step
+before (PSR). In ``small`` the noisy latent and the timestep enter through layers that start at
+zero.
+
+There is no normalisation over space, so nothing but a layer's reach couples one place to another,
+and tiles with enough margin give what the whole picture gives. """
+
+import json
+import math
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Union
+
+import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
+from safetensors.torch import load, save_file
+from torch import Tensor, nn
+
+from addsr_cli.models.checks import (
+    UNFIT,
+    check_depth,
+    check_fit,
+    check_numbers,
+    refusing,
+    stored_shapes,
+)
+from addsr_cli.models.nano.layers import (
+    BLOCK,
+    COLOURS,
+    FLAT,
+    LATENT,
+    TimeEmbedding,
+    contrast_gate,
+    zero,
+)
+from addsr_cli.models.nano.unet import UNet, UNetConfig
+from addsr_cli.models.restorer import Conditioning, Noise, PromptSettings
+from addsr_cli.schedule import Schedule
+
+RESIDUAL_SCALE = 0.2  # of every dense block and of every group of them (ESRGAN's beta)
+SLOPE = 0.2  # of LeakyReLU
+LAYERS_PER_BLOCK = 5
+HALO = 40  # blocks
+Network = Union["NanoNet", UNet]
+
+
+@dataclass(frozen=True, kw_only=True)
+class NanoConfig:
+    """Size of the network.
+
+    ``groups`` counts the dense blocks of each group, ``width`` and ``growth`` are the channels of
+    the trunk and those that each layer of a dense block adds. ``scaling_factor`` brings latents to
+    about unit variance. """
+
+    groups: tuple[int, ...] = (3, 3, 3, 3, 3, 3, 3)
+    width: int = 64
+    growth: int = 32
+    embedding: int = 128
+    scaling_factor: float = 2.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is no network."""
+        sizes = (*self.groups, self.width, self.growth, self.embedding)
+        if not self.groups or not all(isinstance(size, int) for size in sizes) or min(sizes) < 1:
+            raise ValueError(
+                "groups, width, growth and embedding must be whole numbers of 1 or more"
+            )
+        if not (math.isfinite(self.scaling_factor) and self.scaling_factor > 0):
+            raise ValueError(f"scaling_factor must be a number above 0, not {self.scaling_factor}")
+
+    @property
+    def reach(self) -> int:
+        """How many blocks away from its own the network sees: one per 3x3 convolution."""
+        return LAYERS_PER_BLOCK * sum(self.groups) + 4
+
+    @property
+    def halo(self) -> int:
+        """Blocks around a tile that make it what it is within the whole picture, to less than 1/255.
+
+        Most of what lies at the end of the reach has no effect: HALO was measured (docs/nano.md).
+        """
+        return min(self.reach, HALO)
+
+
+class DenseBlock(nn.Module):
+    """Five 3x3 convolutions, each of which sees the input and the outputs of all before it (ESRGAN, figure 4)."""
+
+    def __init__(self, width: int, growth: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Conv2d(
+                width + k * growth, growth if k < LAYERS_PER_BLOCK - 1 else width, 3, padding=1
+            )
+            for k in range(LAYERS_PER_BLOCK)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, width, h, w) -> (B, width, h, w)."""
+        seen = x
+        for layer in self.layers[:-1]:
+            grown = F.leaky_relu(layer(seen), SLOPE, inplace=True)
+            seen = torch.cat([seen, grown], dim=1)
+        return torch.add(x, self.layers[-1](seen), alpha=RESIDUAL_SCALE)
+
+
+class Group(nn.Module):
+    """Dense blocks in a row inside one residual; the timestep scales and shifts what they see."""
+
+    def __init__(self, depth: int, config: NanoConfig) -> None:
+        super().__init__()
+        self.modulation = nn.Linear(config.embedding, 2 * config.width)
+        self.blocks = nn.Sequential(
+            *(DenseBlock(config.width, config.growth) for _ in range(depth))
+        )
+        zero(self.modulation)
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        """x (B, width, h, w), time (B, embedding) -> (B, width, h, w)."""
+        scale, shift = self.modulation(time)[:, :, None, None].chunk(2, dim=1)
+        inner = self.blocks(torch.addcmul(shift, x, 1 + scale))
+        return torch.add(x, inner, alpha=RESIDUAL_SCALE)
+
+
+class NanoNet(nn.Module):
+    """(noisy latent, control latent, t) -> clean latent, both on the quarter grid."""
+
+    def __init__(self, config: NanoConfig) -> None:
+        super().__init__()
+        width = config.width
+        self.config = config
+        self.time = TimeEmbedding(config.embedding)
+        self.control_in = nn.Conv2d(LATENT, width, 3, padding=1)
+        self.noisy_in = nn.Conv2d(LATENT, width, 1)
+        self.body = nn.ModuleList(Group(depth, config) for depth in config.groups)
+        self.body_out = nn.Conv2d(width, width, 3, padding=1)
+        self.up1, self.up2, self.detail = (nn.Conv2d(width, width, 3, padding=1) for _ in range(3))
+        self.out = nn.Conv2d(width, COLOURS, 3, padding=1)
+        zero(self.noisy_in)
+
+    def dense_blocks(self) -> list[DenseBlock]:
+        """All of them, in order."""
+        return [module for module in self.body.modules() if isinstance(module, DenseBlock)]
+
+    def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
+        """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
+
+        ``control`` and the result may be wider than the weights: the picture is drawn in float32 by
+        the last layer, and what it differs by is added to the control as that is. """
+        time = self.time(t)
+        first = self.control_in(control.to(self.control_in.weight.dtype)) + self.noisy_in(z)
+        x = first
+        for group in self.body:
+            x = group(x, time)
+        x = first + self.body_out(x)
+        for layer in (self.up1, self.up2):
+            x = F.leaky_relu(
+                layer(F.interpolate(x, scale_factor=2.0, mode="nearest")), SLOPE, inplace=True
+            )
+        x = F.leaky_relu(self.detail(x), SLOPE, inplace=True)
+        scale = self.config.scaling_factor
+        residual = F.pixel_unshuffle(self._picture(x), BLOCK) * (2 * scale) - scale - control
+        return control + contrast_gate(control, 2 * scale * FLAT) * residual
+
+    def _picture(self, x: Tensor) -> Tensor:
+        """The last layer, in float32 whatever the others are in: half precision has too few numbers for a picture."""
+        with torch.autocast(x.device.type, enabled=False):
+            bias = self.out.bias.float() if self.out.bias is not None else None
+            return F.conv2d(x.float(), self.out.weight.float(), bias, padding=1)
+
+
+class Nano:
+    """The ``Restorer`` around ``NanoNet``. It reads no text and no image tokens: ``Condition`` stays empty."""
+
+    factor = BLOCK
+    channels = LATENT
+    exact_codec = True
+
+    def __init__(self, net: Network) -> None:
+        self.net = net
+        self.scaling_factor = net.config.scaling_factor
+        self.halo = net.config.halo
+        self.schedule = Schedule(prediction="sample")
+
+    def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
+        """[0,1] image (B, 3, H, W) -> latent (B, 48, H/4, W/4); there is nothing to draw."""
+        return (
+            F.pixel_unshuffle(image, BLOCK).mul_(2 * self.scaling_factor).sub_(self.scaling_factor)
+        )
+
+    def decode(self, z: Tensor) -> Tensor:
+        """Exact inverse of ``encode``."""
+        return F.pixel_shuffle(z, BLOCK).div(2 * self.scaling_factor).add_(0.5)
+
+    def describe(self, photo: Tensor, guide: PromptSettings) -> Conditioning:
+        """Nothing to read: nano has no tagger and no text encoder."""
+        return Conditioning()
+
+    def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
+        """Unchanged: nano has no image tokens."""
+        return cond
+
+    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning) -> Tensor:
+        """Clean latent ("sample" prediction), float32, where ``z`` lives; computed in the network's place and type.
+
+        The network sees ``sqrt(abar_t) * z``, the best linear guess of the clean latent: the noise
+        of the early timesteps would otherwise drown the control image in the first layer. """
+        weight = next(self.net.parameters())
+        signal, _ = self.schedule.coefficients(t, z)
+
+        def placed(latent: Tensor, dtype: torch.dtype) -> Tensor:
+            return latent.to(weight.device, dtype).contiguous(memory_format=torch.channels_last)
+
+        noisy = placed(signal * z, weight.dtype)
+        output = self.net(noisy, t.to(weight.device), placed(self.encode(control), torch.float32))
+        return output.to(z.device)
+
+
+def build_nano(config: NanoConfig | UNetConfig | None = None) -> Nano:
+    """A nano with fresh weights."""
+    net = _network(config or NanoConfig())
+    net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
+    return Nano(net)
+
+
+def save_nano(
+    net: Network, path: Path, notes: dict[str, str] | None = None, dtype: torch.dtype | None = None
+) -> None:
+    """Write weights and configuration into one safetensors file; ``dtype`` narrows the stored weights."""
+    state = {
+        key: value.detach().cpu().to(dtype or value.dtype).contiguous()
+        for key, value in net.state_dict().items()
+    }
+    metadata = {
+        "format": "pt",
+        "arch": "nano",
+        "config": json.dumps(asdict(net.config)),
+        **(notes or {}),
+    }
+    save_file(state, path, metadata=metadata)
+
+
+def load_nano(path: Path) -> Nano:
+    """Read what ``save_nano`` wrote; float32, on the CPU. Raises ModelUnavailable.
+
+    The file's header has to fit its configuration before anything is built, and its weights have to
+    be numbers. """
+    with refusing(f"{path} is not a nano model", "Take another file, or --model nano."):
+        shapes, notes = stored_shapes(path)
+        config = _config(json.loads(notes["config"]))
+        check_depth(sum(config.groups if isinstance(config, NanoConfig) else config.depths), shapes)
+        with torch.device("meta"):
+            check_fit(shapes, _network(config))
+        state = load(
+            path.read_bytes()
+        )  # not safe_open: its get_tensor can turn Control-C into a ValueError
+        check_numbers(state)
+        nano = build_nano(config)
+        nano.net.load_state_dict(state)
+    return nano
+
+
+def _network(config: NanoConfig | UNetConfig) -> Network:
+    return UNet(config) if isinstance(config, UNetConfig) else NanoNet(config)
+
+
+def is_dense(path: Path) -> bool:
+    """Whether a file of ``save_nano`` holds a row of dense blocks; False for a UNet and for what is neither."""
+    with suppress(KeyError, *UNFIT):
+        _, notes = stored_shapes(path)
+        return "groups" in json.loads(notes["config"])
+    return False
+
+
+def _config(raw: dict[str, Any]) -> NanoConfig | UNetConfig:
+    """Configuration from JSON, where tuples became lists."""
+    if "groups" in raw:
+        return NanoConfig(**raw | {"groups": tuple(raw["groups"])})
+    return UNetConfig(**raw | {key: tuple(raw[key]) for key in ("channels", "depths")})

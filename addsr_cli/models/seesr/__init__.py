@@ -1,0 +1,1 @@
+"""SeeSR's networks, which AddSR, SeeSR and SeeSR-Turbo run on."""

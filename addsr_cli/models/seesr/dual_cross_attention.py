@@ -1,0 +1,137 @@
+"""SeeSR's UNet and ControlNet: Stable Diffusion's own, with an image transformer behind every text transformer.
+
+Stock diffusers networks are built, and each attention site becomes a pair: text first, then image
+tokens. Files keep the official naming, where the second half lives in a list ``image_attentions``
+beside ``attentions``. """
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from diffusers import ControlNetModel, UNet2DConditionModel
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from torch import Tensor, nn
+
+from addsr_cli.errors import ModelUnavailable
+
+IMAGE_TOKENS = "image_encoder_hidden_states"
+SITE = re.compile(r"^(.*\.)(image_)?attentions\.(\d+)\.")
+KEYS_SHOWN = 3
+
+
+class TextImageTransformer(nn.Module):
+    """One attention site: the stock transformer on text tokens, then a full one on image tokens."""
+
+    def __init__(self, text: nn.Module, image: nn.Module) -> None:
+        super().__init__()
+        self.text, self.image = text, image
+
+    def forward(
+        self,
+        hidden_states: Tensor,
+        encoder_hidden_states: Tensor | None = None,
+        cross_attention_kwargs: dict[str, Any] | None = None,
+        return_dict: bool = False,
+        **more: Any,  # noqa: ANN401 (masks and the like, which the stock block knows)
+    ) -> tuple[Tensor]:
+        """Hidden states (B, C, h, w) through both; image tokens come in ``cross_attention_kwargs``."""
+        others = dict(cross_attention_kwargs or {})
+        tokens = others.pop(IMAGE_TOKENS)
+        hidden = self.text(
+            hidden_states,
+            encoder_hidden_states=encoder_hidden_states,
+            cross_attention_kwargs=others or None,
+            return_dict=False,
+            **more,
+        )[0]
+        image: tuple[Tensor] = self.image(hidden, encoder_hidden_states=tokens, return_dict=False)
+        return image
+
+
+def build_unet(config: Mapping[str, Any], image_width: int) -> nn.Module:
+    """UNet of a diffusers ``config``; ``image_width`` is that of the image tokens."""
+    return _paired(UNet2DConditionModel.from_config(_known(config)), image_width)
+
+
+def build_controlnet(config: Mapping[str, Any], image_width: int) -> nn.Module:
+    """ControlNet of a diffusers ``config``."""
+    return _paired(ControlNetModel.from_config(_known(config)), image_width)
+
+
+def load_pairs(net: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Fill a network built here, on the meta device or not, from officially named weights; strict but for ``align``.
+
+    The tensors of ``state`` become the network's own. Raises ModelUnavailable naming what is
+    missing or wrong. """
+    ours = {inner_name(key): value for key, value in state.items() if not key.startswith("align.")}
+    wanted = net.state_dict()
+    wrong = {
+        "missing": [key for key in wanted if key not in ours],
+        "not expected": [key for key in ours if key not in wanted],
+        "of another shape": [
+            key for key in wanted if key in ours and ours[key].shape != wanted[key].shape
+        ],
+    }
+    for problem, keys in wrong.items():
+        if keys:
+            names = ", ".join(outer_name(key) for key in keys[:KEYS_SHOWN])
+            more = f" and {len(keys) - KEYS_SHOWN} more" if len(keys) > KEYS_SHOWN else ""
+            raise ModelUnavailable(
+                f"The {what} does not fit: {problem}: {names}{more}.",
+                "The files must be those of SeeSR or AddSR.",
+            )
+    net.load_state_dict(ours, assign=True)
+
+
+def image_width(state: Mapping[str, Tensor], what: str) -> int:
+    """Width of the image tokens that officially named weights expect; 512 in all published ones."""
+    for key, value in state.items():
+        if ".image_attentions." in key and key.endswith("attn2.to_k.weight"):
+            return value.shape[1]
+    raise ModelUnavailable(
+        f"The {what} has no image attention: it is a plain Stable Diffusion one.",
+        "The files must be those of SeeSR or AddSR.",
+    )
+
+
+def inner_name(key: str) -> str:
+    """Official key -> the name inside our networks."""
+    return SITE.sub(lambda m: f"{m[1]}attentions.{m[3]}.{'image' if m[2] else 'text'}.", key)
+
+
+def outer_name(key: str) -> str:
+    """Inverse of ``inner_name``."""
+    return re.sub(
+        r"^(.*\.)attentions\.(\d+)\.(text|image)\.",
+        lambda m: f"{m[1]}{'image_' if m[3] == 'image' else ''}attentions.{m[2]}.",
+        key,
+    )
+
+
+def _known(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the official classes' own switch, about which diffusers would print a warning."""
+    return {key: value for key, value in config.items() if key != "use_image_cross_attention"}
+
+
+def _paired(net: Any, image_width: int) -> nn.Module:  # noqa: ANN401 (its blocks are not annotated)
+    for block in [*net.down_blocks, net.mid_block, *getattr(net, "up_blocks", [])]:
+        sites: Any = getattr(block, "attentions", [])
+        for number, text in enumerate(sites):
+            shape = {key: value for key, value in text.config.items() if not key.startswith("_")}
+            image = Transformer2DModel(**shape | {"cross_attention_dim": image_width})
+            sites[number] = TextImageTransformer(text, image)
+    frozen: nn.Module = net.requires_grad_(False)
+    return frozen
+
+
+def cast(state: Mapping[str, Tensor], dtype: torch.dtype, device: str) -> dict[str, Tensor]:
+    """Weights in their final type and place, kernels in channels_last, which is what convolutions like best."""
+    return {key: _placed(value, dtype, device) for key, value in state.items()}
+
+
+def _placed(value: Tensor, dtype: torch.dtype, device: str) -> Tensor:
+    if not value.is_floating_point():
+        return value.to(device)
+    layout = torch.channels_last if value.ndim == 4 else torch.preserve_format
+    return value.to(device, dtype, memory_format=layout)

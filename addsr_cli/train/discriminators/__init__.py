@@ -1,0 +1,1 @@
+"""Networks that tell photos from restored pictures, and how they are trained."""

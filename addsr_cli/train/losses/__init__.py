@@ -1,0 +1,1 @@
+"""Distances and adversarial terms, one value per sample."""

@@ -1,0 +1,33 @@
+"""Distances between pictures, float32 (B, 3, H, W) in [0, 1] -> one value per sample (B,)."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from addsr_cli.similarity import in_float32
+from addsr_cli.train.discriminators.vgg import VggFeatures
+
+
+@in_float32
+def charbonnier(a: Tensor, b: Tensor, eps: float = 1e-3) -> Tensor:
+    """Smooth absolute distance, mean over pixels: ``sqrt((a - b)^2 + eps^2)``."""
+    return torch.sqrt((a - b) ** 2 + eps**2).flatten(1).mean(1)
+
+
+class ReconstructionLosses:
+    """Distances to HR that hold a student to the truth, each (B,), for the names whose weight is above 0."""
+
+    def __init__(self, weights: Mapping[str, float], vgg: VggFeatures | None = None) -> None:
+        self.names = [name for name, weight in weights.items() if weight > 0]
+        self.vgg = vgg
+
+    def __call__(self, picture: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """Pictures (B, 3, H, W) in [0, 1] -> loss by name."""
+        return {name: self._distance(name, picture, hr) for name in self.names}
+
+    def _distance(self, name: str, picture: Tensor, hr: Tensor) -> Tensor:
+        if name == "l1":
+            return charbonnier(picture, hr)
+        assert self.vgg is not None
+        return self.vgg.distance(picture, hr)

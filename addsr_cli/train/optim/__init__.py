@@ -1,0 +1,1 @@
+"""From gradients to weights: optimizer step, gradient averaging, exponential moving average."""

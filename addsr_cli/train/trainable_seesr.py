@@ -1,0 +1,174 @@
+"""The full model as a student: what AddSR trains of SeeSR's networks, sharing everything else with the teacher."""
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from addsr_cli.errors import UsageError
+from addsr_cli.models.bundle import PARTS, Bundle
+from addsr_cli.models.restorer import Conditioning, Restorer
+from addsr_cli.models.seesr.dual_cross_attention import outer_name
+from addsr_cli.models.seesr.loading import WEIGHTS, load_bundle
+from addsr_cli.models.seesr.restorer import SeeSR
+from addsr_cli.weights.cache import link_or_copy
+
+TRAINED = re.compile(r"(.*\.)?attentions\.\d+\.image\..*|controlnet_cond_embedding\..*")
+ADAPTED = (
+    r".*attentions\.\d+\.image\..*(to_q|to_k|to_v|to_out\.0|proj_in|proj_out|net\.0\.proj|net\.2)"
+)
+NETWORKS = ("unet", "controlnet")
+DELTA = "delta.safetensors"
+
+
+class TrainableSeeSR:
+    """Image attention of UNet and ControlNet and the control encoder are trained, in float32; the bulk is shared.
+
+    Frozen weights of the student are the teacher's own tensors, in ``dtype``. ``lora`` above 0
+    trains low-rank corrections of that rank in the image attention instead of its weights.
+    ``checkpointing`` computes activations again on the way back instead of keeping them, in the VAE
+    decoder too. """
+
+    def __init__(
+        self, folder: Path, *, dtype: torch.dtype, lora: int = 0, checkpointing: bool = False
+    ) -> None:
+        self.folder, self.lora = folder, lora
+        self._adopt(load_bundle(folder, dtype=dtype), checkpointing=checkpointing)
+
+    def _adopt(self, teacher: SeeSR, *, checkpointing: bool) -> None:
+        self.networks = {
+            part: trainable_copy(getattr(teacher, part), self.lora) for part in NETWORKS
+        }
+        student = SeeSR(
+            unet=self.networks["unet"],
+            controlnet=self.networks["controlnet"],
+            vae=teacher.vae,
+            text=teacher.text,
+            tagger=teacher.tagger,
+            words=teacher.words,
+        )
+        self.parameters: dict[str, nn.Parameter] = {
+            f"{part}.{outer_name(name)}": p
+            for part, net in self.networks.items()
+            for name, p in net.named_parameters()
+            if p.requires_grad
+        }
+        if checkpointing:
+            for net in (*self.networks.values(), teacher.vae):
+                cast("Any", net).enable_gradient_checkpointing()
+        for net in (*self.networks.values(), *([teacher.vae] if checkpointing else [])):
+            net.train()  # what checkpointing asks for; nothing in these networks drops out
+        self.full = teacher
+        self.student, self.teacher = cast("Restorer", student), cast("Restorer", teacher)
+
+    @torch.no_grad()
+    def conditions(
+        self, hr: Tensor, canvas: Tensor, tags: Sequence[str], blank: Tensor
+    ) -> tuple[Conditioning, Conditioning]:
+        """One text for both, the tags of HR; image tokens of the canvas and of HR."""
+        text = torch.cat([self.full.text.encode(words) for words in self._texts(hr, tags, blank)])
+        look = self.full.tagger.look
+        return Conditioning(text=text, image=look(canvas)), Conditioning(text=text, image=look(hr))
+
+    def _texts(self, hr: Tensor, tags: Sequence[str], blank: Tensor) -> Iterator[str]:
+        """Nothing, the tags that are given, or those read off HR: with a comma behind the last, as SeeSR learnt it."""
+        for picture, given, left_out in zip(hr, tags, blank.tolist(), strict=True):
+            if left_out or given == "none":
+                yield ""
+            else:
+                found = given or self.full.tagger.read(picture[None])[1][0]
+                yield f"{found.rstrip(', ')}," if found else ""
+
+    def read_tags(self, picture: Tensor) -> str:
+        """What the tagger sees."""
+        return self.full.tagger.read(picture)[1][0]
+
+    def to(self, device: torch.device) -> None:
+        """Move all networks; what is shared stays shared."""
+        for net in (
+            self.full.unet,
+            self.full.controlnet,
+            *self.networks.values(),
+            self.full.vae,
+            self.full.tagger,
+        ):
+            net.to(device)
+        self.full.text.model.to(device)
+
+    def write(self, folder: Path, notes: dict[str, str]) -> None:
+        """A whole bundle in half precision, and what was trained alone as ``delta.safetensors``."""
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        for part in PARTS:
+            if part not in NETWORKS:
+                shutil.copytree(self.folder / part, partial / part, copy_function=link_or_copy)
+        for part, net in self.networks.items():
+            (partial / part).mkdir(parents=True)
+            shutil.copyfile(self.folder / part / "config.json", partial / part / "config.json")
+            state = merged(net, load_file(self.folder / part / WEIGHTS))
+            halves = {name: value.half().contiguous().cpu() for name, value in state.items()}
+            save_file(halves, partial / part / WEIGHTS, {"format": "pt"})
+        delta = {name: p.detach().half().contiguous().cpu() for name, p in self.parameters.items()}
+        save_file(delta, partial / DELTA, {"format": "pt", **notes})
+        base = Bundle.read(self.folder)
+        replace(base, name="addsr-distilled", rule="renoise", default_steps=4, guidance=1.0).write(
+            partial
+        )
+        if folder.exists():
+            shutil.rmtree(folder)
+        partial.rename(folder)
+
+
+def trainable_copy(net: nn.Module, lora: int = 0) -> nn.Module:
+    """A copy that shares all parameters with ``net`` but those AddSR trains, which are its own, in float32."""
+    own = {name for name, _ in net.named_parameters() if TRAINED.fullmatch(name)}
+    shared = {
+        id(p): p
+        for name, p in net.named_parameters()
+        if name not in own or (lora and ".image." in name)
+    }
+    copy = deepcopy(net, shared)
+    for name, p in copy.named_parameters():
+        if name in own and not (lora and ".image." in name):
+            p.data = p.data.float()
+            p.requires_grad_(True)
+    return _adapted(copy, lora) if lora else copy
+
+
+def _adapted(net: nn.Module, rank: int) -> nn.Module:
+    try:
+        from peft import LoraConfig, inject_adapter_in_model
+    except ImportError as exc:
+        raise UsageError("--lora needs the package peft.", 'pip install "addsr[lora]"') from exc
+    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=ADAPTED)
+    encoder = {name for name, p in net.named_parameters() if p.requires_grad}
+    adapted: nn.Module = inject_adapter_in_model(config, net)
+    for name, p in adapted.named_parameters():
+        p.requires_grad_(name in encoder or "lora_" in name)
+        if "lora_" in name:
+            p.data = p.data.float()
+    return adapted
+
+
+@torch.no_grad()
+def merged(net: nn.Module, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of the file that ``net`` came from, with what was trained in their place or added to them.
+
+    What is frozen comes from the file and not from ``net``, which holds it in the precision of the
+    run. """
+    state = dict(base)
+    for name, p in net.named_parameters():
+        if p.requires_grad and ".lora_" not in name:
+            state[outer_name(name)] = p
+    for name, module in net.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            key = outer_name(f"{name}.weight")
+            state[key] = base[key].float() + module.get_delta_weight("default").cpu()
+    return state

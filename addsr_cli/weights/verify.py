@@ -1,0 +1,88 @@
+"""Whether what lies here is still what it was: installed models, and the originals they were made of."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from addsr_cli.errors import ModelUnavailable
+from addsr_cli.files import Report
+from addsr_cli.models.checks import problem_of
+from addsr_cli.models.nano.restorer import load_nano
+from addsr_cli.models.registry import MODELS
+from addsr_cli.weights import installed, loader, sources
+from addsr_cli.weights.cache import Record
+from addsr_cli.weights.components import COMPONENTS, MADE_OF, Component
+
+State = Literal["intact", "damaged", "incomplete"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """One model or download: intact, damaged, or incomplete, which a download is that was never finished."""
+
+    name: str
+    kind: Literal["model", "download"]
+    state: State
+    problems: tuple[str, ...] = ()
+
+
+def verify_all(name: str | None, report: Report | None = None) -> tuple[Checked, ...]:
+    """Read every file of a model and of the originals it was made of, or None: of everything that lies here.
+
+    ``name`` may also be that of a component. Raises ModelUnavailable when nothing of that name lies
+    here. """
+    if name is None:
+        models = [*MODELS, *installed.installed()]
+        return (
+            *(_model(each, report) for each in models),
+            *_downloads(COMPONENTS.values(), report),
+        )
+    parts = MADE_OF.get(name) or ((COMPONENTS[name],) if name in COMPONENTS else ())
+    downloads = _downloads(parts, report)
+    if downloads and not installed.find_installed(name):
+        return downloads
+    return (_model(name, report), *downloads)
+
+
+def _model(name: str, report: Report | None) -> Checked:
+    try:
+        problems = _problems(loader.locate(name), report)
+    except ModelUnavailable as exc:  # not here, or with a record that cannot be read
+        if not (loader.MODEL_NAME.fullmatch(name) and installed.find_installed(name)):
+            raise
+        problems = (exc.message,)
+    return Checked(
+        name=name, kind="model", state="damaged" if problems else "intact", problems=problems
+    )
+
+
+def _problems(located: loader.Located, report: Report | None) -> tuple[str, ...]:
+    if located.spec.arch == loader.SEESR:
+        return installed.problems(located.file.parent, report) or _bad_weights(located.file.parent)
+    try:  # a nano has no record beside it: it is whole when it loads
+        load_nano(located.file)
+    except ModelUnavailable as exc:
+        return (exc.message,)
+    return ()
+
+
+def _bad_weights(folder: Path) -> tuple[str, ...]:
+    """Files of an unchanged bundle whose weights are those of no network: somebody recorded them like that."""
+    files = sorted(folder.glob("*/*.safetensors"))
+    found = {str(file.relative_to(folder)): problem_of(file) for file in files}
+    return tuple(f"{name}: {problem}" for name, problem in found.items() if problem)
+
+
+def _downloads(parts: Iterable[Component], report: Report | None) -> tuple[Checked, ...]:
+    """The components of which something was fetched."""
+    return tuple(_download(part, report) for part in parts if Record.read(part.name).files)
+
+
+def _download(part: Component, report: Report | None) -> Checked:
+    states = sources.verify(part, report)
+    known = [state for state in states if state.check is not None]
+    damaged = tuple(f"{state.path} {state.problem}" for state in known if not state.ok)
+    missing = tuple(f"{state.path} {state.problem}" for state in states if state.check is None)
+    state: State = "damaged" if damaged else "incomplete" if missing else "intact"
+    return Checked(name=part.name, kind="download", state=state, problems=damaged + missing)

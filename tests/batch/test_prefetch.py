@@ -1,0 +1,34 @@
+import threading
+
+import pytest
+
+from addsr_cli.batch.prefetch import read_ahead
+from addsr_cli.batch.worker import Worker
+
+
+def test_a_worker_does_things_in_order_and_hands_over_failures():
+    worker, done = Worker("test"), []
+    first, second = worker.submit(lambda: done.append(1)), worker.submit(lambda: 1 // 0)
+    third = worker.submit(lambda: done.append(3))
+    worker.close()
+    first.result(5)
+    third.result(5)
+    assert done == [1, 3]
+    with pytest.raises(ZeroDivisionError):
+        second.result(5)
+
+
+def test_reading_ahead_keeps_to_its_bound_but_always_reads_one(monkeypatch):
+    begun = []
+    gate = threading.Event()
+    monkeypatch.setattr("addsr_cli.batch.prefetch._cost", lambda tasks: 10)
+    monkeypatch.setattr("addsr_cli.batch.prefetch.read", lambda task: (gate.wait(5), task)[1])
+    groups = ([begun.append(number) or number] for number in range(9))
+    ahead = read_ahead(groups, 30)
+    first = next(ahead)
+    assert len(begun) == 4  # three are being read, one is known
+    gate.set()
+    assert first[0][1].result(5) == 0
+    assert [group[0][1].result(5) for group in ahead] == list(range(1, 9))
+    tight = read_ahead(([number] for number in range(3)), 5)
+    assert [group[0][0] for group in tight] == [0, 1, 2]

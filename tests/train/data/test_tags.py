@@ -1,0 +1,85 @@
+"""Tags of all photos, read once: every process reads its share, and all know all."""
+
+import json
+import threading
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from addsr_cli.train.data import tags
+from addsr_cli.train.data.dataset import find_photos
+from addsr_cli.train.data.tags import precomputed
+
+
+class Learner:
+    """Its tagger says how large a picture is."""
+
+    def __init__(self):
+        self.read = 0
+
+    def read_tags(self, picture):
+        self.read += 1
+        return f"{picture.shape[-1]} wide"
+
+
+def process(index=0, count=1):
+    return SimpleNamespace(
+        is_main_process=index == 0,
+        process_index=index,
+        num_processes=count,
+        device=torch.device("cpu"),
+    )
+
+
+@pytest.fixture
+def found(photos):
+    return find_photos(photos, 32)
+
+
+def test_every_photo_is_read_once_and_taken_up_again(found, tmp_path):
+    learner = Learner()
+    known = precomputed(found, learner, tmp_path, process())
+    assert known.keys() == {str(path) for path in found.paths}
+    assert known == json.loads((tmp_path / "tags.json").read_text())
+    assert learner.read == 3
+    assert precomputed(found, learner, tmp_path, process()) == known
+    assert learner.read == 3
+
+
+def test_processes_share_the_photos_and_meet_after_every_few(found, tmp_path, monkeypatch):
+    count, meetings = 2, []
+    barrier, shared = threading.Barrier(count, timeout=30), [None] * count
+
+    def meet(index, value):
+        shared[index] = value
+        barrier.wait()
+        everything = list(shared)
+        barrier.wait()
+        return everything
+
+    own = threading.local()
+
+    def gather(pairs):
+        meetings.append(len(pairs))
+        return [pair for part in meet(own.index, pairs) for pair in part]
+
+    monkeypatch.setattr(tags, "SAVE_EVERY", 1)
+    monkeypatch.setattr(tags, "gather_object", gather)
+    monkeypatch.setattr(
+        tags, "broadcast_object_list", lambda values: [meet(own.index, values)[0][0]]
+    )
+    learners, results = [Learner() for _ in range(count)], [None] * count
+
+    def run(index):
+        own.index = index
+        results[index] = precomputed(found, learners[index], tmp_path, process(index, count))
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results[0] == results[1] == json.loads((tmp_path / "tags.json").read_text())
+    assert [learner.read for learner in learners] == [2, 1]
+    assert sorted(meetings) == [0, 1, 1, 1]

@@ -1,0 +1,215 @@
+"""A step of TA-ADD: who gets gradients and moves when, and what a step leaves alone."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from distillation_samples import cut, given, losses, part, pictures
+
+from addsr_cli.errors import AddsrError
+from addsr_cli.train.recipe import preset
+
+
+def values(parameters):
+    return {name: p.detach().clone() for name, p in parameters.items()}
+
+
+def test_teacher_and_frozen_weights_stay_bit_for_bit_and_the_student_moves(objective):
+    made = objective(timesteps="uniform", r1=0.1)
+    before, own = (
+        values(dict(made.learner.frozen.named_parameters())),
+        values(made.learner.parameters),
+    )
+    for number in range(3):
+        made.step([pictures(2, number)], number, 1e-3)
+    assert all(torch.equal(p, before[name]) for name, p in made.learner.frozen.named_parameters())
+    assert all(p.grad is None for p in made.learner.frozen.parameters())
+    assert any(not torch.equal(p, own[name]) for name, p in made.learner.parameters.items())
+
+
+def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(objective, monkeypatch):
+    made, seen = objective(), []
+    networks = {"student": made.learner.parameters, "discriminator": made.adversary.parameters}
+
+    def look(turn):
+        with_gradient = {
+            name
+            for name, some in networks.items()
+            if any(p.grad is not None for p in some.values())
+        }
+        seen.append((turn, with_gradient, {name: values(some) for name, some in networks.items()}))
+
+    for turn, updater in (("discriminator", made.adversary.updater), ("student", made.student)):
+        step = updater.step
+        monkeypatch.setattr(
+            updater, "step", lambda lr, t=turn, s=step: (look(t), s(lr), look(f"after {t}"))[1]
+        )
+    made.step([pictures(2)], 0, 1e-3)
+    turns = {turn: (grads, weights) for turn, grads, weights in seen}
+    assert [turn for turn, *_ in seen] == [
+        "discriminator",
+        "after discriminator",
+        "student",
+        "after student",
+    ]
+    assert [turns[turn][0] for turn in turns] == [{"discriminator"}, set(), {"student"}, set()]
+
+    def moved(name, a, b):
+        return any(
+            not torch.equal(v, turns[b][1][name][key]) for key, v in turns[a][1][name].items()
+        )
+
+    assert moved("discriminator", "discriminator", "after discriminator")
+    assert moved("student", "student", "after student")
+    assert not moved("student", "discriminator", "student")
+    assert not moved("discriminator", "after discriminator", "after student")
+    assert all(p.requires_grad for some in networks.values() for p in some.values())
+
+
+def test_the_discriminator_learns_the_same_whether_the_student_took_its_turn_or_not(
+    objective, monkeypatch
+):
+    batch, generator = pictures(2), torch.Generator()
+    made = objective()
+    view = made.view(batch, given(made.recipe, [0, 1]))
+    judge = made.adversary.discriminator
+    state = {name: value.clone() for name, value in judge.state_dict().items()}
+
+    def gradients():
+        judge.load_state_dict(
+            state
+        )  # the power iteration of the spectral norms goes on with every look
+        made.adversary.learn(batch, view.picture.detach(), generator, 1.0)
+        return {name: p.grad.clone() for name, p in made.adversary.parameters.items()}
+
+    isolated = gradients()
+    judge.zero_grad()
+    made.losses(view, generator)["adversarial"].mean().backward()
+    again = gradients()
+    assert all(torch.equal(again[name], gradient) for name, gradient in isolated.items())
+
+
+def test_the_student_is_pushed_towards_what_the_discriminator_believes(objective):
+    made = objective(distill=0.0, adversarial=1.0, lr=1e-3)
+    batch, draws = pictures(2), given(made.recipe, [0, 0])
+    made.adversary.discriminator.eval()
+    before = losses(made, batch, draws)["adversarial"].mean()
+    before.backward()
+    made.student.step(1e-3)
+    assert losses(made, batch, draws)["adversarial"].mean() < before
+
+
+def keeping_gradients(updater, kept, number):
+    """``updater.step``, which first keeps what it was given."""
+    step = updater.step
+
+    def around(lr):
+        kept[number] = {
+            name: p.grad.clone() for name, p in updater.parameters.items() if p.grad is not None
+        }
+        return step(lr)
+
+    return around
+
+
+def test_two_batches_of_one_are_one_batch_of_two(objective, monkeypatch):
+    batch, recipe = pictures(2), preset("paper", "nano")
+    draws = given(recipe, [1, 3])
+    halves = [cut(batch, slice(k, k + 1)) for k in range(2)]
+    once = objective(draws=[draws])
+    twice = objective(draws=[part(draws, slice(k, k + 1)) for k in range(2)], accumulate=2)
+    seen = {}  # gradients, not the weights after them: Adam's first step is as long for the faintest gradient
+    for number, made in enumerate((once, twice)):
+        made.adversary.discriminator.eval()  # the power iteration would go on once more for the second batch
+        for updater in (made.student, made.adversary.updater):
+            monkeypatch.setattr(
+                updater,
+                "step",
+                keeping_gradients(updater, seen.setdefault(updater.what, {}), number),
+            )
+    told = once.step([batch], 0, 1e-3), twice.step(halves, 0, 1e-3)
+    for gradients in seen.values():
+        assert set(gradients[0]) == set(gradients[1]) != set()
+        for name, gradient in gradients[0].items():
+            assert (gradient - gradients[1][name]).abs().max() <= 1e-3 * gradient.abs().max() + 1e-7
+    assert told[0].values == pytest.approx(told[1].values, rel=1e-3)
+    assert dict(told[0].by_timestep) == pytest.approx(dict(told[1].by_timestep), rel=1e-3)
+    for made in (once, twice):
+        for updater in (made.student, made.adversary.updater):
+            counts = {float(state["step"]) for state in updater.optimisers[0].state.values()}
+            assert counts == {1.0}
+
+
+def test_clipping_sees_the_mean_gradient_of_what_is_accumulated(objective):
+    draws = given(preset("paper", "nano"), [1])
+    once, thrice = (objective(draws=[draws], discriminator=False, accumulate=n) for n in (1, 3))
+    norms = [
+        made.step([pictures(1)] * n, 0, 1e-3).values["grad_norm"]
+        for made, n in ((once, 1), (thrice, 3))
+    ]
+    assert norms[0] == pytest.approx(norms[1], rel=1e-4)
+
+
+def test_without_the_adversarial_loss_a_fixed_batch_is_learnt(objective):
+    draws = given(preset("paper", "nano"), [0, 2])
+    made = objective(draws=[draws], discriminator=False, adversarial=0.0, lr=1e-3)
+    batch = pictures(2)
+    told = [made.step([batch], number, 1e-3).values["distill"] for number in range(40)]
+    assert told[-1] < 0.5 * told[0]
+
+
+@pytest.mark.parametrize("culprit", ["student", "discriminator"])
+def test_what_is_no_number_is_named_before_that_network_moves(objective, monkeypatch, culprit):
+    made = objective()
+    if culprit == "student":
+        monkeypatch.setattr(
+            made.recipe.ta.__class__, "__call__", lambda self, *_: torch.tensor(float("nan"))
+        )
+    else:
+        with torch.no_grad():
+            next(iter(made.adversary.discriminator.parameters())).fill_(float("nan"))
+    before = {name: values(some) for name, some in (("student", made.learner.parameters),)}
+    with pytest.raises(AddsrError, match=f"The loss of the {culprit} became nan"):
+        made.step([pictures(2)], 0, 1e-3)
+    assert all(
+        torch.equal(p, before["student"][name]) for name, p in made.learner.parameters.items()
+    )
+
+
+def test_a_step_tells_every_loss_and_where_each_sample_was(objective):
+    draws = given(preset("paper", "nano"), [3, 0])
+    told = objective(draws=[draws], anchor_l1=0.1).step([pictures(2)], 0, 1e-3)
+    figures = {"discriminator", "real", "fake", "discriminator_norm", "grad_norm"}
+    assert told.values.keys() == figures | {"distill", "distance", "adversarial", "l1"}
+    assert [index for index, _ in told.by_timestep] == [3, 0]
+    assert sum(loss for _, loss in told.by_timestep) / 2 == pytest.approx(
+        told.values["distance"], rel=1e-5
+    )
+
+
+def test_by_timestep_the_distance_is_that_of_the_samples_that_are_taught(objective):
+    draws = replace(given(preset("paper", "nano"), [3, 0]), taught=torch.tensor([False, True]))
+    told = objective(draws=[draws]).step([pictures(2)], 0, 1e-3)
+    ((index, distance),) = told.by_timestep
+    assert index == 0
+    assert distance == pytest.approx(2 * told.values["distance"], rel=1e-5)  # the mean is over both
+
+
+@pytest.mark.parametrize(
+    ("changes", "name"),
+    [
+        ({"adversarial": 1.0}, "adversarial"),
+        ({"adversarial": 1.0, "anchor_l1": 1.0}, "l1"),
+        ({"adversarial": 0.0, "anchor_l1": 1.0}, "l1"),
+    ],
+)
+def test_without_a_teacher_another_loss_is_told_by_timestep(objective, changes, name):
+    draws = given(preset("paper", "nano"), [3, 0])
+    made = objective(
+        draws=[draws], distill=0.0, discriminator=changes["adversarial"] > 0, **changes
+    )
+    told = made.step([pictures(2)], 0, 1e-3)
+    assert [index for index, _ in told.by_timestep] == [3, 0]
+    assert sum(loss for _, loss in told.by_timestep) / 2 == pytest.approx(
+        told.values[name], rel=1e-5
+    )

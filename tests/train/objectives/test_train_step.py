@@ -1,0 +1,180 @@
+"""One whole step of the full model against the official trainer's loop body, on small random weights."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+import torch
+from accelerate import Accelerator
+from bundles import GOLDEN, write_bundle
+from discriminator_samples import official
+from safetensors.torch import load_file
+
+from addsr_cli.models.restorer import Conditioning
+from addsr_cli.train.discriminators.step import DiscriminatorStep
+from addsr_cli.train.objectives import distillation
+from addsr_cli.train.objectives.base import Batch
+from addsr_cli.train.objectives.distillation import Distillation
+from addsr_cli.train.objectives.draws import StudentDraws
+from addsr_cli.train.optim.ema import Ema
+from addsr_cli.train.recipe import OFFICIAL
+from addsr_cli.train.trainable_seesr import TrainableSeeSR
+
+SETTINGS = {"recipe": OFFICIAL, "lr": 2e-5, "d_lr": 2e-5, "clip": 0.002, "seed": 0, "accumulate": 1}
+
+
+class Case:
+    """The recorded step: its tensors, and our objective set up to make the same one."""
+
+    def __init__(self, name, folder, monkeypatch):
+        self.tensors = load_file(GOLDEN / "train_step" / f"{name}.safetensors")
+        self.facts = json.loads((GOLDEN / "train_step" / f"{name}.json").read_text())
+        self.learner = TrainableSeeSR(write_bundle(folder), dtype=torch.float32)
+        self.learner.teacher = TrainableSeeSR(
+            folder, dtype=torch.float32
+        ).teacher  # shares nothing here: see below
+        with torch.no_grad():
+            for net in (
+                self.learner.networks.values()
+            ):  # the recorded student is 1.05 times the teacher, all of it
+                for p in net.parameters():
+                    p.mul_(1.05)
+        accelerator, config = Accelerator(cpu=True), SimpleNamespace(**SETTINGS)
+        self.judge = official()
+        look = self.judge.features
+        monkeypatch.setattr(
+            self.judge, "features", lambda image, _=None: look(image, None)
+        )  # unaltered, as recorded
+        self.adversary = DiscriminatorStep(self.judge, config, accelerator)
+        self.objective = Distillation(config, self.learner, self.adversary, accelerator)
+        self._tell(monkeypatch)
+        monkeypatch.setattr(self.objective, "draw", lambda batch, generator: self.draws())
+
+    def _tell(self, monkeypatch):
+        told = self.learner.full.text.model(self.tensors["in.input_ids"])[0]
+        lr, hr, later = (self.tensors.get(f"in.ram_call.{k}") for k in range(3))
+        pair = Conditioning(text=told, image=lr), Conditioning(text=told, image=hr)
+        monkeypatch.setattr(self.learner, "conditions", lambda *words: pair)
+        monkeypatch.setattr(
+            self.learner.student, "embed", lambda image, cond: replace(cond, image=later)
+        )
+
+    def draws(self):
+        t = self.tensors
+        chosen = t.get("in.draw.random_index")
+        noise = t["in.draw.noise"]
+        timesteps = t["in.draw.timesteps_tea"].long().view(4, 2)
+        return StudentDraws(
+            index=torch.zeros(2, dtype=torch.long) if chosen is None else self.index(),
+            posterior=t["in.draw.vae_posterior_noise"],
+            noise=noise,
+            chain=torch.zeros(3, *noise.shape),
+            psr=torch.ones(2),
+            t=timesteps,
+            teacher=noise.expand(4, *noise.shape),
+            blank=torch.zeros(2, dtype=torch.bool),
+            taught=torch.ones(2, dtype=torch.bool),
+        )
+
+    def index(self):
+        steps = distillation.STEPS
+        return torch.tensor(
+            [steps.index(int(s)) for s in self.tensors["out.timesteps_stu_"].tolist()]
+        )
+
+    def batch(self):
+        hr, lr = self.tensors["in.pixel_values"], self.tensors["in.conditioning_pixel_values"]
+        return Batch(hr=hr / 2 + 0.5, canvas=lr, tags=("", ""))
+
+    def near(self, ours, name, share=1e-4):
+        expected = self.tensors[f"out.{name}"].squeeze()
+        tolerance = share * max(1.0 if share == 1e-4 else 0.0, expected.abs().max().item())
+        error = (torch.as_tensor(ours).squeeze() - expected).abs().max().item()
+        assert error <= tolerance, f"{name}: {error} > {tolerance}"
+
+    def run(self):
+        """What the student and the teacher say, and then one step: its figures, gradients and how far weights moved."""
+        self.view = self.objective.view(self.batch(), self.draws())
+        self.answers = [picture for _, picture in self.objective.targets(self.view)]
+        before = {name: p.detach().clone() for name, p in self.learner.parameters.items()}
+        self.average = Ema(self.learner.parameters, 0.99)
+        self.gradients, optimiser = {}, self.objective.student.optimisers[0]
+        step = optimiser.step
+
+        def looked():
+            self.gradients.update(
+                {name: p.grad.clone() for name, p in self.learner.parameters.items()}
+            )
+            step()
+
+        optimiser.step = looked
+        self.told = self.objective.step([self.batch()], 0, 2e-5).values
+        self.moved = {
+            name: p.detach() - before[name] for name, p in self.learner.parameters.items()
+        }
+        return self
+
+
+CASES = [pytest.param(name, marks=pytest.mark.slow) for name in ("single_step", "second_step")] + [
+    "second_step_499"
+]
+
+
+@pytest.fixture(scope="module", params=CASES)
+def case(request, tmp_path_factory):
+    """One recorded step, made once for all tests that look at it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if (
+            request.param != "single_step"
+        ):  # the official trainer feeds the prediction in [-1, 1], which ours mends
+            patch.setattr(
+                distillation, "refine", lambda picture, canvas, weight: picture.clamp(0, 1) * 2 - 1
+            )
+        yield Case(request.param, tmp_path_factory.mktemp("step") / "bundle", patch).run()
+
+
+def test_student_and_teacher_say_what_the_official_ones_say(case):
+    case.near(case.view.z0, "z0_stu")
+    case.near(case.view.picture * 2 - 1, "x0_stu")
+    for k, picture in enumerate(case.answers):
+        wanted = case.learner.teacher.decode(case.tensors[f"out.z0_tea.{k}"]).clamp(0, 1)
+        assert torch.allclose(picture, wanted, atol=1e-4)
+
+
+def test_a_step_is_the_official_one(case):
+    case.near(case.told["discriminator"], "loss_D")
+    case.near(case.told["adversarial"], "gan_loss")
+    mean = (case.tensors["out.dis_loss1"] + case.tensors["out.dis_loss2"]) / 2
+    assert case.told["distill"] == pytest.approx(mean.item(), rel=1e-3)
+    case.near(case.told["grad_norm"], "total_grad_norm_before_clip", 1e-3)
+    case.average.updates = (
+        1_000_000  # ours follows faster in its first updates; the formula is the same
+    )
+    case.average.update()
+    for name, wanted in case.tensors.items():
+        kind, _, key = name.removeprefix("out.").partition(".")
+        if kind == "param_delta":
+            assert (case.moved[key] - wanted).abs().max() <= 0.01 * wanted.abs().max() + 1e-9
+        if kind == "ema_shadow":
+            assert torch.allclose(case.average.shadow[key], wanted, atol=1e-6)
+    case.near(case.judge.heads[0].first[0].weight_u, "disc_after.heads.0.main.0.0.weight_u")
+
+
+def test_gradients_are_the_official_ones_after_clipping(case):
+    recorded = {
+        k.removeprefix("out.grad_after_clip."): v
+        for k, v in case.tensors.items()
+        if "grad_after_clip" in k
+    }
+    assert len(recorded) == 3
+    for name, wanted in recorded.items():
+        assert (case.gradients[name] - wanted).abs().max() <= 1e-3 * wanted.abs().max()
+
+
+def test_the_trained_tensors_are_the_official_ones(case):
+    counts = {
+        part: sum(name.startswith(part) for name in case.learner.parameters)
+        for part in ("unet", "controlnet")
+    }
+    assert counts == case.facts["trainable_param_tensors"]

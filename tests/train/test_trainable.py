@@ -1,0 +1,73 @@
+"""Which student learns from which teacher."""
+
+import pytest
+import torch
+
+from addsr_cli.models.nano.restorer import NanoConfig, build_nano, save_nano
+from addsr_cli.models.single_pass.esrgan import Esrgan, OnePassTeacher, save_esrgan
+from addsr_cli.train.trainable import TINY, fresh, trainable_nano
+from addsr_cli.train.trainer import Trainer
+
+OTHER = NanoConfig(groups=(1, 1), width=8, growth=4, embedding=8)
+
+
+@pytest.fixture
+def x4plus(tmp_path):
+    torch.manual_seed(0)
+    save_esrgan(Esrgan(groups=1, width=8, growth=4), tmp_path / "x4plus.safetensors", {})
+    return tmp_path / "x4plus.safetensors"
+
+
+@pytest.fixture
+def file(tmp_path):
+    save_nano(build_nano(OTHER).net, tmp_path / "begin.safetensors")
+    return tmp_path / "begin.safetensors"
+
+
+def config(restorer):
+    return restorer.net.config
+
+
+def test_a_teacher_in_training_is_fresh_or_what_init_names(file):
+    assert config(trainable_nano("tiny", "teacher", None, "").student) == TINY
+    assert config(trainable_nano("tiny", "teacher", file, "").student) == OTHER
+
+
+def test_a_student_begins_as_its_teacher_or_as_what_init_names(file, tmp_path):
+    alike = trainable_nano("tiny", "student", None, "")
+    assert config(alike.student) == config(alike.teacher) == TINY
+    ours, theirs = alike.net.state_dict(), alike.frozen.state_dict()
+    assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
+    assert alike.net is not alike.frozen
+    begun = trainable_nano("tiny", "student", file, "")
+    assert (config(begun.student), config(begun.teacher)) == (OTHER, TINY)
+
+
+def test_a_network_of_one_pass_teaches_a_student_of_its_own(x4plus, file):
+    made = trainable_nano("nano", "student", file, str(x4plus))
+    assert isinstance(made.teacher, OnePassTeacher)
+    assert config(made.student) == OTHER
+    assert config(trainable_nano("tiny", "student", None, str(x4plus)).student) == TINY
+    assert not any(p.requires_grad for p in made.frozen.parameters())
+    assert not made.frozen.training
+    assert made.parameters.keys() == dict(made.net.named_parameters()).keys()
+
+
+def test_fresh_weights_are_those_of_the_architecture():
+    assert config(fresh("tiny")) == TINY
+    assert config(fresh("nano")) == NanoConfig()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_run_distils_a_network_of_one_pass(configured, x4plus, precision):
+    trainer = Trainer(
+        configured(stage="student", teacher=str(x4plus), steps=2, validation=1, precision=precision)
+    )
+    before = {name: p.clone() for name, p in trainer.learner.frozen.state_dict().items()}
+    folder = trainer.run()
+    assert all(
+        torch.equal(p, before[name]) for name, p in trainer.learner.frozen.state_dict().items()
+    )
+    card = (folder / "README.md").read_text()
+    assert str(x4plus.parent) not in card
+    assert '"teacher": "x4plus.safetensors"' in card

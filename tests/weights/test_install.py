@@ -1,0 +1,364 @@
+"""From a name to a model that runs, against an imitation of the Hub that serves the golden networks."""
+
+import json
+import subprocess
+import sys
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from types import SimpleNamespace
+
+import pytest
+import torch
+from bundles import GOLDEN, write_bundle
+from loopback import Repo
+from safetensors.torch import load_file
+from tiny_hub import WEIGHTS, archive, pair, student
+
+from addsr_cli import Settings, Upscaler
+from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
+from addsr_cli.models.bundle import Bundle
+from addsr_cli.train.trainable import TrainableNano, fresh
+from addsr_cli.weights import convert, download_plan, install, installed, loader, push
+from addsr_cli.weights import sources as library_hub
+from addsr_cli.weights.components import STUDENT
+
+REPOSITORY = Path(install.__file__).parents[2]
+
+
+def runs(folder):
+    """The model upscales a picture."""
+    picture = torch.rand(12, 16, 3, generator=torch.Generator().manual_seed(0)).numpy()
+    result = Upscaler(str(folder)).upscale(picture, Settings(steps=1, tags="none"))
+    return result.photo.size == (64, 48)
+
+
+def test_seesr_is_fetched_converted_and_runs(hub, tmp_path):
+    said = []
+    folder = install.install("seesr", dtype=torch.float32, say=said.append)
+    record = Bundle.read(folder)
+    assert (record.name, record.rule, record.default_steps, record.guidance) == (
+        "seesr",
+        "leading",
+        50,
+        5.5,
+    )
+    assert record.words.added_prompt == "clean, high-resolution, 8k"
+    assert "Open RAIL" in record.licence
+    assert any("use restrictions" in line for line in said)
+    assert installed.problems(folder) == ()
+    assert json.loads((folder / "import.json").read_text())["inputs"]
+    assert runs(folder)
+
+
+def test_the_second_time_nothing_is_fetched(hub):
+    first = install.install("seesr", dtype=torch.float32)
+    asked = len(hub.seen)
+    assert install.install("seesr") == first
+    assert len(hub.seen) == asked
+
+
+def test_nothing_is_left_of_the_making(hub):
+    folder = install.install("seesr", dtype=torch.float32)
+    assert [path for path in installed.home().iterdir() if path.suffix != ".lock"] == [folder]
+
+
+HOLD = """
+import sys, time
+from addsr_cli.weights import installed
+with installed.making("seesr", print) as prefix:
+    (installed.home() / f"{prefix}working1{installed.PART}").mkdir()
+    print("ready", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_what_a_killed_process_left_goes_once_nobody_holds_it(hub):
+    folder = installed.home() / ".seesr.working1.part"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD], stdout=subprocess.PIPE, cwd=REPOSITORY
+    ) as process:
+        assert process.stdout.readline() == b"ready\n"
+        seen = []
+
+        def wait():
+            seen.append(folder.is_dir())
+            process.kill()
+
+        with installed.making("seesr", wait):
+            assert seen == [True]
+            assert not folder.exists()
+
+
+def test_leftovers_are_no_models_and_go_with_the_next_making_of_that_name(hub):
+    ours = write_bundle(installed.home() / ".seesr.0a1b2c3d.part")
+    others = [
+        installed.home() / f".{name}.part" for name in ("seesr-turbo.0a1b2c3d", "seesr.v2.0a1b2c3d")
+    ]
+    for folder in others:
+        folder.mkdir()
+    assert installed.installed() == {}
+    folder = install.install("seesr")
+    assert installed.installed() == {"seesr": folder}
+    assert not ours.exists()
+    assert all(folder.exists() for folder in others)
+
+
+def test_who_waited_for_another_process_takes_what_it_made(hub, monkeypatch):
+    true, said = installed.making, []
+
+    def slow(name, wait):
+        write_bundle(installed.folder_of(name))
+        wait()
+        return true(name, wait)
+
+    monkeypatch.setattr(installed, "making", slow)
+    assert install.install("seesr", say=said.append) == installed.folder_of("seesr")
+    assert said == ["another addsr is making seesr; waiting for it"]
+    assert hub.seen == []
+
+
+def test_a_disk_that_fills_up_while_turbo_is_put_together_is_said(hub, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(install, "save_file", full)
+    with pytest.raises(
+        OutputRefused, match=r"seesr-turbo could not be made in .*: No space left on device"
+    ):
+        install.install("seesr-turbo")
+    assert installed.installed() == {}
+    assert not list(installed.home().glob(".*.part"))
+
+
+def test_what_was_hashed_on_arrival_is_not_hashed_again(hub, monkeypatch):
+    hashed, true = [], convert.digest_of
+    monkeypatch.setattr(convert, "digest_of", lambda path: hashed.append(path) or true(path))
+    folder = install.install("seesr-turbo", dtype=torch.float32)
+    assert {path.parent.name for path in hashed} == {"unet", "tagger"}  # made here
+    inputs = json.loads((folder / "import.json").read_text())["inputs"]
+    state = hub.repos["org/turbo"].files["vae/diffusion_pytorch_model.fp16.safetensors"]
+    assert inputs[f"vae/{WEIGHTS}"] == sha256(state).hexdigest()
+
+
+def test_the_record_says_which_commit_everything_came_from(hub, tmp_path):
+    source = json.loads((install.install("seesr") / "import.json").read_text())["source"]
+    assert source.keys() == {"seesr", "sd2-base", "ram", "ram-tags", "dape"}
+    assert source["ram"]["repo"] == "org/ram"
+    assert source["ram"]["revision"] == hub.commit("org/ram")
+    assert source["ram"]["licence"] == "Apache-2.0"
+    checkpoint = hub.repos["org/ram"].files["ram_swin_large_14m.pth"]
+    assert source["ram"]["files"] == {"ram_swin_large_14m.pth": sha256(checkpoint).hexdigest()}
+
+
+def test_what_would_be_fetched_is_told_before(hub):
+    found = {part.component.name: part for part in download_plan.needed("addsr")}
+    assert found["addsr-student"].manifest is None
+    assert "no public source" in found["addsr-student"].problem
+    assert found["ram"].manifest.total == len(hub.repos["org/ram"].files["ram_swin_large_14m.pth"])
+    assert not any(seen.method == "GET" for seen in hub.seen)
+
+
+def test_an_archive_from_the_authors_becomes_addsr(hub, tmp_path):
+    folder = install.install(
+        "addsr", student=archive(tmp_path / "addsr.tar.gz", student()), dtype=torch.float32
+    )
+    ours = load_file(folder / "unet" / WEIGHTS)
+    theirs = load_file(GOLDEN / "models" / "unet" / WEIGHTS)
+    assert all(torch.equal(ours[key], theirs[key] * 1.05) for key in theirs)
+    assert (Bundle.read(folder).rule, Bundle.read(folder).default_steps) == ("renoise", 4)
+    assert runs(folder)
+
+
+def test_google_drive_is_asked_through_gdown_and_its_bytes_are_told(hub, tmp_path, monkeypatch):
+    asked = []
+
+    def download(url, output, *, progress, resume, **_):
+        asked.append((url, resume))
+        progress(3, 10)
+        progress(5, None)
+        return str(archive(tmp_path / "from-drive", student()))
+
+    drive(monkeypatch, download)
+    said, seen = [], []
+    install.install("addsr", dtype=torch.float32, say=said.append, report=seen.append)
+    assert asked == [(download_plan.DRIVE, True)]
+    assert any("Google Drive" in line for line in said)
+    told = [(t.done, t.size, t.all_done, t.all_size) for t in seen if "AddSR" in t.file]
+    expected = sum(file.about for file in STUDENT.files)
+    assert told == [(3, 10, 3, 10), (5, None, 5, expected)]
+    assert expected > 10**9
+
+
+def test_gdown_itself_fetches_the_file_and_tells_its_bytes(hub, tmp_path, monkeypatch):
+    data = archive(tmp_path / "there", student()).read_bytes()
+
+    class Drive(BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def log_message(self, *_):
+            """Say nothing."""
+
+    seen = []
+    with ThreadingHTTPServer(("127.0.0.1", 0), Drive) as host:
+        Thread(target=host.serve_forever, daemon=True).start()
+        monkeypatch.setattr(install, "DRIVE", f"http://127.0.0.1:{host.server_port}/file")
+        made = install._from_drive(lambda _: None, seen.append)
+        host.shutdown()
+    assert made.read_bytes() == data
+    assert made.parent == library_hub.folder("addsr-student")
+    assert (seen[-1].done, seen[-1].size) == (len(data), len(data))
+
+
+def test_google_drive_is_not_asked_offline(hub, monkeypatch):
+    drive(monkeypatch, lambda *_, **__: pytest.fail("asked"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    with pytest.raises(ModelUnavailable, match="offline mode is on"):
+        install.install("addsr")
+
+
+class DownloadError(Exception):
+    """gdown's own, which stands below nothing but Exception."""
+
+
+def drive(monkeypatch, download):
+    """gdown, as far as we use it."""
+    monkeypatch.setitem(sys.modules, "gdown", SimpleNamespace(download=download))
+    monkeypatch.setitem(
+        sys.modules, "gdown.exceptions", SimpleNamespace(DownloadError=DownloadError)
+    )
+
+
+def quota(*_, **__):
+    raise DownloadError("Too many users have viewed this file\nlately")
+
+
+def unplugged(*_, **__):
+    raise OSError("Network is unreachable")
+
+
+@pytest.mark.parametrize(
+    "download", [lambda *_, **__: None, quota, unplugged], ids=["nothing", "quota", "no network"]
+)
+def test_a_drive_that_gives_nothing_is_a_sentence(hub, monkeypatch, download):
+    drive(monkeypatch, download)
+    with pytest.raises(ModelUnavailable, match="could not be fetched from Google Drive"):
+        install.install("addsr")
+
+
+def test_seesr_may_be_brought_along_too(hub, tmp_path):
+    folder = install.install(
+        "seesr", student=archive(tmp_path / "seesr.tar.gz", pair()), dtype=torch.float32
+    )
+    assert not any("org/seesr" in seen.path for seen in hub.seen)
+    assert Bundle.read(folder).default_steps == 50
+
+
+def test_the_teacher_is_not_taken_for_the_student(hub, tmp_path):
+    install.install("seesr", dtype=torch.float32)
+    with pytest.raises(ModelUnavailable, match="SeeSR"):
+        install.install(
+            "addsr", student=archive(tmp_path / "addsr.tar.gz", pair()), dtype=torch.float32
+        )
+    assert installed.find_installed("addsr") is None
+
+
+def test_a_students_own_repository_may_be_named(hub, monkeypatch, tmp_path):
+    hub.repos["me/student"] = Repo(student())
+    monkeypatch.setenv("ADDSR_STUDENT_REPO", "me/student")
+    folder = install.install("addsr", dtype=torch.float32)
+    assert (Bundle.read(folder).name, Bundle.read(folder).rule) == ("addsr", "renoise")
+    assert any("me/student" in seen.path for seen in hub.seen)
+
+
+def test_the_originals_can_be_dropped(hub):
+    install.install("seesr", dtype=torch.float32)
+    size = download_plan.downloads("seesr")
+    assert size > 10**6
+    assert download_plan.drop_downloads("seesr") <= size
+    assert download_plan.downloads("seesr") == 0
+
+
+def test_a_whole_bundle_comes_from_a_repository(hub, tmp_path):
+    made = write_bundle(tmp_path / "made")
+    hub.repos["someone/sharp"] = Repo(
+        {
+            str(path.relative_to(made)): path.read_bytes()
+            for path in made.rglob("*")
+            if path.is_file()
+        }
+    )
+    folder = install.install("someone/sharp")
+    assert folder == installed.folder_of("someone/sharp")
+    assert installed.problems(folder) == ()
+    assert runs(folder)
+
+
+def test_a_repository_without_a_bundle_is_a_sentence(hub):
+    with pytest.raises(ModelUnavailable, match=r"has no file bundle\.json"):
+        install.install("org/sd2")
+
+
+def test_an_unknown_name_has_no_recipe(hub):
+    with pytest.raises(UsageError, match="no recipe"):
+        install.install("other")
+
+
+class Api:
+    """Notes what would go to the Hub."""
+
+    def __init__(self, **_):
+        Api.calls = []
+
+    def create_repo(self, repo, **options):
+        Api.calls.append(("create", repo, options))
+        return f"https://hub/{repo}"
+
+    def upload_file(self, **options):
+        Api.calls.append(("card", options["path_or_fileobj"].decode()))
+
+    def upload_folder(self, **options):
+        Api.calls.append(("folder", options["folder_path"]))
+
+
+def test_a_model_is_pushed_whole_with_a_card(tmp_path, monkeypatch):
+    folder = write_bundle(installed.folder_of("addsr"))
+    monkeypatch.setattr(push, "HfApi", Api)
+    assert push.push("addsr", "me/addsr", private=True) == "https://hub/me/addsr"
+    create, card, upload = Api.calls
+    assert create == ("create", "me/addsr", {"private": True, "exist_ok": True})
+    assert "--model me/addsr" in card[1]
+    assert upload == ("folder", folder)
+
+
+def test_the_folder_of_a_training_run_is_pushed_with_its_own_card(tmp_path, monkeypatch):
+    run = tmp_path / "run"
+    TrainableNano(fresh("tiny")).write(run / "export", {})
+    (run / "export" / "README.md").write_text("mine")
+    monkeypatch.setattr(push, "HfApi", Api)
+    monkeypatch.setattr(Api, "calls", [])
+    push.push(str(run), "me/mine")
+    assert Api.calls[1:] == [("folder", run / "export")]
+
+
+def test_a_pushed_nano_comes_back_and_runs(tmp_path, monkeypatch):
+    TrainableNano(fresh("tiny")).write(installed.folder_of("me/mine"), {})
+    found = loader.locate("me/mine")
+    assert found.spec.arch == "nano"
+    assert installed.problems(found.file.parent) == ()
+    assert loader.load(found, device="cpu", dtype="fp32").factor == 4
+
+
+def test_what_is_damaged_or_not_here_is_not_pushed(monkeypatch):
+    monkeypatch.setattr(push, "HfApi", Api)
+    with pytest.raises(ModelUnavailable, match="not installed"):
+        push.push("addsr", "me/addsr")
+    folder = write_bundle(installed.folder_of("addsr"))
+    (folder / "vae" / "config.json").unlink()
+    with pytest.raises(ModelUnavailable, match="damaged"):
+        push.push("addsr", "me/addsr")

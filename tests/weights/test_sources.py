@@ -1,0 +1,358 @@
+import errno
+import json
+import os
+import re
+from collections import namedtuple
+from dataclasses import replace
+from hashlib import sha256
+
+import pytest
+from hub_samples import BIG, FILES, MIB, SMALL, WEIGHTS, component, holds
+from huggingface_hub import constants
+from loopback import Fault, Repo
+
+from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
+from addsr_cli.weights import cache, pull, sources
+from addsr_cli.weights.components import COMPONENTS, FileSpec, Source
+
+
+@pytest.mark.network
+def test_the_true_hub_still_has_what_the_list_says(monkeypatch):
+    monkeypatch.delenv("HF_HUB_OFFLINE")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    known = COMPONENTS["dinov2"]
+    told = sources.manifest(known)  # one HEAD a file; another digest than listed would be refused
+    assert told.revision == known.sources[0].revision
+    assert told.total == pytest.approx(sum(file.about for file in known.files), rel=0.02)
+    config = replace(known, files=tuple(file for file in known.files if file.path == "config.json"))
+    assert json.loads((sources.fetch(config) / "config.json").read_text())["hidden_size"] == 384
+
+
+def leftovers():
+    return [
+        path
+        for path in cache.root().rglob("*")
+        if path.is_file() and path.suffix not in (".lock", ".part")
+    ]
+
+
+class TestPull:
+    def test_every_file_arrives_with_its_record(self, server, fetch):
+        folder = fetch(component())
+        record = cache.Record.read("demo")
+        assert holds(folder)
+        assert folder == cache.root() / "demo"
+        assert (record.repo, record.asked, record.revision) == (
+            "org/first",
+            "main",
+            server.commit("org/first"),
+        )
+        assert record.files[BIG].sha256 == sha256(WEIGHTS).hexdigest()
+        assert [record.files[path].check for path in FILES] == ["git", "hub"]
+        assert not list(folder.rglob("*.part"))
+
+    def test_the_second_time_no_request_is_made(self, server, fetch):
+        first = fetch(component())
+        server.seen.clear()
+        assert fetch(component()) == first == sources.find_cached(component())
+        assert sources.manifest(component()).missing == 0
+        assert server.seen == []
+
+    def test_every_body_is_sent_once(self, server, fetch):
+        fetch(component())
+        assert server.sent == {path: len(data) for path, data in FILES.items()}
+
+    def test_all_files_come_from_one_commit(self, server, fetch):
+        fetch(component())
+        assert all(server.commit("org/first") in each.path for each in server.seen[1:])
+
+    def test_a_space_serves_as_well(self, server, fetch):
+        server.repos["org/room"] = Repo(FILES, kind="space")
+        assert holds(fetch(component(Source(repo="org/room", kind="space"))))
+
+    def test_the_prefix_of_a_source_is_no_part_of_the_local_path(self, server, fetch):
+        server.repos["org/deep"] = Repo({f"seesr/{path}": data for path, data in FILES.items()})
+        assert holds(fetch(component(Source(repo="org/deep", prefix="seesr/"))))
+
+    def test_a_plain_address_serves_as_well(self, server, fetch):
+        server.plain = {f"data/{path}": data for path, data in FILES.items()}
+        place = Source(repo=f"{server.endpoint}/plain/", kind="url", prefix="data/", revision="abc")
+        assert holds(fetch(component(place)))
+        assert sources.find_cached(component(place))
+        assert {entry.check for entry in cache.Record.read("demo").files.values()} == {"first use"}
+
+    def test_a_plain_address_without_head_or_tags_serves_as_well(self, server, fetch):
+        server.plain, server.head, server.plain_tags = dict(FILES), False, False
+        assert holds(fetch(component(Source(repo=f"{server.endpoint}/plain", kind="url"))))
+
+    def test_progress_covers_all_files(self, fetch):
+        told = []
+        fetch(component(), report=told.append)
+        assert (
+            {each.all_size for each in told}
+            == {sum(map(len, FILES.values()))}
+            == {told[-1].all_done}
+        )
+        assert [each.all_done for each in told] == sorted(each.all_done for each in told)
+        assert len(told) > 5
+
+    def test_progress_tells_of_checking_too(self, fetch):
+        told = []
+        fetch(component(), report=told.append)
+        big = [each for each in told if each.file == BIG]
+        assert [each.stage for each in big] == sorted((each.stage for each in big), reverse=True)
+        checked = [(each.done, each.size) for each in big if each.stage == "checking"]
+        assert checked == [(MIB, len(WEIGHTS)), (2 * MIB, len(WEIGHTS)), (3 * MIB, len(WEIGHTS))]
+
+    def test_a_survey_is_handed_over_and_nobody_is_asked_twice(self, server, fetch):
+        found = sources.manifest(
+            component("gone", "second"), offline=False, endpoint=server.endpoint
+        )
+        server.seen.clear()
+        assert holds(fetch(component("gone", "second"), found=found))
+        assert {each.method for each in server.seen} == {"GET"}
+
+    def test_where_a_surveyed_source_fails_after_all_the_others_are_asked(self, server, fetch):
+        found = sources.manifest(
+            component("first", "second"), offline=False, endpoint=server.endpoint
+        )
+        server.repos["org/first"].error = (404, "RepoNotFound", "Repository not found")
+        assert holds(fetch(component("first", "second"), found=found))
+        assert cache.Record.read("demo").repo == "org/second"
+
+    def test_an_override_takes_the_place_of_all_sources(self, server, fetch, monkeypatch):
+        fetch(component("second"))
+        monkeypatch.setenv("ADDSR_DEMO_REPO", f"org/third@{server.commit('org/third')}")
+        assert sources.find_cached(component("second")) is None
+        fetch(component("second"))
+        assert cache.Record.read("demo").repo == "org/third"
+        assert server.sent[BIG] == len(WEIGHTS)  # the same content is not sent again
+
+    def test_an_override_that_is_no_repository_is_refused(self, monkeypatch):
+        monkeypatch.setenv("ADDSR_DEMO_REPO", "not a repository")
+        with pytest.raises(UsageError, match="must be ORG/REPO"):
+            sources.find_cached(component())
+
+    def test_an_override_that_no_hub_allows_is_named(self, fetch, monkeypatch):
+        monkeypatch.setenv("ADDSR_DEMO_REPO", "org/a..b")
+        with pytest.raises(ModelUnavailable, match=r"org/a\.\.b is no name of a repository"):
+            fetch(component())
+
+    def test_the_student_is_named_once_in_its_override(self):
+        assert sources.override(COMPONENTS["addsr-student"]) == "ADDSR_STUDENT_REPO"
+
+    def test_a_component_without_sources_says_so(self, fetch):
+        with pytest.raises(ModelUnavailable, match="no public source") as caught:
+            fetch(COMPONENTS["addsr-student"])
+        assert "ADDSR_STUDENT_REPO" in caught.value.hint
+
+
+class TestSurvey:
+    def test_sizes_are_known_before_the_first_byte(self, server):
+        found = sources.manifest(component(), offline=False, endpoint=server.endpoint)
+        assert found.total == found.missing == sum(map(len, FILES.values()))
+        assert found.revision == server.commit("org/first")
+        assert server.gets() == []
+        assert leftovers() == []
+
+    def test_what_lies_here_counts(self, server, fetch):
+        folder = fetch(component())
+        (folder / BIG).unlink()
+        found = sources.manifest(component(), offline=False, endpoint=server.endpoint)
+        assert [each.here for each in found.files] == [True, False]
+        assert found.missing == len(WEIGHTS)
+
+
+class TestMirrors:
+    @pytest.mark.parametrize(
+        ("error", "said"),
+        [
+            ((401, "RepoNotFound", "Invalid username or password."), "is gone or private"),
+            ((404, "RepoNotFound", "Repository not found"), "is gone or private"),
+            ((401, "", ""), "is gone or private"),
+            ((403, "", "Access to this resource is disabled."), "has been disabled"),
+            (
+                (403, "GatedRepo", "Access to model is restricted."),
+                "asks you to accept its terms first",
+            ),
+            ((404, "RevisionNotFound", "Invalid rev id"), "no longer has revision main"),
+            ((404, "EntryNotFound", "Entry not found"), "has no file unet/config.json"),
+            ((403, "", "Forbidden"), "refuses unet/config.json (HTTP 403)"),
+            ((503, "", ""), "has trouble of its own (HTTP 503)"),
+            ((429, "", ""), "gets too many requests"),
+        ],
+    )
+    def test_the_next_source_serves_and_without_one_the_reason_is_said(
+        self, server, fetch, error, said
+    ):
+        server.repos["org/first"].error = error
+        with pytest.raises(ModelUnavailable, match=r"org/first " + re.escape(said)) as caught:
+            fetch(component())
+        assert caught.value.exit_code == 4
+        assert caught.value.hint
+        assert leftovers() == []
+        assert holds(fetch(component("first", "second")))
+        assert cache.Record.read("demo").repo == "org/second"
+
+    def test_every_source_is_named_with_its_reason(self, server, fetch):
+        server.repos["org/second"].error = (403, "", "Access to this resource is disabled.")
+        with pytest.raises(ModelUnavailable) as caught:
+            fetch(component("gone", "second"))
+        assert caught.value.message == (
+            "Demo weights cannot be fetched: org/gone is gone or private; org/second has been disabled."
+        )
+        assert "ADDSR_DEMO_REPO=ORG/REPO" in caught.value.hint
+
+    def test_a_gated_repository_says_where_to_accept_the_terms(self, server, fetch):
+        server.repos["org/first"].error = (403, "GatedRepo", "Access to model is restricted.")
+        with pytest.raises(ModelUnavailable) as caught:
+            fetch(component())
+        assert "https://huggingface.co/org/first" in caught.value.hint
+
+    def test_a_bad_token_is_blamed_on_the_token_and_not_on_the_source(self, server, fetch):
+        server.repos["org/first"].error = (401, "", "Invalid credentials in Authorization header")
+        with pytest.raises(ModelUnavailable, match="does not accept your access token") as caught:
+            fetch(component("first", "second"), token="hf_wrong")
+        assert "HF_TOKEN" in caught.value.hint
+
+    def test_a_server_in_passing_trouble_is_asked_again(self, server, fetch):
+        server.faults[BIG] = [Fault(503), Fault(429)]
+        assert holds(fetch(component()))
+
+    def test_a_hub_that_cannot_be_reached_is_not_asked_for_every_mirror(self, server):
+        with pytest.raises(ModelUnavailable, match="org/first did not answer") as caught:
+            sources.fetch(
+                component("first", "second"), offline=False, endpoint="http://127.0.0.1:9"
+            )
+        assert "org/second" not in caught.value.message
+        assert "connection" in caught.value.hint
+
+
+class TestStored:
+    def test_a_truncated_file_is_noticed_and_fetched_again_alone(self, server, fetch):
+        folder = fetch(component())
+        (folder / BIG).write_bytes(WEIGHTS[:-1])
+        assert sources.find_cached(component()) is None
+        assert holds(fetch(component()))
+        assert server.sent["unet/config.json"] == len(SMALL)
+
+    def test_a_changed_file_of_the_same_size_is_noticed(self, fetch):
+        folder = fetch(component())
+        (folder / BIG).write_bytes(WEIGHTS[::-1])
+        os.utime(folder / BIG, ns=(1, 1))
+        assert sources.find_cached(component()) is None
+
+    def test_a_touched_file_is_hashed_once_more_and_kept(self, fetch, monkeypatch):
+        folder = fetch(component())
+        os.utime(folder / BIG, ns=(1, 1))
+        assert sources.find_cached(component()) == folder
+        monkeypatch.setattr(cache, "digest_of", lambda *_: pytest.fail("hashed again"))
+        assert sources.find_cached(component()) == folder
+
+    def test_verify_finds_what_size_and_time_hide_and_the_next_fetch_mends_it(self, fetch):
+        folder = fetch(component())
+        before = (folder / BIG).stat().st_mtime_ns
+        (folder / BIG).write_bytes(WEIGHTS[::-1])
+        os.utime(folder / BIG, ns=(before, before))
+        assert sources.find_cached(component())
+        states = sources.verify(component())
+        assert [state.ok for state in states] == [True, False]
+        assert "when it was fetched" in states[1].problem
+        assert sources.find_cached(component()) is None
+        assert holds(fetch(component()))
+        assert all(state.ok for state in sources.verify(component()))
+
+    def test_verify_names_what_is_missing(self, fetch):
+        assert [state.problem for state in sources.verify(component())] == ["is missing"] * 2
+        folder = fetch(component())
+        (folder / BIG).unlink()
+        assert [state.problem for state in sources.verify(component())] == ["", "is missing"]
+
+    def test_remove_frees_every_byte(self, fetch):
+        assert sources.remove(component()) == 0
+        folder = fetch(component())
+        assert sources.remove(component()) >= sum(map(len, FILES.values()))
+        assert not folder.exists()
+        assert sources.find_cached(component()) is None
+
+    @pytest.mark.parametrize("text", ["", "{", "[]", '{"files": 3}', '{"files": {"a": {"b": 1}}}'])
+    def test_a_damaged_record_is_no_record(self, fetch, text):
+        folder = fetch(component())
+        (folder / cache.RECORD).write_text(text)
+        assert sources.find_cached(component()) is None
+        assert holds(fetch(component()))
+
+    def test_bytes_of_another_version_are_not_continued(self, server, fetch):
+        server.faults[BIG] = [Fault("close", MIB), Fault(403)]
+        with pytest.raises(ModelUnavailable):
+            fetch(component())
+        server.repos["org/first"].files[BIG] = WEIGHTS[::-1]
+        folder = fetch(component())
+        assert (folder / BIG).read_bytes() == WEIGHTS[::-1]
+        assert not list(folder.rglob("*.part"))
+
+
+class TestOffline:
+    def test_nothing_is_asked_and_the_way_out_is_named(self, server):
+        with pytest.raises(ModelUnavailable, match="offline mode is on") as caught:
+            sources.fetch(component(), offline=True, endpoint=server.endpoint)
+        assert "HF_HUB_OFFLINE" in caught.value.hint
+        assert server.seen == []
+
+    @pytest.mark.parametrize("name", ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"])
+    def test_the_environment_of_the_hub_counts(self, server, monkeypatch, name):
+        monkeypatch.delenv("HF_HUB_OFFLINE")
+        monkeypatch.setenv(name, "1")
+        with pytest.raises(ModelUnavailable, match="offline mode is on"):
+            sources.manifest(component(), endpoint=server.endpoint)
+        assert server.seen == []
+
+    def test_files_that_lie_here_are_used(self, server, fetch):
+        folder = fetch(component())
+        server.seen.clear()
+        assert sources.fetch(component(), offline=True, endpoint=server.endpoint) == folder
+        assert server.seen == []
+
+    def test_offline_mode_of_the_library_alone_is_understood(self, server, fetch, monkeypatch):
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+        with pytest.raises(ModelUnavailable, match="offline mode is on"):
+            fetch(component())
+        assert server.seen == []
+
+
+class TestDisk:
+    def test_space_is_checked_before_the_first_byte(self, server, fetch, monkeypatch):
+        usage = namedtuple("usage", "total used free")
+        monkeypatch.setattr(pull.shutil, "disk_usage", lambda _: usage(10**9, 10**9, MIB))
+        with pytest.raises(OutputRefused, match=r"only 0.00 GB are free") as caught:
+            fetch(component())
+        assert caught.value.exit_code == 7
+        assert "ADDSR_HOME" in caught.value.hint
+        assert server.gets() == []
+
+    def test_a_disk_that_fills_up_meanwhile_is_said_and_the_rest_follows_later(self, server, fetch):
+        def report(moved):
+            if moved.done > MIB:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+        with pytest.raises(OutputRefused, match="The disk is full"):
+            fetch(component(), report=report)
+        assert holds(fetch(component()))
+        assert server.sent[BIG] < 2 * len(WEIGHTS)
+
+    def test_a_folder_that_cannot_be_made_is_said(self, fetch, monkeypatch, tmp_path):
+        (tmp_path / "file").touch()
+        monkeypatch.setenv("ADDSR_HOME", str(tmp_path / "file"))
+        with pytest.raises(OutputRefused, match="cannot be"):
+            fetch(component())
+
+
+@pytest.mark.parametrize(
+    "path", ["../evil", "a/../../evil", "/etc/evil", "a\\evil", "C:evil", "", "record.json"]
+)
+def test_names_that_lead_out_of_the_folder_are_refused(server, fetch, path):
+    wanted = component(files=(FileSpec(path=path),))
+    for act in (fetch, sources.find_cached, sources.verify, sources.remove):
+        with pytest.raises(ModelUnavailable, match="does not write to"):
+            act(wanted)
+    assert server.seen == []
