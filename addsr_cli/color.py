@@ -90,7 +90,12 @@ def _add(picture: Tensor, rows: slice, change: Tensor) -> None:
 
 
 def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
-    variance, mean = torch.var_mean(image, dim=(-2, -1), keepdim=True, correction=1)
+    variance, mean = torch.var_mean(
+        image,
+        dim=(-2, -1),
+        keepdim=True,
+        correction=1,
+    )
     return mean, (variance + VARIANCE_FLOOR).sqrt()
 
 

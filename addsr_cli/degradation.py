@@ -7,7 +7,8 @@ single pixels, as small cameras do, where the others mostly blur it; ``SENSOR`` 
 of all, to every pixel of the small picture, as a raw developer without noise reduction leaves it;
 ``CHROMA`` has the coarse, correlated colour noise of small sensors in poor light, ``BLOCKS`` heavy
 JPEG compression, ``PRINT`` the screen of a printed picture; ``CLEAN`` is antialiased bicubic
-shrinking and nothing else. """
+shrinking and nothing else.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,7 +61,8 @@ class Degradation:
 
     ``damage`` is done to the small picture before the noise of a single stage. ``second_odds`` is
     how often the second stage happens, ``sinc_odds`` how often a last sinc filter rings over all,
-    ``jpeg_last_odds`` how often JPEG comes after the last shrinking and not before. """
+    ``jpeg_last_odds`` how often JPEG comes after the last shrinking and not before.
+    """
 
     name: str
     stages: tuple[DegradationStage, ...] = field(default=())
@@ -243,7 +245,10 @@ RECIPES = {
 
 
 def degrade(
-    hr: Array, rng: Rng, recipe: Degradation = STRONG, size: tuple[int, int] | None = None
+    hr: Array,
+    rng: Rng,
+    recipe: Degradation = STRONG,
+    size: tuple[int, int] | None = None,
 ) -> Array:
     """LR counterpart of ``hr`` (H, W, 3) -> (h, w, 3), rounded to 8 bits.
 
@@ -271,7 +276,12 @@ def degrade(
     return _to_8bit(_finish(_jpeg(image, rng, second), rng, target, kernel))
 
 
-def _one_stage(hr: Array, rng: Rng, target: tuple[int, int], recipe: Degradation) -> Array:
+def _one_stage(
+    hr: Array,
+    rng: Rng,
+    target: tuple[int, int],
+    recipe: Degradation,
+) -> Array:
     (stage,) = recipe.stages
     image = _blur(hr, _random_kernel(rng, stage.sigma)) if rng.random() < stage.blur_odds else hr
     image = _random_resize(image, rng, stage, (hr.shape[1], hr.shape[0]))
@@ -281,7 +291,10 @@ def _one_stage(hr: Array, rng: Rng, target: tuple[int, int], recipe: Degradation
 
 
 def usm_sharpen(
-    image: Array, amount: float = 0.5, radius: int = 51, threshold: float = 10 / 255
+    image: Array,
+    amount: float = 0.5,
+    radius: int = 51,
+    threshold: float = 10 / 255,
 ) -> Array:
     """Unsharp masking of a training target, applied only where it changes more than ``threshold``."""
     blurred = cv2.GaussianBlur(image, (radius, radius), 0)
@@ -292,7 +305,11 @@ def usm_sharpen(
 
 
 def gaussian_kernel(
-    side: int, sigma: Range, angle: float, kind: str = "iso", beta: float = 1.0
+    side: int,
+    sigma: Range,
+    angle: float,
+    kind: str = "iso",
+    beta: float = 1.0,
 ) -> Array:
     """Normalised kernel (side, side): Gaussian, generalised Gaussian or plateau, rotated by ``angle`` radians."""
     axis = np.arange(side) - side // 2
@@ -340,7 +357,12 @@ def _blur(image: Array, kernel: Array) -> Array:
     return _array(cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101))
 
 
-def _random_resize(image: Array, rng: Rng, stage: DegradationStage, base: tuple[int, int]) -> Array:
+def _random_resize(
+    image: Array,
+    rng: Rng,
+    stage: DegradationStage,
+    base: tuple[int, int],
+) -> Array:
     kind = rng.choice(3, p=stage.resize_odds)
     factor = (rng.uniform(1, stage.resize[1]), rng.uniform(stage.resize[0], 1), 1.0)[kind]
     size = (max(8, round(base[0] * factor)), max(8, round(base[1] * factor)))
@@ -370,7 +392,12 @@ def _jpeg(image: Array, rng: Rng, stage: DegradationStage) -> Array:
     return _array(np.asarray(cv2.imdecode(encoded, cv2.IMREAD_COLOR))[..., ::-1]) / np.float32(255)
 
 
-def _finish(image: Array, rng: Rng, target: tuple[int, int], kernel: Array | None) -> Array:
+def _finish(
+    image: Array,
+    rng: Rng,
+    target: tuple[int, int],
+    kernel: Array | None,
+) -> Array:
     small = _array(cv2.resize(image, target, interpolation=int(rng.choice(INTERPOLATIONS))))
     return _array(np.clip(small if kernel is None else _blur(small, kernel), 0, 1))
 

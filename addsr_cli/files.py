@@ -15,7 +15,8 @@ class Transfer:
     """How far a file is fetched or checked, in bytes; ``size`` is None where no one told it.
 
     ``all_done`` and ``all_size`` count what is fetched of all files of a component, or checked of
-    this one. """
+    this one.
+    """
 
     file: str
     stage: Stage = "fetching"
@@ -49,7 +50,12 @@ def told_digest(path: Path, name: str, report: Report | None) -> str:
     def tell(done: int) -> None:
         report(
             Transfer(
-                file=name, stage="checking", done=done, size=size, all_done=done, all_size=size
+                file=name,
+                stage="checking",
+                done=done,
+                size=size,
+                all_done=done,
+                all_size=size,
             )
         )
 

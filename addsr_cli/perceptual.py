@@ -234,7 +234,14 @@ class DISTS(nn.Module):
     def _pooled(self, x: Tensor) -> Tensor:
         kernel = self.window.expand(x.shape[1], 1, 3, 3)
         return torch.sqrt(
-            F.conv2d(x.square(), kernel, stride=2, padding=1, groups=x.shape[1]) + 1e-12
+            F.conv2d(
+                x.square(),
+                kernel,
+                stride=2,
+                padding=1,
+                groups=x.shape[1],
+            )
+            + 1e-12
         )
 
 
@@ -278,7 +285,15 @@ def _alex_convs() -> list[nn.Conv2d]:
     for number, (width, size) in enumerate(ALEX):
         padding = 2 if number < 2 else 1
         stride = 4 if number == 0 else 1
-        convs.append(_conv(before, width, size, stride=stride, padding=padding))
+        convs.append(
+            _conv(
+                before,
+                width,
+                size,
+                stride=stride,
+                padding=padding,
+            )
+        )
         before = width
     return convs
 

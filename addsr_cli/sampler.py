@@ -47,7 +47,8 @@ def sample(
     Each step predicts a clean latent, goes on to the next timestep as the schedule says, and gives
     the next step the refined picture as control; with ``psr`` None the control stays the canvas and
     its tokens stay too. Returns the last prediction decoded, (B, 3, H, W), float32, not clamped.
-    ``on_step(k, z0)`` is told of every step's clean latent. """
+    ``on_step(k, z0)`` is told of every step's clean latent.
+    """
     schedule, control = restorer.schedule, canvas
     batch, _, height, width = canvas.shape
     shape = (batch, restorer.channels, height // restorer.factor, width // restorer.factor)

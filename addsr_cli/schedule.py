@@ -2,7 +2,8 @@
 
 Symbols follow the papers: ``z`` a noisy latent, ``z0`` a clean one, ``t`` a timestep in 0..999,
 ``abar_t`` the cumulative product of ``1 - beta``. Source: AddSR eq. 2; the betas are Stable
-Diffusion 2-base's "scaled_linear". """
+Diffusion 2-base's "scaled_linear".
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -52,12 +53,15 @@ class Schedule:
     SeeSR-Turbo's.
 
     ``t`` is an int, or an integer tensor (B,) with one timestep per sample. Results are float32
-    whatever the inputs: at t=999 dividing by ``sqrt(abar)`` multiplies rounding errors by 14.6. """
+    whatever the inputs: at t=999 dividing by ``sqrt(abar)`` multiplies rounding errors by 14.6.
+    """
 
     prediction: Prediction = "epsilon"
     rule: Scheduler = "renoise"
     alphas_cumprod: Tensor = field(
-        default_factory=scaled_linear_alphas_cumprod, repr=False, compare=False
+        default_factory=scaled_linear_alphas_cumprod,
+        repr=False,
+        compare=False,
     )
 
     def coefficients(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
@@ -84,7 +88,14 @@ class Schedule:
             min(k * stride + 1, T_MAX) for k in reversed(range(n))
         )  # Stable Diffusion's offset of 1
 
-    def advance(self, z: Tensor, z0: Tensor, noise: Tensor, t: int, following: int) -> Tensor:
+    def advance(
+        self,
+        z: Tensor,
+        z0: Tensor,
+        noise: Tensor,
+        t: int,
+        following: int,
+    ) -> Tensor:
         """Noisy latent at the ``following`` timestep, from that at ``t`` and the clean latent predicted there."""
         if self.rule == "renoise":
             return self.add_noise(z0, noise, following)

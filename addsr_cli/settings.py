@@ -29,7 +29,8 @@ class Settings:
     For models that read text: ``prompt``, ``negative_prompt`` and ``added_prompt`` (None means the
     model's own); ``tags`` is ``auto`` (read from the photo), ``none`` or the tags themselves;
     ``guidance`` 0..20 follows the words more closely above 1, at twice the time;
-    ``conditioning_scale`` 0..4 weighs the control image. """
+    ``conditioning_scale`` 0..4 weighs the control image.
+    """
 
     scale: float | None = None
     width: int | None = None

@@ -19,7 +19,8 @@ def in_float32(measure: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Let a measure compute in float32 or wider, whatever its tensors come in and autocast says.
 
     Squares of nearly equal numbers are subtracted in it: the two or three digits of bf16 are not
-    enough. """
+    enough.
+    """
 
     @wraps(measure)
     def widened(*args: P.args, **kwargs: P.kwargs) -> Tensor:
@@ -56,12 +57,18 @@ def log_spectrum(picture: Tensor, floor: float = 1e-9) -> Tensor:
     """Log of the mean power (B, 6) in six rings of spatial frequency from 1/8 to 1/2 cycle per pixel.
 
     Of the mean of the colours, less its own mean, under a Hann window; ``floor`` is added to the
-    power. """
+    power.
+    """
     height, width = picture.shape[-2:]
     grey = picture.mean(1)
     grey = grey - grey.mean((-2, -1), keepdim=True)
     line, column = (
-        torch.hann_window(n, periodic=False, dtype=picture.dtype, device=picture.device)
+        torch.hann_window(
+            n,
+            periodic=False,
+            dtype=picture.dtype,
+            device=picture.device,
+        )
         for n in (width, height)
     )
     power = torch.fft.fft2(grey * column[:, None] * line).abs().square().flatten(1)

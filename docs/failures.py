@@ -3,7 +3,8 @@
 Run it from the repository: ``python docs/failures.py`` (needs scikit-image, which carries the
 photos: ``astronaut`` by NASA, ``rocket`` by SpaceX and ``chelsea`` by Stefan van der Walt, all
 public domain or CC0; the rest is drawn here). Every row: the input enlarged by bicubic
-interpolation, nano in 1 and in 4 steps, and the original. """
+interpolation, nano in 1 and in 4 steps, and the original.
+"""
 
 import io
 

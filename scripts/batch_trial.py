@@ -2,7 +2,8 @@
 
 ``python scripts/batch_trial.py [FOLDER]``; the folder (default: a temporary one) must not exist.
 The photos are crops of the example in this repository. Times are ratios within one run, so that a
-busy machine does not matter much. """
+busy machine does not matter much.
+"""
 
 import hashlib
 import json

@@ -1,7 +1,8 @@
 """Ask the Hub again what ``addsr_cli/models/components.py`` says: commits, sizes and digests. For maintainers, online.
 
 ``python scripts/refresh_registry.py`` prints one JSON line per file and source, and ends with 1
-when something that is written down differs or a source is gone. """
+when something that is written down differs or a source is gone.
+"""
 
 import json
 import sys

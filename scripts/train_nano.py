@@ -3,7 +3,8 @@
 Fetches Real-ESRGAN's x4plus network, which nano begins as and learns from, then runs ``addsr
 distill`` for every stage of ``train_nano.toml`` (``--config`` for another). Stop it whenever you
 like: the same command goes on from the last checkpoint. ``nano.safetensors`` in the output is the
-result. The weights of LPIPS have to be here: ``python -m addsr_cli.fetch_perceptual``. """
+result. The weights of LPIPS have to be here: ``python -m addsr_cli.fetch_perceptual``.
+"""
 
 import argparse
 import hashlib

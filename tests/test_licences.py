@@ -1,7 +1,7 @@
 """Everything addsr stands on may be used by anybody: a dependency under another licence fails here.
 
 Read from the metadata of what is installed, from the requirements in pyproject.toml (extras too)
-down to theirs. """
+down to theirs."""
 
 import re
 import tomllib

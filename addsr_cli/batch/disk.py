@@ -59,7 +59,12 @@ def write(
     that of the input.
     """
     try:
-        imageio.write_bytes(path, data, overwrite=overwrite, access=access)
+        imageio.write_bytes(
+            path,
+            data,
+            overwrite=overwrite,
+            access=access,
+        )
     except NoSpace as exc:
         if not _has_room(output, smallest):
             raise

@@ -6,7 +6,8 @@ them all, and the last word on a file wins. What is last is decided by the order
 between journals by the number of the run, never by a clock.
 
 A journal is input like any other: somebody else may have written it. Lines without the types and
-the relative paths that `Journal.write` gives them are counted and passed over. """
+the relative paths that `Journal.write` gives them are counted and passed over.
+"""
 
 import json
 import os
@@ -43,7 +44,8 @@ class JournalEntry:
     ``input`` and ``output`` are relative to their folders, with ``/``; ``root`` is the folder of
     the inputs. ``size`` (bytes), ``mtime_ns`` and ``sha256`` are the input's; ``error`` holds code,
     message and hint; ``at`` is seconds since 1970, for people to read; ``run`` counts the runs that
-    wrote into the folder, from 1. """
+    wrote into the folder, from 1.
+    """
 
     state: State
     input: str
@@ -163,7 +165,11 @@ def load(output: Path) -> Contents:
             if key not in latest or _rank(entry) >= _rank(latest[key]):
                 latest[key] = entry
     runs = max((entry.run for entry in latest.values()), default=0)
-    return Contents(entries=latest, unknown=unknown, runs=runs)
+    return Contents(
+        entries=latest,
+        unknown=unknown,
+        runs=runs,
+    )
 
 
 def _rank(entry: JournalEntry) -> tuple[int, bool]:

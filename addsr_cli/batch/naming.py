@@ -41,7 +41,13 @@ def drafted(
         options=order.options,
     )
     return _named(
-        Task(job=job, name=name, sample=sample, output="", stamp=stamp),
+        Task(
+            job=job,
+            name=name,
+            sample=sample,
+            output="",
+            stamp=stamp,
+        ),
         order,
         PurePosixPath(name).stem,
     )
@@ -74,7 +80,8 @@ def without_collisions(
     """Names that would meet are told apart: all of them take their suffix, ``a_jpg`` and ``a_png``, then a hash.
 
     What a file is called depends on the names in the tree alone. Names that differ only in case or
-    in Unicode normalisation meet too, as they would on many file systems. """
+    in Unicode normalisation meet too, as they would on many file systems.
+    """
     for stem in (_suffixed, _hashed):
         taken = Counter(_folded(each.output) for each in drafts if isinstance(each, Task))
         drafts = [

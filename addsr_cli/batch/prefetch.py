@@ -32,7 +32,11 @@ def read(task: Task) -> Input:
     if isinstance(path, bytes):
         raise TypeError("a batch reads files")
     stamp, digest = file_stat(path), digest_of(path)
-    return Input(photo=imageio.read(path), stamp=stamp, sha256=digest)
+    return Input(
+        photo=imageio.read(path),
+        stamp=stamp,
+        sha256=digest,
+    )
 
 
 def read_ahead(groups: Iterable[list[Task]], bound: int) -> Iterator[Group]:

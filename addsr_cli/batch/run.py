@@ -2,7 +2,8 @@
 
 One thread reads, this one runs the network, one writes. A file that fails is an entry in the
 journal and a word to the observer; the next one goes on. Only what would fail every file ends the
-run: a full disk, no output folder, no model, a wrong request. """
+run: a full disk, no output folder, no model, a wrong request.
+"""
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence

@@ -50,7 +50,11 @@ class Session:
         agenda = self.agenda(found.photos, names)
         if self.shard.number == 1:
             agenda.rejected += [
-                Rejected(name=name or ".", error=exc, stamp=GONE)
+                Rejected(
+                    name=name or ".",
+                    error=exc,
+                    stamp=GONE,
+                )
                 for name, exc in found.unreadable.items()
             ]
         return agenda
@@ -90,7 +94,11 @@ class Session:
         return None
 
     def run(
-        self, agenda: WorkQueue, observer: Observer, stopping: Callable[[], bool], options: Options
+        self,
+        agenda: WorkQueue,
+        observer: Observer,
+        stopping: Callable[[], bool],
+        options: Options,
     ) -> None:
         """Do it. Raises what ends a run; failures of single files are told to the observer."""
         if not agenda.todo and not agenda.rejected:
@@ -107,7 +115,11 @@ class Session:
             writer.close()
 
     def watch(
-        self, observer: Observer, stopping: Callable[[], bool], options: Options, settle: float
+        self,
+        observer: Observer,
+        stopping: Callable[[], bool],
+        options: Options,
+        settle: float,
     ) -> None:
         """Do what comes into the tree, once a file has not changed for ``settle`` seconds; until ``stopping``."""
         seen: dict[str, tuple[FileStat, float]] = {}

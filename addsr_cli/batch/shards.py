@@ -60,7 +60,11 @@ def from_launcher(device: str) -> tuple[Shard, str]:
     from addsr_cli import hardware  # here, so that looking at folders needs no torch
 
     on_cpu = (hardware.best_device() if device == "auto" else device) == "cpu"
-    state = PartialState(cpu=on_cpu, backend="gloo", timeout=timedelta(weeks=52))
+    state = PartialState(
+        cpu=on_cpu,
+        backend="gloo",
+        timeout=timedelta(weeks=52),
+    )
     shard = Shard(number=state.process_index + 1, count=state.num_processes)
     own = "cpu" if on_cpu else str(state.device)
     return shard, own if device == "auto" else device

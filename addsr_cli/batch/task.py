@@ -108,7 +108,11 @@ class Rejected:
 def rejected(task: Task, error: AddsrError) -> Rejected:
     """A task that came to nothing before it was run."""
     return Rejected(
-        name=task.name, error=error, stamp=task.stamp, sample=task.sample, output=task.output
+        name=task.name,
+        error=error,
+        stamp=task.stamp,
+        sample=task.sample,
+        output=task.output,
     )
 
 

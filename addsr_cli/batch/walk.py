@@ -99,16 +99,25 @@ def check_root(root: Path) -> None:
 
 
 def find(
-    root: Path, output: Path, include: Sequence[str] = (), exclude: Sequence[str] = ()
+    root: Path,
+    output: Path,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Found:
     """Walk the tree below ``root``. Raises UnreadableInput when that is no folder.
 
     Links to folders are followed, but each folder is entered once, under its true name where that
     lies in the tree. The ``output`` folder and others that hold a journal of ours are passed over.
     Patterns are shell globs, upper and lower case alike: over every part of the relative path, or
-    over the whole of it when they hold a ``/``. """
+    over the whole of it when they hold a ``/``.
+    """
     check_root(root)
-    walk = _Walk(root=root, output=output, include=include, exclude=exclude)
+    walk = _Walk(
+        root=root,
+        output=output,
+        include=include,
+        exclude=exclude,
+    )
     real, linked = [""], list[str]()
     while real or linked:
         inner, links = walk.enter(real.pop() if real else linked.pop())

@@ -30,7 +30,8 @@ class WorkQueue:
     """The tree sorted by what is to happen: ``todo``, and ``lost`` at once; the rest is left alone.
 
     ``done`` and ``failed`` are of earlier runs. ``unknown`` counts lines of the journal that are
-    none. """
+    none.
+    """
 
     todo: list[Task] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
@@ -63,11 +64,23 @@ class Reader:
                 self._known[name] = stamp, failure(exc.with_traceback(None))
         header = self._known[name][1]
         if isinstance(header, AddsrError):
-            return [Rejected(name=name, error=header, stamp=stamp)]
+            return [
+                Rejected(
+                    name=name,
+                    error=header,
+                    stamp=stamp,
+                )
+            ]
         try:
             size = order.settings.target(header.width, header.height)
         except AddsrError as exc:
-            return [Rejected(name=name, error=exc, stamp=stamp)]
+            return [
+                Rejected(
+                    name=name,
+                    error=exc,
+                    stamp=stamp,
+                )
+            ]
         first = seed_of(order.settings.seed, name)
         return [
             drafted(
@@ -89,7 +102,8 @@ def sort(
     """What the journal leaves to do.
 
     Raises OutputRefused when other settings made what is there, and NoSpace. The journal is
-    believed where it names an output that this photo could have had. """
+    believed where it names an output that this photo could have had.
+    """
     agenda = WorkQueue()
     for task in tasks:
         entry = journal.get(task.key)
@@ -118,12 +132,16 @@ def _believed(task: Task | Rejected, entry: JournalEntry, order: BatchConfig) ->
 
 
 def _remembered(
-    task: Task | Rejected, entry: JournalEntry, agenda: WorkQueue, order: BatchConfig
+    task: Task | Rejected,
+    entry: JournalEntry,
+    agenda: WorkQueue,
+    order: BatchConfig,
 ) -> None:
     """An input that has not changed since the journal last spoke of it.
 
     An output that was refused is tried again at once: the reason lay in the output folder, not in
-    the photo. """
+    the photo.
+    """
     whole = file_stat(order.output / entry.output).size == entry.output_size
     if entry.state == "ok" and whole:
         agenda.done.append(entry)
@@ -142,7 +160,13 @@ def _owned(task: Task | Rejected, entry: JournalEntry) -> bool:
     return entry.state != "failed" and entry.output == task.output
 
 
-def _put(task: Task | Rejected, agenda: WorkQueue, order: BatchConfig, *, owned: bool) -> None:
+def _put(
+    task: Task | Rejected,
+    agenda: WorkQueue,
+    order: BatchConfig,
+    *,
+    owned: bool,
+) -> None:
     """Let a task be done, unless its output is refused; ``owned`` outputs are ours to replace."""
     if isinstance(task, Rejected):
         agenda.rejected.append(task)

@@ -15,7 +15,11 @@ class Worker:
 
     def __init__(self, name: str) -> None:
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._thread = Thread(target=self._work, name=name, daemon=True)
+        self._thread = Thread(
+            target=self._work,
+            name=name,
+            daemon=True,
+        )
         self._thread.start()
 
     def submit(self, do: Callable[[], T]) -> "Future[T]":
@@ -28,7 +32,8 @@ class Worker:
         """Let the thread end once it has done what it was given, and wait a moment for that.
 
         A thread that is just ending while the program does can take it down with an abort from a
-        library's own code. """
+        library's own code.
+        """
         self._queue.put(None)
         self._thread.join(PATIENCE)
 

@@ -95,7 +95,14 @@ def find_cases(
             for stem, path in by_stem(inputs[name]).items()
             if references is None or stem in held
         }
-        items = tuple(Item(stem=stem, lr=path, hr=held.get(stem)) for stem, path in found.items())
+        items = tuple(
+            Item(
+                stem=stem,
+                lr=path,
+                hr=held.get(stem),
+            )
+            for stem, path in found.items()
+        )
         if not items:
             raise UsageError(
                 f"No picture of {inputs[name]} has a reference of the same name.",
@@ -140,11 +147,17 @@ def fitting(hr: Picture, lr: Picture, stem: str) -> Picture:
     return hr[:height, :width]
 
 
-def degraded(hr: Picture, degradation: str, seed: int, stem: str) -> Picture:
+def degraded(
+    hr: Picture,
+    degradation: str,
+    seed: int,
+    stem: str,
+) -> Picture:
     """A quarter-size input made of a reference: by a named recipe, or by steps such as ``blur=2,noise=20,jpeg=50``.
 
     Draws depend on ``seed`` and the file's stem alone. Blur is Gaussian before the shrinking (sigma
-    in pixels), noise Gaussian after it (sigma in 1/255), JPEG (quality) last. """
+    in pixels), noise Gaussian after it (sigma in 1/255), JPEG (quality) last.
+    """
     rng = np.random.default_rng((seed, int.from_bytes(sha256(stem.encode()).digest()[:8], "big")))
     image = hr.astype(np.float32) / np.float32(255)
     if degradation in NAMED:
@@ -189,16 +202,33 @@ def parse_steps(text: str) -> dict[str, float]:
     return found
 
 
-def _made(folder: Path, degradations: Sequence[str], limit: int | None, seed: int) -> list[TestSet]:
+def _made(
+    folder: Path,
+    degradations: Sequence[str],
+    limit: int | None,
+    seed: int,
+) -> list[TestSet]:
     for name in degradations:
         if name not in NAMED:
             parse_steps(name)
-    items = tuple(Item(stem=stem, lr=None, hr=path) for stem, path in by_stem(folder).items())
+    items = tuple(
+        Item(
+            stem=stem,
+            lr=None,
+            hr=path,
+        )
+        for stem, path in by_stem(folder).items()
+    )
     if not items:
         raise UnreadableInput(
             f"There is no picture in {folder}.", "Give --data a folder with hr/ and lr/."
         )
     return [
-        TestSet(name=name, items=items[:limit], degradation=name, seed=seed)
+        TestSet(
+            name=name,
+            items=items[:limit],
+            degradation=name,
+            seed=seed,
+        )
         for name in degradations
     ]

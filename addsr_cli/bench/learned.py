@@ -36,12 +36,20 @@ def _metric(name: str, device: str, weights: dict[str, Tensor]) -> Metric:
         net: perceptual.Net = "vgg" if name == "lpips_vgg" else "alex"
         network = perceptual.LPIPS.load(net, device=device, weights=weights)
     measure = partial(_measure, network, device)
-    return Metric(name=name, measure=measure, larger=False, variant=VARIANTS[name])
+    return Metric(
+        name=name,
+        measure=measure,
+        larger=False,
+        variant=VARIANTS[name],
+    )
 
 
 @torch.inference_mode()
 def _measure(
-    network: Callable[[Tensor, Tensor], Tensor], device: str, reference: Picture, result: Picture
+    network: Callable[[Tensor, Tensor], Tensor],
+    device: str,
+    reference: Picture,
+    result: Picture,
 ) -> float:
     """The distance; not a number for pictures that are too small to have one."""
     if min(reference.shape[:2]) < perceptual.SMALLEST:

@@ -96,10 +96,25 @@ def without_border(picture: Picture, border: int) -> Picture:
 
 
 PLAIN = (
-    Metric(name="psnr", measure=psnr, larger=True, variant="RGB, dB", digits=2),
-    Metric(name="ssim", measure=ssim_rgb, larger=True, variant="RGB, uniform 7x7 window"),
     Metric(
-        name="psnr_y", measure=psnr_luma, larger=True, variant="BT.601 luma 16-235, dB", digits=2
+        name="psnr",
+        measure=psnr,
+        larger=True,
+        variant="RGB, dB",
+        digits=2,
+    ),
+    Metric(
+        name="ssim",
+        measure=ssim_rgb,
+        larger=True,
+        variant="RGB, uniform 7x7 window",
+    ),
+    Metric(
+        name="psnr_y",
+        measure=psnr_luma,
+        larger=True,
+        variant="BT.601 luma 16-235, dB",
+        digits=2,
     ),
     Metric(
         name="ssim_y",
@@ -108,7 +123,11 @@ PLAIN = (
         variant="BT.601 luma 16-235, uniform 7x7 window",
     ),
     Metric(
-        name="ssimulacra2", measure=ssimulacra2, larger=True, variant="pip ssimulacra2", digits=1
+        name="ssimulacra2",
+        measure=ssimulacra2,
+        larger=True,
+        variant="pip ssimulacra2",
+        digits=1,
     ),
     Metric(
         name="grad",
@@ -145,7 +164,10 @@ def installed() -> tuple[list[Metric], str]:
 
 
 def scores(
-    metrics: Sequence[Metric], reference: Picture | None, result: Picture, border: int = 0
+    metrics: Sequence[Metric],
+    reference: Picture | None,
+    result: Picture,
+    border: int = 0,
 ) -> dict[str, float]:
     """Value of every metric for one pair; without a reference only the blind ones."""
     seen = without_border(result, border)

@@ -2,7 +2,8 @@
 
 Equations are those of that paper; window, grid of shapes, blocks and the half-size step are those
 of the authors' release, whose model of natural photos lies in ``assets``. Lower is better; natural
-photos lie around 2 to 5. """
+photos lie around 2 to 5.
+"""
 
 import math
 from functools import cache
@@ -129,5 +130,12 @@ def _half(grey: Array) -> Array:
     )
     side = np.where(distance < 1, near, far)
     taps = np.concatenate([side, side[::-1]]) / (2 * side.sum())
-    blurred = cv2.sepFilter2D(grey, -1, taps, taps, anchor=(3, 3), borderType=cv2.BORDER_REFLECT)
+    blurred = cv2.sepFilter2D(
+        grey,
+        -1,
+        taps,
+        taps,
+        anchor=(3, 3),
+        borderType=cv2.BORDER_REFLECT,
+    )
     return np.asarray(blurred[::2, ::2], dtype=np.float64)

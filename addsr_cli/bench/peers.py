@@ -52,12 +52,21 @@ def plain() -> Iterator[Method]:
     """Bicubic and Lanczos enlargement by Pillow."""
     for name in ("bicubic", "lanczos"):
 
-        def make(_: Item, lr: Picture, size: Size, kind: str = name) -> Made:
+        def make(
+            _: Item,
+            lr: Picture,
+            size: Size,
+            kind: str = name,
+        ) -> Made:
             start = perf_counter()
             picture = np.asarray(Image.fromarray(lr).resize(size, Image.Resampling[kind.upper()]))
             return Made(picture=picture, seconds=perf_counter() - start)
 
-        yield Method(name=name, make=make, detail="Pillow")
+        yield Method(
+            name=name,
+            make=make,
+            detail="Pillow",
+        )
 
 
 def results(folder: Path) -> Method:
@@ -83,7 +92,11 @@ def results(folder: Path) -> Method:
             )
         return Made(picture=picture[: size[1], : size[0]])
 
-    return Method(name=folder.name, make=make, detail=str(folder))
+    return Method(
+        name=folder.name,
+        make=make,
+        detail=str(folder),
+    )
 
 
 def network(file: Path, device: str) -> Method:
@@ -130,5 +143,7 @@ def network(file: Path, device: str) -> Method:
         return Made(picture=picture, seconds=perf_counter() - start)
 
     return Method(
-        name=file.stem, make=make, detail=f"{model.architecture.name} x{model.scale}, spandrel"
+        name=file.stem,
+        make=make,
+        detail=f"{model.architecture.name} x{model.scale}, spandrel",
     )

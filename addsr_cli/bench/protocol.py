@@ -49,7 +49,10 @@ def machine(device: str, located: Located, base: Settings) -> dict[str, str]:
 
 
 def pictures(
-    folder: str, cases: Sequence[TestSet], metrics: Sequence[Metric], border: int
+    folder: str,
+    cases: Sequence[TestSet],
+    metrics: Sequence[Metric],
+    border: int,
 ) -> dict[str, str]:
     """Data and metrics, as words by name."""
     told = [f"{case.name} ({len(case.items)} photos{_made(case)})" for case in cases]

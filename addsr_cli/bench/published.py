@@ -15,7 +15,8 @@ class Published:
     """One published table: ``rows`` maps method to values by metric, under our metrics' names.
 
     ``source`` is where it was printed, ``protocol`` how it was measured as far as that is known,
-    ``data`` how to get and lay out the pictures. """
+    ``data`` how to get and lay out the pictures.
+    """
 
     name: str
     title: str

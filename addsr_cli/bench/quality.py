@@ -64,7 +64,10 @@ def models(located: Located, machine: Machine, sweep: Sequence[Variant]) -> Iter
 
         name = f"{upscaler.spec.name}, {variant.label}"
         yield Method(
-            name=name, make=make, steps=upscaler.steps(variant.settings), detail=located.reason
+            name=name,
+            make=make,
+            steps=upscaler.steps(variant.settings),
+            detail=located.reason,
         )
 
 
@@ -80,7 +83,8 @@ def measure(
     """One row per case and method. ``keeps`` are given every picture, the reference as a method of its own.
 
     Photos for which a method has no picture are left out of its row, whose count says so. Raises
-    UsageError when a method has no picture at all, UnreadableInput for broken files. """
+    UsageError when a method has no picture at all, UnreadableInput for broken files.
+    """
     rows: list[Quality] = []
     done = 0
     for case in cases:
@@ -117,7 +121,12 @@ class _Found:
 def saver(folder: Path) -> Keep:
     """Writes every picture as ``folder/case/method/stem.png``. Raises OutputRefused, also for files that exist."""
 
-    def keep(case: str, method: str, stem: str, picture: Picture) -> None:
+    def keep(
+        case: str,
+        method: str,
+        stem: str,
+        picture: Picture,
+    ) -> None:
         name = method.replace(", ", "_").replace(" ", "-").replace("/", "-")
         path = folder / case / name / f"{stem}.png"
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -42,7 +42,8 @@ class Speed:
 
     ``load`` happened once, before; ``flop`` is what the networks were counted to do for one picture
     (0: not counted), ``rate`` what this machine multiplies in that type (FLOP/s), ``share`` how
-    much of it the networks reached. """
+    much of it the networks reached.
+    """
 
     label: str
     settings: Settings
@@ -138,7 +139,8 @@ def measure(
     Warm-up runs go from small to large pictures, so that peaks of memory do not hide each other;
     measured runs take turns, so that a slow moment of the machine falls on all cases and ratios
     stay true. Inputs are random pictures with the spectrum of photos, as JPEG. Raises UsageError
-    for sizes out of range. """
+    for sizes out of range.
+    """
     if wrong := [size for size in sizes if min(size) < SMALLEST or max(size) > LARGEST]:
         sides = "x".join(map(str, wrong[0]))
         raise UsageError(
@@ -150,7 +152,11 @@ def measure(
         watch = Stopwatch(located, replace(machine, precision=precision))
         chosen = [variant for variant in sweep if variant.precision == precision]
         cases = [
-            SpeedCase(size=size, data=data, variant=variant)
+            SpeedCase(
+                size=size,
+                data=data,
+                variant=variant,
+            )
             for size, data in inputs
             for variant in chosen
         ]
@@ -187,7 +193,12 @@ def _work(watch: Stopwatch, data: bytes, variant: Variant) -> int:
     return int(counter.get_total_flops())
 
 
-def _repeated(watch: Stopwatch, case: SpeedCase, least: int, seconds: float) -> list[Run]:
+def _repeated(
+    watch: Stopwatch,
+    case: SpeedCase,
+    least: int,
+    seconds: float,
+) -> list[Run]:
     """Runs, at least so many and for at least so long: a first few small pictures are slower than all after them."""
     runs: list[Run] = []
     until = perf_counter() + seconds

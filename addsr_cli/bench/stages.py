@@ -37,7 +37,8 @@ class Timed:
     """A ``Restorer`` that counts the seconds of another one by stage.
 
     "denoise" is UNet and ControlNet together. A decode is one of PSR when an ``embed`` follows it:
-    the sampler decodes once more only at the end. """
+    the sampler decodes once more only at the end.
+    """
 
     def __init__(self, restorer: Restorer) -> None:
         self.inner = restorer
@@ -67,7 +68,13 @@ class Timed:
         seconds["psr decode"] = seconds.get("psr decode", 0.0) + seconds.pop("decode", 0.0)
         return self._timed("psr tag", lambda: self.inner.embed(image, cond), image)
 
-    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning) -> Tensor:
+    def denoise(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        cond: Conditioning,
+    ) -> Tensor:
         """The inner one's."""
         return self._timed("denoise", lambda: self.inner.denoise(z, t, control, cond), z)
 

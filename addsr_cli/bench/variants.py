@@ -54,7 +54,11 @@ def variants(sweep: Sweep, usual_steps: Sequence[int]) -> list[Variant]:
             words.append(f"color {color}")
         if sweep.precision:
             words.append(precision)
-        variant = Variant(settings=settings, precision=precision, label=", ".join(words))
+        variant = Variant(
+            settings=settings,
+            precision=precision,
+            label=", ".join(words),
+        )
         found.setdefault((settings, precision), variant)
     return list(found.values())
 

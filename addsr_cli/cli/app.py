@@ -49,7 +49,11 @@ def addsr(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", "-V", help="Print the version and leave.", callback=_version, is_eager=True
+            "--version",
+            "-V",
+            help="Print the version and leave.",
+            callback=_version,
+            is_eager=True,
         ),
     ] = False,
 ) -> None:

@@ -24,7 +24,11 @@ BAR_WIDTH = 12
 @cache
 def screen() -> Console:
     """The terminal on stderr; one for bars and words alike, so that words appear above a bar."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(
+        stderr=True,
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 class Title(ProgressColumn):
@@ -99,4 +103,9 @@ def show(text: str) -> None:
 
 def _broken(line: str, width: int) -> list[str]:
     """The line in pieces of at most ``width``, or of one word that is longer, such as a path."""
-    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+    return textwrap.wrap(
+        line,
+        width,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]

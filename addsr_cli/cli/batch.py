@@ -33,7 +33,12 @@ TREE = "Tree"
 def batch(
     context: typer.Context,
     directory: Annotated[
-        Path, typer.Argument(help="Folder of photos.", metavar="DIR", show_default=False)
+        Path,
+        typer.Argument(
+            help="Folder of photos.",
+            metavar="DIR",
+            show_default=False,
+        ),
     ],
     request: UpscaleOptions,
     include: Annotated[
@@ -99,7 +104,13 @@ def batch(
         fleet, device = Launcher(names, words_of(context), str(directory)), names[0]
     try:
         session = _session(
-            directory, request, part, device, console, retry_failed=retry_failed, steady=watch
+            directory,
+            request,
+            part,
+            device,
+            console,
+            retry_failed=retry_failed,
+            steady=watch,
         )
         session.include, session.exclude = include or (), exclude or ()
         many = _many(batch_size, fail_fast=fail_fast, traces=request.debug)
@@ -135,11 +146,21 @@ def _session(
     order = _order(root, output, request, upscaler, retry_failed=retry_failed)
     upscaler.plan(16, 16)  # a wrong --device or --tile shows before a file is blamed
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
-    return Session(upscaler=upscaler, order=order, shard=part, steady=steady)
+    return Session(
+        upscaler=upscaler,
+        order=order,
+        shard=part,
+        steady=steady,
+    )
 
 
 def _order(
-    root: Path, output: Path, request: UpscaleOptions, upscaler: "Upscaler", *, retry_failed: bool
+    root: Path,
+    output: Path,
+    request: UpscaleOptions,
+    upscaler: "Upscaler",
+    *,
+    retry_failed: bool,
 ) -> "BatchConfig":
     from addsr_cli.batch.task import BatchConfig
 
@@ -198,7 +219,12 @@ def _gauge(session: "Session", console: Console) -> BatchProgress:
     return BatchProgress(console, str(session.order.root), session.order.naming.samples)
 
 
-def _once(session: "Session", console: Console, many: "Options", fleet: "Launcher | None") -> None:
+def _once(
+    session: "Session",
+    console: Console,
+    many: "Options",
+    fleet: "Launcher | None",
+) -> None:
     from addsr_cli.batch import shards
 
     agenda = session.look()
@@ -227,14 +253,23 @@ def _once(session: "Session", console: Console, many: "Options", fleet: "Launche
     _exit(code or _code(session, many, failed_before=len(agenda.failed)))
 
 
-def _leave(session: "Session", gauge: BatchProgress, agenda: "WorkQueue", console: Console) -> None:
+def _leave(
+    session: "Session",
+    gauge: BatchProgress,
+    agenda: "WorkQueue",
+    console: Console,
+) -> None:
     with suppress(OutputRefused):  # the disk is full, which is being told of already
         session.leave()
     _tell_end(session, gauge, agenda, console)
 
 
 def _watch(
-    session: "Session", console: Console, many: "Options", fleet: "Launcher | None", settle: float
+    session: "Session",
+    console: Console,
+    many: "Options",
+    fleet: "Launcher | None",
+    settle: float,
 ) -> None:
     gauge = _gauge(session, console)
     console.say(f"watching {printable(str(session.order.root))}; Ctrl-C ends it")
@@ -305,12 +340,20 @@ def _tell_start(session: "Session", agenda: "WorkQueue", console: Console) -> No
         ) if console.json else None
 
 
-def _brief(order: "BatchConfig", name: str, status: str, **more: Any) -> dict[str, Any]:  # noqa: ANN401 (JSON)
+def _brief(
+    order: "BatchConfig",
+    name: str,
+    status: str,
+    **more: Any,  # noqa: ANN401 (JSON)
+) -> dict[str, Any]:
     return UNKNOWN | {"input": str(order.root / name), "status": status} | more
 
 
 def _tell_end(
-    session: "Session", gauge: BatchProgress, agenda: "WorkQueue", console: Console
+    session: "Session",
+    gauge: BatchProgress,
+    agenda: "WorkQueue",
+    console: Console,
 ) -> None:
     parts = [f"{gauge.ok} done", f"{gauge.failures + len(agenda.failed)} failed"]
     if agenda.done:

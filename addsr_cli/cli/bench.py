@@ -24,7 +24,11 @@ SPEED, QUALITY, SWEEP, REPORT = (
 
 def _list(flag: str, text: str, panel: str = SWEEP) -> typer.models.OptionInfo:
     return typer.Option(
-        flag, help=text, rich_help_panel=panel, metavar="A,B...", show_default=False
+        flag,
+        help=text,
+        rich_help_panel=panel,
+        metavar="A,B...",
+        show_default=False,
     )
 
 
@@ -86,7 +90,12 @@ def bench(
     ] = None,
     limit: Annotated[
         int | None,
-        typer.Option("--limit", help="Only the first N photos.", rich_help_panel=QUALITY, min=1),
+        typer.Option(
+            "--limit",
+            help="Only the first N photos.",
+            rich_help_panel=QUALITY,
+            min=1,
+        ),
     ] = None,
     crop_border: Annotated[
         int,
@@ -160,8 +169,18 @@ def bench(
     from addsr_cli.engine.planner import PRECISIONS
     from addsr_cli.engine.upscaler import Machine
 
-    console = Console(json=json, quiet=quiet, verbose=verbose, debug=debug)
-    outputs = Outputs(csv=csv, markdown=markdown, html=html, overwrite=overwrite)
+    console = Console(
+        json=json,
+        quiet=quiet,
+        verbose=verbose,
+        debug=debug,
+    )
+    outputs = Outputs(
+        csv=csv,
+        markdown=markdown,
+        html=html,
+        overwrite=overwrite,
+    )
     outputs.check()
     wish = BenchOptions(
         model=None if random_weights else model,

@@ -97,7 +97,11 @@ def _speed_table(rows: Sequence[Speed]) -> Table:
         )
         for row in rows
     ]
-    return Table(title="Speed", columns=_columns(titles), rows=cells)
+    return Table(
+        title="Speed",
+        columns=_columns(titles),
+        rows=cells,
+    )
 
 
 def _stage_table(rows: Sequence[Speed]) -> Table:
@@ -122,7 +126,12 @@ def _stage_table(rows: Sequence[Speed]) -> Table:
     notes = [
         "denoise is UNet and ControlNet, or all of a small model; psr decode and psr tag serve the next step"
     ]
-    return Table(title="Seconds by stage", columns=_columns(titles), rows=cells, notes=notes)
+    return Table(
+        title="Seconds by stage",
+        columns=_columns(titles),
+        rows=cells,
+        notes=notes,
+    )
 
 
 def _quality_table(report: Report, case: str) -> Table:
@@ -151,7 +160,12 @@ def _quality_table(report: Report, case: str) -> Table:
             numbers = [values.get(name) for name in (*(m.name for m in found), *extra)]
             cells.append((f"published: {method}", None, *numbers, None))
         notes += [f"published: {report.published.source}; {report.published.protocol}"]
-    return Table(title=f"Quality, {case}", columns=_columns(titles), rows=cells, notes=notes)
+    return Table(
+        title=f"Quality, {case}",
+        columns=_columns(titles),
+        rows=cells,
+        notes=notes,
+    )
 
 
 def charts(report: Report) -> list[str]:
@@ -171,7 +185,12 @@ def charts(report: Report) -> list[str]:
     return [chart for chart in made if chart]
 
 
-def _chart(case: str, rows: Sequence[Quality], x: Metric | None, y: Metric) -> str:
+def _chart(
+    case: str,
+    rows: Sequence[Quality],
+    x: Metric | None,
+    y: Metric,
+) -> str:
     """Methods as points, those that differ by steps alone joined; ``x`` None is time."""
     series: dict[str, list[Point]] = {}
     for row in rows:
@@ -181,7 +200,13 @@ def _chart(case: str, rows: Sequence[Quality], x: Metric | None, y: Metric) -> s
         place = row.seconds if x is None else row.means.get(x.name)
         height = row.means.get(y.name)
         if place is not None and height is not None:
-            points.append(Point(x=place, y=height, label=word))
+            points.append(
+                Point(
+                    x=place,
+                    y=height,
+                    label=word,
+                )
+            )
     across = Axis(title="seconds per photo", log=True) if x is None else _axis(x)
     title = f"{case}: {y.name} against {'time' if x is None else x.name}"
     return scatter(
@@ -270,7 +295,13 @@ def _print(report: Report, made: Sequence[Table]) -> None:
     screen.print(told, highlight=False, markup=False)
 
 
-def _write(path: Path, text: str, console: Console, *, overwrite: bool) -> None:
+def _write(
+    path: Path,
+    text: str,
+    console: Console,
+    *,
+    overwrite: bool,
+) -> None:
     size = imageio.write_bytes(path, text.encode("utf-8", "replace"), overwrite=overwrite)
     console.say(f"{path}: {human_bytes(size)}")
 

@@ -74,7 +74,11 @@ def run(wish: BenchOptions, console: Console) -> Report:
     """Measure what was asked for. All refusals that can be foreseen come first."""
     table = published.preset(wish.preset) if wish.preset else None
     _check(wish, table)
-    repeats = speed.Repeats(runs=wish.runs, warmup=wish.warmup, seconds=wish.seconds)
+    repeats = speed.Repeats(
+        runs=wish.runs,
+        warmup=wish.warmup,
+        seconds=wish.seconds,
+    )
     located = _located(wish, console)
     sweep = variants(wish.sweep, usual_steps(located.spec.rule, located.spec.default_steps))
     precisions = _precisions(located, wish, sweep)
@@ -97,7 +101,9 @@ def run(wish: BenchOptions, console: Console) -> Report:
                 lambda done, what: count(done, cases, what),
             )
         report.protocol["timing"] = SPEED_PROTOCOL.format(
-            runs=wish.runs, warmup=wish.warmup, seconds=wish.seconds
+            runs=wish.runs,
+            warmup=wish.warmup,
+            seconds=wish.seconds,
         )
     if wish.data is not None:
         _quality(report, located, sweep, wish, wish.data, console)
@@ -218,7 +224,12 @@ def _metrics(wish: BenchOptions) -> tuple[list[metrics.Metric], str]:
 def _remember(report: Report) -> quality.Keep:
     """Keeps the pictures of the first photos of the report for its page."""
 
-    def keep(case: str, method: str, stem: str, picture: metrics.Picture) -> None:
+    def keep(
+        case: str,
+        method: str,
+        stem: str,
+        picture: metrics.Picture,
+    ) -> None:
         if (case, stem) in report.scenes or len(report.scenes) < GRID:
             report.scenes.setdefault((case, stem), []).append((method, picture))
 

@@ -97,7 +97,11 @@ def _other_formats(values: dict[str, Any], strengths: dict[str, int]) -> set[str
 
 
 def _tell(
-    found: Defaults, command: str, names: list[str], strengths: dict[str, int], console: Console
+    found: Defaults,
+    command: str,
+    names: list[str],
+    strengths: dict[str, int],
+    console: Console,
 ) -> None:
     """Say what a file in the working folder set, or may not set; with --verbose the user's own."""
     own, folder = config.places()

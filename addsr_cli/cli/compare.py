@@ -18,7 +18,9 @@ PAGES = (".html", ".htm")
 Images = Annotated[
     list[Path],
     typer.Argument(
-        help="Two to eight pictures of one scene.", metavar="A B...", show_default=False
+        help="Two to eight pictures of one scene.",
+        metavar="A B...",
+        show_default=False,
     ),
 ]
 Output = Annotated[
@@ -58,7 +60,11 @@ def compare(
     from addsr_cli import imageio
     from addsr_cli.report import Embedding, Picture, check_count
 
-    console = Console(json=json, quiet=quiet, debug=debug)
+    console = Console(
+        json=json,
+        quiet=quiet,
+        debug=debug,
+    )
     check_count(len(images))
     labels, page = _labels(images, label or []), _page(images[0], output)
     embedding = Embedding(quality=quality, max_side=max_side)
@@ -104,7 +110,10 @@ def write_page(
     text = compare_page(pictures, title, embedding)
     access = imageio.common(picture.photo.access for picture in pictures)
     return imageio.write_bytes(
-        path, text.encode("utf-8", "replace"), overwrite=overwrite, access=access
+        path,
+        text.encode("utf-8", "replace"),
+        overwrite=overwrite,
+        access=access,
     )
 
 

@@ -92,7 +92,12 @@ def defaults(options: Options) -> Defaults:
 
 
 def _put(
-    layer: Mapping[str, Any], found: Defaults, command: str, path: Path, *, trusted: bool
+    layer: Mapping[str, Any],
+    found: Defaults,
+    command: str,
+    path: Path,
+    *,
+    trusted: bool,
 ) -> None:
     """Lay one table over what weaker ones said."""
     values, origins = found.values[command], found.origins[command]
@@ -145,7 +150,10 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _refuse_unknown(
-    path: Path, where: str, table: Mapping[str, Any], known: frozenset[str]
+    path: Path,
+    where: str,
+    table: Mapping[str, Any],
+    known: frozenset[str],
 ) -> None:
     for key in table:
         if key not in known:

@@ -98,11 +98,20 @@ class Console:
             return f"{human_seconds(monotonic() - started)} elapsed, {title}"
 
         with bars.Bars(bars.bar(), steps, bars.Left(), below=below) as progress:
-            task = progress.add_task("", total=1, step=0, steps="?")
+            task = progress.add_task(
+                "",
+                total=1,
+                step=0,
+                steps="?",
+            )
 
             def show(now: Step) -> None:
                 progress.update(
-                    task, completed=now.done, total=now.total, step=now.step, steps=now.steps
+                    task,
+                    completed=now.done,
+                    total=now.total,
+                    step=now.step,
+                    steps=now.steps,
                 )
 
             yield show
@@ -125,7 +134,12 @@ class Console:
             task = progress.add_task(title, total=None)
 
             def show(done: int, total: int, what: str) -> None:
-                progress.update(task, completed=done, total=total, description=f"{title}: {what}")
+                progress.update(
+                    task,
+                    completed=done,
+                    total=total,
+                    description=f"{title}: {what}",
+                )
 
             yield show
 
@@ -158,7 +172,10 @@ class Console:
                     )
                 else:
                     progress.update(
-                        fetching, description=what, completed=now.all_done, total=now.all_size
+                        fetching,
+                        description=what,
+                        completed=now.all_done,
+                        total=now.all_size,
                     )
                 progress.update(fetching, visible=not check)
 

@@ -50,8 +50,18 @@ IN_RECIPE = {
 RUN, STUDENT, DATA, ENGINE = "Run", "Losses and roll-out", "Data", "Engine"
 
 
-def _option(flag: str, text: str, panel: str, *more: str) -> Any:  # noqa: ANN401 (typer's own)
-    return typer.Option(flag, *more, help=text, rich_help_panel=panel)
+def _option(
+    flag: str,
+    text: str,
+    panel: str,
+    *more: str,
+) -> Any:  # noqa: ANN401 (typer's own)
+    return typer.Option(
+        flag,
+        *more,
+        help=text,
+        rich_help_panel=panel,
+    )
 
 
 def distill(
@@ -292,7 +302,11 @@ def distill(
     from addsr_cli.train.config import TrainConfig, parse_mix, parse_scales
     from addsr_cli.train.recipe import run_defaults
 
-    console = Console(json=json, quiet=quiet, debug=debug)
+    console = Console(
+        json=json,
+        quiet=quiet,
+        debug=debug,
+    )
     card = options.memory(memory, "--memory", card=True)
     if card and not dry_run:
         raise UsageError("--memory says for which card to plan.", "Add --dry-run.")

@@ -67,7 +67,11 @@ def _opened(images: Sequence[Path]) -> Iterator[Input | Refused]:
     for image in images:
         try:
             source = _source(image)
-            yield Input(source=source, path=image, header=imageio.read_header(source))
+            yield Input(
+                source=source,
+                path=image,
+                header=imageio.read_header(source),
+            )
         except (AddsrError, MemoryError) as exc:
             error = no_memory(exc) if isinstance(exc, MemoryError) else exc
             yield Refused(label=label_of(image), error=error)

@@ -109,7 +109,13 @@ def _without_existing(found: Sequence[Work]) -> list[Work]:
     kept: list[Work] = []
     for item in found:
         if isinstance(item, Job) and item.output and item.output.resolve() in there:
-            kept.append(Skipped(label=item.label, reason=EXISTS, output=item.output))
+            kept.append(
+                Skipped(
+                    label=item.label,
+                    reason=EXISTS,
+                    output=item.output,
+                )
+            )
         elif (
             isinstance(item, Job)
             and isinstance(item.source, Path)
@@ -122,7 +128,11 @@ def _without_existing(found: Sequence[Work]) -> list[Work]:
 
 
 def _jobs(
-    item: Input, settings: Settings, options: WriteOptions, naming: Naming, wish: JobOptions
+    item: Input,
+    settings: Settings,
+    options: WriteOptions,
+    naming: Naming,
+    wish: JobOptions,
 ) -> list[Job]:
     size = settings.target(item.header.width, item.header.height)
     jobs = []

@@ -121,7 +121,13 @@ class Launcher:
             )
             self._children.append(child)
             for pipe, hear in ((child.stdout, self._record), (child.stderr, self._talk)):
-                self._threads.append(Thread(target=self._listen, args=(pipe, hear), daemon=True))
+                self._threads.append(
+                    Thread(
+                        target=self._listen,
+                        args=(pipe, hear),
+                        daemon=True,
+                    )
+                )
                 self._threads[-1].start()
 
     def stop(self, number: int = signal.SIGINT) -> None:

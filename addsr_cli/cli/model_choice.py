@@ -8,7 +8,13 @@ from addsr_cli.errors import ModelUnavailable, OutputRefused
 FULL = "addsr"
 
 
-def chosen(model: str, device: str, console: Console, *, fetch: bool) -> str:
+def chosen(
+    model: str,
+    device: str,
+    console: Console,
+    *,
+    fetch: bool,
+) -> str:
     """The name to load. ``fetch`` allows downloads; a model named by the user is never replaced by another."""
     from addsr_cli import hardware
     from addsr_cli.weights.components import MADE_OF
@@ -46,7 +52,12 @@ def _ensure(name: str, console: Console) -> None:
     found = download_plan.needed(name)
     announce(name, found, console)
     with console.transfers() as report:
-        install.install(name, found=found, report=report, say=console.say)
+        install.install(
+            name,
+            found=found,
+            report=report,
+            say=console.say,
+        )
 
 
 def _on_the_hub(name: str) -> bool:

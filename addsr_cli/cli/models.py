@@ -64,7 +64,13 @@ def survey() -> list[dict[str, Any]]:
     return rows
 
 
-def _row(name: str, state: str, path: Path | None, size: int, licence: str) -> dict[str, Any]:
+def _row(
+    name: str,
+    state: str,
+    path: Path | None,
+    size: int,
+    licence: str,
+) -> dict[str, Any]:
     return {
         "name": name,
         "state": state,
@@ -96,7 +102,11 @@ def verify(
     """Read every file of a model, and of the originals it was made of, and compare it with what was recorded."""
     from addsr_cli.weights import verify
 
-    console = Console(json=json, quiet=quiet, debug=debug)
+    console = Console(
+        json=json,
+        quiet=quiet,
+        debug=debug,
+    )
     with console.transfers() as report:
         found = verify.verify_all(name, report)
     for each in found:
@@ -148,7 +158,11 @@ def pull(
     """Fetch a model's weights, check them, and convert them to one folder that --model takes."""
     from addsr_cli.weights import download_plan, installed
 
-    console = Console(json=json, quiet=quiet, debug=debug)
+    console = Console(
+        json=json,
+        quiet=quiet,
+        debug=debug,
+    )
     if dry_run:
         download_report.show(name, download_plan.needed(name), console)
         return
@@ -183,10 +197,15 @@ def import_(
     """Take weights that you downloaded yourself: UNet and ControlNet become a model, whose other parts are fetched.
 
     RAM's checkpoint, DAPE.pth and the tag lists, as files or in a folder, are kept for the next
-    pull. """
+    pull.
+    """
     from addsr_cli.weights import download_plan, installed, manual_import
 
-    console = Console(json=json, quiet=quiet, debug=debug)
+    console = Console(
+        json=json,
+        quiet=quiet,
+        debug=debug,
+    )
     brought = manual_import.sorted_out(paths)
     if brought.student and installed.find_installed(name):
         raise OutputRefused(
@@ -202,7 +221,14 @@ def import_(
     if brought.student:
         found = download_plan.needed(name, brought=True)
         download_report.announce(name, found, console)
-        _installed(name, dtype, drop, console, student=brought.student, found=found)
+        _installed(
+            name,
+            dtype,
+            drop,
+            console,
+            student=brought.student,
+            found=found,
+        )
 
 
 def _installed(
@@ -219,7 +245,12 @@ def _installed(
 
     with console.transfers() as report:
         folder = install.install(
-            name, student=student, found=found, dtype=DTYPES[dtype], report=report, say=console.say
+            name,
+            student=student,
+            found=found,
+            dtype=DTYPES[dtype],
+            report=report,
+            say=console.say,
         )
     left = download_plan.downloads(name) if "/" not in name else 0
     if drop and left:

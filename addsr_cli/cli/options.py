@@ -250,7 +250,11 @@ DryRun = Annotated[bool, option("--dry-run", "Print the plan and write nothing."
 
 Images = Annotated[
     list[Path],
-    typer.Argument(help="Photos; - reads stdin.", metavar="IMAGE...", show_default=False),
+    typer.Argument(
+        help="Photos; - reads stdin.",
+        metavar="IMAGE...",
+        show_default=False,
+    ),
 ]
 
 

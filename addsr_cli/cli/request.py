@@ -115,14 +115,24 @@ class UpscaleOptions:
 
         if "{ext}" not in self.name:
             check_formats_agree(f"--name {self.name}", Path(self.name), self.write_options().format)
-        return Naming(template=self.name, model=model, steps=steps, samples=self.samples)
+        return Naming(
+            template=self.name,
+            model=model,
+            steps=steps,
+            samples=self.samples,
+        )
 
 
 def takes_request(command: Callable[..., None]) -> Callable[..., None]:
     """Let a command that wants a ``Request`` as ``request`` take the fields as options beside its own parameters."""
     own = [each for each in signature(command).parameters.values() if each.name != "request"]
     shared = [
-        Parameter(each.name, Parameter.KEYWORD_ONLY, default=each.default, annotation=each.type)
+        Parameter(
+            each.name,
+            Parameter.KEYWORD_ONLY,
+            default=each.default,
+            annotation=each.type,
+        )
         for each in fields(UpscaleOptions)
     ]
 

@@ -193,7 +193,11 @@ def _read(source: "Path | bytes") -> "Photo":
 
 
 def _run(
-    job: "Job", title: str, versions: Versions, upscaler: "Upscaler", console: Console
+    job: "Job",
+    title: str,
+    versions: Versions,
+    upscaler: "Upscaler",
+    console: Console,
 ) -> None:
     from addsr_cli import imageio
 
@@ -219,7 +223,12 @@ def _run(
     report_result(result_record(job, result), console)
 
 
-def _write_page(page: Path, job: "Job", photo: "Photo", result: "Result") -> None:
+def _write_page(
+    page: Path,
+    job: "Job",
+    photo: "Photo",
+    result: "Result",
+) -> None:
     from addsr_cli.cli.compare import write_page
     from addsr_cli.report import Picture
 

@@ -102,7 +102,12 @@ class Naming:
         return made, format
 
     def _filled(
-        self, source: Path, format: str, header: Header, size: tuple[int, int], settings: Settings
+        self,
+        source: Path,
+        format: str,
+        header: Header,
+        size: tuple[int, int],
+        settings: Settings,
     ) -> str:
         own = source.suffix.lower()
         keeps = (

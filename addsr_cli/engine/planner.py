@@ -52,7 +52,8 @@ class Plan:
     With ``halo`` None tiles of side ``tile`` share ``overlap`` pixels with their neighbours, and
     how they are cut shows a little. Else they lie side by side, the network sees ``halo`` more
     around each, and the picture is the same however it is cut. ``wider_types`` are what to try next
-    when numbers overflow. """
+    when numbers overflow.
+    """
 
     device: str
     dtype: Dtype
@@ -113,7 +114,12 @@ class Plan:
         why = f"{self.why}; tiles of {tile} px after memory ran out"
         if self.halo is None:
             why += f", which changes the picture slightly: --tile {tile} --overlap {overlap} gives it again"
-        return replace(self, tile=tile, overlap=overlap, why=why)
+        return replace(
+            self,
+            tile=tile,
+            overlap=overlap,
+            why=why,
+        )
 
     def wider(self) -> Self | None:
         """The same in the next wider type, for numbers that overflowed; None when this is the widest."""
@@ -122,7 +128,12 @@ class Plan:
         dtype, *rest = self.wider_types
         name = "float32" if dtype == "fp32" else dtype
         why = f"{self.why}; {name} after {self.dtype} gave unusable numbers"
-        return replace(self, dtype=dtype, wider_types=tuple(rest), why=why)
+        return replace(
+            self,
+            dtype=dtype,
+            wider_types=tuple(rest),
+            why=why,
+        )
 
     def tiles(self) -> int:
         """How many tiles a step takes."""
@@ -138,7 +149,8 @@ def plan(request: PlanRequest, hardware: Hardware, spec: ModelSpec) -> Plan:
 
     Free memory alone never changes a picture: where the size of tiles shows (``spec.halo`` None),
     it is the model's own, unless the request names another or sets a limit of memory. Such a plan
-    may need more than is free. """
+    may need more than is free.
+    """
     dtype, why_dtype = _precision(request.precision, hardware)
     free = (
         hardware.free_bytes
@@ -172,13 +184,19 @@ def check(plan: Plan) -> None:
     """Refuse a plan that is foreseen not to fit. Raises OutOfMemory, with the numbers.
 
     A GPU says when its memory runs out, so that a plan may be tried as long as a smaller one fits.
-    A processor's system ends the process instead. """
+    A processor's system ends the process instead.
+    """
     fitting = plan if plan.device == "cpu" else _first_that_fits(plan)
     if fitting is None or fitting.needed_bytes > fitting.free_bytes:
         raise no_room(plan)
 
 
-def check_resizing(width: int, height: int, hardware: Hardware, max_memory: int | None) -> None:
+def check_resizing(
+    width: int,
+    height: int,
+    hardware: Hardware,
+    max_memory: int | None,
+) -> None:
     """Refuse to make a picture smaller that does not fit into main memory itself. Raises OutOfMemory."""
     free = min(hardware.free_bytes, max_memory or hardware.free_bytes)
     need = RESIZING * width * height
@@ -214,7 +232,12 @@ def room_for(draft: Plan) -> int:
     return max(1, room // (draft.needed_bytes - weights))
 
 
-def predicted_seconds(spec: ModelSpec, draft: Plan, steps: int, multiply_rate: float) -> float:
+def predicted_seconds(
+    spec: ModelSpec,
+    draft: Plan,
+    steps: int,
+    multiply_rate: float,
+) -> float:
     """Time of all steps on a machine that multiplies float32 matrices at ``multiply_rate`` FLOP/s; a rough guide."""
     return steps * spec.footprint.flop * draft.seen_pixels / (multiply_rate * CPU_EFFICIENCY)
 
@@ -249,7 +272,10 @@ def _wider_types(dtype: Dtype, hardware: Hardware) -> tuple[Dtype, ...]:
 
 
 def _tile(
-    request: PlanRequest, spec: ModelSpec, dtype: Dtype, budget: int
+    request: PlanRequest,
+    spec: ModelSpec,
+    dtype: Dtype,
+    budget: int,
 ) -> tuple[int | None, int, str]:
     """Side and overlap of the tiles, and the reason. ``budget``: bytes for the network at work."""
     overlap = spec.overlap if request.overlap is None or spec.halo is not None else request.overlap
@@ -291,7 +317,12 @@ def _count(length: int, tile: int, overlap: int) -> int:
     return 1 if length <= tile else 1 + -(-(length - tile) // (tile - overlap))
 
 
-def _seen(length: int, tile: int, overlap: int, halo: int | None) -> int:
+def _seen(
+    length: int,
+    tile: int,
+    overlap: int,
+    halo: int | None,
+) -> int:
     """Pixels along one side that all tiles together see."""
     count = _count(length, tile, overlap)
     return count * min(tile, length) if halo is None else length + 2 * halo * (count - 1)

@@ -34,7 +34,12 @@ class Meter:
         if self.report:
             total = self.base + sum(self.totals)
             self.report(
-                PhotoProgress(done=min(self.done, total), total=total, step=step, steps=self.steps)
+                PhotoProgress(
+                    done=min(self.done, total),
+                    total=total,
+                    step=step,
+                    steps=self.steps,
+                )
             )
 
     def restart(self, tiles: int) -> None:

@@ -77,7 +77,11 @@ def restore(
 
 
 def _sampled(
-    restorer: Restorer, canvas: Tensor, told: Conditioning, plan: Plan, run: Run
+    restorer: Restorer,
+    canvas: Tensor,
+    told: Conditioning,
+    plan: Plan,
+    run: Run,
 ) -> Tensor:
     """Sample one canvas as the plan says, and check what comes out. Raises UnusableNumbers."""
     settings, worker = run.settings, restorer

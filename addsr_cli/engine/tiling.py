@@ -17,10 +17,15 @@ class Tiled:
     A network with a ``halo`` is given every tile with its halo, so that the result is that of the
     whole latent whatever the tile, up to float rounding; tiles are then multiples of its stride,
     and ``overlap`` has no meaning. Of other networks tiles overlap and are blended, and their size
-    shows a little. Text and image tokens are those of the whole photo for every tile. """
+    shows a little. Text and image tokens are those of the whole photo for every tile.
+    """
 
     def __init__(
-        self, restorer: Restorer, tile: int, overlap: int, on_tile: OnTile | None = None
+        self,
+        restorer: Restorer,
+        tile: int,
+        overlap: int,
+        on_tile: OnTile | None = None,
     ) -> None:
         if not 0 <= overlap < tile:
             raise ValueError(f"overlap {overlap} must be smaller than tile {tile}")
@@ -68,7 +73,13 @@ class Tiled:
             self.factor,
         )
 
-    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning) -> Tensor:
+    def denoise(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        cond: Conditioning,
+    ) -> Tensor:
         """The tiles' predictions put together, float32: side by side where there is a halo, else blended."""
 
         def run(box: Box) -> Tensor:

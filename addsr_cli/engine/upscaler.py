@@ -39,12 +39,17 @@ class Machine:
     compile: bool = False
 
 
-@dataclass(frozen=True, kw_only=True, repr=False)
+@dataclass(
+    frozen=True,
+    kw_only=True,
+    repr=False,
+)
 class Result:
     """An upscaled photo and the truth about how it came to be. ``seconds`` by stage, ``peak_memory`` in bytes.
 
     A photo made smaller went through no network: then ``plan`` is None, ``steps`` 0 and ``model``
-    empty. """
+    empty.
+    """
 
     photo: Photo
     plan: Plan | None
@@ -106,7 +111,8 @@ class Upscaler:
     ``Upscaler(model="nano").upscale("photo.jpg").save("out.png")``. ``model`` is a name, ``auto``,
     or the folder of a training run. Raises ModelUnavailable when there is no such model. Weights
     are read at first use. ``around`` puts something around the network that looks like it, such as
-    a stopwatch. """
+    a stopwatch.
+    """
 
     def __init__(
         self,
@@ -162,7 +168,8 @@ class Upscaler:
         """Upscale a file, a ``Photo``, a PIL image or an array (H, W[, 3 or 4]) of uint8, uint16 or float in [0, 1].
 
         Raises UnreadableInput for a bad file, OutOfMemory when no plan fits, UsageError for an
-        impossible size. """
+        impossible size.
+        """
         clock, source = Clock(), conversion.source_of(image)
         with clock.stage("plan"):  # from the header: what memory will not hold is not decoded first
             width, height = conversion.size_of(source)
@@ -184,13 +191,18 @@ class Upscaler:
         return self._result(result, settings, plans[-1], told, run)
 
     def batch_size(
-        self, width: int, height: int, settings: Settings = DEFAULTS, wanted: int | None = None
+        self,
+        width: int,
+        height: int,
+        settings: Settings = DEFAULTS,
+        wanted: int | None = None,
     ) -> int:
         """How many photos of this size (pixels) go through the network at once; 1 means one by one.
 
         ``wanted`` None leaves it to the machine: on a CPU one picture keeps every core busy, so
         that a batch would gain nothing. Pictures that are tiled or take several passes always go
-        one by one. """
+        one by one.
+        """
         plans = self.plan(width, height, settings)
         if len(plans) != 1:
             return 1
@@ -206,7 +218,8 @@ class Upscaler:
         It cannot when sizes differ, settings differ in more than the seed, a photo takes tiles or
         several passes, memory runs out or numbers overflow: then each photo is one for ``upscale``,
         which knows what to do. Results are those of ``upscale`` up to rounding; ``seconds`` are
-        each photo's share. """
+        each photo's share.
+        """
         width, height = photos[0].size
         alike = {photo.size for photo in photos} == {(width, height)}
         if not alike or {replace(each, seed=0) for each in settings} != {
@@ -259,7 +272,12 @@ class Upscaler:
         )
 
     def _result(
-        self, photo: Photo, settings: Settings, plan: Plan, told: Conditioning, run: Run
+        self,
+        photo: Photo,
+        settings: Settings,
+        plan: Plan,
+        told: Conditioning,
+        run: Run,
     ) -> Result:
         return Result(
             photo=photo,
@@ -276,7 +294,11 @@ class Upscaler:
         )
 
     def _attempt(
-        self, rgb: Array, size: tuple[int, int], plan: Plan, run: Run
+        self,
+        rgb: Array,
+        size: tuple[int, int],
+        plan: Plan,
+        run: Run,
     ) -> tuple[Array, Plan, Conditioning]:
         """One pass, going to a smaller plan when memory runs out and to a wider type when numbers do."""
         while True:
@@ -302,7 +324,11 @@ class Upscaler:
             hardware.release_memory(plan.device)
 
     def _pass(
-        self, rgbs: Sequence[Array], size: tuple[int, int], plan: Plan, run: Run
+        self,
+        rgbs: Sequence[Array],
+        size: tuple[int, int],
+        plan: Plan,
+        run: Run,
     ) -> tuple[list[Array], list[Conditioning]]:
         with run.clock.stage("load"):
             restorer = self._on(plan)
@@ -321,7 +347,10 @@ class Upscaler:
         if self._restorer is None or self._loaded != (plan.device, plan.dtype):
             self._drop()
             restorer = loader.load(
-                self.located, device=plan.device, dtype=plan.dtype, compiled=self.machine.compile
+                self.located,
+                device=plan.device,
+                dtype=plan.dtype,
+                compiled=self.machine.compile,
             )
             self._restorer = self.around(restorer)
             self._loaded = (plan.device, plan.dtype)
@@ -340,7 +369,12 @@ class Upscaler:
         return self._digest
 
 
-def _reduced(photo: Photo, rgb: Array, settings: Settings, clock: Clock) -> Result:
+def _reduced(
+    photo: Photo,
+    rgb: Array,
+    settings: Settings,
+    clock: Clock,
+) -> Result:
     """The photo made smaller by plain resizing."""
     target = settings.target(photo.width, photo.height)
     with clock.stage("finish"):

@@ -4,7 +4,8 @@ A network that sees only so far is given each tile with what it can see around i
 is kept: the result is that of one piece. Of a network that sees everything, tiles overlap. Each is
 weighted with a Gaussian that falls almost to nothing at the tile's border, so what a tile knows
 least about counts least (StableSR section 3.4). Places and weights of these are those of the
-official SeeSR and AddSR code, the half pixel by which its rows are off centre included. """
+official SeeSR and AddSR code, the half pixel by which its rows are off centre included.
+"""
 
 from collections.abc import Callable
 
@@ -24,7 +25,12 @@ def offsets(length: int, tile: int, overlap: int) -> list[int]:
     return [*range(0, last, tile - overlap), last]
 
 
-def boxes(height: int, width: int, tile: int, overlap: int) -> list[Box]:
+def boxes(
+    height: int,
+    width: int,
+    tile: int,
+    overlap: int,
+) -> list[Box]:
     """(rows, columns) of every tile over an area of this size."""
     return [
         (slice(y, min(y + tile, height)), slice(x, min(x + tile, width)))
@@ -33,11 +39,17 @@ def boxes(height: int, width: int, tile: int, overlap: int) -> list[Box]:
     ]
 
 
-def boxes_with_halo(height: int, width: int, tile: int, halo: int) -> list[tuple[Box, Box]]:
+def boxes_with_halo(
+    height: int,
+    width: int,
+    tile: int,
+    halo: int,
+) -> list[tuple[Box, Box]]:
     """Every tile, side by side, and the tile with ``halo`` more on each side as far as the area goes.
 
     All begin at multiples of ``tile`` minus ``halo``, or at 0: where both are multiples of a
-    network's stride, so are the beginnings. """
+    network's stride, so are the beginnings.
+    """
 
     def sides(length: int) -> list[tuple[slice, slice]]:
         starts = range(0, length, tile)
@@ -59,7 +71,12 @@ def window(height: int, width: int) -> Tensor:
     return _bell(height, height / 2)[:, None] * _bell(width, (width - 1) / 2)
 
 
-def blend(area: Tensor, places: list[Box], run: Callable[[Box], Tensor], scale: int = 1) -> Tensor:
+def blend(
+    area: Tensor,
+    places: list[Box],
+    run: Callable[[Box], Tensor],
+    scale: int = 1,
+) -> Tensor:
     """Weighted mean of ``run(box)`` over all boxes, in place in ``area`` (B, C, H, W), float32, zero at the start.
 
     Boxes are given in units of ``scale`` pixels of ``area``.

@@ -97,7 +97,11 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Pixels:
             array = _with_key(deep, transparency)
     alpha = array.shape[2] in (2, 4)
     return Pixels(
-        samples=to_float(array), has_alpha=alpha, bit_depth=depth, icc=icc, warnings=tuple(notes)
+        samples=to_float(array),
+        has_alpha=alpha,
+        bit_depth=depth,
+        icc=icc,
+        warnings=tuple(notes),
     )
 
 
@@ -118,14 +122,20 @@ def _gray16(image: Image.Image, transparency: object, icc: bytes | None) -> Pixe
     ):  # TIFF "white is zero": Pillow inverts 8 bits, but not 16
         array = np.iinfo(np.uint16).max - array
     array = _with_key(array, transparency)
-    return Pixels(samples=to_float(array), has_alpha=array.shape[2] == 2, bit_depth=16, icc=icc)
+    return Pixels(
+        samples=to_float(array),
+        has_alpha=array.shape[2] == 2,
+        bit_depth=16,
+        icc=icc,
+    )
 
 
 def _sixteen_bit(stream: BinaryIO, coarse: NDArray[np.uint8]) -> NDArray[np.uint16] | None:
     """Decode the same picture with 16 bits, through OpenCV, because Pillow keeps only 8 of them for colour.
 
     OpenCV reads some layouts wrongly and damage silently; so Pillow's decoding, which came first
-    and is strict, has to agree in every upper byte. None when it does not. """
+    and is strict, has to agree in every upper byte. None when it does not.
+    """
     stream.seek(0)
     level = cv2.utils.logging.getLogLevel()
     cv2.utils.logging.setLogLevel(
@@ -173,7 +183,12 @@ def _to_srgb(image: Image.Image, icc: bytes | None) -> tuple[Image.Image, bytes 
         flags = ImageCms.Flags.BLACKPOINTCOMPENSATION
         intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
         converted = ImageCms.profileToProfile(
-            image, source, srgb, renderingIntent=intent, outputMode="RGB", flags=flags
+            image,
+            source,
+            srgb,
+            renderingIntent=intent,
+            outputMode="RGB",
+            flags=flags,
         )
     except (ImageCms.PyCMSError, OSError) as exc:
         if image.mode == "LAB":

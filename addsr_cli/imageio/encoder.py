@@ -48,13 +48,18 @@ def encode(
     ``settings`` (names to texts) are embedded, with a note that the picture was AI-upscaled.
     ``warn`` is called with a sentence for each thing that had to be left out. Raises OutputRefused
     when the format cannot hold the picture or a value is not finite, UsageError when the options do
-    not suit the format. """
+    not suit the format.
+    """
     tell: Warn = warn or (lambda _: None)
     name = options.format or choose_format(photo)
     options.check_format(name)
     depth = options.depth_for(photo, name)
     check_limits(
-        name, width=photo.width, height=photo.height, channels=photo.channels, bit_depth=depth
+        name,
+        width=photo.width,
+        height=photo.height,
+        channels=photo.channels,
+        bit_depth=depth,
     )
     extras = _extras(photo, options, settings or {}, tell)
     _tell_left_out(name, extras, tell)
@@ -79,11 +84,20 @@ def encode(
 
 
 def _extras(
-    photo: Photo, options: WriteOptions, settings: Mapping[str, str], tell: Warn
+    photo: Photo,
+    options: WriteOptions,
+    settings: Mapping[str, str],
+    tell: Warn,
 ) -> _Extras:
     if not options.metadata:
         return _Extras(
-            icc=photo.icc, exif=None, xmp=None, iptc=None, texts=(), dpi=None, settings={}
+            icc=photo.icc,
+            exif=None,
+            xmp=None,
+            iptc=None,
+            texts=(),
+            dpi=None,
+            settings={},
         )
     exif, xmp = photo.exif, photo.xmp
     if exif:
@@ -131,7 +145,12 @@ def _segment(marker: int, data: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(data) + 2) + data
 
 
-def _samples(photo: Photo, name: str, depth: int, tell: Warn) -> IntArray:
+def _samples(
+    photo: Photo,
+    name: str,
+    depth: int,
+    tell: Warn,
+) -> IntArray:
     """Integers in a layout that the format (and its readers) can take."""
     if photo.alpha is not None and not FORMATS[name].alpha:
         if photo.alpha.min() < 1:
@@ -151,7 +170,11 @@ def _on_white(photo: Photo) -> Photo:
     alpha = np.clip(photo.alpha, 0, 1)[:, :, None]
     rgb = (photo.rgb - 1) * alpha
     rgb += 1
-    return Photo(rgb=rgb, gray=photo.gray, bit_depth=photo.bit_depth)
+    return Photo(
+        rgb=rgb,
+        gray=photo.gray,
+        bit_depth=photo.bit_depth,
+    )
 
 
 def _png(samples: IntArray, extras: _Extras) -> bytes:
@@ -219,10 +242,22 @@ def _within_segments(extras: _Extras, tell: Warn) -> _Extras:
     )
     if len(texts) < len(extras.texts):
         tell("a comment is longer than JPEG allows and was left out")
-    return replace(extras, icc=icc, exif=exif, xmp=xmp, iptc=kept, texts=texts)
+    return replace(
+        extras,
+        icc=icc,
+        exif=exif,
+        xmp=xmp,
+        iptc=kept,
+        texts=texts,
+    )
 
 
-def _pillow(name: str, samples: IntArray, extras: _Extras, arguments: dict[str, Any]) -> bytes:
+def _pillow(
+    name: str,
+    samples: IntArray,
+    extras: _Extras,
+    arguments: dict[str, Any],
+) -> bytes:
     if extras.icc:
         arguments["icc_profile"] = extras.icc
     if extras.exif:

@@ -2,7 +2,8 @@
 
 An EXIF blob is a small TIFF file: byte order, then directories of 12-byte entries (tag, type,
 count, value or offset). See CIPA DC-008 (Exif 2.32), section 4.6. Malformed blobs raise ValueError
-or struct.error: see `BROKEN`. """
+or struct.error: see `BROKEN`.
+"""
 
 import struct
 from dataclasses import dataclass

@@ -24,14 +24,39 @@ class Format:
 # JPEG: the format allows 65535, libjpeg (all common software) stops at 65500. AVIF: libavif's
 # decoders refuse more.
 FORMATS = {
-    "PNG": Format(name="PNG", suffix=".png", max_side=2**31 - 1, sixteen=True),
-    "JPEG": Format(
-        name="JPEG", suffix=".jpg", max_side=65500, alpha=False, lossless=False, quality=95
+    "PNG": Format(
+        name="PNG",
+        suffix=".png",
+        max_side=2**31 - 1,
+        sixteen=True,
     ),
-    "WEBP": Format(name="WEBP", suffix=".webp", max_side=16383, quality=90),
-    "TIFF": Format(name="TIFF", suffix=".tif", max_side=2**31 - 1, sixteen=True),
+    "JPEG": Format(
+        name="JPEG",
+        suffix=".jpg",
+        max_side=65500,
+        alpha=False,
+        lossless=False,
+        quality=95,
+    ),
+    "WEBP": Format(
+        name="WEBP",
+        suffix=".webp",
+        max_side=16383,
+        quality=90,
+    ),
+    "TIFF": Format(
+        name="TIFF",
+        suffix=".tif",
+        max_side=2**31 - 1,
+        sixteen=True,
+    ),
     "AVIF": Format(
-        name="AVIF", suffix=".avif", max_side=32768, max_pixels=2**28, lossless=False, quality=80
+        name="AVIF",
+        suffix=".avif",
+        max_side=32768,
+        max_pixels=2**28,
+        lossless=False,
+        quality=80,
     ),
 }
 _ALIASES = {"JPG": "JPEG", "JPE": "JPEG", "JFIF": "JPEG", "TIF": "TIFF"}
@@ -45,7 +70,8 @@ class WriteOptions:
     ``format``: PNG, JPEG, WEBP, TIFF, AVIF (``jpg`` and ``tif`` are understood), or None for what
     the suffix says. ``quality``: 1..100, None for the format's own default. ``bit_depth``: 8, 16,
     None for the photo's where it fits. ``metadata=False`` embeds no EXIF, XMP, resolution or
-    settings; the ICC profile stays, since colours depend on it. """
+    settings; the ICC profile stays, since colours depend on it.
+    """
 
     format: str | None = None
     quality: int | None = None
@@ -129,7 +155,14 @@ def suffix_for(name: str) -> str:
     return FORMATS[canonical(name)].suffix
 
 
-def check_limits(name: str, *, width: int, height: int, channels: int, bit_depth: int) -> None:
+def check_limits(
+    name: str,
+    *,
+    width: int,
+    height: int,
+    channels: int,
+    bit_depth: int,
+) -> None:
     """Raise OutputRefused when the format cannot hold such a picture (sides in pixels, bits per channel)."""
     fmt = FORMATS[canonical(name)]
     what = f"{width}x{height} pixels do not fit into {fmt.name}"
@@ -150,6 +183,11 @@ def check_limits(name: str, *, width: int, height: int, channels: int, bit_depth
         )
 
 
-def raw_bytes(width: int, height: int, channels: int, bit_depth: int) -> int:
+def raw_bytes(
+    width: int,
+    height: int,
+    channels: int,
+    bit_depth: int,
+) -> int:
     """Count the bytes of the uncompressed samples."""
     return width * height * channels * (bit_depth // 8)

@@ -53,7 +53,16 @@ def _matrix(primaries: Chromaticities | None) -> NDArray[np.float64] | None:
 
     None when they are sRGB's or make no sense.
     """
-    if primaries is None or len(primaries) != 8 or np.allclose(primaries, SRGB, rtol=0, atol=NEAR):
+    if (
+        primaries is None
+        or len(primaries) != 8
+        or np.allclose(
+            primaries,
+            SRGB,
+            rtol=0,
+            atol=NEAR,
+        )
+    ):
         return None
     try:
         to_xyz, white = _to_xyz(primaries)
@@ -68,7 +77,11 @@ def _matrix(primaries: Chromaticities | None) -> NDArray[np.float64] | None:
 
 def _to_xyz(primaries: Chromaticities) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """RGB light -> XYZ, and the XYZ of white. Raises LinAlgError and FloatingPointError."""
-    with np.errstate(divide="raise", invalid="raise", over="raise"):
+    with np.errstate(
+        divide="raise",
+        invalid="raise",
+        over="raise",
+    ):
         x, y = np.array(primaries, np.float64).reshape(4, 2).T
         xyz = np.stack([x / y, np.ones(4), (1 - x - y) / y])
         white, colours = xyz[:, 0], xyz[:, 1:]

@@ -156,7 +156,8 @@ def opened(source: Path | bytes) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """Open a picture, read and check its header: (the picture, its pixels not yet decoded; the file).
 
     ``source`` is a path or the file's bytes. Raises UnreadableInput, also for damage that shows
-    inside the block. """
+    inside the block.
+    """
     name = name_of(source)
     stream = BytesIO(source) if isinstance(source, bytes) else _file(source, name)
     with stream, pillow_quiet(), damage_told(name), _identified(stream, name) as image:

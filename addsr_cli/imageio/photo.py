@@ -22,7 +22,8 @@ class Header:
 
     ``format`` is Pillow's name (JPEG, PNG, ...); ``width`` and ``height`` are pixels once upright;
     ``mode`` is Pillow's mode; ``bit_depth`` is 8 or 16; ``frames`` counts the pictures in an
-    animation or a multi-page file. """
+    animation or a multi-page file.
+    """
 
     format: str
     width: int
@@ -38,7 +39,11 @@ class Header:
         return self.width, self.height
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(
+    frozen=True,
+    kw_only=True,
+    eq=False,
+)
 class Photo:
     """An upright picture and everything worth keeping from its file.
 
@@ -49,7 +54,8 @@ class Photo:
     comments and PNG's texts, keyword first; bytes of no known encoding are escaped as surrogates.
     ``dpi``: horizontal and vertical dots per inch. ``access``: who may read the file that it came
     from, and so may read what is made of it. Raises ValueError for arrays of another shape or
-    dtype. """
+    dtype.
+    """
 
     rgb: FloatArray
     alpha: FloatArray | None = None
@@ -115,7 +121,8 @@ class Photo:
         """Round to integers: uint8 or uint16, (H, W) grey, (H, W, 2) grey + alpha, (H, W, 3) or (H, W, 4).
 
         ``bit_depth`` is 8, 16 or None for the photo's own. Raises OutputRefused when a value is not
-        finite. """
+        finite.
+        """
         colour = self.rgb[:, :, :1] if self.gray else self.rgb
         dtype = np.uint8 if (bit_depth or self.bit_depth) == 8 else np.uint16
         out: Any = np.empty((*self.rgb.shape[:2], self.channels), dtype)
@@ -138,7 +145,8 @@ def from_array(array: NDArray[Any]) -> Photo:
     """Make a photo from uint8, uint16 or float [0, 1] pixels of shape (H, W) or (H, W, 1 to 4).
 
     One or two channels are grey, the last of two or four is straight alpha. Raises UsageError for
-    any other array. """
+    any other array.
+    """
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or not 1 <= channels <= 4 or not array.size:
         raise UsageError(
@@ -148,7 +156,12 @@ def from_array(array: NDArray[Any]) -> Photo:
     pixels = to_float(array).reshape(*array.shape[:2], channels)
     alpha = np.ascontiguousarray(pixels[:, :, -1]) if channels in (2, 4) else None
     depth = 16 if array.dtype == np.uint16 else 8
-    return Photo(rgb=as_rgb(pixels), alpha=alpha, gray=channels <= 2, bit_depth=depth)
+    return Photo(
+        rgb=as_rgb(pixels),
+        alpha=alpha,
+        gray=channels <= 2,
+        bit_depth=depth,
+    )
 
 
 def to_float(array: NDArray[Any]) -> FloatArray:

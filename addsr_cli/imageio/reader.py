@@ -43,7 +43,8 @@ def read_header(source: Path | bytes) -> Header:
     """Read what the file says about its picture, with the upright size, without decoding pixels.
 
     Raises UnreadableInput when it is missing, not a picture, of an unsupported kind, or beyond
-    `MAX_PIXELS`. """
+    `MAX_PIXELS`.
+    """
     with opened(source) as (image, _):
         width, height = image.size
         if _orientation(image, _raw_exif(image), _raw_xmp(image)) >= 5:
@@ -63,7 +64,8 @@ def read(source: Path | bytes) -> Photo:
     """Read the first frame of a file (path or bytes).
 
     Raises UnreadableInput when it is missing, damaged, not a picture, of an unsupported kind, or
-    beyond `MAX_PIXELS`; OutOfMemory when there is no room for its pixels. """
+    beyond `MAX_PIXELS`; OutOfMemory when there is no room for its pixels.
+    """
     try:
         with opened(source) as (image, stream):
             access = None if isinstance(stream, BytesIO) else Access.of(stream.fileno())
@@ -128,7 +130,8 @@ def _check_end(fmt: str, stream: BinaryIO) -> None:
     """Raise EOFError for cut files that decoders accept, filling what is missing with one colour.
 
     That is a GIF without its end mark, and a JPEG of which only zeros follow: a download that
-    reserved space and broke. """
+    reserved space and broke.
+    """
     stream.seek(-min(1024, stream.seek(0, SEEK_END)), SEEK_END)
     tail = stream.read()
     if fmt == "GIF" and not tail.rstrip(b"\0").endswith(b";"):

@@ -19,7 +19,8 @@ def resize(pixels: FloatArray, size: tuple[int, int]) -> FloatArray:
 
     Works channel by channel in float and does not clamp: results may overshoot the input range.
     Returns a new contiguous float32 array. Raises UsageError when a side would be smaller than one
-    pixel. """
+    pixel.
+    """
     width, height = size
     if width < 1 or height < 1:
         raise UsageError(
@@ -45,7 +46,8 @@ def fill_transparent(rgb: FloatArray, alpha: FloatArray) -> FloatArray:
     Straight alpha leaves arbitrary colour under transparency, and any filter would pull it over the
     edge as a fringe. Every visible pixel stays bit-identical. Normalised convolution on a pyramid
     (Knutsson & Westin 1993): average the visible colour weighted by alpha at ever coarser scales,
-    then fill holes from the next coarser level. """
+    then fill holes from the next coarser level.
+    """
     holes = alpha < _INVISIBLE
     if not holes.any() or holes.all():
         return rgb

@@ -2,7 +2,8 @@
 
 An EXIF blob is itself a TIFF file without pixels. So the file starts with that blob as it is,
 pixels follow, and a new first directory takes over the blob's entries, whose offsets (maker notes
-too) are still right. """
+too) are still right.
+"""
 
 import struct
 import zlib
@@ -77,7 +78,13 @@ class _Writer:
             self.pack(_CODES[kind], *values),
         )
 
-    def raw_tag(self, number: int, kind: int, count: int, payload: bytes) -> None:
+    def raw_tag(
+        self,
+        number: int,
+        kind: int,
+        count: int,
+        payload: bytes,
+    ) -> None:
         """Set an entry from its bytes, in place when four hold them."""
         where = (
             payload.ljust(4, b"\0") if len(payload) <= 4 else self.pack("I", self.append(payload))

@@ -51,9 +51,16 @@ def check_output(
 
     Checks the format's limits, what is at ``path`` now, that its folder exists or can be made and
     takes a file, and that the disk has room for the worst case (samples uncompressed; half of that
-    for lossy formats). """
+    for lossy formats).
+    """
     name = canonical(format)
-    check_limits(name, width=width, height=height, channels=channels, bit_depth=bit_depth)
+    check_limits(
+        name,
+        width=width,
+        height=height,
+        channels=channels,
+        bit_depth=bit_depth,
+    )
     check_target(path, overwrite=overwrite)
     if _is_stream(path):
         return
@@ -83,14 +90,26 @@ def write(
     The format is ``options.format`` or what the suffix says. Either the whole file appears under
     its name or nothing does. It is not readable for more people than the file that the photo came
     from. Raises OutputRefused (exists, no space, not writable, format limit) and UsageError
-    (unknown suffix). ``warn`` is called with a sentence for each thing that had to be left out. """
+    (unknown suffix). ``warn`` is called with a sentence for each thing that had to be left out.
+    """
     chosen = replace(options, format=options.format or format_of(path))
     check_target(path, overwrite=options.overwrite)
     data = encode(photo, chosen, settings, warn=warn)
-    return write_bytes(path, data, overwrite=options.overwrite, access=photo.access)
+    return write_bytes(
+        path,
+        data,
+        overwrite=options.overwrite,
+        access=photo.access,
+    )
 
 
-def write_bytes(path: Path, data: bytes, *, overwrite: bool, access: Access | None = None) -> int:
+def write_bytes(
+    path: Path,
+    data: bytes,
+    *,
+    overwrite: bool,
+    access: Access | None = None,
+) -> int:
     """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed.
 
     Until it is whole it has another name in the same folder, where `sweep` finds it after a kill.
@@ -120,7 +139,10 @@ def write_bytes(path: Path, data: bytes, *, overwrite: bool, access: Access | No
 
 @contextmanager
 def _written_and_synced(
-    path: Path, data: bytes, access: Access | None, older: os.stat_result | None
+    path: Path,
+    data: bytes,
+    access: Access | None,
+    older: os.stat_result | None,
 ) -> Iterator[None]:
     """A new file with this content, locked in the block: `sweep` sees that its writer lives."""
     descriptor = os.open(

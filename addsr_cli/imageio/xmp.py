@@ -4,7 +4,8 @@ Packets come from strangers. `is_sound` lets the system's XML parser decide what
 declarations of entities; every search here takes time in proportion to the packet's length.
 
 Properties come as attributes (``tiff:Orientation="6"``) or as elements
-(``<tiff:Orientation>6</tiff:Orientation>``). """
+(``<tiff:Orientation>6</tiff:Orientation>``).
+"""
 
 import html
 import json

@@ -3,7 +3,8 @@
 ``bundle.json`` lies beside one subfolder per network in the layout of diffusers and transformers:
 ``unet/``, ``controlnet/``, ``vae/``, ``text_encoder/``, ``tokenizer/`` and ``tagger/``. Weights are
 safetensors, those of UNet and ControlNet under the official names. A nano is one file,
-``nano.safetensors``. Nothing here loads a network. """
+``nano.safetensors``. Nothing here loads a network.
+"""
 
 import json
 from dataclasses import asdict, dataclass, field, fields
@@ -48,7 +49,8 @@ class Bundle:
     ``arch`` is ``seesr`` or ``nano``; ``parameters`` counts the weights of all parts; ``files``
     maps path to sha256. ``rule``, ``default_steps`` and ``guidance`` are how it is sampled;
     ``shortest`` is the least shorter side of the canvas in pixels, which the networks were trained
-    at. """
+    at.
+    """
 
     name: str
     parameters: int

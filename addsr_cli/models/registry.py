@@ -12,7 +12,8 @@ class Footprint:
     ``network`` is working memory over the pixels that the network sees at once, ``pictures`` that
     of canvas, noise and latents over the whole picture; ``flop`` is the work of one step per pixel
     (a multiply-add counts as two). Of the ``parameters``, ``always_fp32`` stay in float32 whatever
-    the precision. """
+    the precision.
+    """
 
     parameters: int
     network: int
@@ -33,7 +34,8 @@ class ModelSpec:
     ``shortest`` is the least shorter side of its canvas, ``tile`` and ``overlap`` its favourite
     tiling; all in pixels. ``halo`` is what a tile sees around itself where the network's reach is
     finite (see ``Restorer``), so that tiles change nothing and may be of any size; where it is None
-    the size of tiles shows a little in the picture. """
+    the size of tiles shows a little in the picture.
+    """
 
     name: str
     arch: str
@@ -55,21 +57,35 @@ NANO = ModelSpec(
     arch="nano",
     title="small model trained by this project, bundled with the package",
     licence="Apache-2.0",
-    footprint=Footprint(parameters=1_512_016, network=160, pictures=120, flop=38_900),
+    footprint=Footprint(
+        parameters=1_512_016,
+        network=160,
+        pictures=120,
+        flop=38_900,
+    ),
     reads_text=False,
     tile=1024,
     overlap=0,
     halo=112,
 )
 SEESR_FOOTPRINT = Footprint(
-    parameters=2_251_900_000, network=4800, pictures=120, flop=15_800_000, always_fp32=212_117_045
+    parameters=2_251_900_000,
+    network=4800,
+    pictures=120,
+    flop=15_800_000,
+    always_fp32=212_117_045,
 )
 SMALL = ModelSpec(
     name="small",
     arch="nano",
     title="sharper and slower model trained by this project, bundled with the package",
     licence="Apache-2.0 and BSD-3-Clause",
-    footprint=Footprint(parameters=5_328_067, network=420, pictures=120, flop=805_000),
+    footprint=Footprint(
+        parameters=5_328_067,
+        network=420,
+        pictures=120,
+        flop=805_000,
+    ),
     reads_text=False,
     default_steps=1,
     tile=1024,

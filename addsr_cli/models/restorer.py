@@ -18,7 +18,8 @@ class PromptSettings:
 
     ``tags`` is ``auto`` (read them from the photo), ``none``, or the tags themselves;
     ``added_prompt`` None means the model's own. ``guidance`` is the classifier-free guidance scale,
-    off up to 1; ``conditioning_scale`` multiplies what the control image contributes. """
+    off up to 1; ``conditioning_scale`` multiplies what the control image contributes.
+    """
 
     prompt: str = ""
     negative_prompt: str | None = None
@@ -35,7 +36,8 @@ class Conditioning:
     ``text`` and ``negative`` (1, L, C) and ``image`` (1, N, C) are token sequences, or None for a
     model that reads none; ``negative`` is there only under guidance. ``tags`` is what was read from
     the photo, ``prompt`` the whole text that ``text`` was made of, ``notes`` what a person should
-    know about it. For a batch see ``joined``. """
+    know about it. For a batch see ``joined``.
+    """
 
     text: Tensor | None = None
     negative: Tensor | None = None
@@ -72,7 +74,8 @@ class Restorer(Protocol):
     that ``encode`` and ``decode`` treat every ``factor`` x ``factor`` block by itself, so that
     tiles would gain nothing. ``halo`` is how far the network sees: no latent pixel depends on
     another more than so many away, in both directions. It is a multiple of the network's stride.
-    None means that everything depends on everything. """
+    None means that everything depends on everything.
+    """
 
     schedule: Schedule
     factor: int
@@ -96,6 +99,12 @@ class Restorer(Protocol):
         """``cond`` with the image tokens of a refined image (once per PSR step)."""
         ...
 
-    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning) -> Tensor:
+    def denoise(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        cond: Conditioning,
+    ) -> Tensor:
         """Network output at timesteps ``t`` (B,), as ``schedule.prediction`` says; ``control`` is an image."""
         ...

@@ -41,11 +41,17 @@ class Axis:
         return math.log10(number) if self.log else number
 
 
-def scatter(title: str, x: Axis, y: Axis, series: Sequence[Series]) -> str:
+def scatter(
+    title: str,
+    x: Axis,
+    y: Axis,
+    series: Sequence[Series],
+) -> str:
     """A ``figure`` with the chart; points that are no finite numbers (or not above 0 on a log axis) are left out.
 
     Empty when nothing remains. A series keeps the colour of its place in the list, with points or
-    without. """
+    without.
+    """
     usable = [[p for p in each.points if _usable(p, x, y)] for each in series]
     shown = [
         (each.name, points, COLOURS[number % len(COLOURS)])
@@ -114,7 +120,12 @@ def _usable(point: Point, x: Axis, y: Axis) -> bool:
     return all(math.isfinite(number) and (number > 0 or not axis.log) for number, axis in numbers)
 
 
-def _frame(x: Axis, y: Axis, across: _Scale, upward: _Scale) -> str:
+def _frame(
+    x: Axis,
+    y: Axis,
+    across: _Scale,
+    upward: _Scale,
+) -> str:
     lines = []
     for value in across.ticks(x):
         place = across.place(value)
@@ -142,7 +153,12 @@ def _drawn(places: Sequence[tuple[float, float, str]], name: str, colour: str) -
     return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}'
 
 
-def _text(x: float, y: float, words: str, anchor: str) -> str:
+def _text(
+    x: float,
+    y: float,
+    words: str,
+    anchor: str,
+) -> str:
     return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
 
 

@@ -17,7 +17,8 @@ class Page:
     """A page of ready HTML ``parts`` under a ``title`` (plain text).
 
     ``whole`` gives the only part the whole window, as a picture viewer wants it; otherwise parts
-    follow each other. """
+    follow each other.
+    """
 
     title: str
     parts: Sequence[str]

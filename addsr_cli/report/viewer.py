@@ -18,7 +18,11 @@ _ASPECT_TOLERANCE = 0.02
 _TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
+@dataclass(
+    frozen=True,
+    kw_only=True,
+    eq=False,
+)
 class Picture:
     """What the viewer shows and what it is called (any text)."""
 
@@ -32,7 +36,8 @@ class Embedding:
 
     ``quality`` (1 to 100) is for those of more than 512x512 pixels, which are not kept lossless;
     ``max_side`` is the longest side in pixels, to which larger ones are reduced; ``lossless`` False
-    treats small ones like large ones. Raises UsageError outside the ranges. """
+    treats small ones like large ones. Raises UsageError outside the ranges.
+    """
 
     quality: int = 95
     max_side: int = 8192
@@ -58,7 +63,11 @@ def compare_page(
     pictures: Sequence[Picture], title: str, embedding: Embedding | None = None
 ) -> str:
     """Make the whole file of ``addsr compare``. Raises as `viewer_html` does."""
-    return Page(title=title, parts=[viewer_html(pictures, embedding)], whole=True).html()
+    return Page(
+        title=title,
+        parts=[viewer_html(pictures, embedding)],
+        whole=True,
+    ).html()
 
 
 def viewer_html(pictures: Sequence[Picture], embedding: Embedding | None = None) -> str:
@@ -66,7 +75,8 @@ def viewer_html(pictures: Sequence[Picture], embedding: Embedding | None = None)
 
     The first picture begins at the left of the divider, the last at the right. Colour profiles
     travel with the pixels; 16 bits become 8. Raises UsageError for fewer than 2 or more than 8
-    pictures and for pictures of different shape, OutputRefused for pixels that are not numbers. """
+    pictures and for pictures of different shape, OutputRefused for pixels that are not numbers.
+    """
     check_count(len(pictures))
     _check_shapes([(picture.label, picture.photo.size) for picture in pictures])
     figures = [_figure(picture, embedding or Embedding()) for picture in pictures]
@@ -113,7 +123,10 @@ def _data_url(photo: Photo, embedding: Embedding) -> str:
     small = embedding.lossless and photo.width * photo.height <= _LOSSLESS_PIXELS
     name = "PNG" if small else "WEBP" if photo.has_alpha else "JPEG"
     options = WriteOptions(
-        format=name, quality=None if small else embedding.quality, bit_depth=8, metadata=False
+        format=name,
+        quality=None if small else embedding.quality,
+        bit_depth=8,
+        metadata=False,
     )
     return f"data:{_TYPES[name]};base64,{b64encode(imageio.encode(photo, options)).decode()}"
 

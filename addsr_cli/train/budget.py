@@ -2,7 +2,8 @@
 
 Of the full model the counts are exact and the activations those that autograd saves at 512 px,
 counted on the meta device. A nano and its teacher are small enough to be asked: both run once on a
-small picture. """
+small picture.
+"""
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -53,18 +54,29 @@ class Judge:
     """What VGG16 or a discriminator costs: numbers, bytes that autograd saves and FLOP one way, per pixel.
 
     ``saved`` is what lies in memory when a picture and its original are judged, in float32 and in
-    half precision. """
+    half precision.
+    """
 
     parameters: int
     saved: tuple[int, int]
     flop: int
 
 
-CONV = Judge(parameters=135_795, saved=(1090, 1090), flop=20_300)
+CONV = Judge(
+    parameters=135_795,
+    saved=(1090, 1090),
+    flop=20_300,
+)
 VGG = Judge(
-    parameters=14_714_688, saved=(2440, 2330), flop=611_700
+    parameters=14_714_688,
+    saved=(2440, 2330),
+    flop=611_700,
 )  # the distance in float32 included
-VGG_HEADS = Judge(parameters=299_908, saved=(3650, 3650), flop=96_600)
+VGG_HEADS = Judge(
+    parameters=299_908,
+    saved=(3650, 3650),
+    flop=96_600,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +84,8 @@ class Budget:
     """``memory`` in bytes by part; ``tflop`` of one step of one process; ``hours`` of the whole run.
 
     ``card``: bytes of a device that is not here; then nothing is known of its speed, and ``hours``
-    is None. """
+    is None.
+    """
 
     parameters: int
     trained: int
@@ -134,7 +147,12 @@ def _counted(config: TrainConfig, size: int, card: int | None = None) -> Budget:
     memory = {part: memory.get(part, 0) + judged.get(part, 0) for part in memory | judged}
     tflop = (tflop + more) * config.batch_size * config.accumulate
     return Budget(
-        parameters=parameters, trained=trained, memory=memory, tflop=tflop, hours=None, card=card
+        parameters=parameters,
+        trained=trained,
+        memory=memory,
+        tflop=tflop,
+        hours=None,
+        card=card,
     )
 
 

@@ -93,7 +93,10 @@ def trainable_for(config: TrainConfig, accelerator: Accelerator) -> TrainableMod
 
         dtype = DTYPES[accelerator.mixed_precision]
         learner = TrainableSeeSR(
-            folder, dtype=dtype, lora=config.lora, checkpointing=config.checkpointing
+            folder,
+            dtype=dtype,
+            lora=config.lora,
+            checkpointing=config.checkpointing,
         )
     else:
         learner = trainable_nano(config.arch, config.stage, config.init, config.teacher)

@@ -12,7 +12,12 @@ from addsr_cli.errors import OutputRefused, UsageError
 PATTERN = "step-*.pt"
 
 
-def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
+def save(
+    folder: Path,
+    step: int,
+    state: dict[str, Any],
+    keep: int,
+) -> Path:
     """Write ``state`` as ``step-NNNNNNN.pt`` and drop all but the newest ``keep``."""
     path = folder / f"step-{step:07d}.pt"
     partial = path.with_suffix(".partial")

@@ -36,7 +36,8 @@ class TrainConfig:
     ``scales`` is the range of factors by which the LR is smaller than HR: the lowest and highest
     also happen by themselves, the highest half of the time. ``lettering`` is the share of crops
     with drawn text. ``recipe`` says what is learnt. ``validation`` photos are kept out of the
-    training. """
+    training.
+    """
 
     data: Path
     output: Path

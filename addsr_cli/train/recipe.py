@@ -33,7 +33,8 @@ class Recipe:
     for off; anchors are distances to HR: Charbonnier (l1) and LPIPS with VGG16. ``teacher_share``
     of the samples are compared with the teacher, which may be a large network. ``perception`` is
     how much the adversarial loss counts at 999, 749, 499 and 249. ``blank``: share of samples whose
-    text is left out. """
+    text is left out.
+    """
 
     ta: TaWeights = field(default_factory=TaWeights)
     timesteps: str = "uniform"

@@ -1,7 +1,8 @@
 """What a run leaves to look at: sample grids, curves, measurements on held-out photos, and the model card.
 
 Networks run as they were trained, in mixed precision where the run does; everything measured of
-them is float32. """
+them is float32.
+"""
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -47,16 +48,26 @@ def restored(
     """The canvas of a pair restored by student or teacher in some steps, seed 0: (3, H, W) in [0, 1] on the CPU.
 
     The network is told the pair's tags or, where none are known, what the tagger reads off the
-    canvas. """
+    canvas.
+    """
     canvas = pair["canvas"][None].to(_device(learner))
     told = learner.conditions(canvas, canvas, (pair["tags"],), torch.zeros(1, dtype=torch.bool))[0]
     with autocast():
-        picture = sample(which, canvas, told, timesteps=STEPS[:steps], noise=cpu_noise(0))
+        picture = sample(
+            which,
+            canvas,
+            told,
+            timesteps=STEPS[:steps],
+            noise=cpu_noise(0),
+        )
     return picture[0].clamp(0, 1).float().cpu()
 
 
 def write_grid(
-    learner: TrainableModel, pairs: PairDataset, path: Path, autocast: Autocast = nullcontext
+    learner: TrainableModel,
+    pairs: PairDataset,
+    path: Path,
+    autocast: Autocast = nullcontext,
 ) -> Path:
     """Four pairs, a row each: canvas, one step, four steps, HR. 8-bit PNG."""
     rows = []
@@ -103,7 +114,8 @@ def write_card(
     """The model card beside the exported weights, with curves, a grid, and figures before and after.
 
     Before is the teacher that a student began as. Without held-out photos there are no figures, and
-    the card says so. ``tags``: those of photos that were read before, by path. """
+    the card says so. ``tags``: those of photos that were read before, by path.
+    """
     pairs = PairDataset(held_out if held_out.paths else photos, config, tags)
     (folder / CURVES).write_text(curves(config.output / LOG), encoding="utf-8")
     write_grid(learner, pairs, folder / GRID, autocast)
@@ -157,7 +169,10 @@ Trained with addsr {version}. Use it with `addsr upscale PHOTO --model FOLDER`, 
 
 
 def _table(
-    learner: TrainableModel, base: Restorer | None, pairs: PairDataset, autocast: Autocast
+    learner: TrainableModel,
+    base: Restorer | None,
+    pairs: PairDataset,
+    autocast: Autocast,
 ) -> str:
     """Markdown: the enlarged input, what the student started from, and the student."""
     lines = ["| | PSNR (dB) | SSIM |", "|---|---|---|"]

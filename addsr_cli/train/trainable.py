@@ -16,7 +16,12 @@ from addsr_cli.models.single_pass.esrgan import OnePassTeacher, is_esrgan, load_
 from addsr_cli.weights import loader
 
 OWN_LICENCE = "whatever the photos allow that it was trained on"
-TINY = NanoConfig(groups=(1, 1), width=16, growth=8, embedding=16)
+TINY = NanoConfig(
+    groups=(1, 1),
+    width=16,
+    growth=8,
+    embedding=16,
+)
 
 
 class TrainableModel(Protocol):
@@ -27,12 +32,17 @@ class TrainableModel(Protocol):
     parameters: dict[str, nn.Parameter]
 
     def conditions(
-        self, hr: Tensor, canvas: Tensor, tags: Sequence[str], blank: Tensor
+        self,
+        hr: Tensor,
+        canvas: Tensor,
+        tags: Sequence[str],
+        blank: Tensor,
     ) -> tuple[Conditioning, Conditioning]:
         """What the student is told about the canvas and the teacher about HR (B rows each).
 
         ``tags`` (B strings) come with the data, "" to read them off HR; ``blank`` (B,) marks texts
-        to leave out. """
+        to leave out.
+        """
         ...
 
     def read_tags(self, picture: Tensor) -> str:
@@ -60,7 +70,11 @@ class TrainableNano:
         self.parameters = dict(student.net.named_parameters())
 
     def conditions(
-        self, hr: Tensor, canvas: Tensor, tags: Sequence[str], blank: Tensor
+        self,
+        hr: Tensor,
+        canvas: Tensor,
+        tags: Sequence[str],
+        blank: Tensor,
     ) -> tuple[Conditioning, Conditioning]:
         """Nothing to tell."""
         return Conditioning(), Conditioning()
@@ -82,15 +96,25 @@ class TrainableNano:
         partial.replace(folder / NANO_FILE)
         count = sum(p.numel() for p in self.parameters.values())
         Bundle(
-            name="nano-trained", arch="nano", parameters=count, licence=OWN_LICENCE, shortest=0
+            name="nano-trained",
+            arch="nano",
+            parameters=count,
+            licence=OWN_LICENCE,
+            shortest=0,
         ).write(folder)
 
 
-def trainable_nano(arch: str, stage: str, init: Path | None, teacher: str) -> TrainableNano:
+def trainable_nano(
+    arch: str,
+    stage: str,
+    init: Path | None,
+    teacher: str,
+) -> TrainableNano:
     """The learner of ``--arch nano`` or ``tiny``: fresh weights to train a teacher, else a copy of the teacher's.
 
     A ``teacher`` of another kind, a file of ``save_esrgan``, teaches what ``init`` holds, or the
-    bundled small. """
+    bundled small.
+    """
     if stage == "teacher":
         return TrainableNano(load_nano(init) if init else fresh(arch))
     if is_esrgan(teacher):
@@ -124,4 +148,9 @@ def rows(cond: Conditioning, chosen: Tensor) -> Conditioning:
             else tokens
         )
 
-    return replace(cond, text=of(cond.text), negative=of(cond.negative), image=of(cond.image))
+    return replace(
+        cond,
+        text=of(cond.text),
+        negative=of(cond.negative),
+        image=of(cond.image),
+    )

@@ -34,10 +34,16 @@ class TrainableSeeSR:
     Frozen weights of the student are the teacher's own tensors, in ``dtype``. ``lora`` above 0
     trains low-rank corrections of that rank in the image attention instead of its weights.
     ``checkpointing`` computes activations again on the way back instead of keeping them, in the VAE
-    decoder too. """
+    decoder too.
+    """
 
     def __init__(
-        self, folder: Path, *, dtype: torch.dtype, lora: int = 0, checkpointing: bool = False
+        self,
+        folder: Path,
+        *,
+        dtype: torch.dtype,
+        lora: int = 0,
+        checkpointing: bool = False,
     ) -> None:
         self.folder, self.lora = folder, lora
         self._adopt(load_bundle(folder, dtype=dtype), checkpointing=checkpointing)
@@ -70,7 +76,11 @@ class TrainableSeeSR:
 
     @torch.no_grad()
     def conditions(
-        self, hr: Tensor, canvas: Tensor, tags: Sequence[str], blank: Tensor
+        self,
+        hr: Tensor,
+        canvas: Tensor,
+        tags: Sequence[str],
+        blank: Tensor,
     ) -> tuple[Conditioning, Conditioning]:
         """One text for both, the tags of HR; image tokens of the canvas and of HR."""
         text = torch.cat([self.full.text.encode(words) for words in self._texts(hr, tags, blank)])
@@ -118,9 +128,13 @@ class TrainableSeeSR:
         delta = {name: p.detach().half().contiguous().cpu() for name, p in self.parameters.items()}
         save_file(delta, partial / DELTA, {"format": "pt", **notes})
         base = Bundle.read(self.folder)
-        replace(base, name="addsr-distilled", rule="renoise", default_steps=4, guidance=1.0).write(
-            partial
-        )
+        replace(
+            base,
+            name="addsr-distilled",
+            rule="renoise",
+            default_steps=4,
+            guidance=1.0,
+        ).write(partial)
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
@@ -147,7 +161,11 @@ def _adapted(net: nn.Module, rank: int) -> nn.Module:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as exc:
         raise UsageError("--lora needs the package peft.", 'pip install "addsr[lora]"') from exc
-    config = LoraConfig(r=rank, lora_alpha=rank, target_modules=ADAPTED)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=rank,
+        target_modules=ADAPTED,
+    )
     encoder = {name for name, p in net.named_parameters() if p.requires_grad}
     adapted: nn.Module = inject_adapter_in_model(config, net)
     for name, p in adapted.named_parameters():
@@ -162,7 +180,8 @@ def merged(net: nn.Module, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The weights of the file that ``net`` came from, with what was trained in their place or added to them.
 
     What is frozen comes from the file and not from ``net``, which holds it in the precision of the
-    run. """
+    run.
+    """
     state = dict(base)
     for name, p in net.named_parameters():
         if p.requires_grad and ".lora_" not in name:

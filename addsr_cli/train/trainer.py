@@ -1,7 +1,8 @@
 """The training loop, the same for every network and both stages: data, steps, checkpoints, samples, export.
 
 A step is a function of (seed, step) and the state in the checkpoint: data positions and all draws
-come from generators seeded anew each step, so resuming equals not stopping. """
+come from generators seeded anew each step, so resuming equals not stopping.
+"""
 
 import json
 import math
@@ -165,7 +166,8 @@ class Trainer:
         """Write the averaged weights as a model that ``addsr upscale --model`` takes.
 
         In the end with its model card and the measurements on held-out photos; in between only of
-        small networks. """
+        small networks.
+        """
         folder = self.config.output / "export"
         if self.accelerator.is_main_process and (final or self.config.arch != "addsr"):
             with self.ema.applied(), _written(folder):

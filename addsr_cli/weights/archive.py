@@ -3,7 +3,8 @@
 The authors' download is one archive with ``unet`` and ``controlnet`` somewhere inside; their
 training writes ``unet_0`` and the like. Archives are material from strangers: only the files of the
 pair are unpacked, under names of our own, and anything that reaches out of the archive refuses the
-whole of it. """
+whole of it.
+"""
 
 import errno
 import json
@@ -97,7 +98,8 @@ def find_pair(path: Path, scratch: Path) -> Pair:
 
     Which is which is decided by ``_class_name`` in ``config.json``, or by the folder's name.
     Archives are unpacked to ``scratch``, which the caller removes. Raises ModelUnavailable, or
-    OutputRefused where the disk has no room. """
+    OutputRefused where the disk has no room.
+    """
     with _sentences(path):
         contents = _scan(path)
         folders = _choose(contents)
@@ -210,7 +212,9 @@ def _walked(root: Path) -> Iterator[_Member]:
         for path in [Path(here) / name for name in names]:
             if path.is_file():
                 yield _Member(
-                    path=inner / path.name, size=path.stat().st_size, open=partial(FileIO, path)
+                    path=inner / path.name,
+                    size=path.stat().st_size,
+                    open=partial(FileIO, path),
                 )
 
 
@@ -225,7 +229,11 @@ def _zipped(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _reaches_out(path, info.filename, "is a link or a device")
         if not info.is_dir():
-            yield _Member(path=inner, size=info.file_size, open=partial(archive.open, info))
+            yield _Member(
+                path=inner,
+                size=info.file_size,
+                open=partial(archive.open, info),
+            )
 
 
 def _tarred(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
@@ -237,7 +245,11 @@ def _tarred(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
             opener = cast(
                 "Callable[[], IO[bytes]]", partial(archive.extractfile, info)
             )  # None only for other kinds
-            yield _Member(path=inner, size=info.size, open=opener)
+            yield _Member(
+                path=inner,
+                size=info.size,
+                open=opener,
+            )
     while archive.fileobj and archive.fileobj.read(CHUNK):  # checksums come last
         pass
 
@@ -319,7 +331,10 @@ def _weights_name(folder: Path, names: Collection[str]) -> str:
 
 
 def _unpack(
-    path: Path, contents: _Contents, folders: Mapping[str, PurePosixPath], scratch: Path
+    path: Path,
+    contents: _Contents,
+    folders: Mapping[str, PurePosixPath],
+    scratch: Path,
 ) -> Pair:
     """Stream the pair's four files to ``scratch``, under names of our own."""
     targets, need = {}, 0

@@ -2,7 +2,8 @@
 
 ``ADDSR_HOME/downloads`` (or the user's cache folder) holds ``<component>/<file>``,
 ``<component>/record.json`` and a lock ``<component>.lock``. A file counts only while it is in the
-record, which is written after its checksum. """
+record, which is written after its checksum.
+"""
 
 import contextlib
 import json
@@ -32,7 +33,8 @@ class CacheEntry:
 
     ``check`` is ``manifest`` (a digest of addsr's own list), ``hub`` (sha256 declared by the Hub),
     ``git`` (blob hash declared by the Hub) or ``first use`` (nothing to compare with). ``note`` is
-    a sentence where something is odd. """
+    a sentence where something is odd.
+    """
 
     size: int
     mtime_ns: int
@@ -186,11 +188,18 @@ def verify(component: Component, report: Report | None = None) -> tuple[FileStat
     """Hash every file of a component again, without the network; the check of a file that was never here is None.
 
     What is missing or not as recorded is named in the answer and forgotten, so that the next fetch
-    gets it anew. Raises OSError. """
+    gets it anew. Raises OSError.
+    """
     refuse_odd_names(component)
     if not folder(component.name).is_dir():
         return tuple(
-            FileState(path=spec.path, size=0, sha256="", check=None, problem="is missing")
+            FileState(
+                path=spec.path,
+                size=0,
+                sha256="",
+                check=None,
+                problem="is missing",
+            )
             for spec in component.files
         )
     with locked(component.name) as place:
@@ -218,7 +227,12 @@ def remove(component: Component) -> int:
     return freed
 
 
-def adopt(component: Component, spec: FileSpec, file: Path, digest: str) -> Path:
+def adopt(
+    component: Component,
+    spec: FileSpec,
+    file: Path,
+    digest: str,
+) -> Path:
     """Take a file of known ``digest`` that a user brought along as if it had been fetched; its place in the store.
 
     Where the disk allows it is the same file under a second name, else a copy. Raises OSError.
@@ -259,13 +273,20 @@ def link_or_copy(source: str | Path, target: str | Path) -> None:
 
 
 def _state(
-    place: Path, entry: CacheEntry | None, spec: FileSpec, report: Report | None
+    place: Path,
+    entry: CacheEntry | None,
+    spec: FileSpec,
+    report: Report | None,
 ) -> FileState:
     path = place / spec.path
     if not path.is_file() or entry is None:
         problem = "was never finished or checked" if path.is_file() else "is missing"
         return FileState(
-            path=spec.path, size=0, sha256="", check=entry.check if entry else None, problem=problem
+            path=spec.path,
+            size=0,
+            sha256="",
+            check=entry.check if entry else None,
+            problem=problem,
         )
     found, problem = told_digest(path, spec.path, report), ""
     if found != entry.sha256:

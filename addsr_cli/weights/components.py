@@ -19,7 +19,8 @@ class Source:
     ``repo`` is ORG/REPO on the Hub (a model or a space), for ``url`` an address that file paths are
     added to, for ``file`` the name of a file that was brought along, which nobody asks;
     ``revision`` a 40-hex commit, or a branch where none is known; ``prefix`` the folder inside,
-    ending in a slash. """
+    ending in a slash.
+    """
 
     repo: str
     revision: str = "main"
@@ -32,7 +33,8 @@ class FileSpec:
     """One file: path below the source's prefix, size in bytes where known, sha256 where known and how sure that is.
 
     ``about`` is a size read off a page or guessed from the like, for what is said before anybody is
-    asked. """
+    asked.
+    """
 
     path: str
     size: int | None = None

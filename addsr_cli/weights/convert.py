@@ -2,7 +2,8 @@
 
 ``convert_tagger`` merges RAM and DAPE; ``build_bundle`` puts UNet, ControlNet, tagger and the parts
 of Stable Diffusion 2 into one folder after checking that they belong together; ``turbo_unet`` makes
-SeeSR-Turbo's UNet. """
+SeeSR-Turbo's UNet.
+"""
 
 import json
 import pickle
@@ -66,7 +67,11 @@ class _Network:
     @classmethod
     def read(cls, folder: Path) -> "_Network":
         file = weights_file(folder)
-        return cls(config=_json(folder / CONFIG), file=file, state=read_weights(file))
+        return cls(
+            config=_json(folder / CONFIG),
+            file=file,
+            state=read_weights(file),
+        )
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -100,7 +105,12 @@ def _unpickled(path: Path) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old ways of storing
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            return torch.load(
+                path,
+                map_location="cpu",
+                weights_only=True,
+                mmap=mapped,
+            )
     except pickle.UnpicklingError as exc:
         names = re.findall(r"GLOBAL ([\w.]+)", str(exc))
         with suppress(
@@ -129,7 +139,8 @@ def convert_tagger(
     """RAM's checkpoint and DAPE's (None: RAM as it is) -> the tagger folder of a bundle, which must not exist yet.
 
     The lists hold one tag, one threshold a line. ``sizes`` describes any but the published RAM; its
-    tags and thresholds do not matter. Raises ModelUnavailable and OutputRefused. """
+    tags and thresholds do not matter. Raises ModelUnavailable and OutputRefused.
+    """
     tags, thresholds = _lists(tags_path, thresholds_path)
     config = replace(
         sizes or TaggerConfig(tags=("",), thresholds=(1.0,)), tags=tags, thresholds=thresholds
@@ -189,7 +200,8 @@ def build_bundle(
     recorded, and the sha256 of every input, which is not computed where it is ``known``; so is how
     ``recipe`` says the model is used (steps, words; its name, licence and count do not matter).
     ``teacher`` is SeeSR's UNet, which is refused unless ``name`` begins with seesr. Raises
-    ModelUnavailable and OutputRefused. """
+    ModelUnavailable and OutputRefused.
+    """
     networks = {part: _Network.read(getattr(pair, part, parts / part)) for part in STORED}
     networks |= {part: _official(networks[part], part) for part in BUILD}
     seen = _Network.read(tagger)
@@ -206,7 +218,10 @@ def build_bundle(
     } | copied
     count = sum(_count(each.state) for each in (*networks.values(), seen))
     record = replace(
-        recipe or Bundle(name=name, parameters=0), name=name, parameters=count, licence=licence
+        recipe or Bundle(name=name, parameters=0),
+        name=name,
+        parameters=count,
+        licence=licence,
     )
     with _appearing(output, need) as folder:
         for part, network in networks.items():
@@ -322,7 +337,12 @@ def _cast(state: State, dtype: torch.dtype, what: str) -> dict[str, Tensor]:
     return made
 
 
-def _write_network(network: _Network, part: str, folder: Path, dtype: torch.dtype) -> None:
+def _write_network(
+    network: _Network,
+    part: str,
+    folder: Path,
+    dtype: torch.dtype,
+) -> None:
     folder.mkdir()
     save_file(
         _cast(network.state, dtype, TITLES.get(part, part)),

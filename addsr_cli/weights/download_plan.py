@@ -37,7 +37,8 @@ def needed(name: str, *, brought: bool = False) -> tuple[Needed, ...]:
     """What ``install`` would fetch, asking the sources for sizes only.
 
     Of ORG/REPO the record is fetched, which lists the files. Raises UsageError for a name without
-    recipe, and ModelUnavailable where ORG/REPO does not serve a bundle. """
+    recipe, and ModelUnavailable where ORG/REPO does not serve a bundle.
+    """
     if "/" in name:
         whole = bundle_on_the_hub(name)
         return (Needed(component=whole, manifest=sources.manifest(whole)),)
@@ -47,7 +48,11 @@ def needed(name: str, *, brought: bool = False) -> tuple[Needed, ...]:
             found.append(Needed(component=component, manifest=sources.manifest(component)))
         except ModelUnavailable as exc:
             found.append(
-                Needed(component=component, manifest=None, problem=f"{exc.message} {exc.hint}")
+                Needed(
+                    component=component,
+                    manifest=None,
+                    problem=f"{exc.message} {exc.hint}",
+                )
             )
     return tuple(found)
 
@@ -71,7 +76,14 @@ def bundle_on_the_hub(name: str) -> Component:
         name=flat,
         title=name,
         sources=(Source(repo=name, revision=fetched.revision),),
-        files=tuple(FileSpec(path=path, sha256=digest, confidence="A") for path, digest in listed),
+        files=tuple(
+            FileSpec(
+                path=path,
+                sha256=digest,
+                confidence="A",
+            )
+            for path, digest in listed
+        ),
         licence=bundle.licence,
         movable=False,
     )

@@ -44,7 +44,11 @@ RECIPES = {
         words=SHORT_PROMPT,
     ),
     "seesr-turbo": Bundle(
-        name="seesr-turbo", parameters=0, rule="trailing", default_steps=2, words=SHORT_PROMPT
+        name="seesr-turbo",
+        parameters=0,
+        rule="trailing",
+        default_steps=2,
+        words=SHORT_PROMPT,
     ),
 }
 HALF = ".fp16.safetensors"
@@ -92,7 +96,11 @@ def install(
 
 
 def _build(
-    name: str, folders: Mapping[str, Path], student: Path | None, scratch: Path, dtype: torch.dtype
+    name: str,
+    folders: Mapping[str, Path],
+    student: Path | None,
+    scratch: Path,
+    dtype: torch.dtype,
 ) -> Path:
     tags, thresholds = (folders[TAGS.name] / file for file in TAG_FILES)
     ram, dape = folders[RAM.name] / RAM.files[0].path, folders[DAPE.name] / DAPE.files[0].path
@@ -121,7 +129,12 @@ def _build(
     )
 
 
-def _pair(name: str, folders: Mapping[str, Path], student: Path | None, scratch: Path) -> Pair:
+def _pair(
+    name: str,
+    folders: Mapping[str, Path],
+    student: Path | None,
+    scratch: Path,
+) -> Pair:
     if student is not None:
         return find_pair(student, scratch / "student")
     seesr = folders[OWN.get(name, SEESR.name)]
@@ -151,7 +164,12 @@ def _teacher() -> dict[str, Tensor] | None:
     return read_weights(place / "unet" / WEIGHTS) if place else None
 
 
-def _turbo_parts(turbo: Path, base: Path, folder: Path, known: dict[Path, str]) -> Path:
+def _turbo_parts(
+    turbo: Path,
+    base: Path,
+    folder: Path,
+    known: dict[Path, str],
+) -> Path:
     """SD-Turbo's VAE and text encoder under their plain names, with Stable Diffusion 2's tokenizer.
 
     What is ``known`` of digests is said for the new names too.
@@ -191,7 +209,11 @@ def _from_drive(say: Say, report: Report | None) -> Path:
             total = max(size or expected, done)
             report(
                 Transfer(
-                    file="AddSR's weights", done=done, size=size, all_done=done, all_size=total
+                    file="AddSR's weights",
+                    done=done,
+                    size=size,
+                    all_done=done,
+                    all_size=total,
                 )
             )
 
@@ -217,7 +239,12 @@ def _from_drive(say: Say, report: Report | None) -> Path:
     return Path(made)
 
 
-def _from_hub(found: Needed, scratch: Path, report: Report | None, say: Say) -> Path:
+def _from_hub(
+    found: Needed,
+    scratch: Path,
+    report: Report | None,
+    say: Say,
+) -> Path:
     """A whole bundle from a Hub repository, in the layout that ``push`` writes."""
     whole = found.component
     say(f"{whole.title} ({whole.licence}).")
@@ -240,7 +267,9 @@ def _scratch(name: str, say: Say) -> Iterator[Path]:
                 name, lambda: say(f"another addsr is making {name}; waiting for it")
             ) as prefix,
             tempfile.TemporaryDirectory(
-                prefix=prefix, suffix=installed.PART, dir=installed.home()
+                prefix=prefix,
+                suffix=installed.PART,
+                dir=installed.home(),
             ) as scratch,
         ):
             yield Path(scratch)

@@ -95,7 +95,8 @@ def making(name: str, wait: Callable[[], None]) -> Iterator[str]:
     """Hold a model's name against other processes while it is made; gives the beginning of names for work in progress.
 
     Folders with such names, ending in PART, are hidden; what a killed process left of them goes
-    first. ``wait`` is called before waiting for another process. Raises OSError. """
+    first. ``wait`` is called before waiting for another process. Raises OSError.
+    """
     place = folder_of(name)
     place.parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place.parent / f".{place.name}.lock")

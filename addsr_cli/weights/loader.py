@@ -45,9 +45,17 @@ def locate(name: str) -> Located:
     """Find the weights that ``--model`` names: a known model, ``auto``, or the folder of a training run."""
     if name == "auto":
         reason = "the bundled model, since the full one takes minutes a photo without a GPU"
-        return Located(spec=NANO, file=_bundled("nano"), reason=reason)
+        return Located(
+            spec=NANO,
+            file=_bundled("nano"),
+            reason=reason,
+        )
     if name in MODELS:
-        return Located(spec=MODELS[name], file=_bundled(name), reason="asked for by name")
+        return Located(
+            spec=MODELS[name],
+            file=_bundled(name),
+            reason="asked for by name",
+        )
     folder = installed.find_installed(name) if MODEL_NAME.fullmatch(name) else None
     if folder:
         return _in(folder, f"installed in {folder}")
@@ -84,8 +92,16 @@ def _in(folder: Path, reason: str) -> Located:
     """The model of a folder that holds one."""
     nano = folder / NANO_FILE
     if nano.is_file():
-        return Located(spec=SMALL if is_dense(nano) else NANO, file=nano, reason=reason)
-    return Located(spec=_bundle_spec(folder), file=folder / RECORD, reason=reason)
+        return Located(
+            spec=SMALL if is_dense(nano) else NANO,
+            file=nano,
+            reason=reason,
+        )
+    return Located(
+        spec=_bundle_spec(folder),
+        file=folder / RECORD,
+        reason=reason,
+    )
 
 
 def random_weights() -> Located:
@@ -101,10 +117,20 @@ def random_weights() -> Located:
         tile=FULL_TILE,
         overlap=FULL_OVERLAP,
     )
-    return Located(spec=spec, file=Path("random"), reason="random weights of the full model")
+    return Located(
+        spec=spec,
+        file=Path("random"),
+        reason="random weights of the full model",
+    )
 
 
-def load(located: Located, *, device: str, dtype: str, compiled: bool = False) -> Restorer:
+def load(
+    located: Located,
+    *,
+    device: str,
+    dtype: str,
+    compiled: bool = False,
+) -> Restorer:
     """Bring the weights into memory on ``device`` as ``fp32``, ``bf16`` or ``fp16``; ``compiled`` if wished."""
     if located.spec.arch in (SEESR, RANDOM):
         return _load_seesr(located, device, DTYPES[dtype], compiled=compiled)
@@ -116,7 +142,13 @@ def load(located: Located, *, device: str, dtype: str, compiled: bool = False) -
     return cast("Restorer", nano)
 
 
-def _load_seesr(located: Located, device: str, dtype: torch.dtype, *, compiled: bool) -> Restorer:
+def _load_seesr(
+    located: Located,
+    device: str,
+    dtype: torch.dtype,
+    *,
+    compiled: bool,
+) -> Restorer:
     # imported here, since they pull in diffusers and transformers, which nano does not need
     if located.spec.arch == RANDOM:
         from addsr_cli.models.seesr.random_weights import random_seesr

@@ -1,7 +1,8 @@
 """What a user downloaded by hand: originals that addsr knows by their digest, beside an archive with a student.
 
 Such originals (RAM's checkpoint, DAPE, the tag lists) go to the store as if they had been fetched;
-nothing else is known well enough to be told from another file of the same name. """
+nothing else is known well enough to be told from another file of the same name.
+"""
 
 import os
 from collections.abc import Iterable
@@ -51,7 +52,13 @@ def sorted_out(paths: Iterable[Path]) -> Brought:
         files = [file for file in _files(path) if file.name in known]
         for file in files:
             part, spec = known[file.name]
-            originals.append(Original(component=part, spec=spec, file=file))
+            originals.append(
+                Original(
+                    component=part,
+                    spec=spec,
+                    file=file,
+                )
+            )
         if not files or (path.is_dir() and has_networks(path)):
             students.append(path)
     if len(students) > 1:

@@ -34,7 +34,8 @@ class Manifest:
     """What a fetch would do: the source, its revision (a commit where the Hub tells), and every file.
 
     ``remotes`` is what the source declared for them, for the fetch to use; empty where it was not
-    asked. """
+    asked.
+    """
 
     component: str
     source: Source
@@ -141,7 +142,12 @@ class _Damaged(Exception):
     """What arrived is not what the source declares, or not what addsr's list has."""
 
 
-def checked(spec: FileSpec, remote: Remote, part: Path, tell: Callable[[int], None]) -> CacheEntry:
+def checked(
+    spec: FileSpec,
+    remote: Remote,
+    part: Path,
+    tell: Callable[[int], None],
+) -> CacheEntry:
     """The entry of a complete file, hashed once. Raises _Damaged when it is not what it should be."""
     found, note = digest_of(part, tell), ""
     if remote.sha256 and found != remote.sha256:
@@ -195,7 +201,14 @@ def compared(
         part = remote.part(folder(component.name))
         begun = part.stat().st_size if remote.etag and part.exists() else 0
         size = remote.size if remote.size is not None else spec.size
-        planned.append(Planned(path=spec.path, size=size, here=spec.path in kept, partial=begun))
+        planned.append(
+            Planned(
+                path=spec.path,
+                size=size,
+                here=spec.path in kept,
+                partial=begun,
+            )
+        )
     return Manifest(
         component=component.name,
         source=source,

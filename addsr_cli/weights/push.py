@@ -60,9 +60,15 @@ def push(
     try:
         address = str(api.create_repo(repo, private=private, exist_ok=True))
         if not (folder / "README.md").is_file():
-            api.upload_file(path_or_fileobj=card.encode(), path_in_repo="README.md", repo_id=repo)
+            api.upload_file(
+                path_or_fileobj=card.encode(),
+                path_in_repo="README.md",
+                repo_id=repo,
+            )
         api.upload_folder(
-            folder_path=folder, repo_id=repo, commit_message=f"addsr models push {name}"
+            folder_path=folder,
+            repo_id=repo,
+            commit_message=f"addsr models push {name}",
         )
     except HFValidationError as exc:
         raise UsageError(

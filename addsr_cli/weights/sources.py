@@ -3,7 +3,8 @@
 ``fetch`` makes sure, ``survey`` says beforehand what that would take, ``held`` looks without the
 network; ``verify`` and ``remove`` do what they say. ``ADDSR_<COMPONENT>_REPO`` (ORG/REPO or
 ORG/REPO@REVISION) takes the place of a component's sources; digests of confidence A and B hold for
-it too. """
+it too.
+"""
 
 import os
 import re
@@ -96,12 +97,23 @@ def manifest(
     if find_cached(component):
         record = Record.read(component.name)
         files = tuple(
-            Planned(path=each.path, size=record.files[each.path].size, here=True)
+            Planned(
+                path=each.path,
+                size=record.files[each.path].size,
+                here=True,
+            )
             for each in component.files
         )
-        source = Source(repo=record.repo, revision=record.revision, kind=record.kind)
+        source = Source(
+            repo=record.repo,
+            revision=record.revision,
+            kind=record.kind,
+        )
         return Manifest(
-            component=component.name, source=source, revision=record.revision, files=files
+            component=component.name,
+            source=source,
+            revision=record.revision,
+            files=files,
         )
     _demand_network(component, offline)
     access = Access(endpoint=endpoint, token=token)
@@ -129,7 +141,8 @@ def fetch(
     its source comes first and is not asked again for sizes and digests. ``offline`` None means
     HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE; ``endpoint`` and ``token`` None mean the Hub's usual
     settings. A second process waits for the first. Raises ModelUnavailable when no source serves
-    it, OutputRefused when it cannot be stored, UsageError. """
+    it, OutputRefused when it cannot be stored, UsageError.
+    """
     ready = find_cached(component)
     if ready:
         return ready

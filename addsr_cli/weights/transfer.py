@@ -2,7 +2,8 @@
 
 Requests go through huggingface_hub's own client, so its settings (proxies, certificates, timeouts)
 count here too. Its download functions are not used: since 1.18 they begin from zero in every
-process. """
+process.
+"""
 
 import errno
 import time
@@ -42,7 +43,8 @@ class SourceFailed(Exception):
     """One source cannot serve, another may. ``reason`` completes the sentence "SOURCE ..."; ``hint`` what would help.
 
     ``unreachable`` means that no answer came, so that other sources on the same host need not be
-    asked. """
+    asked.
+    """
 
     def __init__(self, reason: str, hint: str = "", *, unreachable: bool = False) -> None:
         super().__init__(reason)
@@ -70,7 +72,8 @@ class Remote:
     """One file as its source declares it: size in bytes and tag where told, commit where the source is the Hub.
 
     ``sha256`` and ``blob`` are the digests the Hub declares: of content in LFS, of the git blob
-    otherwise. """
+    otherwise.
+    """
 
     path: str
     url: str
@@ -95,25 +98,41 @@ class Remote:
         return folder / f"{self.path}.{tag}.part"
 
 
-def describe(source: Source, spec: FileSpec, revision: str, access: Access) -> Remote:
+def describe(
+    source: Source,
+    spec: FileSpec,
+    revision: str,
+    access: Access,
+) -> Remote:
     """Ask a source about one file. Raises SourceFailed, and ModelUnavailable where no other source would help."""
     path = source.prefix + spec.path
     if source.kind == "url":
         return _answered(lambda: _describe_plain(source, spec), source, spec.path)
     try:
         url = hf_hub_url(
-            source.repo, path, repo_type=source.kind, revision=revision, endpoint=access.endpoint
+            source.repo,
+            path,
+            repo_type=source.kind,
+            revision=revision,
+            endpoint=access.endpoint,
         )
     except HFValidationError as exc:
         raise SourceFailed("is no name of a repository") from exc
 
     def ask() -> Remote:
         found = get_hf_file_metadata(
-            url, token=access.token, timeout=constants.HF_HUB_ETAG_TIMEOUT, endpoint=access.endpoint
+            url,
+            token=access.token,
+            timeout=constants.HF_HUB_ETAG_TIMEOUT,
+            endpoint=access.endpoint,
         )
         commit = found.commit_hash or revision
         fixed = hf_hub_url(
-            source.repo, path, repo_type=source.kind, revision=commit, endpoint=access.endpoint
+            source.repo,
+            path,
+            repo_type=source.kind,
+            revision=commit,
+            endpoint=access.endpoint,
         )
         return Remote(
             path=spec.path,
@@ -127,12 +146,18 @@ def describe(source: Source, spec: FileSpec, revision: str, access: Access) -> R
     return _answered(ask, source, spec.path)
 
 
-def download(remote: Remote, part: Path, access: Access, tell: Callable[[int], None]) -> None:
+def download(
+    remote: Remote,
+    part: Path,
+    access: Access,
+    tell: Callable[[int], None],
+) -> None:
     """Bring ``part`` to its full size, from where it is; ``tell`` is given its bytes as they arrive.
 
     Goes on after closed, reset and stalled connections until three tries in a row brought nothing
     new. Contents are not checked here. Raises SourceFailed, ModelUnavailable, and OSError when the
-    file cannot be written. """
+    file cannot be written.
+    """
     part.parent.mkdir(parents=True, exist_ok=True)
     if (
         not remote.etag or not part.exists()
@@ -160,7 +185,12 @@ def download(remote: Remote, part: Path, access: Access, tell: Callable[[int], N
             time.sleep(PAUSE * max(1, failures))
 
 
-def _stream(remote: Remote, part: Path, access: Access, tell: Callable[[int], None]) -> None:
+def _stream(
+    remote: Remote,
+    part: Path,
+    access: Access,
+    tell: Callable[[int], None],
+) -> None:
     """One request for what is missing of ``part``."""
     done = part.stat().st_size
     headers = build_hf_headers(
@@ -208,7 +238,11 @@ def _describe_plain(source: Source, spec: FileSpec) -> Remote:
     )
     if answer.status_code in (405, 501):  # a server without HEAD: size and tag stay unknown
         return Remote(
-            path=spec.path, url=url, source=source, size=spec.size, commit=source.revision
+            path=spec.path,
+            url=url,
+            source=source,
+            size=spec.size,
+            commit=source.revision,
         )
     hf_raise_for_status(answer)
     length = answer.headers.get("Content-Length", "")
@@ -217,7 +251,12 @@ def _describe_plain(source: Source, spec: FileSpec) -> Remote:
     )
     etag = answer.headers.get("ETag", "")
     return Remote(
-        path=spec.path, url=url, source=source, size=size, etag=etag, commit=source.revision
+        path=spec.path,
+        url=url,
+        source=source,
+        size=size,
+        etag=etag,
+        commit=source.revision,
     )
 
 

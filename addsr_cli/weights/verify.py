@@ -31,7 +31,8 @@ def verify_all(name: str | None, report: Report | None = None) -> tuple[Checked,
     """Read every file of a model and of the originals it was made of, or None: of everything that lies here.
 
     ``name`` may also be that of a component. Raises ModelUnavailable when nothing of that name lies
-    here. """
+    here.
+    """
     if name is None:
         models = [*MODELS, *installed.installed()]
         return (
@@ -53,7 +54,10 @@ def _model(name: str, report: Report | None) -> Checked:
             raise
         problems = (exc.message,)
     return Checked(
-        name=name, kind="model", state="damaged" if problems else "intact", problems=problems
+        name=name,
+        kind="model",
+        state="damaged" if problems else "intact",
+        problems=problems,
     )
 
 
@@ -85,4 +89,9 @@ def _download(part: Component, report: Report | None) -> Checked:
     damaged = tuple(f"{state.path} {state.problem}" for state in known if not state.ok)
     missing = tuple(f"{state.path} {state.problem}" for state in states if state.check is None)
     state: State = "damaged" if damaged else "incomplete" if missing else "intact"
-    return Checked(name=part.name, kind="download", state=state, problems=damaged + missing)
+    return Checked(
+        name=part.name,
+        kind="download",
+        state=state,
+        problems=damaged + missing,
+    )

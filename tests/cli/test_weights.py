@@ -254,7 +254,9 @@ class TestByHand:
         assert {row["file"] for row in rows(done)} == {"ram_swin_large_14m.pth", "DAPE.pth"}
         assert known.seen == []
         assert len(list(brought.iterdir())) == 2
-        assert [download_plan.sources.find_cached(part) is not None for part in manual_import.KNOWN] == [
+        assert [
+            download_plan.sources.find_cached(part) is not None for part in manual_import.KNOWN
+        ] == [
             True,
             True,
         ]

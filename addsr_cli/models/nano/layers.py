@@ -45,12 +45,22 @@ def contrast_gate(control: Tensor, flat: float) -> Tensor:
 
     ``r^2 / (r^2 + flat^2)`` of the largest difference r within 5x5 blocks of one colour, then a
     mean over 3x3 blocks against jumps. The difference of equal numbers is 0 in every type, so a
-    constant picture is left exactly alone. """
+    constant picture is left exactly alone.
+    """
     reach = NEIGHBOURHOOD // 2
     pixels = control.reshape(len(control), COLOURS, BLOCK**2, *control.shape[-2:])
     extremes = torch.cat([pixels.amax(2), -pixels.amin(2)], dim=1)
-    highest, lowest = F.max_pool2d(extremes, NEIGHBOURHOOD, stride=1, padding=reach).chunk(2, dim=1)
+    highest, lowest = F.max_pool2d(
+        extremes,
+        NEIGHBOURHOOD,
+        stride=1,
+        padding=reach,
+    ).chunk(2, dim=1)
     contrast = (highest + lowest).amax(1, keepdim=True).square()
     return F.avg_pool2d(
-        contrast / (contrast + flat**2), 3, stride=1, padding=1, count_include_pad=False
+        contrast / (contrast + flat**2),
+        3,
+        stride=1,
+        padding=1,
+        count_include_pad=False,
     )

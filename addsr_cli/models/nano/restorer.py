@@ -9,7 +9,8 @@ before (PSR). In ``small`` the noisy latent and the timestep enter through layer
 zero.
 
 There is no normalisation over space, so nothing but a layer's reach couples one place to another,
-and tiles with enough margin give what the whole picture gives. """
+and tiles with enough margin give what the whole picture gives.
+"""
 
 import json
 import math
@@ -57,7 +58,8 @@ class NanoConfig:
 
     ``groups`` counts the dense blocks of each group, ``width`` and ``growth`` are the channels of
     the trunk and those that each layer of a dense block adds. ``scaling_factor`` brings latents to
-    about unit variance. """
+    about unit variance.
+    """
 
     groups: tuple[int, ...] = (3, 3, 3, 3, 3, 3, 3)
     width: int = 64
@@ -152,7 +154,8 @@ class NanoNet(nn.Module):
         """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
 
         ``control`` and the result may be wider than the weights: the picture is drawn in float32 by
-        the last layer, and what it differs by is added to the control as that is. """
+        the last layer, and what it differs by is added to the control as that is.
+        """
         time = self.time(t)
         first = self.control_in(control.to(self.control_in.weight.dtype)) + self.noisy_in(z)
         x = first
@@ -206,11 +209,18 @@ class Nano:
         """Unchanged: nano has no image tokens."""
         return cond
 
-    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning) -> Tensor:
+    def denoise(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        cond: Conditioning,
+    ) -> Tensor:
         """Clean latent ("sample" prediction), float32, where ``z`` lives; computed in the network's place and type.
 
         The network sees ``sqrt(abar_t) * z``, the best linear guess of the clean latent: the noise
-        of the early timesteps would otherwise drown the control image in the first layer. """
+        of the early timesteps would otherwise drown the control image in the first layer.
+        """
         weight = next(self.net.parameters())
         signal, _ = self.schedule.coefficients(t, z)
 
@@ -230,7 +240,10 @@ def build_nano(config: NanoConfig | UNetConfig | None = None) -> Nano:
 
 
 def save_nano(
-    net: Network, path: Path, notes: dict[str, str] | None = None, dtype: torch.dtype | None = None
+    net: Network,
+    path: Path,
+    notes: dict[str, str] | None = None,
+    dtype: torch.dtype | None = None,
 ) -> None:
     """Write weights and configuration into one safetensors file; ``dtype`` narrows the stored weights."""
     state = {
@@ -250,7 +263,8 @@ def load_nano(path: Path) -> Nano:
     """Read what ``save_nano`` wrote; float32, on the CPU. Raises ModelUnavailable.
 
     The file's header has to fit its configuration before anything is built, and its weights have to
-    be numbers. """
+    be numbers.
+    """
     with refusing(f"{path} is not a nano model", "Take another file, or --model nano."):
         shapes, notes = stored_shapes(path)
         config = _config(json.loads(notes["config"]))

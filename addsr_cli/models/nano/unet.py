@@ -6,7 +6,8 @@ over the photo and show as seams.
 
 Neighbouring pixels are nearly equal, so the folded channels are nearly copies of one another, which
 trains slowly. The network therefore reads and writes them in a fixed basis, a DCT of every block
-whose coefficients are divided by their deviation in photos. """
+whose coefficients are divided by their deviation in photos.
+"""
 
 import math
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ class UNetConfig:
 
     ``channels`` and ``depths`` go from the quarter grid to the coarsest; ``depths`` counts residual
     blocks on the way up (the way down has one per level). ``scaling_factor`` brings latents to
-    about unit variance. """
+    about unit variance.
+    """
 
     channels: tuple[int, ...] = (48, 96, 192)
     depths: tuple[int, ...] = (2, 1, 1)
@@ -63,7 +65,8 @@ class UNetConfig:
         A 3x3 convolution on level n sees ``2**n`` blocks; a residual block has two of them, the way
         down one such block per level, and input and output layer one convolution each. Shrinking by
         2 sees as far as a cell of the coarsest level reaches. The contrast gate looks at 3 blocks
-        of the control image, which is less. """
+        of the control image, which is less.
+        """
         levels = [2**level for level in range(len(self.channels))]
         down = sum(2 * reach for reach in levels[:-1])
         up = sum(2 * reach * depth for reach, depth in zip(levels, self.depths, strict=True))
@@ -156,7 +159,8 @@ class UNet(nn.Module):
         """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
 
         ``control`` and the result may be wider than the weights: only the residual is rounded to
-        the weights' type, so that smooth gradients keep all their values in half precision. """
+        the weights' type, so that smooth gradients keep all their values in half precision.
+        """
         h, w = z.shape[-2:]
         pad = (0, -w % self.stride, 0, -h % self.stride)
         time = self.time(t)

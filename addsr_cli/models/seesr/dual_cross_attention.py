@@ -2,7 +2,8 @@
 
 Stock diffusers networks are built, and each attention site becomes a pair: text first, then image
 tokens. Files keep the official naming, where the second half lives in a list ``image_attentions``
-beside ``attentions``. """
+beside ``attentions``.
+"""
 
 import re
 from collections.abc import Mapping
@@ -63,7 +64,8 @@ def load_pairs(net: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
     """Fill a network built here, on the meta device or not, from officially named weights; strict but for ``align``.
 
     The tensors of ``state`` become the network's own. Raises ModelUnavailable naming what is
-    missing or wrong. """
+    missing or wrong.
+    """
     ours = {inner_name(key): value for key, value in state.items() if not key.startswith("align.")}
     wanted = net.state_dict()
     wrong = {

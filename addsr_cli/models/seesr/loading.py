@@ -74,7 +74,11 @@ def save_tagger(state: Mapping[str, Tensor], config: TaggerConfig, folder: Path)
 
 
 def _pairs(
-    folder: Path, build: Callable[..., nn.Module], what: str, device: str, dtype: torch.dtype
+    folder: Path,
+    build: Callable[..., nn.Module],
+    what: str,
+    device: str,
+    dtype: torch.dtype,
 ) -> nn.Module:
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     state = load_file(folder / WEIGHTS)

@@ -113,9 +113,19 @@ class _Filling:
         """One tensor."""
         if len(shape) == 1:
             value = 1.0 if key.endswith("weight") else 0.0
-            return torch.full(shape, value, device=self.device, dtype=self.dtype)
+            return torch.full(
+                shape,
+                value,
+                device=self.device,
+                dtype=self.dtype,
+            )
         fan_in = int(np.prod(shape[1:]))
-        drawn = torch.randn(shape, device=self.device, dtype=self.dtype, generator=self.generator)
+        drawn = torch.randn(
+            shape,
+            device=self.device,
+            dtype=self.dtype,
+            generator=self.generator,
+        )
         return drawn.mul_(0.5 * fan_in**-0.5)
 
 

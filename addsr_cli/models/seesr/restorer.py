@@ -2,7 +2,8 @@
 
 UNet and ControlNet predict noise in Stable Diffusion 2's latents, told by text (tags and prompt),
 by the image tokens of the tagger, and by the control image in pixels. The formulas between two
-predictions live in ``Schedule``. """
+predictions live in ``Schedule``.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -93,7 +94,13 @@ class SeeSR:
         """Image tokens of the refined picture; words stay."""
         return replace(cond, image=self.tagger.look(image))
 
-    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning) -> Tensor:
+    def denoise(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        cond: Conditioning,
+    ) -> Tensor:
         """Noise prediction, float32 (B, 4, h, w). Under guidance both branches go through in one batch."""
         if cond.negative is None:
             return self._predict(z, t, control, cond.text, cond.image, cond.conditioning_scale).to(
@@ -129,7 +136,11 @@ class SeeSR:
             "return_dict": False,
         }
         down, middle = self.controlnet(
-            sample, t, controlnet_cond=self._placed(control), conditioning_scale=scale, **told
+            sample,
+            t,
+            controlnet_cond=self._placed(control),
+            conditioning_scale=scale,
+            **told,
         )
         output: Tensor = self.unet(
             sample,

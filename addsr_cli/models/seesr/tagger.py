@@ -9,7 +9,8 @@ LoRA is left at run time.
 Weights are stored under the names of the official RAM checkpoint (``visual_encoder.*`` with fused
 qkv, ``image_proj.*``, ``label_embed``, ``wordvec_proj.*``, ``tagging_head.*``, ``fc.*``),
 "canonical" below: transformers has renamed the insides of its Swin before, and stored files must
-outlive that. """
+outlive that.
+"""
 
 import re
 from collections.abc import Mapping
@@ -39,7 +40,8 @@ class TaggerConfig:
 
     ``depths`` and ``num_heads`` go through Swin's stages, ``embed_dim`` is the width of the first
     and doubles with each. ``tokens`` is the width of the representation tokens. A tag is kept when
-    its probability is above its threshold; 1.0 therefore switches it off. """
+    its probability is above its threshold; 1.0 therefore switches it off.
+    """
 
     tags: tuple[str, ...]
     thresholds: tuple[float, ...]
@@ -90,16 +92,27 @@ def first_view(image: Tensor, size: int = 384) -> Tensor:
     """What RAM sees of the photo: image (B, 3, H, W) in [0, 1] -> ImageNet-normalised float32 (B, 3, size, size).
 
     Bilinear without antialiasing, as in the torchvision of the official code; it shows in photos
-    above ``size``. """
+    above ``size``.
+    """
     return normalised(
-        F.interpolate(image.float(), (size, size), mode="bilinear", align_corners=False)
+        F.interpolate(
+            image.float(),
+            (size, size),
+            mode="bilinear",
+            align_corners=False,
+        )
     )
 
 
 def psr_view(image: Tensor, size: int = 384) -> Tensor:
     """What RAM sees of a refined picture between steps: as ``first_view``, but bicubic; overshoot is kept."""
     return normalised(
-        F.interpolate(image.float(), (size, size), mode="bicubic", align_corners=False)
+        F.interpolate(
+            image.float(),
+            (size, size),
+            mode="bicubic",
+            align_corners=False,
+        )
     )
 
 
@@ -150,7 +163,11 @@ class Tagger(nn.Module):
             "layer_norm_eps": 1e-5,
         }
         self.swin = SwinModel(
-            SwinConfig(**swin, patch_size=config.patch, window_size=config.window)
+            SwinConfig(
+                **swin,
+                patch_size=config.patch,
+                window_size=config.window,
+            )
         )
         self.image_proj = nn.Linear(config.embed_dim * 2 ** (len(config.depths) - 1), config.tokens)
         self.label_embed = nn.Parameter(torch.randn(len(config.tags), config.tokens))
@@ -297,7 +314,8 @@ def merge(ram: State, dape: State | None, config: TaggerConfig | None = None) ->
 
     ``ram`` is ``checkpoint["model"]`` of ram_swin_large_14m.pth, ``dape`` the content of DAPE.pth
     (None: RAM as it is), ``config`` the sizes to insist on (None: the published ones). Raises
-    ``ModelUnavailable``. """
+    ``ModelUnavailable``.
+    """
     shapes = canonical_shapes(
         config or TaggerConfig(tags=("",) * RAM_TAGS, thresholds=(1.0,) * RAM_TAGS)
     )
@@ -340,7 +358,8 @@ def _check_idle(rest: State) -> None:
 
     The official module shares the head's weights with its tag_encoder and merges both corrections
     into them. In DAPE those of tag_encoder and text_decoder never received a gradient: their B is
-    zero, so that they can be left out. """
+    zero, so that they can be left out.
+    """
     idle = re.compile(r"(tag_encoder|text_decoder)\..*lora_[AB]")
     strange = [
         k
@@ -353,7 +372,12 @@ def _check_idle(rest: State) -> None:
         )
 
 
-def _check(what: str, state: State, shapes: Mapping[str, tuple[int, ...]], hint: str) -> None:
+def _check(
+    what: str,
+    state: State,
+    shapes: Mapping[str, tuple[int, ...]],
+    hint: str,
+) -> None:
     """Refuse ``state`` unless it has every key in its shape."""
     if missing := [key for key in shapes if key not in state]:
         raise ModelUnavailable(

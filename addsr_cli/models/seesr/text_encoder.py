@@ -37,7 +37,11 @@ class TextEncoder:
         """Token ids (1, 77), int64, cut and padded."""
         length = self.tokenizer.model_max_length
         made = self.tokenizer(
-            text, padding="max_length", max_length=length, truncation=True, return_tensors="pt"
+            text,
+            padding="max_length",
+            max_length=length,
+            truncation=True,
+            return_tensors="pt",
         )
         ids: Tensor = made.input_ids
         return ids

@@ -102,7 +102,8 @@ class OnePassTeacher:
     """A one-pass network as a ``Restorer``, so that a student can be distilled from it.
 
     Its prediction at every timestep is what it makes of the control picture shrunk four times:
-    shown the original, it answers from a clean small picture, whatever the student was given. """
+    shown the original, it answers from a clean small picture, whatever the student was given.
+    """
 
     factor = BLOCK
     channels = LATENT
@@ -130,10 +131,19 @@ class OnePassTeacher:
         """Unchanged."""
         return cond
 
-    def denoise(self, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning) -> Tensor:
+    def denoise(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        cond: Conditioning,
+    ) -> Tensor:
         """Clean latent of ``control`` (B, 3, H, W), shrunk with antialiasing and enlarged by the network."""
         small = F.interpolate(
-            control, scale_factor=1 / BLOCK, mode="bicubic", antialias=True
+            control,
+            scale_factor=1 / BLOCK,
+            mode="bicubic",
+            antialias=True,
         ).clamp(0, 1)
         return self.encode(
             self.net(small.contiguous(memory_format=torch.channels_last)).float().clamp(0, 1)
@@ -144,7 +154,8 @@ def begin_nano(net: NanoNet, origin: Esrgan, kept: Sequence[tuple[int, int]]) ->
     """Give a nano the dense blocks ``kept``, (group, block) of ``origin``, and its other layers.
 
     The first layer reads 4x4 pixels of the bicubic enlargement where the origin reads the one they
-    were made from: SPREAD gives that one back, but for 0.4 of 255. """
+    were made from: SPREAD gives that one back, but for 0.4 of 255.
+    """
     blocks = net.dense_blocks()
     if len(blocks) != len(kept):
         raise ValueError(f"{len(kept)} dense blocks for a network of {len(blocks)}")

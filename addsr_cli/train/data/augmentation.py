@@ -3,7 +3,8 @@
 A folder of sharp, detailed crops teaches that everything fine is texture: a network trained on it
 alone keeps the noise of a photo's smooth parts. So some crops are taken from further away, and some
 are thrown out of focus, wholly or behind a soft border as in a shallow depth of field; what the
-network must give back is the smooth picture. Text is drawn on some, since few photos have any. """
+network must give back is the smooth picture. Text is drawn on some, since few photos have any.
+"""
 
 import string
 from functools import cache

@@ -107,7 +107,8 @@ class PairDataset(Dataset[dict[str, Any]]):
     """Item ``p`` is the p-th sample of an endless run: epoch ``p // n``, shuffled anew each epoch.
 
     ``hr`` (3, crop, crop) and ``canvas`` (the LR enlarged to the same size), float32 in [0, 1];
-    ``tags``, "" if none. """
+    ``tags``, "" if none.
+    """
 
     def __init__(
         self, photos: Photos, config: TrainConfig, tags: Mapping[str, str] | None = None
@@ -216,7 +217,13 @@ class PairDataset(Dataset[dict[str, Any]]):
 class ResumableSampler(Sampler[int]):
     """Positions from ``start`` to the end of the run, those of one process among ``world``."""
 
-    def __init__(self, start: int, end: int, rank: int = 0, world: int = 1) -> None:
+    def __init__(
+        self,
+        start: int,
+        end: int,
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
         self.range = range(start + rank, end, world)
 
     def __iter__(self) -> Iterator[int]:
@@ -229,7 +236,10 @@ class ResumableSampler(Sampler[int]):
 
 
 def loader(
-    pairs: PairDataset, first_step: int, rank: int = 0, world: int = 1
+    pairs: PairDataset,
+    first_step: int,
+    rank: int = 0,
+    world: int = 1,
 ) -> DataLoader[dict[str, Any]]:
     """Batches from step ``first_step`` on; with worker processes they are prepared ahead."""
     config = pairs.config

@@ -17,12 +17,16 @@ SAVE_EVERY = 32  # photos of each process; a minute or so on a GPU
 
 
 def precomputed(
-    photos: Photos, learner: TrainableModel, folder: Path, accelerator: Accelerator
+    photos: Photos,
+    learner: TrainableModel,
+    folder: Path,
+    accelerator: Accelerator,
 ) -> dict[str, str]:
     """Tags by path, also in ``tags.json`` of the run folder, where those of an earlier start are taken up.
 
     The processes share the photos and tell each other what they read after every few, so that none
-    ever waits for long. Raises OutputRefused when the file cannot be written. """
+    ever waits for long. Raises OutputRefused when the file cannot be written.
+    """
     file, main = folder / FILE, accelerator.is_main_process
     found = [json.loads(file.read_text(encoding="utf-8")) if main and file.is_file() else {}]
     known: dict[str, str] = broadcast_object_list(found)[0]

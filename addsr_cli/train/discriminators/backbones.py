@@ -2,7 +2,8 @@
 
 Weights come under one of two namings: the Hub's (``encoder.layer.0.attention.attention.query``) or
 the authors' and timm's (``blocks.0.attn.qkv``), which is turned into the Hub's. The networks
-themselves are those of transformers. """
+themselves are those of transformers.
+"""
 
 import re
 from collections.abc import Mapping
@@ -129,7 +130,11 @@ def _filled(kind: Any, state: State, config: PreTrainedConfig) -> PreTrainedMode
     try:
         with silence():
             net, report = kind.from_pretrained(
-                None, config=config, state_dict=whole, output_loading_info=True, **more
+                None,
+                config=config,
+                state_dict=whole,
+                output_loading_info=True,
+                **more,
             )
     finally:
         logging.set_verbosity(verbosity)

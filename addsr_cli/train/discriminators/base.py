@@ -57,7 +57,8 @@ class ConvDiscriminator(Discriminator):
     The first two layers of a tower keep full resolution, so that noise and the finest texture are
     judged before anything is averaged away. A logit stands for about 20 pixels of its scale and one
     for every 4 of them; nothing depends on where a patch lies. There is no norm that would hide how
-    strong a texture is. """
+    strong a texture is.
+    """
 
     def __init__(self, width: int = 16, scales: int = 3) -> None:
         super().__init__()
@@ -90,8 +91,20 @@ def _tower(width: int) -> nn.Sequential:
     layers = [
         nn.Conv2d(9, width, 3, padding=1),
         nn.Conv2d(width, width, 3, padding=1),
-        nn.Conv2d(width, 2 * width, 4, stride=2, padding=1),
-        nn.Conv2d(2 * width, 4 * width, 4, stride=2, padding=1),
+        nn.Conv2d(
+            width,
+            2 * width,
+            4,
+            stride=2,
+            padding=1,
+        ),
+        nn.Conv2d(
+            2 * width,
+            4 * width,
+            4,
+            stride=2,
+            padding=1,
+        ),
         nn.Conv2d(4 * width, 1, 3, padding=1),
     ]
     rows = [module for conv in layers for module in (spectral_norm(conv), nn.LeakyReLU(SLOPE))]

@@ -1,7 +1,8 @@
 """DiffAugment (Zhao et al. 2020): real and fake pictures are shifted and holed before a discriminator sees them.
 
 What is random is drawn apart from what is done with it, on the CPU, so that a seed gives the same
-pictures on every device. Both operations pass gradients through. """
+pictures on every device. Both operations pass gradients through.
+"""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,8 @@
 """The discriminator of the paper: small heads on the features of a frozen DINO (Sauer et al. 2023, ADD's variant).
 
 Five heads read the tokens after the position embedding and after four blocks. Each judges every
-patch by how well its own view agrees with what DINOv2 saw in the canvas. """
+patch by how well its own view agrees with what DINOv2 saw in the canvas.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,7 +33,13 @@ class Block(nn.Sequential):
     """Spectral-normed circular convolution over the tokens, GroupNorm, LeakyReLU: (B, C, N) -> (B, C, N)."""
 
     def __init__(self, channels: int, taps: int) -> None:
-        conv = nn.Conv1d(channels, channels, taps, padding=taps // 2, padding_mode="circular")
+        conv = nn.Conv1d(
+            channels,
+            channels,
+            taps,
+            padding=taps // 2,
+            padding_mode="circular",
+        )
         super().__init__(spectral_norm(conv), nn.GroupNorm(GROUPS, channels), nn.LeakyReLU(SLOPE))
 
 
@@ -59,7 +66,8 @@ class ProjectedDiscriminator(Discriminator):
     """Trained heads, frozen ``trunk`` (DINO, sees the picture) and ``eye`` (DINOv2, sees the canvas).
 
     ``raw`` leaves out the colour normalisation before the eye, as the official code does. The state
-    dict holds the heads alone: the frozen networks have files of their own. """
+    dict holds the heads alone: the frozen networks have files of their own.
+    """
 
     def __init__(self, trunk: PreTrainedModel, eye: PreTrainedModel, *, raw: bool = False) -> None:
         super().__init__()
@@ -87,7 +95,12 @@ class ProjectedDiscriminator(Discriminator):
     def condition(self, canvas: Tensor) -> Tensor:
         """Canvas (B, 3, H, W) in [0, 1] -> the class token of DINOv2 (B, D), float32."""
         side = self.eye.config.image_size
-        seen = F.interpolate(canvas.float(), (side, side), mode="bilinear", align_corners=False)
+        seen = F.interpolate(
+            canvas.float(),
+            (side, side),
+            mode="bilinear",
+            align_corners=False,
+        )
         return self.eye(seen if self.raw else normalised(seen)).pooler_output.float()
 
     def features(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
@@ -117,7 +130,12 @@ class ProjectedDiscriminator(Discriminator):
         return F.interpolate(image, (side, side), mode="area")
 
 
-def _without_frozen(module: nn.Module, state: dict[str, Tensor], prefix: str, _: Any) -> None:  # noqa: ANN401
+def _without_frozen(
+    module: nn.Module,
+    state: dict[str, Tensor],
+    prefix: str,
+    _: Any,  # noqa: ANN401 (as torch hands it over)
+) -> None:
     for key in [
         key for key in state if key.startswith(prefix) and _frozen(key.removeprefix(prefix))
     ]:

@@ -35,7 +35,11 @@ class DiscriminatorStep:
         )
 
     def learn(
-        self, batch: Batch, fake: Tensor, generator: torch.Generator, share: float
+        self,
+        batch: Batch,
+        fake: Tensor,
+        generator: torch.Generator,
+        share: float,
     ) -> dict[str, float]:
         """Add the gradients of one batch; returns the loss and the mean logits of real and fake."""
         with self.accelerator.autocast():

@@ -47,7 +47,8 @@ class VggDiscriminator(Discriminator):
     """Small heads on the first four stages of a frozen VGG16, one logit for every place of each.
 
     A projected discriminator (Sauer et al. 2021), as AddSR's is on DINO. Features are divided by
-    what they measure on average in the first photos seen; spectral norm keeps the heads smooth. """
+    what they measure on average in the first photos seen; spectral norm keeps the heads smooth.
+    """
 
     scales: Tensor
 

@@ -2,7 +2,8 @@
 
 ``real`` and ``fake`` are the logits (B, n) of each head of a ``Discriminator``, high where it
 believes the picture; all heads count alike, however many places they look at. The losses of a batch
-are the means over its samples. """
+are the means over its samples.
+"""
 
 from collections.abc import Sequence
 
@@ -31,7 +32,8 @@ def r1(discriminator: Discriminator, features: Sequence[Tensor], condition: Tens
     """R1 (Mescheder et al. 2018) on what the heads judge, in float32: squared gradient of the summed logits.
 
     ``features`` are ``discriminator.features(real)``; one squared norm over each sample's map, mean
-    over the maps. The result has a gradient to the heads' parameters and none to the pictures. """
+    over the maps. The result has a gradient to the heads' parameters and none to the pictures.
+    """
     judged = [each.detach().float().requires_grad_() for each in features]
     total = torch.stack([logits.sum() for logits in discriminator.judge(judged, condition)]).sum()
     gradients = torch.autograd.grad(total, judged, create_graph=True)

@@ -19,7 +19,8 @@ class TaWeights:
     ``exponential`` is ``mu * nu^(p(s) - 1)`` (eq. 3; the paper's 0.5 and 2.1), ``linear`` is
     ``gamma * p(s) + kappa`` (eq. 4), ``none`` is plain ADD: 1. ``p`` counts 999, 749, 499, 249 from
     1 to 4. Indexing ``official`` is the released trainer's, which looks up the timestep before the
-    trained one and gives the last value where there is none. """
+    trained one and gives the last value where there is none.
+    """
 
     form: str = "exponential"
     mu: float = 0.5

@@ -20,7 +20,9 @@ class Batch:
     def of(cls, raw: dict[str, Any], device: torch.device) -> Self:
         """From what the loader collated."""
         return cls(
-            hr=raw["hr"].to(device), canvas=raw["canvas"].to(device), tags=tuple(raw["tags"])
+            hr=raw["hr"].to(device),
+            canvas=raw["canvas"].to(device),
+            tags=tuple(raw["tags"]),
         )
 
 

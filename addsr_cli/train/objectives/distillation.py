@@ -3,7 +3,8 @@
 For every sample one of the student's four timesteps is drawn. The student predicts a clean picture
 from the LR side; the teacher, told HR, predicts one from that prediction under noise, and their
 distance counts by ``TaWeights``. The discriminator learns to tell the student's pictures from HR,
-and the student to be taken for HR. """
+and the student to be taken for HR.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +73,8 @@ class Distillation:
         """One update of both networks from the batches that are accumulated.
 
         With one batch its graph serves both. With more, the student runs again for its own turn,
-        since the discriminator must have seen all of them before. """
+        since the discriminator must have seen all of them before.
+        """
         alone, views, share = len(batches) == 1, [], 1 / len(batches)
         values: dict[str, float] = {}
         for micro, batch in enumerate(batches):
@@ -116,10 +118,21 @@ class Distillation:
             told = self.learner.student.embed(control, told)
         z0 = self.predict(self.learner.student, z, _timesteps(d.index), control, told)
         picture = self.learner.student.decode(z0).clamp(0, 1)
-        return View(batch=batch, draws=d, z0=z0, picture=picture, teacher=teacher)
+        return View(
+            batch=batch,
+            draws=d,
+            z0=z0,
+            picture=picture,
+            teacher=teacher,
+        )
 
     def predict(
-        self, restorer: Restorer, z: Tensor, t: Tensor, control: Tensor, cond: Conditioning
+        self,
+        restorer: Restorer,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        cond: Conditioning,
     ) -> Tensor:
         """Clean latent at timesteps ``t`` (B,); the network in mixed precision, the formula in float32."""
         with self.accelerator.autocast():
@@ -151,7 +164,11 @@ class Distillation:
         return z, control
 
     def _chain(
-        self, canvas: Tensor, first: Tensor, told: Conditioning, d: StudentDraws
+        self,
+        canvas: Tensor,
+        first: Tensor,
+        told: Conditioning,
+        d: StudentDraws,
     ) -> tuple[Tensor, Tensor]:
         """The same by running what inference runs, from 999 to the trained step, each sample as far as it must."""
         student, control = self.learner.student, canvas.clone()

@@ -12,7 +12,12 @@ from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.recipe import Recipe
 
 
-def stream(config: TrainConfig, step: int, micro: int, rank: int) -> torch.Generator:
+def stream(
+    config: TrainConfig,
+    step: int,
+    micro: int,
+    rank: int,
+) -> torch.Generator:
     """The generator of everything random in one micro-batch of one process."""
     place = (config.seed, step * config.accumulate + micro, rank, 2)
     return torch.Generator().manual_seed(

@@ -11,7 +11,8 @@ class Ema:
     """Shadow of parameters, float32. Early on it follows faster: decay ``min(decay, (1+n)/(10+n))``.
 
     ``device`` keeps the shadow elsewhere, as in main memory while the parameters are on a small
-    card. """
+    card.
+    """
 
     def __init__(
         self,

@@ -17,7 +17,9 @@ def average(gradients: Sequence[Tensor], processes: int) -> None:
     for bucket in _buckets(gradients):
         flat = torch.cat([gradient.reshape(-1) for gradient in bucket])
         started = _Transfer(
-            bucket=bucket, flat=flat, work=distributed.all_reduce(flat, async_op=True)
+            bucket=bucket,
+            flat=flat,
+            work=distributed.all_reduce(flat, async_op=True),
         )
         if earlier:
             earlier.finish(processes)

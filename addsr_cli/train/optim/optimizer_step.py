@@ -20,7 +20,8 @@ class OptimizerStep:
 
     They are averaged over processes once per step, whatever number of backward passes they come
     from. In half precision the loss is scaled, and a step whose gradients overflow is skipped,
-    which is how the scale is found. """
+    which is how the scale is found.
+    """
 
     def __init__(
         self,
@@ -84,7 +85,13 @@ class OptimizerStep:
 
 def adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.AdamW:
     """The released trainer's optimiser (AddSR section 4.1)."""
-    return torch.optim.AdamW(parameters, lr, betas=(0.9, 0.999), eps=1e-8, weight_decay=1e-2)
+    return torch.optim.AdamW(
+        parameters,
+        lr,
+        betas=(0.9, 0.999),
+        eps=1e-8,
+        weight_decay=1e-2,
+    )
 
 
 def _culprit(gradients: Mapping[str, Tensor]) -> str:
