@@ -12,7 +12,7 @@ import torch
 from addsr_cli.errors import UsageError
 
 LARGE_MATRIX = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # a side that fills the device
-OUT_OF_MEMORY_WORDS = (
+OUT_OF_MEMORY_MESSAGES = (
     "out of memory",
     "outofmemory",
     "can't allocate memory",
@@ -84,7 +84,7 @@ def best_device() -> str:
 
 
 def peak_resident_bytes() -> int:
-    """Most memory this process held since its start or ``forget_peak``, bytes; 0 where the system does not tell."""
+    """Most memory this process held since its start or ``reset_peak_memory``, bytes; 0 where the system does not tell."""
     status = Path("/proc/self/status")
     if (
         status.is_file()
@@ -105,7 +105,7 @@ def peak_resident_bytes() -> int:
 
 
 def peak_bytes(device: str) -> int:
-    """Most memory that the work on ``device`` held since ``forget_peak``: the GPU's own, or that of this process."""
+    """Most memory that the work on ``device`` held since ``reset_peak_memory``: the GPU's own, or that of this process."""
     return (
         torch.cuda.max_memory_allocated(device)
         if device.startswith("cuda")
@@ -113,7 +113,7 @@ def peak_bytes(device: str) -> int:
     )
 
 
-def forget_peak(device: str) -> None:
+def reset_peak_memory(device: str) -> None:
     """Begin counting peak memory anew, where the system allows it: on CUDA, and for a process on Linux."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
@@ -130,12 +130,12 @@ def synchronize(device: str) -> None:
         torch.mps.synchronize()
 
 
-def busy() -> float:
+def load_per_core() -> float:
     """How many processes waited for a core or had one, on average over the last minute, per core."""
     return psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
 
 
-def driver() -> str:
+def gpu_driver_version() -> str:
     """Version of the GPU's driver as the system tells it, or empty."""
     try:
         words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").split()
@@ -147,7 +147,7 @@ def driver() -> str:
 def is_out_of_memory(exc: BaseException) -> bool:
     """Whether this is one of the ways in which torch and the system say that memory ran out."""
     known = isinstance(exc, MemoryError | torch.OutOfMemoryError)
-    return known or any(words in str(exc).lower() for words in OUT_OF_MEMORY_WORDS)
+    return known or any(words in str(exc).lower() for words in OUT_OF_MEMORY_MESSAGES)
 
 
 def release_memory(device: str) -> None:

@@ -74,7 +74,7 @@ class Settings:
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be from 0 to 2^63 - 1, not {self.seed}.")
 
-    def target(self, width: int, height: int) -> tuple[int, int]:
+    def output_size(self, width: int, height: int) -> tuple[int, int]:
         """Output size for an input of ``width`` x ``height`` pixels, each side at least 1."""
         factor = self._factor(width, height)
         if max(width, height) * factor > LARGEST_SIDE:
@@ -106,7 +106,7 @@ class Settings:
         return 0.0 if self.fidelity is None else MAX_BLEND * max(0.0, 2 * self.fidelity - 1)
 
     @property
-    def words(self) -> bool:
+    def uses_text(self) -> bool:
         """Whether anything here needs a model that reads text."""
         said = (
             bool(self.prompt) or self.negative_prompt is not None or self.added_prompt is not None
@@ -127,7 +127,7 @@ class Settings:
         return float(NATIVE_SCALE if self.scale is None else self.scale)
 
 
-def passes(size: tuple[int, int], target: tuple[int, int]) -> list[tuple[int, int]]:
+def pass_sizes(size: tuple[int, int], target: tuple[int, int]) -> list[tuple[int, int]]:
     """Output sizes of the passes that lead from ``size`` to ``target``, each at most 4 times the one before.
 
     None when the target is smaller than the picture: making it smaller needs no network.

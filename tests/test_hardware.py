@@ -11,7 +11,7 @@ import torch
 from addsr_cli import hardware
 from addsr_cli.errors import UsageError
 from addsr_cli.hardware import (
-    driver,
+    gpu_driver_version,
     is_out_of_memory,
     matmul_flops,
     peak_resident_bytes,
@@ -123,11 +123,11 @@ def test_peak_memory_can_be_counted_anew():
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("only Linux forgets the peak of a process")
     code = """
-from addsr_cli.hardware import forget_peak, peak_bytes
+from addsr_cli.hardware import reset_peak_memory, peak_bytes
 held = b"x" * 200_000_000
 high = peak_bytes("cpu")
 del held
-forget_peak("cpu")
+reset_peak_memory("cpu")
 print(high - peak_bytes("cpu"))
 """  # a process of its own: this one may have held far more before
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -144,7 +144,7 @@ def test_a_processor_is_settled_and_has_no_driver_of_a_gpu(monkeypatch):
     monkeypatch.setattr(
         Path, "read_text", lambda *_, **__: "NVRM version: NVIDIA UNIX Module  580.65  x86_64"
     )
-    assert driver() == "580.65"
+    assert gpu_driver_version() == "580.65"
 
 
 def test_blocks_that_torch_keeps_on_a_card_are_free_for_the_next_picture(monkeypatch):

@@ -1,7 +1,7 @@
 import pytest
 
 from addsr_cli.errors import UsageError
-from addsr_cli.settings import Settings, passes
+from addsr_cli.settings import Settings, pass_sizes
 
 
 @pytest.mark.parametrize(
@@ -17,15 +17,15 @@ from addsr_cli.settings import Settings, passes
     ],
 )
 def test_target_is_the_exact_output_size(wish, size):
-    assert Settings(**wish).target(100, 50) == size
+    assert Settings(**wish).output_size(100, 50) == size
 
 
 @pytest.mark.parametrize("side", [1, 7, 99, 333, 1001, 1999])
 def test_a_named_side_is_met_whatever_the_input(side):
     for width in (1, 3, 7, 640, 641):
-        assert Settings(width=side).target(width, 10)[0] == side
-        assert max(Settings(longest=side).target(width, 5)) == side
-        assert min(Settings(shortest=side).target(width, 5)) == side
+        assert Settings(width=side).output_size(width, 10)[0] == side
+        assert max(Settings(longest=side).output_size(width, 5)) == side
+        assert min(Settings(shortest=side).output_size(width, 5)) == side
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_nonsense_is_refused(wish):
 
 def test_an_output_beyond_reason_is_refused():
     with pytest.raises(UsageError, match="beyond"):
-        Settings(scale=10_000).target(1000, 1000)
+        Settings(scale=10_000).output_size(1000, 1000)
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_explicit_steps_and_psr_win_over_fidelity():
     ],
 )
 def test_passes_lead_to_the_target_by_at_most_four_times(target, sizes):
-    assert passes((100, 50), target) == sizes
+    assert pass_sizes((100, 50), target) == sizes

@@ -113,7 +113,7 @@ class Journal:
                 "Wait for it, or give each its own --shard.",
             ) from exc
         except OSError as exc:
-            raise imageio.refusal(self.path, exc) from exc
+            raise imageio.write_error(self.path, exc) from exc
 
     def write(self, entry: JournalEntry) -> None:
         """Put an entry on the disk. Raises NoSpace, OutputVanished and OutputRefused."""
@@ -124,7 +124,7 @@ class Journal:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as exc:
-            raise imageio.refusal(self.path, exc) from exc
+            raise imageio.write_error(self.path, exc) from exc
         self.check()
 
     def check(self) -> None:

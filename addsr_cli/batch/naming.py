@@ -59,7 +59,9 @@ def _named(task: Task, order: BatchConfig, stem: str) -> Task:
     limit = imageio.name_limit(order.output)
     while True:
         source = Path(f"{stem}{path.suffix}")
-        made, format = order.naming.named(source, job.header, job.size, job.settings, order.options)
+        made, format = order.naming.file_name(
+            source, job.header, job.size, job.settings, order.options
+        )
         over = len(os.fsencode(made)) - limit
         if over <= 0 or len(stem) <= len(_mark(task.name)):
             break

@@ -150,7 +150,7 @@ class Pipeline:
                 [task.job.settings for task, _ in inputs],
             )
             results = self._tried(
-                inputs[0][0], lambda: self.upscaler.upscale_together(photos, settings), quiet=True
+                inputs[0][0], lambda: self.upscaler.upscale_batch(photos, settings), quiet=True
             )
         for number, (task, found) in enumerate(inputs):
             if results is None and self._over():
@@ -239,7 +239,9 @@ class Pipeline:
         started, notes, path = perf_counter(), list(result.warnings), task.job.output
         if path is None:
             raise TypeError("a batch writes files")
-        data = imageio.encode(result.photo, task.job.options, result.embedded(), warn=notes.append)
+        data = imageio.encode(
+            result.photo, task.job.options, result.provenance(), warn=notes.append
+        )
         with self._writing:
             if self._ended:
                 return result, None

@@ -193,7 +193,7 @@ def _sweep(output: Path, tasks: Sequence[Task]) -> None:
     """Remove what killed runs left half written where outputs go, unless a link leads outside."""
     for folder in {str(PurePosixPath(task.output).parent) for task in tasks}:
         if inside(output, folder):
-            imageio.sweep(output / folder)
+            imageio.remove_partial_files(output / folder)
 
 
 def _remove_link(path: Path) -> None:
@@ -202,7 +202,7 @@ def _remove_link(path: Path) -> None:
         if path.is_symlink():
             path.unlink()
     except OSError as exc:
-        raise imageio.refusal(path, exc) from exc
+        raise imageio.write_error(path, exc) from exc
 
 
 def _rest(seconds: float, stopping: Callable[[], bool]) -> None:

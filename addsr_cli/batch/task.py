@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from addsr_cli.batch.journal import Key
-from addsr_cli.engine.job import Job, Naming, no_memory
+from addsr_cli.engine.job import Job, Naming, picture_out_of_memory
 from addsr_cli.errors import AddsrError, UnreadableInput
 from addsr_cli.imageio import WriteOptions
 from addsr_cli.settings import Settings
@@ -126,7 +126,7 @@ def failure(exc: BaseException) -> AddsrError:
     if isinstance(exc, AddsrError):
         return exc
     if isinstance(exc, MemoryError):
-        return no_memory(exc)
+        return picture_out_of_memory(exc)
     text = " ".join(str(exc).split())[:300]
     error = Unforeseen(f"unexpected {type(exc).__name__}: {text}.", "Report it.")
     error.__cause__ = exc

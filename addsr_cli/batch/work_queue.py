@@ -72,7 +72,7 @@ class Reader:
                 )
             ]
         try:
-            size = order.settings.target(header.width, header.height)
+            size = order.settings.output_size(header.width, header.height)
         except AddsrError as exc:
             return [
                 Rejected(

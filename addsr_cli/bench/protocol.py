@@ -30,7 +30,7 @@ LIBRARIES = (
 def machine(device: str, located: Located, base: Settings) -> dict[str, str]:
     """Command, model, settings, device and versions, as words by name; ``base`` holds what no row says otherwise."""
     found = hardware.probe(device)
-    driver = hardware.driver() if found.kind == "cuda" else ""
+    driver = hardware.gpu_driver_version() if found.kind == "cuda" else ""
     cuda = torch.version.cuda if found.kind == "cuda" else ""
     return {
         "command": shlex.join(["addsr", *sys.argv[1:]]),
@@ -41,7 +41,7 @@ def machine(device: str, located: Located, base: Settings) -> dict[str, str]:
         "device": f"{found.device}: {found.name}"
         + (f", driver {driver}, CUDA {cuda}" if driver or cuda else ""),
         "processor": f"{hardware.probe('cpu').name}, {os.cpu_count()} logical cores, {found.threads} threads used",
-        "busy": f"{hardware.busy():.2f} running processes per core before the start",
+        "busy": f"{hardware.load_per_core():.2f} running processes per core before the start",
         "memory": f"{found.total_bytes / 1e9:.1f} GB on {found.device}",
         "system": f"{platform.platform()}, Python {platform.python_version()}",
         "versions": ", ".join([f"addsr {__version__}", *_versions()]),

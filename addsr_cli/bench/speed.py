@@ -102,9 +102,9 @@ class Stopwatch:
 
     def __init__(self, located: Located, machine: Machine) -> None:
         self.timed: Timed | None = None
-        self.upscaler = Upscaler(located, machine, self._around)
+        self.upscaler = Upscaler(located, machine, self._wrap)
 
-    def _around(self, restorer: Restorer) -> Restorer:
+    def _wrap(self, restorer: Restorer) -> Restorer:
         self.timed = Timed(restorer)
         return self.timed
 
@@ -162,7 +162,7 @@ def measure(
         ]
         for number, case in enumerate(cases, len(rows)):
             on_case(number, f"{case.size[0]}x{case.size[1]}, {case.variant.label}")
-            hardware.forget_peak(hardware.probe(machine.device).device)
+            hardware.reset_peak_memory(hardware.probe(machine.device).device)
             case.warm += _repeated(watch, case, repeats.warmup, repeats.seconds)
         for _ in range(repeats.runs):
             for case in cases:
@@ -224,7 +224,7 @@ def _row(watch: Stopwatch, case: SpeedCase) -> Speed:
         steps=result.steps,
         dtype=plan.dtype,
         plan=plan.why,
-        tiles=plan.tiles(),
+        tiles=plan.tiles_per_step,
         runs=len(runs),
         median=total,
         p90=totals[-(-9 * len(totals) // 10) - 1],

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 from torch import Tensor
 
-from addsr_cli.engine.progress import Clock
+from addsr_cli.engine.progress import StageTimer
 from addsr_cli.hardware import synchronize
 from addsr_cli.models.restorer import Conditioning, Noise, PromptSettings, Restorer
 
@@ -42,7 +42,7 @@ class Timed:
 
     def __init__(self, restorer: Restorer) -> None:
         self.inner = restorer
-        self.clock = Clock()
+        self.clock = StageTimer()
         self.schedule, self.factor, self.channels = (
             restorer.schedule,
             restorer.factor,

@@ -88,7 +88,7 @@ def run(wish: BenchOptions, console: Console) -> Report:
     )
     report.protocol["precision"] = "; ".join(precisions)
     if wish.sizes:
-        if hardware.busy() > QUIET:
+        if hardware.load_per_core() > QUIET:
             console.say("warning: other programs keep this machine busy, so the times are too long")
         with console.counting("speed") as count:
             cases = len(sweep) * len(wish.sizes)

@@ -90,10 +90,10 @@ def _other_formats(values: dict[str, Any], strengths: dict[str, int]) -> set[str
     strongest = max(strengths.get("output", 0), strengths.get("name", 0))
     if not 0 < strengths.get("format", 0) < strongest:
         return set()
-    from addsr_cli.imageio import named_format
+    from addsr_cli.imageio import format_from_suffix
 
     names = [values[key] for key in ("output", "name") if strengths.get(key, 0) == strongest]
-    return {"format"} if any(named_format(Path(name)) for name in names) else set()
+    return {"format"} if any(format_from_suffix(Path(name)) for name in names) else set()
 
 
 def _tell(

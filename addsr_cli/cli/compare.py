@@ -108,7 +108,7 @@ def write_page(
     from addsr_cli.report import compare_page
 
     text = compare_page(pictures, title, embedding)
-    access = imageio.common(picture.photo.access for picture in pictures)
+    access = imageio.common_access(picture.photo.access for picture in pictures)
     return imageio.write_bytes(
         path,
         text.encode("utf-8", "replace"),

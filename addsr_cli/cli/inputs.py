@@ -9,7 +9,7 @@ from pathlib import Path
 
 from addsr_cli import imageio
 from addsr_cli.cli.streams import stdout_closed
-from addsr_cli.engine.job import Refused, no_memory
+from addsr_cli.engine.job import RejectedInput, picture_out_of_memory
 from addsr_cli.errors import AddsrError, OutputRefused, UnreadableInput, UsageError
 from addsr_cli.imageio import Header
 
@@ -41,7 +41,7 @@ class Skipped:
     output: Path | None = None
 
 
-Looked = Input | Refused | Skipped
+Looked = Input | RejectedInput | Skipped
 
 
 def look(images: Sequence[Path]) -> list[Looked]:
@@ -63,7 +63,7 @@ def look(images: Sequence[Path]) -> list[Looked]:
     ]
 
 
-def _opened(images: Sequence[Path]) -> Iterator[Input | Refused]:
+def _opened(images: Sequence[Path]) -> Iterator[Input | RejectedInput]:
     for image in images:
         try:
             source = _source(image)
@@ -73,8 +73,8 @@ def _opened(images: Sequence[Path]) -> Iterator[Input | Refused]:
                 header=imageio.read_header(source),
             )
         except (AddsrError, MemoryError) as exc:
-            error = no_memory(exc) if isinstance(exc, MemoryError) else exc
-            yield Refused(label=label_of(image), error=error)
+            error = picture_out_of_memory(exc) if isinstance(exc, MemoryError) else exc
+            yield RejectedInput(label=label_of(image), error=error)
 
 
 def _is_ours(item: Input) -> bool:
@@ -134,4 +134,4 @@ def _source(image: Path) -> Path | bytes:
         raise UnreadableInput(
             f"{str(image)!r} is a folder.", f"All photos in it: addsr batch {image}"
         )
-    return imageio.held(image)
+    return imageio.buffer_pipe(image)

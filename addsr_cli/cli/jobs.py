@@ -7,7 +7,7 @@ from pathlib import Path
 
 from addsr_cli import imageio
 from addsr_cli.cli.inputs import EXISTS, OURS, STREAM, Input, Looked, Skipped
-from addsr_cli.engine.job import Job, Naming, Refused
+from addsr_cli.engine.job import Job, Naming, RejectedInput
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.imageio import Header, WriteOptions
 from addsr_cli.settings import Settings
@@ -63,7 +63,7 @@ class JobOptions:
             return True
         if self.alone or not wanted:
             return False
-        if Path(wanted).exists() or imageio.named_format(Path(wanted)):
+        if Path(wanted).exists() or imageio.format_from_suffix(Path(wanted)):
             raise UsageError(
                 f"-o {wanted} is one file, but several pictures are to be written.",
                 "End a folder with /.",
@@ -71,7 +71,7 @@ class JobOptions:
         return True
 
 
-Work = Job | Refused | Skipped
+Work = Job | RejectedInput | Skipped
 
 
 def gather(
@@ -92,7 +92,7 @@ def gather(
         except UsageError:
             raise
         except AddsrError as exc:
-            found.append(Refused(label=item.label, error=exc))
+            found.append(RejectedInput(label=item.label, error=exc))
     if wish.skip_existing:
         found = _without_existing(found)
     _refuse_collisions([job for job in found if isinstance(job, Job)])
@@ -134,7 +134,7 @@ def _jobs(
     naming: Naming,
     wish: JobOptions,
 ) -> list[Job]:
-    size = settings.target(item.header.width, item.header.height)
+    size = settings.output_size(item.header.width, item.header.height)
     jobs = []
     for number in range(wish.samples):
         seeded = replace(settings, seed=settings.seed + number)
@@ -177,7 +177,7 @@ def _output(
         return path, imageio.choose_format(header, suffix=path.suffix, explicit=options.format)
     folder = Path(wish.output) if wish.output else image.parent
     source = Path("stdin") if image == STREAM else image
-    made, name = naming.named(source, header, size, settings, options)
+    made, name = naming.file_name(source, header, size, settings, options)
     return folder / made, name
 
 
@@ -196,7 +196,7 @@ def _check_file_name(name: str, format: str | None) -> None:
 
 def check_formats_agree(flag: str, path: Path, format: str | None) -> None:
     """Raise UsageError when the suffix of a name that was typed says another format than ``--format``."""
-    named = imageio.named_format(path)
+    named = imageio.format_from_suffix(path)
     if named and format and named != format:
         raise UsageError(
             f"{flag} and --format {format.lower()} name two formats.", "Leave one of them out."

@@ -74,7 +74,7 @@ def failure_record(label: str, exc: AddsrError) -> dict[str, Any]:
 
 def plan_record(plan: "Plan") -> dict[str, Any]:
     """A plan as JSON data."""
-    record = asdict(plan) | {"tiles": plan.tiles(), "needed_bytes": plan.needed_bytes}
+    record = asdict(plan) | {"tiles": plan.tiles_per_step, "needed_bytes": plan.needed_bytes}
     del record["footprint"]
     return record
 

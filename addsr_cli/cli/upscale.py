@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from addsr_cli.cli.inputs import Skipped
     from addsr_cli.cli.jobs import Work
-    from addsr_cli.engine.job import Job, Refused
+    from addsr_cli.engine.job import Job, RejectedInput
     from addsr_cli.engine.planner import Plan
     from addsr_cli.engine.upscaler import Result, Upscaler
     from addsr_cli.imageio import Photo
@@ -50,7 +50,7 @@ def upscale(
     """Upscale one or several photos."""
     from addsr_cli.cli.inputs import Input, check_streams, look
     from addsr_cli.cli.jobs import JobOptions, gather
-    from addsr_cli.engine.job import Job, Refused
+    from addsr_cli.engine.job import Job, RejectedInput
 
     console, settings, wanted = request.console(), request.settings(), request.write_options()
     wish = JobOptions(
@@ -65,7 +65,7 @@ def upscale(
     )
     check_streams(images, to_stdout=wish.to_stdout)
     inputs = look(images)
-    unreadable = [item for item in inputs if isinstance(item, Refused)]
+    unreadable = [item for item in inputs if isinstance(item, RejectedInput)]
     _tell_refused(unreadable, console)
     if not any(isinstance(item, Input) for item in inputs):
         _leave([_noted(item, console) for item in unreadable])
@@ -74,7 +74,8 @@ def upscale(
     naming = request.naming(upscaler.spec.name, upscaler.steps(settings))
     work = gather(inputs, settings, wanted, naming, wish)
     _tell_refused(
-        [item for item in work if isinstance(item, Refused) and item not in unreadable], console
+        [item for item in work if isinstance(item, RejectedInput) and item not in unreadable],
+        console,
     )
     _tell_skipped(work, console)
     console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
@@ -107,7 +108,7 @@ def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
     )
 
 
-def _tell_refused(refused: "Sequence[Refused]", console: Console) -> None:
+def _tell_refused(refused: "Sequence[RejectedInput]", console: Console) -> None:
     """Say at once what will come to nothing; its record waits for its turn."""
     for item in refused:
         tell_failure(item.label, item.error, console)
@@ -124,11 +125,11 @@ def _tell_skipped(work: "Sequence[Work]", console: Console) -> None:
         console.say(f"skipped {counted(reasons.total(), 'file')}: {counts}{hint}")
 
 
-def _noted(item: "Refused | Skipped", console: Console) -> AddsrError | None:
+def _noted(item: "RejectedInput | Skipped", console: Console) -> AddsrError | None:
     """The record of an input that is not upscaled and was told of before; returns why it failed."""
-    from addsr_cli.engine.job import Refused
+    from addsr_cli.engine.job import RejectedInput
 
-    if isinstance(item, Refused):
+    if isinstance(item, RejectedInput):
         record_failure(item.label, item.error, console)
         return item.error
     if console.json:
@@ -143,7 +144,7 @@ def _sweep(jobs: "Sequence[Job]") -> None:
     for folder in {
         path.resolve().parent for job in jobs for path in (job.output, job.page) if path
     }:
-        imageio.sweep(folder)
+        imageio.remove_partial_files(folder)
 
 
 def _titles(work: "Sequence[Work]") -> list[str]:
@@ -160,14 +161,14 @@ def _titles(work: "Sequence[Work]") -> list[str]:
 
 def _done(label: str, do: "Callable[[], None]", console: Console) -> AddsrError | None:
     """Do one job; returns why it came to nothing, if it did. Raises UsageError, which ends all."""
-    from addsr_cli.engine.job import no_memory
+    from addsr_cli.engine.job import picture_out_of_memory
 
     try:
         do()
     except UsageError:
         raise
     except (AddsrError, MemoryError) as exc:
-        error = no_memory(exc) if isinstance(exc, MemoryError) else exc
+        error = picture_out_of_memory(exc) if isinstance(exc, MemoryError) else exc
         report_failure(label, error, console)
         return error
     return None
@@ -210,10 +211,10 @@ def _run(
     result = versions.compared(job, result)
     notes, started = list(result.warnings), perf_counter()
     if job.output is None:
-        data = imageio.encode(result.photo, job.options, result.embedded(), warn=notes.append)
+        data = imageio.encode(result.photo, job.options, result.provenance(), warn=notes.append)
         _to_stdout(data)
     else:
-        imageio.write(result.photo, job.output, job.options, result.embedded(), warn=notes.append)
+        imageio.write(result.photo, job.output, job.options, result.provenance(), warn=notes.append)
         if job.page is not None:
             _write_page(job.page, job, photo, result)
             console.say(f"{printable(job.label)} compared in {printable(str(job.page))}")
@@ -290,7 +291,7 @@ def _plan_text(upscaler: "Upscaler", plans: "Sequence[Plan]", steps: int) -> str
     plan = plans[-1]
     return (
         f"  model {upscaler.spec.name}, {counted(steps, 'step')}, {counted(len(plans), 'pass', 'passes')}, "
-        f"{counted(plan.tiles(), 'tile')} a step\n"
+        f"{counted(plan.tiles_per_step, 'tile')} a step\n"
         f"  {plan.why}\n"
         f"  about {human_bytes(plan.needed_bytes)} of {human_bytes(plan.free_bytes)} free on {plan.device}"
     )

@@ -52,7 +52,7 @@ class Job:
             imageio.check_target(self.page, overwrite=self.options.overwrite)
 
 
-def no_memory(exc: MemoryError) -> OutOfMemory:
+def picture_out_of_memory(exc: MemoryError) -> OutOfMemory:
     """Memory ran out while a picture was read or encoded, where there is no smaller plan."""
     error = OutOfMemory(
         "There is not enough memory for this picture.",
@@ -63,7 +63,7 @@ def no_memory(exc: MemoryError) -> OutOfMemory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Refused:
+class RejectedInput:
     """An input that cannot become a job, and why."""
 
     label: str
@@ -84,7 +84,7 @@ class Naming:
         if self.samples < 1:
             raise UsageError(f"--samples must be at least 1, not {self.samples}.")
 
-    def named(
+    def file_name(
         self,
         source: Path,
         header: Header,

@@ -12,11 +12,11 @@ PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 SMALLEST_TILE = 128
 SHARE_OF_FREE_MEMORY = 0.8  # the rest is for the allocator's slack and everybody else
-RESIZING = 32  # bytes per pixel of a picture that is read and made smaller; measured, 32 with alpha and 22 without
+RESIZE_BYTES_PER_PIXEL = 32  # bytes per pixel of a picture that is read and made smaller; measured, 32 with alpha and 22 without
 CPU_EFFICIENCY = (
     0.55  # of the measured matrix rate that the convolutions reach, all stages included
 )
-BYTES = {"fp32": 4, "bf16": 2, "fp16": 2}
+BYTES_PER_NUMBER = {"fp32": 4, "bf16": 2, "fp16": 2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +72,7 @@ class Plan:
     def needed_bytes(self) -> int:
         """Predicted peak on the device: weights, network at work, pictures."""
         seen = self._window(self.width) * self._window(self.height)
-        size = BYTES[self.dtype]
+        size = BYTES_PER_NUMBER[self.dtype]
         pictures = 0 if self.offload else self.footprint.pictures * self.width * self.height
         return self.footprint.weights(size) + self.footprint.network * seen * size // 4 + pictures
 
@@ -135,7 +135,8 @@ class Plan:
             why=why,
         )
 
-    def tiles(self) -> int:
+    @property
+    def tiles_per_step(self) -> int:
         """How many tiles a step takes."""
         if self.tile is None:
             return 1
@@ -161,7 +162,9 @@ def plan(request: PlanRequest, hardware: Hardware, spec: ModelSpec) -> Plan:
     offload = bool(request.offload) and hardware.kind != "cpu"
     if request.offload is None and hardware.kind != "cpu":
         offload = _pictures(spec, request, offload=False) > budget // 2
-    resident = _pictures(spec, request, offload=offload) + spec.footprint.weights(BYTES[dtype])
+    resident = _pictures(spec, request, offload=offload) + spec.footprint.weights(
+        BYTES_PER_NUMBER[dtype]
+    )
     tile, overlap, why_tile = _tile(request, spec, dtype, budget - resident)
     return Plan(
         device=hardware.device,
@@ -180,7 +183,7 @@ def plan(request: PlanRequest, hardware: Hardware, spec: ModelSpec) -> Plan:
     )
 
 
-def check(plan: Plan) -> None:
+def check_memory(plan: Plan) -> None:
     """Refuse a plan that is foreseen not to fit. Raises OutOfMemory, with the numbers.
 
     A GPU says when its memory runs out, so that a plan may be tried as long as a smaller one fits.
@@ -188,10 +191,10 @@ def check(plan: Plan) -> None:
     """
     fitting = plan if plan.device == "cpu" else _first_that_fits(plan)
     if fitting is None or fitting.needed_bytes > fitting.free_bytes:
-        raise no_room(plan)
+        raise out_of_memory(plan)
 
 
-def check_resizing(
+def check_resize_memory(
     width: int,
     height: int,
     hardware: Hardware,
@@ -199,7 +202,7 @@ def check_resizing(
 ) -> None:
     """Refuse to make a picture smaller that does not fit into main memory itself. Raises OutOfMemory."""
     free = min(hardware.free_bytes, max_memory or hardware.free_bytes)
-    need = RESIZING * width * height
+    need = RESIZE_BYTES_PER_PIXEL * width * height
     if need > free:
         amounts = f"about {need / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free"
         raise OutOfMemory(
@@ -208,7 +211,7 @@ def check_resizing(
         )
 
 
-def no_room(plan: Plan) -> OutOfMemory:
+def out_of_memory(plan: Plan) -> OutOfMemory:
     """The refusal of a plan, with its numbers."""
     need, free = plan.needed_bytes / 1e9, plan.free_bytes / 1e9
     fitting = _first_that_fits(plan)
@@ -223,11 +226,11 @@ def no_room(plan: Plan) -> OutOfMemory:
     )
 
 
-def room_for(draft: Plan) -> int:
+def batch_capacity(draft: Plan) -> int:
     """How many pictures of this plan fit into memory as one batch; 1 when a picture is cut into tiles itself."""
     if draft.tile is not None or draft.offload:
         return 1
-    weights = draft.footprint.weights(BYTES[draft.dtype])
+    weights = draft.footprint.weights(BYTES_PER_NUMBER[draft.dtype])
     room = int(draft.free_bytes * SHARE_OF_FREE_MEMORY) - weights
     return max(1, room // (draft.needed_bytes - weights))
 
@@ -291,7 +294,8 @@ def _tile(
     largest, halo = spec.tile, spec.halo or 0
     if spec.halo is not None or request.max_memory is not None:
         fitting = (
-            int((max(budget, 0) * 4 / (spec.footprint.network * BYTES[dtype])) ** 0.5) - 2 * halo
+            int((max(budget, 0) * 4 / (spec.footprint.network * BYTES_PER_NUMBER[dtype])) ** 0.5)
+            - 2 * halo
         )
         largest = max(SMALLEST_TILE, min(spec.tile, fitting // 16 * 16))
     if longest <= largest + 2 * halo:

@@ -17,7 +17,7 @@ class PhotoProgress:
 
 
 @dataclass
-class Meter:
+class ProgressCounter:
     """Counts tiles over all steps and passes, and tells."""
 
     report: Callable[[PhotoProgress], None] | None
@@ -53,7 +53,7 @@ class Meter:
 
 
 @dataclass
-class Clock:
+class StageTimer:
     """Seconds by stage, summed over passes."""
 
     seconds: dict[str, float] = field(default_factory=dict)

@@ -8,9 +8,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from addsr_cli import color, conversion, hardware, imageio
+from addsr_cli import color, hardware, imageio
+from addsr_cli.canvas import make_canvas, to_tensor
 from addsr_cli.engine.planner import Plan
-from addsr_cli.engine.progress import Clock, Meter
+from addsr_cli.engine.progress import ProgressCounter, StageTimer
 from addsr_cli.engine.tiling import Tiled
 from addsr_cli.models.restorer import Conditioning, PromptSettings, Restorer, batched
 from addsr_cli.sampler import sample, stacked_noise
@@ -20,17 +21,17 @@ Array = NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Run:
+class RunContext:
     """One call of ``upscale``: what was asked, the seed of each picture, and where it reports to."""
 
     settings: Settings
     seeds: Sequence[int]
-    meter: Meter
-    clock: Clock
+    meter: ProgressCounter
+    clock: StageTimer
     notes: list[str]
 
 
-class UnusableNumbers(ArithmeticError):
+class InvalidOutput(ArithmeticError):
     """A network gave NaN, infinity, or one flat colour from a picture that has detail."""
 
 
@@ -41,20 +42,20 @@ def restore(
     size: tuple[int, int],
     guide: PromptSettings,
     plan: Plan,
-    run: Run,
+    run: RunContext,
 ) -> tuple[list[Array], list[Conditioning]]:
     """Each photo (h, w, 3) -> (size[1], size[0], 3), float32 in [0, 1], with what the network was told of it.
 
-    All photos have one size and go through as one batch. Raises UnusableNumbers.
+    All photos have one size and go through as one batch. Raises InvalidOutput.
     """
     clock, settings = run.clock, run.settings
     with clock.stage("canvas"):
         canvas = _together(
-            [conversion.enlarge(rgb, (plan.width, plan.height), restorer.factor) for rgb in rgbs]
+            [make_canvas(rgb, (plan.width, plan.height), restorer.factor) for rgb in rgbs]
         )
         canvas = canvas.to("cpu" if plan.offload else plan.device)
     with clock.stage("tag"):
-        told = [restorer.describe(conversion.as_tensor(rgb), guide) for rgb in rgbs]
+        told = [restorer.describe(to_tensor(rgb), guide) for rgb in rgbs]
     with clock.stage("network"):
         image = _sampled(restorer, canvas, batched(told), plan, run)
     with clock.stage("color"):
@@ -81,9 +82,9 @@ def _sampled(
     canvas: Tensor,
     told: Conditioning,
     plan: Plan,
-    run: Run,
+    run: RunContext,
 ) -> Tensor:
-    """Sample one canvas as the plan says, and check what comes out. Raises UnusableNumbers."""
+    """Sample one canvas as the plan says, and check what comes out. Raises InvalidOutput."""
     settings, worker = run.settings, restorer
     if plan.tile is not None:
         worker = Tiled(
@@ -92,7 +93,7 @@ def _sampled(
 
     def on_step(number: int, z0: Tensor) -> None:
         if not torch.isfinite(z0).all():
-            raise UnusableNumbers(f"not finite after step {number + 1}")
+            raise InvalidOutput(f"not finite after step {number + 1}")
         if plan.tile is None:
             run.meter.tick()
 
@@ -107,7 +108,7 @@ def _sampled(
         on_step=on_step,
     )
     if (_flat(image) & ~_flat(canvas)).any():
-        raise UnusableNumbers("one flat colour from a picture that has detail")
+        raise InvalidOutput("one flat colour from a picture that has detail")
     return image
 
 

@@ -8,17 +8,18 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from addsr_cli import conversion, hardware, imageio
+from addsr_cli import hardware, imageio
+from addsr_cli.canvas import as_photo, canvas_size, size_of, source_of, with_pixels
 from addsr_cli.engine import planner
 from addsr_cli.engine.planner import Dtype, Plan, PlanRequest
-from addsr_cli.engine.progress import Clock, Meter, PhotoProgress
-from addsr_cli.engine.restoration import Array, Run, UnusableNumbers, restore
+from addsr_cli.engine.progress import PhotoProgress, ProgressCounter, StageTimer
+from addsr_cli.engine.restoration import Array, InvalidOutput, RunContext, restore
 from addsr_cli.errors import AddsrError
 from addsr_cli.hardware import Hardware
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.models.restorer import Conditioning, PromptSettings, Restorer
 from addsr_cli.schedule import Schedule
-from addsr_cli.settings import Settings, passes
+from addsr_cli.settings import Settings, pass_sizes
 from addsr_cli.version import __version__
 from addsr_cli.weights import loader
 
@@ -78,7 +79,7 @@ class Result:
         """The photo as an 8-bit Pillow image, with its colour profile and EXIF."""
         return self.photo.to_pil()
 
-    def embedded(self) -> dict[str, str]:
+    def provenance(self) -> dict[str, str]:
         """What is written into the file about its making; nothing when no network made it."""
         s = self.settings
         if self.plan is None:
@@ -101,7 +102,7 @@ class Result:
 
     def save(self, path: str | Path, options: WriteOptions | None = None) -> Path:
         """Write the photo atomically; the suffix names the format. Raises OutputRefused, also when the file exists."""
-        imageio.write(self.photo, Path(path), options or WriteOptions(), self.embedded())
+        imageio.write(self.photo, Path(path), options or WriteOptions(), self.provenance())
         return Path(path)
 
 
@@ -110,7 +111,7 @@ class Upscaler:
 
     ``Upscaler(model="nano").upscale("photo.jpg").save("out.png")``. ``model`` is a name, ``auto``,
     or the folder of a training run. Raises ModelUnavailable when there is no such model. Weights
-    are read at first use. ``around`` puts something around the network that looks like it, such as
+    are read at first use. ``wrap`` puts something around the network that looks like it, such as
     a stopwatch.
     """
 
@@ -118,10 +119,10 @@ class Upscaler:
         self,
         model: str | loader.Located = "auto",
         machine: Machine | None = None,
-        around: Callable[[Restorer], Restorer] = lambda restorer: restorer,
+        wrap: Callable[[Restorer], Restorer] = lambda restorer: restorer,
     ) -> None:
         self.located = loader.locate(model) if isinstance(model, str) else model
-        self.around = around
+        self.wrap = wrap
         self.spec = self.located.spec
         self.machine = machine or Machine()
         self._restorer: Restorer | None = None
@@ -140,11 +141,13 @@ class Upscaler:
         Raises OutOfMemory, with the numbers, when it is foreseen that there is no room.
         """
         machine, size, plans = self._room(), (width, height), []
-        outs = passes(size, settings.target(width, height))
+        outs = pass_sizes(size, settings.output_size(width, height))
         if not outs:
-            planner.check_resizing(width, height, hardware.probe("cpu"), self.machine.max_memory)
+            planner.check_resize_memory(
+                width, height, hardware.probe("cpu"), self.machine.max_memory
+            )
         for out in outs:
-            canvas = conversion.canvas_size(*size, self.spec.shortest)
+            canvas = canvas_size(*size, self.spec.shortest)
             request = PlanRequest(
                 width=canvas[0],
                 height=canvas[1],
@@ -155,7 +158,7 @@ class Upscaler:
                 max_memory=self.machine.max_memory,
             )
             plans.append(planner.plan(request, machine, self.spec))
-            planner.check(plans[-1])
+            planner.check_memory(plans[-1])
             size = out
         return plans
 
@@ -170,24 +173,24 @@ class Upscaler:
         Raises UnreadableInput for a bad file, OutOfMemory when no plan fits, UsageError for an
         impossible size.
         """
-        clock, source = Clock(), conversion.source_of(image)
+        clock, source = StageTimer(), source_of(image)
         with clock.stage("plan"):  # from the header: what memory will not hold is not decoded first
-            width, height = conversion.size_of(source)
-            target, plans = settings.target(width, height), self.plan(width, height, settings)
+            width, height = size_of(source)
+            target, plans = settings.output_size(width, height), self.plan(width, height, settings)
         with clock.stage("read"):
-            photo = conversion.as_photo(source)
+            photo = as_photo(source)
             rgb = _opaque(photo)
         if not plans:
             return _reduced(photo, rgb, settings, clock)
         run = self._run(settings, [settings.seed], plans, clock, on_progress)
         run.notes.extend(photo.warnings)
         told = Conditioning()
-        for number, size in enumerate(passes((photo.width, photo.height), target)):
+        for number, size in enumerate(pass_sizes((photo.width, photo.height), target)):
             rgb, plans[number], told = self._attempt(rgb, size, plans[number], run)
             run.notes.extend(note for note in told.notes if note not in run.notes)
             run.meter.next_pass()
         with clock.stage("finish"):
-            result = conversion.with_pixels(photo, rgb, target)
+            result = with_pixels(photo, rgb, target)
         return self._result(result, settings, plans[-1], told, run)
 
     def batch_size(
@@ -208,9 +211,9 @@ class Upscaler:
             return 1
         if wanted is None:
             wanted = 1 if plans[0].device == "cpu" else LARGEST_BATCH
-        return min(wanted, planner.room_for(plans[0]))
+        return min(wanted, planner.batch_capacity(plans[0]))
 
-    def upscale_together(
+    def upscale_batch(
         self, photos: Sequence[Photo], settings: Sequence[Settings]
     ) -> list[Result] | None:
         """Upscale photos of one size as one batch, each with the noise of its own seed; None when that cannot be.
@@ -230,13 +233,13 @@ class Upscaler:
             return None
         plans, target, clock = (
             self.plan(width, height, settings[0]),
-            settings[0].target(width, height),
-            Clock(),
+            settings[0].output_size(width, height),
+            StageTimer(),
         )
         run = self._run(settings[0], [each.seed for each in settings], plans, clock, None)
         try:
             made, told = self._pass([_opaque(photo) for photo in photos], target, plans[0], run)
-        except UnusableNumbers:
+        except InvalidOutput:
             return None
         except (MemoryError, RuntimeError) as exc:
             if not hardware.is_out_of_memory(exc):
@@ -247,7 +250,7 @@ class Upscaler:
         results = []
         for photo, rgb, chosen, cond in zip(photos, made, settings, told, strict=True):
             notes = [*run.notes, *photo.warnings, *cond.notes]
-            mine = conversion.with_pixels(photo, rgb, target)
+            mine = with_pixels(photo, rgb, target)
             results.append(self._result(mine, chosen, plans[0], cond, replace(run, notes=notes)))
         return results
 
@@ -256,14 +259,14 @@ class Upscaler:
         settings: Settings,
         seeds: Sequence[int],
         plans: Sequence[Plan],
-        clock: Clock,
+        clock: StageTimer,
         report: Callable[[PhotoProgress], None] | None,
-    ) -> Run:
+    ) -> RunContext:
         count = self.steps(settings)
-        meter = Meter(report, count, [plan.tiles() * count for plan in plans])
-        ignored = settings.words and not self.spec.reads_text
+        meter = ProgressCounter(report, count, [plan.tiles_per_step * count for plan in plans])
+        ignored = settings.uses_text and not self.spec.reads_text
         note = f"the model {self.spec.name} reads no text, so prompts, tags and guidance have no effect"
-        return Run(
+        return RunContext(
             settings=settings,
             seeds=seeds,
             meter=meter,
@@ -277,7 +280,7 @@ class Upscaler:
         settings: Settings,
         plan: Plan,
         told: Conditioning,
-        run: Run,
+        run: RunContext,
     ) -> Result:
         return Result(
             photo=photo,
@@ -298,16 +301,16 @@ class Upscaler:
         rgb: Array,
         size: tuple[int, int],
         plan: Plan,
-        run: Run,
+        run: RunContext,
     ) -> tuple[Array, Plan, Conditioning]:
         """One pass, going to a smaller plan when memory runs out and to a wider type when numbers do."""
         while True:
-            run.meter.restart(plan.tiles())
+            run.meter.restart(plan.tiles_per_step)
             following: Plan | None
             try:
                 [pixels], [told] = self._pass([rgb], size, plan, run)
                 return pixels, plan, told
-            except UnusableNumbers as exc:
+            except InvalidOutput as exc:
                 following, problem = plan.wider(), _first_line(exc)
                 if following is None:
                     raise AddsrError(
@@ -318,7 +321,7 @@ class Upscaler:
                     raise
                 following, problem = plan.smaller(), _first_line(exc)
                 if following is None:
-                    raise planner.no_room(plan) from exc
+                    raise planner.out_of_memory(plan) from exc
             run.notes.append(f"{problem}: went on with {following.why}")
             plan = following
             hardware.release_memory(plan.device)
@@ -328,7 +331,7 @@ class Upscaler:
         rgbs: Sequence[Array],
         size: tuple[int, int],
         plan: Plan,
-        run: Run,
+        run: RunContext,
     ) -> tuple[list[Array], list[Conditioning]]:
         with run.clock.stage("load"):
             restorer = self._on(plan)
@@ -340,7 +343,7 @@ class Upscaler:
         machine = hardware.probe(self.machine.device)
         if self._loaded is None or self._loaded[0] != machine.device:
             return machine
-        held = self.spec.footprint.weights(planner.BYTES[self._loaded[1]])
+        held = self.spec.footprint.weights(planner.BYTES_PER_NUMBER[self._loaded[1]])
         return replace(machine, free_bytes=machine.free_bytes + held)
 
     def _on(self, plan: Plan) -> Restorer:
@@ -352,7 +355,7 @@ class Upscaler:
                 dtype=plan.dtype,
                 compiled=self.machine.compile,
             )
-            self._restorer = self.around(restorer)
+            self._restorer = self.wrap(restorer)
             self._loaded = (plan.device, plan.dtype)
         return self._restorer
 
@@ -373,13 +376,13 @@ def _reduced(
     photo: Photo,
     rgb: Array,
     settings: Settings,
-    clock: Clock,
+    clock: StageTimer,
 ) -> Result:
     """The photo made smaller by plain resizing."""
-    target = settings.target(photo.width, photo.height)
+    target = settings.output_size(photo.width, photo.height)
     with clock.stage("finish"):
         pixels = imageio.resize(rgb, target)
-        reduced = conversion.with_pixels(photo, np.clip(pixels, 0, 1, out=pixels), target)
+        reduced = with_pixels(photo, np.clip(pixels, 0, 1, out=pixels), target)
     note = f"{target[0]}x{target[1]} is smaller than the photo, so it was only resized, without the model"
     return Result(
         photo=reduced,

@@ -1,9 +1,9 @@
 """Bytes <-> `Photo`: upright float pixels, and all that is worth keeping from the file. No torch."""
 
-from addsr_cli.imageio.access import Access, common
+from addsr_cli.imageio.access import Access, common_access
 from addsr_cli.imageio.encoder import encode
-from addsr_cli.imageio.formats import WriteOptions, choose_format, named_format, suffix_for
-from addsr_cli.imageio.opening import MAX_PIXELS, held, readable_suffixes
+from addsr_cli.imageio.formats import WriteOptions, choose_format, format_from_suffix, suffix_for
+from addsr_cli.imageio.opening import MAX_PIXELS, buffer_pipe, readable_suffixes
 from addsr_cli.imageio.photo import Header, Photo, from_array
 from addsr_cli.imageio.reader import from_pil, read, read_header, read_settings
 from addsr_cli.imageio.resample import fill_transparent, resize, resize_alpha
@@ -11,10 +11,10 @@ from addsr_cli.imageio.writer import (
     check_output,
     check_target,
     name_limit,
-    refusal,
-    sweep,
+    remove_partial_files,
     write,
     write_bytes,
+    write_error,
 )
 
 __all__ = [
@@ -23,26 +23,26 @@ __all__ = [
     "Header",
     "Photo",
     "WriteOptions",
+    "buffer_pipe",
     "check_output",
     "check_target",
     "choose_format",
-    "common",
+    "common_access",
     "encode",
     "fill_transparent",
+    "format_from_suffix",
     "from_array",
     "from_pil",
-    "held",
     "name_limit",
-    "named_format",
     "read",
     "read_header",
     "read_settings",
     "readable_suffixes",
-    "refusal",
+    "remove_partial_files",
     "resize",
     "resize_alpha",
     "suffix_for",
-    "sweep",
     "write",
     "write_bytes",
+    "write_error",
 ]

@@ -34,7 +34,7 @@ class Access:
         return self.mode & ~0o070 | (self.mode & 0o007) << 3 | _OWNER
 
 
-def common(found: Iterable[Access | None]) -> Access | None:
+def common_access(found: Iterable[Access | None]) -> Access | None:
     """What all of several inputs allow."""
 
     def both(a: Access, b: Access) -> Access:
@@ -44,7 +44,7 @@ def common(found: Iterable[Access | None]) -> Access | None:
     return reduce(both, known) if known else None
 
 
-def settle(descriptor: int, source: Access | None, older: os.stat_result | None) -> None:
+def apply_access(descriptor: int, source: Access | None, older: os.stat_result | None) -> None:
     """Give a file that was made with mode 600 its true one.
 
     A file that replaces ``older`` takes over its owner and mode, where that is allowed. New files

@@ -193,7 +193,7 @@ def _png(samples: IntArray, extras: _Extras) -> bytes:
     # after our own: of two texts with one keyword many readers show the last, and ours are in the
     # XMP too
     chunks += [png.text_chunk(key, _readable(text)) for key, text in extras.texts]
-    return png.with_chunks(plain, chunks)
+    return png.insert_chunks(plain, chunks)
 
 
 def _readable(text: str) -> str:

@@ -117,7 +117,7 @@ def canonical(name: str) -> str:
     return upper
 
 
-def named_format(path: Path) -> str | None:
+def format_from_suffix(path: Path) -> str | None:
     """The format that the suffix of a file name says; None when it says none that is written here."""
     upper = path.suffix.removeprefix(".").upper()
     name = _ALIASES.get(upper, upper)
@@ -140,7 +140,7 @@ def choose_format(
     return own.name if own and (own.alpha or not source.has_alpha) else "PNG"
 
 
-def format_of(path: Path) -> str:
+def require_format(path: Path) -> str:
     """Get the format a file name asks for. Raises UsageError when it has no suffix, or one that says nothing."""
     if not path.suffix:
         raise UsageError(

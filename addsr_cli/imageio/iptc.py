@@ -15,18 +15,18 @@ _SIGNATURE = b"8BIM"
 JPEG_PREFIX = b"Photoshop 3.0\0"
 
 
-def kept(blocks: bytes) -> bytes | None:
+def photo_blocks(blocks: bytes) -> bytes | None:
     """What is worth keeping of all blocks, as blocks again; None when that is nothing."""
     found = dict(_parsed(blocks))
     return b"".join(_block(number, found[number]) for number in _KEPT if number in found) or None
 
 
-def wrapped(iptc: bytes) -> bytes:
+def wrap_iim(iptc: bytes) -> bytes:
     """Bare IPTC data (IIM) as a block; what is wrapped already stays."""
     return iptc if iptc.startswith(_SIGNATURE) else _block(IPTC, iptc)
 
 
-def bare(blocks: bytes) -> bytes | None:
+def extract_iim(blocks: bytes) -> bytes | None:
     """The IPTC data (IIM) in blocks."""
     return dict(_parsed(blocks)).get(IPTC)
 
@@ -41,7 +41,7 @@ def as_raw_profile(blocks: bytes) -> str:
 def from_raw_profile(text: str) -> bytes | None:
     """The inverse of `as_raw_profile`; None for what is none."""
     try:
-        return wrapped(bytes.fromhex("".join(text.split("\n")[3:]))) or None
+        return wrap_iim(bytes.fromhex("".join(text.split("\n")[3:]))) or None
     except ValueError:
         return None
 

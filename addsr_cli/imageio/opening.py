@@ -98,7 +98,7 @@ _saved: "tuple[int | None, warnings.catch_warnings[None]] | None" = None
 
 
 @contextmanager
-def pillow_quiet() -> Iterator[None]:
+def quiet_pillow() -> Iterator[None]:
     """Within it Pillow neither warns nor applies its own size limit: `MAX_PIXELS` is ours, checked at the header.
 
     Both are global state, so the first thread in switches them, the last one out restores them.
@@ -128,12 +128,12 @@ def readable_suffixes() -> frozenset[str]:
     return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in _READABLE)
 
 
-def name_of(source: Path | bytes) -> str:
+def display_name(source: Path | bytes) -> str:
     """Name the input as messages call it."""
     return "The input" if isinstance(source, bytes) else f"{str(source)!r}"
 
 
-def held(path: Path) -> Path | bytes:
+def buffer_pipe(path: Path) -> Path | bytes:
     """The path of a file; of a pipe all its bytes, since they come only once. Raises UnreadableInput."""
     try:
         is_pipe = stat.S_ISFIFO(path.stat().st_mode)
@@ -141,32 +141,32 @@ def held(path: Path) -> Path | bytes:
         return path  # whoever opens it says why
     if not is_pipe:
         return path
-    name = name_of(path)
-    with _file(path, name) as file, damage_told(name):
+    name = display_name(path)
+    with _file(path, name) as file, translate_damage(name):
         return file.read()
 
 
-def in_sentence(source: Path | bytes) -> str:
+def name_in_sentence(source: Path | bytes) -> str:
     """As `name_of`, but not at the beginning."""
-    return "the input" if isinstance(source, bytes) else name_of(source)
+    return "the input" if isinstance(source, bytes) else display_name(source)
 
 
 @contextmanager
-def opened(source: Path | bytes) -> Iterator[tuple[Image.Image, BinaryIO]]:
+def open_image(source: Path | bytes) -> Iterator[tuple[Image.Image, BinaryIO]]:
     """Open a picture, read and check its header: (the picture, its pixels not yet decoded; the file).
 
     ``source`` is a path or the file's bytes. Raises UnreadableInput, also for damage that shows
     inside the block.
     """
-    name = name_of(source)
+    name = display_name(source)
     stream = BytesIO(source) if isinstance(source, bytes) else _file(source, name)
-    with stream, pillow_quiet(), damage_told(name), _identified(stream, name) as image:
+    with stream, quiet_pillow(), translate_damage(name), _identified(stream, name) as image:
         check_header(image, name)
         yield image, stream
 
 
 @contextmanager
-def damage_told(name: str) -> Iterator[None]:
+def translate_damage(name: str) -> Iterator[None]:
     """Translate what Pillow raises on damaged pictures into UnreadableInput."""
     try:
         yield

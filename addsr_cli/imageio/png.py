@@ -25,7 +25,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
     )
 
 
-def with_chunks(png: bytes, chunks: list[bytes]) -> bytes:
+def insert_chunks(png: bytes, chunks: list[bytes]) -> bytes:
     """Put chunks directly after its header, where all of ours are allowed."""
     return b"".join([png[:_HEADER_END], *chunks, png[_HEADER_END:]])
 

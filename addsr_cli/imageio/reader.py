@@ -13,7 +13,13 @@ from addsr_cli.imageio import gamma, iptc
 from addsr_cli.imageio import xmp as xmp_packet
 from addsr_cli.imageio.access import Access
 from addsr_cli.imageio.decode import bit_depth, decode, has_alpha
-from addsr_cli.imageio.opening import check_header, damage_told, in_sentence, opened, pillow_quiet
+from addsr_cli.imageio.opening import (
+    check_header,
+    name_in_sentence,
+    open_image,
+    quiet_pillow,
+    translate_damage,
+)
 from addsr_cli.imageio.photo import FloatArray, Header, Photo
 
 _FORMAT_NAMES = {"MPO": "JPEG", "DIB": "BMP"}
@@ -45,7 +51,7 @@ def read_header(source: Path | bytes) -> Header:
     Raises UnreadableInput when it is missing, not a picture, of an unsupported kind, or beyond
     `MAX_PIXELS`.
     """
-    with opened(source) as (image, _):
+    with open_image(source) as (image, _):
         width, height = image.size
         if _orientation(image, _raw_exif(image), _raw_xmp(image)) >= 5:
             width, height = height, width
@@ -67,12 +73,12 @@ def read(source: Path | bytes) -> Photo:
     beyond `MAX_PIXELS`; OutOfMemory when there is no room for its pixels.
     """
     try:
-        with opened(source) as (image, stream):
+        with open_image(source) as (image, stream):
             access = None if isinstance(stream, BytesIO) else Access.of(stream.fileno())
             return replace(_photo(image, stream), access=access)
     except MemoryError as exc:
         raise OutOfMemory(
-            f"There is not enough memory to read {in_sentence(source)}.",
+            f"There is not enough memory to read {name_in_sentence(source)}.",
             "Close other programs, or take a smaller picture.",
         ) from exc
 
@@ -83,7 +89,7 @@ def from_pil(image: Image.Image) -> Photo:
     Raises UnreadableInput for unsupported modes and sizes.
     """
     check_header(image, "The image")
-    with pillow_quiet(), damage_told("The image"):
+    with quiet_pillow(), translate_damage("The image"):
         return _photo(image, None)
 
 
@@ -92,7 +98,7 @@ def read_settings(source: Path | bytes) -> dict[str, str]:
 
     Raises UnreadableInput when the file cannot be opened as a picture.
     """
-    with opened(source) as (image, _):
+    with open_image(source) as (image, _):
         packet = _raw_xmp(image)
     return xmp_packet.settings_in(packet) if packet else {}
 
@@ -223,13 +229,13 @@ def _iptc(image: Image.Image) -> bytes | None:
         tags = getattr(image, "tag_v2", {})
         blocks, plain = (tags.get(tag) for tag in (_PHOTOSHOP, _IPTC))
         found = blocks if isinstance(blocks, bytes) else b""
-        if isinstance(plain, bytes) and iptc.bare(found) is None:
-            found = iptc.wrapped(plain)
+        if isinstance(plain, bytes) and iptc.extract_iim(found) is None:
+            found = iptc.wrap_iim(plain)
     elif image.format == "PNG":
         texts = getattr(image, "text", {})
         raw = next((texts[name] for name in _RAW_IPTC if name in texts), None)
         found = (raw and iptc.from_raw_profile(raw)) or b""
-    return iptc.kept(found)
+    return iptc.photo_blocks(found)
 
 
 def _texts(image: Image.Image, xmp: bytes | None) -> tuple[tuple[str, str], ...]:

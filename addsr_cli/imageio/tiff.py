@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio.exif import Blob
-from addsr_cli.imageio.iptc import bare
+from addsr_cli.imageio.iptc import extract_iim
 
 _EMPTY = b"II*\0\x08\0\0\0\0\0\0\0\0\0"  # a header and one directory without entries
 _SHORT, _LONG, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 5, 1, 7
@@ -138,7 +138,7 @@ def encode(
         writer.raw_tag(700, _BYTE, len(xmp), xmp)
     if iptc:
         writer.raw_tag(34377, _BYTE, len(iptc), iptc)
-        if plain := bare(iptc):
+        if plain := extract_iim(iptc):
             writer.raw_tag(33723, _UNDEFINED, len(plain), plain)
     if icc:
         writer.raw_tag(34675, _UNDEFINED, len(icc), icc)

@@ -15,15 +15,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from addsr_cli.errors import NoSpace, OutputRefused
-from addsr_cli.imageio.access import Access, settle
+from addsr_cli.imageio.access import Access, apply_access
 from addsr_cli.imageio.encoder import Warn, encode
 from addsr_cli.imageio.formats import (
     FORMATS,
     WriteOptions,
     canonical,
     check_limits,
-    format_of,
     raw_bytes,
+    require_format,
 )
 from addsr_cli.imageio.photo import Photo
 
@@ -92,7 +92,7 @@ def write(
     from. Raises OutputRefused (exists, no space, not writable, format limit) and UsageError
     (unknown suffix). ``warn`` is called with a sentence for each thing that had to be left out.
     """
-    chosen = replace(options, format=options.format or format_of(path))
+    chosen = replace(options, format=options.format or require_format(path))
     check_target(path, overwrite=options.overwrite)
     data = encode(photo, chosen, settings, warn=warn)
     return write_bytes(
@@ -112,7 +112,7 @@ def write_bytes(
 ) -> int:
     """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed.
 
-    Until it is whole it has another name in the same folder, where `sweep` finds it after a kill.
+    Until it is whole it has another name in the same folder, where `remove_partial_files` finds it after a kill.
     A new file follows the umask and is at most as readable as ``access``, the input's; a file that
     is replaced hands on its mode and, where that is allowed, its owner. Devices and pipes are
     written into.
@@ -131,7 +131,7 @@ def write_bytes(
     except FileExistsError as exc:
         raise _exists(path) from exc
     except OSError as exc:
-        raise refusal(path, exc) from exc
+        raise write_error(path, exc) from exc
     finally:
         temporary.unlink(missing_ok=True)
     return len(data)
@@ -144,7 +144,7 @@ def _written_and_synced(
     access: Access | None,
     older: os.stat_result | None,
 ) -> Iterator[None]:
-    """A new file with this content, locked in the block: `sweep` sees that its writer lives."""
+    """A new file with this content, locked in the block: `remove_partial_files` sees that its writer lives."""
     descriptor = os.open(
         path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600
     )
@@ -157,7 +157,7 @@ def _written_and_synced(
                 until_placed.callback(os.close, os.dup(descriptor))  # the copy holds the same lock
             file.write(data)
             file.flush()
-            settle(descriptor, access, older)
+            apply_access(descriptor, access, older)
             os.fsync(file.fileno())
         yield
 
@@ -185,11 +185,11 @@ def _into_stream(path: Path, data: bytes) -> int:
             os.set_blocking(descriptor, True)
             file.write(data)
     except OSError as exc:
-        raise refusal(path, exc) from exc
+        raise write_error(path, exc) from exc
     return len(data)
 
 
-def sweep(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove what killed processes left half written in ``folder``.
 
     That is every regular file with a name as `write_bytes` makes it, and without the lock that it
@@ -256,7 +256,7 @@ def check_target(path: Path, *, overwrite: bool) -> None:
         _check_name(path)
         return
     except (OSError, ValueError) as exc:
-        raise refusal(path, exc) from exc
+        raise write_error(path, exc) from exc
     if stat.S_ISDIR(mode):
         raise OutputRefused(f"{str(path)!r} is a folder.", "Name a file, as in -o FOLDER/photo.png")
     if _is_stream(path):
@@ -303,12 +303,12 @@ def _existing_folder(path: Path) -> Path:
 def _check_folder(folder: Path, path: Path) -> None:
     """Make a nameless file there: mode bits do not bind root, and say nothing of read-only or full disks."""
     if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
-        raise refusal(path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
+        raise write_error(path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
     try:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as exc:
-        raise refusal(path, exc) from exc
+        raise write_error(path, exc) from exc
 
 
 def _exists(path: Path) -> OutputRefused:
@@ -317,7 +317,7 @@ def _exists(path: Path) -> OutputRefused:
     )
 
 
-def refusal(path: Path, exc: OSError | ValueError) -> OutputRefused:
+def write_error(path: Path, exc: OSError | ValueError) -> OutputRefused:
     """What the system said about writing to ``path``, as a sentence; NoSpace when the disk is full."""
     number = exc.errno if isinstance(exc, OSError) else None
     if number in _FULL:

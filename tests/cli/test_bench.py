@@ -32,7 +32,7 @@ def records(outcome):
 
 
 def test_speed_is_a_table_with_its_protocol(bench, monkeypatch):
-    monkeypatch.setattr(hardware, "busy", lambda: 0.0)
+    monkeypatch.setattr(hardware, "load_per_core", lambda: 0.0)
     outcome = bench(*QUICK)
     assert outcome.code == 0
     for words in (
@@ -51,7 +51,7 @@ def test_speed_is_a_table_with_its_protocol(bench, monkeypatch):
 
 
 def test_a_busy_machine_is_named(bench, monkeypatch):
-    monkeypatch.setattr(hardware, "busy", lambda: 3.0)
+    monkeypatch.setattr(hardware, "load_per_core", lambda: 3.0)
     outcome = bench(*QUICK)
     assert "keep this machine busy" in outcome.lines[-1]
     assert "3.00 running processes per core" in outcome.out

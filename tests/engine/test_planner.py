@@ -7,11 +7,11 @@ import pytest
 
 from addsr_cli.engine.planner import (
     PlanRequest,
-    check,
-    check_resizing,
+    batch_capacity,
+    check_memory,
+    check_resize_memory,
     plan,
     predicted_seconds,
-    room_for,
 )
 from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
@@ -107,7 +107,7 @@ def test_the_prediction_fits_into_what_is_free(free):
 
 def test_a_small_picture_is_done_in_one_piece():
     p = made(width=400, height=300)
-    assert (p.tile, p.tiles()) == (None, 1)
+    assert (p.tile, p.tiles_per_step) == (None, 1)
 
 
 def test_a_tile_that_was_asked_for_wins():
@@ -126,7 +126,7 @@ def test_tiles_and_what_they_see_are_counted_as_the_tiler_cuts_them(width):
     exact = [pixels(around) for _, around in boxes_with_halo(900, width, 128, 112)]
     for spec, found in ((FULL, blended), (replace(NANO, halo=112), exact)):
         p = made(width=width, height=900, spec=spec, tile=128, overlap=32)
-        assert p.tiles() == len(found)
+        assert p.tiles_per_step == len(found)
         if spec is FULL:
             assert p.seen_pixels == sum(found)
         else:  # where tiles are smaller than what they see of their neighbours, the picture's edge cuts more off
@@ -160,17 +160,17 @@ def test_a_gpu_may_try_what_is_foreseen_not_to_fit_as_long_as_something_does():
     tight = replace(GPU, free_bytes=5_400_000_000)
     draft = made(tight, 1000, 1000, spec=FULL)
     assert draft.needed_bytes > draft.free_bytes
-    check(draft)
+    check_memory(draft)
     with pytest.raises(OutOfMemory, match=r"needed, 0\.10 GB free"):
-        check(made(replace(GPU, free_bytes=10**8), 1000, 1000, spec=FULL))
+        check_memory(made(replace(GPU, free_bytes=10**8), 1000, 1000, spec=FULL))
 
 
 def test_a_processor_is_not_asked_for_what_is_foreseen_not_to_fit():
     tight = made(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL)
     with pytest.raises(OutOfMemory) as refusal:
-        check(tight)
+        check_memory(tight)
     tile = int(refusal.value.hint.split("--tile ")[1].split()[0])
-    check(made(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL, tile=tile))
+    check_memory(made(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL, tile=tile))
 
 
 @pytest.mark.parametrize("width", [1248, 1249])
@@ -297,18 +297,18 @@ def test_time_is_proportional_to_steps_and_speed():
 def test_a_batch_fills_the_memory_and_no_more():
     draft = made(GPU, 256, 256)
     weights = NANO.footprint.parameters * 2
-    count = room_for(draft)
+    count = batch_capacity(draft)
     assert count > 100
     assert weights + count * (draft.needed_bytes - weights) <= 0.8 * draft.free_bytes
 
 
 @pytest.mark.parametrize("wishes", [{"tile": 128, "overlap": 16}, {"offload": True}])
 def test_what_is_cut_or_waits_in_main_memory_makes_no_batch(wishes):
-    assert room_for(made(GPU, 256, 256, **wishes)) == 1
+    assert batch_capacity(made(GPU, 256, 256, **wishes)) == 1
 
 
 @pytest.mark.parametrize(("free", "most"), [(10**8, None), (8 * GB, 10**8)])
 def test_a_picture_that_does_not_fit_is_not_made_smaller_either(free, most):
-    check_resizing(1000, 1000, replace(LAPTOP, free_bytes=free), most)
+    check_resize_memory(1000, 1000, replace(LAPTOP, free_bytes=free), most)
     with pytest.raises(OutOfMemory, match=r"8000x6000 px: about 1\.54 GB needed, 0\.10 GB free"):
-        check_resizing(8000, 6000, replace(LAPTOP, free_bytes=free), most)
+        check_resize_memory(8000, 6000, replace(LAPTOP, free_bytes=free), most)

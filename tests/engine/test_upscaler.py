@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from addsr_cli import Machine, Settings, Upscaler, conversion
+from addsr_cli import Machine, Settings, Upscaler, imageio
 from addsr_cli.errors import (
     AddsrError,
     ModelUnavailable,
@@ -174,7 +174,7 @@ def test_starting_from_noise_gives_another_picture(nano):
 def test_small_and_odd_sizes_work(nano, shape, scale):
     settings = replace(ONE, scale=scale)
     result = nano.upscale(eight_bit(*shape), settings).photo
-    assert result.size == settings.target(shape[1], shape[0])
+    assert result.size == settings.output_size(shape[1], shape[0])
     assert np.isfinite(result.rgb).all()
 
 
@@ -210,7 +210,7 @@ def test_a_target_below_the_photos_size_is_resized_without_the_network(nano, den
     assert result.warnings == (
         "12x9 is smaller than the photo, so it was only resized, without the model",
     )
-    assert result.embedded() == {}  # nothing says that it was AI-upscaled
+    assert result.provenance() == {}  # nothing says that it was AI-upscaled
     assert repr(result).startswith("<Result 12x9, resized, ")
 
 
@@ -312,11 +312,11 @@ def test_the_first_copy_is_gone_before_a_wider_one_is_loaded(denoise, monkeypatc
 
 def test_the_file_says_the_tile_where_its_size_shows(nano):
     result = nano.upscale(eight_bit(), ONE)
-    assert "tile" not in result.embedded()["Comment"]
+    assert "tile" not in result.provenance()["Comment"]
     shown = replace(result, plan=replace(result.plan, halo=None, tile=512, overlap=128))
-    assert "tile=512, overlap=128" in shown.embedded()["Comment"]
+    assert "tile=512, overlap=128" in shown.provenance()["Comment"]
     whole = replace(result, plan=replace(result.plan, halo=None))
-    assert "tile=none, overlap=0" in whole.embedded()["Comment"]
+    assert "tile=none, overlap=0" in whole.provenance()["Comment"]
 
 
 def test_progress_counts_to_its_end(nano):
@@ -336,7 +336,7 @@ def test_progress_counts_tiles_of_all_passes():
     )
     plans = tiled.plan(40, 20, Settings(scale=8))
     tiled.upscale(eight_bit(20, 40), Settings(scale=8, steps=2), seen.append)
-    total = 2 * sum(plan.tiles() for plan in plans)
+    total = 2 * sum(plan.tiles_per_step for plan in plans)
     assert [p.done for p in seen] == list(range(1, total + 1))
     assert {p.total for p in seen} == {total}
 
@@ -399,7 +399,7 @@ def test_tiles_that_show_shrink_only_when_memory_runs_out_and_the_warning_repeat
     result = upscaler.upscale(eight_bit(48, 64), ONE)
     assert result.plan.tile == 128
     assert any("--tile 128 --overlap 32 gives it again" in note for note in result.warnings)
-    assert "tile=128, overlap=32" in result.embedded()["Comment"]
+    assert "tile=128, overlap=32" in result.provenance()["Comment"]
 
 
 def test_memory_that_never_suffices_is_told_with_numbers(nano, denoise):
@@ -511,7 +511,7 @@ def test_an_unknown_model_is_refused_at_once():
 def together(nano, sizes=((18, 24),) * 3, **more):
     photos = [Photo(rgb=np.roll(pixels(*size), shift, axis=1)) for shift, size in enumerate(sizes)]
     settings = [replace(Settings(**more), seed=seed) for seed in range(len(photos))]
-    return photos, settings, nano.upscale_together(photos, settings)
+    return photos, settings, nano.upscale_batch(photos, settings)
 
 
 @pytest.mark.parametrize(
@@ -533,7 +533,7 @@ def test_a_batch_gives_each_photo_what_it_would_get_alone(nano, more):
 def test_alpha_and_grey_stay_with_their_photos_in_a_batch(nano):
     alpha = pixels(channels=1)[:, :, 0]
     photos = [Photo(rgb=pixels(), alpha=alpha), Photo(rgb=pixels(), gray=True, warnings=("odd",))]
-    glass, grey = nano.upscale_together(photos, [ONE, ONE])
+    glass, grey = nano.upscale_batch(photos, [ONE, ONE])
     assert glass.photo.has_alpha
     assert grey.photo.gray
     assert (glass.warnings, grey.warnings) == ((), ("odd",))
@@ -549,7 +549,7 @@ def test_what_does_not_go_together_is_said_to(nano, sizes, more):
 
 
 def test_settings_that_differ_do_not_go_together(nano):
-    assert nano.upscale_together([Photo(rgb=pixels())] * 2, [ONE, replace(ONE, psr=0.1)]) is None
+    assert nano.upscale_batch([Photo(rgb=pixels())] * 2, [ONE, replace(ONE, psr=0.1)]) is None
 
 
 def test_tiled_photos_do_not_go_together():
@@ -603,7 +603,7 @@ def huge(tmp_path):
 
 
 def test_what_memory_will_not_hold_is_refused_before_it_is_decoded(huge, monkeypatch):
-    monkeypatch.setattr(conversion.imageio, "read", None)
+    monkeypatch.setattr(imageio, "read", None)
     with pytest.raises(OutOfMemory):
         Upscaler("nano", Machine(max_memory=10**9)).upscale(huge)
 

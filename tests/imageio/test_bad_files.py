@@ -9,7 +9,7 @@ from imageio_samples import SHARED, noise, saved, smooth
 from PIL import Image
 
 from addsr_cli.errors import UnreadableInput
-from addsr_cli.imageio import MAX_PIXELS, held, read, read_header
+from addsr_cli.imageio import MAX_PIXELS, buffer_pipe, read, read_header
 from addsr_cli.imageio.png import SIGNATURE, chunk
 
 BAD = [
@@ -146,6 +146,6 @@ def test_a_pipe_is_held_and_a_file_is_not(tmp_path):
     file.write_bytes(b"data")
     thread = threading.Thread(target=pipe.write_bytes, args=(b"data",))
     thread.start()
-    assert held(pipe) == b"data"
+    assert buffer_pipe(pipe) == b"data"
     thread.join()
-    assert (held(file), held(tmp_path / "none")) == (file, tmp_path / "none")
+    assert (buffer_pipe(file), buffer_pipe(tmp_path / "none")) == (file, tmp_path / "none")

@@ -4,7 +4,7 @@ import pytest
 
 from addsr_cli.errors import UsageError
 from addsr_cli.imageio import Header, choose_format, suffix_for
-from addsr_cli.imageio.formats import format_of
+from addsr_cli.imageio.formats import require_format
 
 
 def header(fmt, alpha=False):
@@ -40,4 +40,4 @@ def test_every_format_has_a_suffix(name, suffix):
 @pytest.mark.parametrize("name", ["photo", "photo.gif", "photo.x4"])
 def test_unknown_suffixes_are_usage_errors(name):
     with pytest.raises(UsageError):
-        format_of(Path(name))
+        require_format(Path(name))

@@ -9,7 +9,7 @@ from PIL import Image
 
 from addsr_cli.imageio import encode, gamma, read
 from addsr_cli.imageio.formats import WriteOptions
-from addsr_cli.imageio.png import SIGNATURE, chunk, encode16, with_chunks
+from addsr_cli.imageio.png import SIGNATURE, chunk, encode16, insert_chunks
 
 ADOBE = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 ADOBE_TO_SRGB = [[1.39836, -0.39836, 0], [0, 1, 0], [0, -0.04293, 1.04293]]  # Lindbloom's, D65
@@ -25,7 +25,7 @@ def chromaticities(values):
 def png(array, *chunks):
     plain = encode16(array) if array.dtype == np.uint16 else saved(Image.fromarray(array), "PNG")
     assert plain.startswith(SIGNATURE)
-    return with_chunks(plain, list(chunks))
+    return insert_chunks(plain, list(chunks))
 
 
 def encoded(light):
@@ -76,7 +76,7 @@ def test_what_is_srgb_is_left_as_it_is(chunks):
 
 def test_a_profile_wins_over_gamma():
     array = noise(7, 9, 3)
-    data = with_chunks(saved(Image.fromarray(array), "PNG", icc_profile=srgb_profile()), [LINEAR])
+    data = insert_chunks(saved(Image.fromarray(array), "PNG", icc_profile=srgb_profile()), [LINEAR])
     photo = read(data)
     np.testing.assert_array_equal(photo.to_array(), array)
     assert photo.icc == srgb_profile()

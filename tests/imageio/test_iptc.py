@@ -160,7 +160,7 @@ CUT = [b"", b"8BIM", b"8BIM\x04\x04", ALL[:40], b"8BIM\x04\x04\0\0\xff\xff\xff\x
 
 @pytest.mark.parametrize("blocks", CUT)
 def test_damaged_blocks_are_no_blocks(blocks):
-    assert iptc.kept(blocks) is None
+    assert iptc.photo_blocks(blocks) is None
 
 
 def test_a_photo_with_damaged_blocks_is_read():
@@ -170,5 +170,5 @@ def test_a_photo_with_damaged_blocks_is_read():
 @pytest.mark.parametrize("blocks", [b"8BIM" + bytes(8), block(1028, b""), b"8BIM\x04\x04\xff\0"])
 def test_a_megabyte_of_blocks_takes_a_tenth_of_a_second(blocks):
     started = time.process_time()
-    iptc.kept(blocks * (1_000_000 // len(blocks)))
+    iptc.photo_blocks(blocks * (1_000_000 // len(blocks)))
     assert time.process_time() - started < 0.1

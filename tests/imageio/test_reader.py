@@ -220,10 +220,10 @@ def test_a_transparent_colour_becomes_alpha_in_eight_and_sixteen_bits():
     assert photo.alpha[0, 0] == 0
     assert photo.alpha[-1, -1] == 1
     deep = noise(9, 7, 3, dtype=np.uint16)
-    from addsr_cli.imageio.png import chunk, with_chunks
+    from addsr_cli.imageio.png import chunk, insert_chunks
 
     key = chunk(b"tRNS", struct.pack(">3H", *(int(v) for v in deep[2, 3])))
-    keyed = read(with_chunks(png16(deep), [key]))
+    keyed = read(insert_chunks(png16(deep), [key]))
     assert (keyed.bit_depth, keyed.alpha[2, 3], keyed.alpha.sum()) == (16, 0, 62)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
-from addsr_cli.conversion import as_tensor
+from addsr_cli.canvas import to_tensor
 from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio import read
 from addsr_cli.train.data.dataset import Photos
@@ -37,7 +37,7 @@ def precomputed(
             accelerator.process_index :: accelerator.num_processes
         ]
         read_here = [
-            (str(path), learner.read_tags(as_tensor(read(path).rgb).to(accelerator.device)))
+            (str(path), learner.read_tags(to_tensor(read(path).rgb).to(accelerator.device)))
             for path in own
         ]
         known |= dict(gather_object(read_here))

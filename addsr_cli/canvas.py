@@ -27,7 +27,7 @@ def source_of(
         return imageio.from_pil(image)
     if isinstance(image, np.ndarray):
         return imageio.from_array(image)
-    return imageio.held(Path(image))
+    return imageio.buffer_pipe(Path(image))
 
 
 def size_of(source: Photo | Path | bytes) -> tuple[int, int]:
@@ -49,12 +49,12 @@ def canvas_size(width: int, height: int, shortest: int = 0) -> tuple[int, int]:
     return math.ceil(width * factor), math.ceil(height * factor)
 
 
-def as_tensor(rgb: np.ndarray[Any, Any]) -> Tensor:
+def to_tensor(rgb: np.ndarray[Any, Any]) -> Tensor:
     """(H, W, 3) -> (1, 3, H, W), the same memory."""
     return torch.from_numpy(rgb).permute(2, 0, 1)[None]
 
 
-def enlarge(rgb: np.ndarray[Any, Any], size: tuple[int, int], factor: int) -> Tensor:
+def make_canvas(rgb: np.ndarray[Any, Any], size: tuple[int, int], factor: int) -> Tensor:
     """The photo enlarged to ``size`` (width, height), (1, 3, H, W), edges repeated until sides divide by ``factor``."""
     planes = np.empty((3, size[1], size[0]), np.float32)
     for channel, plane in enumerate(planes):
