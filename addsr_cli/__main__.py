@@ -19,7 +19,7 @@ def main() -> None:
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
         sys.exit(130)
-    sys.exit(streams.finished(run()))
+    sys.exit(streams.final_exit_code(run()))
 
 
 def _terminated(number: int, _: object) -> None:

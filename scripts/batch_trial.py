@@ -22,7 +22,7 @@ import psutil
 from PIL import Image
 
 from addsr_cli import Machine, Settings, Upscaler, imageio
-from addsr_cli.batch.run import Options
+from addsr_cli.batch.pipeline import RunOptions
 from addsr_cli.batch.session import Session
 from addsr_cli.batch.task import BatchConfig
 from addsr_cli.engine.job import Naming
@@ -137,7 +137,7 @@ def speed(folder: Path) -> None:
                 photos.append(imageio.read(chunk / task.name))
         upscaler.upscale(photos[0])
         bare = timed(lambda photos=photos: [upscaler.upscale(photo) for photo in photos])
-        piped = timed(lambda: session.run(agenda, Silent(), lambda: False, Options()))  # noqa: B023 (called at once)
+        piped = timed(lambda: session.run(agenda, Silent(), lambda: False, RunOptions()))  # noqa: B023 (called at once)
         ratios.append([ours / theirs for ours, theirs in zip(piped, bare, strict=True)])
     whole, network = (statistics.median(each) for each in zip(*ratios, strict=True))
     print(

@@ -20,7 +20,7 @@ BYTES_PER_SAMPLE = {
 BLOCK = 1 << 20
 
 
-def space(tasks: Iterable[Task]) -> int:
+def estimated_size(tasks: Iterable[Task]) -> int:
     """Bytes that the outputs will take, about: photos compress alike enough for a sum over many."""
     total = 0.0
     for task in tasks:

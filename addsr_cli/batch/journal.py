@@ -103,7 +103,7 @@ class Journal:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(lock, timeout=0)
             self._lock.acquire()
-            self._run = load(output).runs + 1
+            self._run = load_all(output).runs + 1
             self._file: IO[bytes] = self.path.open("ab")
             if self.path.stat().st_size and not _ends_whole(self.path):
                 self._file.write(b"\n")  # a line was torn; the next one shall not hang on to it
@@ -151,10 +151,10 @@ class Journal:
 
 def read(output: Path) -> dict[Key, JournalEntry]:
     """The last entry of every output, from all journals there."""
-    return load(output).entries
+    return load_all(output).entries
 
 
-def load(output: Path) -> Contents:
+def load_all(output: Path) -> Contents:
     """What all journals there say. Raises OutputRefused for one that is no file of its own."""
     latest: dict[Key, JournalEntry] = {}
     unknown = 0

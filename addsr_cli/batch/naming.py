@@ -16,12 +16,12 @@ from addsr_cli.imageio import Header
 from addsr_cli.settings import Settings
 
 
-def seed_of(seed: int, name: str) -> int:
+def file_seed(seed: int, name: str) -> int:
     """The seed of one file: it depends on the user's seed and the relative path, not on order or neighbours."""
     return int.from_bytes(hashlib.sha256(f"{seed}/".encode() + os.fsencode(name)).digest()[:4])
 
 
-def drafted(
+def draft_task(
     order: BatchConfig,
     name: str,
     sample: int,
@@ -76,7 +76,7 @@ def _mark(name: str) -> str:
     return "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
 
 
-def without_collisions(
+def resolve_collisions(
     drafts: Sequence[Task | Rejected], order: BatchConfig
 ) -> list[Task | Rejected]:
     """Names that would meet are told apart: all of them take their suffix, ``a_jpg`` and ``a_png``, then a hash.
@@ -103,7 +103,7 @@ def without_collisions(
     return list(drafts)
 
 
-def possible(task: Task, order: BatchConfig) -> set[str]:
+def possible_outputs(task: Task, order: BatchConfig) -> set[str]:
     """All that an output may be called, whatever else lies in the tree."""
     stems = (PurePosixPath(task.name).stem, _suffixed(task.name), _hashed(task.name))
     return {_named(task, order, stem).output for stem in stems}

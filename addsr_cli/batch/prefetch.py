@@ -39,7 +39,7 @@ def read(task: Task) -> Input:
     )
 
 
-def read_ahead(groups: Iterable[list[Task]], bound: int) -> Iterator[Group]:
+def prefetch(groups: Iterable[list[Task]], bound: int) -> Iterator[Group]:
     """The groups in order, each with its photos being read; the next ones are begun while ``bound`` bytes allow."""
     worker = Worker("addsr-read")
     try:

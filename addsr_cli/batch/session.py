@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 from addsr_cli import hardware, imageio
 from addsr_cli.batch import journal, walk
 from addsr_cli.batch.journal import Journal, JournalEntry, Key
-from addsr_cli.batch.run import Observer, Options, Pipeline
+from addsr_cli.batch.pipeline import Observer, Pipeline, RunOptions
 from addsr_cli.batch.shards import WHOLE, Shard
 from addsr_cli.batch.task import BatchConfig, FileStat, Rejected, Task, file_stat, inside, rejected
-from addsr_cli.batch.walk import Found
-from addsr_cli.batch.work_queue import Reader, WorkQueue, sort
+from addsr_cli.batch.walk import PhotoTree
+from addsr_cli.batch.work_queue import TaskReader, WorkQueue, build_queue
 from addsr_cli.engine import planner
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import AddsrError, OutOfMemory
@@ -34,14 +34,14 @@ class Session:
     exclude: Sequence[str] = ()
     shard: Shard = WHOLE
     steady: bool = False
-    found: Found | None = None
+    found: PhotoTree | None = None
     failures: int = 0
     first_error: AddsrError | None = None
-    reader: Reader = field(init=False)
+    reader: TaskReader = field(init=False)
 
     def __post_init__(self) -> None:
         """Headers are read once for the whole session."""
-        self.reader = Reader(self.order)
+        self.reader = TaskReader(self.order)
 
     def look(self) -> WorkQueue:
         """Walk the tree and see what is left to do. Raises OutputRefused and NoSpace before any work."""
@@ -59,16 +59,18 @@ class Session:
             ]
         return agenda
 
-    def find(self) -> Found:
+    def find(self) -> PhotoTree:
         """What lies in the tree now."""
-        self.found = walk.find(self.order.root, self.order.output, self.include, self.exclude)
+        self.found = walk.find_photos(
+            self.order.root, self.order.output, self.include, self.exclude
+        )
         return self.found
 
     def agenda(self, names: Iterable[str], wanted: set[str]) -> WorkQueue:
         """What is to be done about the ``wanted`` ones of all ``names``, which decide together how each is called."""
         tasks = [task for task in self.reader.tasks(names) if task.name in wanted]
-        known = journal.load(self.order.output)
-        agenda = sort(tasks, self.order, known.entries)
+        known = journal.load_all(self.order.output)
+        agenda = build_queue(tasks, self.order, known.entries)
         agenda.unknown = known.unknown
         return self._fitting(agenda)
 
@@ -98,7 +100,7 @@ class Session:
         agenda: WorkQueue,
         observer: Observer,
         stopping: Callable[[], bool],
-        options: Options,
+        options: RunOptions,
     ) -> None:
         """Do it. Raises what ends a run; failures of single files are told to the observer."""
         if not agenda.todo and not agenda.rejected:
@@ -118,7 +120,7 @@ class Session:
         self,
         observer: Observer,
         stopping: Callable[[], bool],
-        options: Options,
+        options: RunOptions,
         settle: float,
     ) -> None:
         """Do what comes into the tree, once a file has not changed for ``settle`` seconds; until ``stopping``."""

@@ -40,7 +40,7 @@ class Shard:
 WHOLE = Shard(number=1, count=1)
 
 
-def parsed(text: str) -> Shard:
+def parse_shard(text: str) -> Shard:
     """``2/8`` -> part 2 of 8. Raises UsageError."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match:
@@ -48,7 +48,7 @@ def parsed(text: str) -> Shard:
     return Shard(number=int(match[1]), count=int(match[2]))
 
 
-def launched() -> bool:
+def is_launched() -> bool:
     """Whether ``accelerate launch`` or ``torchrun`` started this process as one of several."""
     return int(os.environ.get(WORLD, "1")) > 1
 
@@ -77,7 +77,7 @@ def wait_for_others() -> None:
     PartialState().wait_for_everyone()
 
 
-def leave() -> None:
+def leave_process_group() -> None:
     """Part from the other processes."""
     from accelerate import PartialState
 

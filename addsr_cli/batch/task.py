@@ -13,7 +13,7 @@ from addsr_cli.imageio import WriteOptions
 from addsr_cli.settings import Settings
 
 # What libraries raise over odd files.
-STRANGE = (
+UNEXPECTED_ERRORS = (
     ArithmeticError,
     AssertionError,
     LookupError,
@@ -24,7 +24,7 @@ STRANGE = (
 )
 
 
-class Unforeseen(AddsrError):
+class UnexpectedError(AddsrError):
     """Something that no part of this program expected of a file."""
 
     code = "unexpected"
@@ -128,7 +128,7 @@ def failure(exc: BaseException) -> AddsrError:
     if isinstance(exc, MemoryError):
         return picture_out_of_memory(exc)
     text = " ".join(str(exc).split())[:300]
-    error = Unforeseen(f"unexpected {type(exc).__name__}: {text}.", "Report it.")
+    error = UnexpectedError(f"unexpected {type(exc).__name__}: {text}.", "Report it.")
     error.__cause__ = exc
     return error
 

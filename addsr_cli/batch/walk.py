@@ -64,7 +64,7 @@ VIDEOS = frozenset(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class PhotoTree:
     """Photos relative to the root, with ``/``, sorted; what was passed over, by reason; folders that may not be read.
 
     ``suffixes`` counts the files that are no pictures by their suffix, for each reason.
@@ -98,12 +98,12 @@ def check_root(root: Path) -> None:
     raise UnreadableInput(f"{str(root)!r} does not exist.", "Name a folder of photos.")
 
 
-def find(
+def find_photos(
     root: Path,
     output: Path,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
-) -> Found:
+) -> PhotoTree:
     """Walk the tree below ``root``. Raises UnreadableInput when that is no folder.
 
     Links to folders are followed, but each folder is entered once, under its true name where that
@@ -123,7 +123,7 @@ def find(
         inner, links = walk.enter(real.pop() if real else linked.pop())
         real += reversed(inner)
         linked[:0] = reversed(links)
-    return Found(
+    return PhotoTree(
         photos=tuple(sorted(walk.photos)),
         skipped=walk.skipped,
         suffixes=walk.suffixes,

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from addsr_cli import imageio
-from addsr_cli.batch.disk import space
+from addsr_cli.batch.disk import estimated_size
 from addsr_cli.batch.journal import JournalEntry, Key
-from addsr_cli.batch.naming import drafted, possible, seed_of, without_collisions
+from addsr_cli.batch.naming import draft_task, file_seed, possible_outputs, resolve_collisions
 from addsr_cli.batch.task import (
-    STRANGE,
+    UNEXPECTED_ERRORS,
     BatchConfig,
     FileStat,
     Rejected,
@@ -40,7 +40,7 @@ class WorkQueue:
     unknown: int = 0
 
 
-class Reader:
+class TaskReader:
     """Headers of the photos, read once as long as files do not change."""
 
     def __init__(self, order: BatchConfig) -> None:
@@ -52,7 +52,7 @@ class Reader:
         drafts: list[Task | Rejected] = []
         for name in names:
             drafts += self._drafts(name)
-        return without_collisions(drafts, self.order)
+        return resolve_collisions(drafts, self.order)
 
     def _drafts(self, name: str) -> list[Task | Rejected]:
         order, path = self.order, self.order.root / name
@@ -60,7 +60,7 @@ class Reader:
         if self._known.get(name, (None,))[0] != stamp:
             try:
                 self._known[name] = stamp, imageio.read_header(path)
-            except (AddsrError, MemoryError, *STRANGE) as exc:
+            except (AddsrError, MemoryError, *UNEXPECTED_ERRORS) as exc:
                 self._known[name] = stamp, failure(exc.with_traceback(None))
         header = self._known[name][1]
         if isinstance(header, AddsrError):
@@ -81,9 +81,9 @@ class Reader:
                     stamp=stamp,
                 )
             ]
-        first = seed_of(order.settings.seed, name)
+        first = file_seed(order.settings.seed, name)
         return [
-            drafted(
+            draft_task(
                 order,
                 name,
                 number,
@@ -96,7 +96,7 @@ class Reader:
         ]
 
 
-def sort(
+def build_queue(
     tasks: Sequence[Task | Rejected], order: BatchConfig, journal: Mapping[Key, JournalEntry]
 ) -> WorkQueue:
     """What the journal leaves to do.
@@ -128,7 +128,7 @@ def _believed(task: Task | Rejected, entry: JournalEntry, order: BatchConfig) ->
         return True
     if (order.output / entry.output).is_symlink():
         return False  # this program writes no links
-    return entry.output == task.output or entry.output in possible(task, order)
+    return entry.output == task.output or entry.output in possible_outputs(task, order)
 
 
 def _remembered(
@@ -202,7 +202,7 @@ def _refuse_full_disk(tasks: Sequence[Task | Rejected], agenda: WorkQueue) -> No
     if agenda.todo or not any(isinstance(each.error, NoSpace) for each in agenda.rejected):
         return
     smallest = min(
-        (task for task in tasks if isinstance(task, Task)), key=lambda task: space([task])
+        (task for task in tasks if isinstance(task, Task)), key=lambda task: estimated_size([task])
     )
     try:
         _allowed(smallest, overwrite=True).job.check()

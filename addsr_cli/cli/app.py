@@ -12,9 +12,10 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from addsr_cli.cli import batch, bench, compare, config, distill, doctor, models, upscale
-from addsr_cli.cli.command import Command, Group, with_command
+from addsr_cli.cli.command import Command, Group, insert_default_command
 from addsr_cli.cli.config import Defaults
-from addsr_cli.cli.console import Console, error_record
+from addsr_cli.cli.console import Console
+from addsr_cli.cli.records import error_record
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.version import __version__
 
@@ -63,10 +64,10 @@ def addsr(
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return its exit code; failures that addsr foresees become one line each."""
     given = sys.argv[1:] if arguments is None else arguments
-    words = with_command(given, _group())
+    words = insert_default_command(given, _group())
     defaults = Defaults()
     try:
-        defaults = config.defaults(_options())
+        defaults = config.load_defaults(_options())
         if not _asked("debug", words, defaults):
             sys.excepthook = _unexpected
         return _finished(_parsed(words, defaults), words, defaults)
@@ -75,7 +76,7 @@ def run(arguments: list[str] | None = None) -> int:
     except AddsrError as exc:
         json = _asked("json", words, defaults)
         console = Console(json=json, debug=_asked("debug", words, defaults))
-        console.failed(exc)
+        console.error(exc)
         if json:
             with suppress(OutputRefused):  # stdout itself may be what failed
                 console.result("", {"status": "failed", "error": error_record(exc)})
@@ -121,7 +122,7 @@ def _parsed(words: list[str], defaults: Defaults) -> int:
 
 def _finished(code: int, words: list[str], defaults: Defaults) -> int:
     if code == INTERRUPTED and not ("-q" in words or _asked("quiet", words, defaults)):
-        Console().say("Interrupted. No half-written file was left behind.")
+        Console().info("Interrupted. No half-written file was left behind.")
     return code
 
 
@@ -138,6 +139,6 @@ def _asked(option: str, words: list[str], defaults: Defaults) -> bool:
 def _unexpected(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
     """Last resort, in place of a traceback; Python then leaves with 1."""
     line = " ".join(str(exc).split())[:300]
-    Console().say(
+    Console().info(
         f"error: unexpected {kind.__name__}: {line}\n  Run it again with --debug and report what it prints."
     )

@@ -9,15 +9,16 @@ import typer
 
 from addsr_cli.cli import options
 from addsr_cli.cli.batch_progress import BatchProgress
-from addsr_cli.cli.console import Console, counted, error_text, human_bytes, human_seconds
+from addsr_cli.cli.console import Console
 from addsr_cli.cli.escape import printable
-from addsr_cli.cli.records import UNKNOWN, job_record, record_failure
+from addsr_cli.cli.formatting import error_line, format_bytes, format_seconds, pluralize
+from addsr_cli.cli.records import EMPTY_RECORD, job_record, print_failure_record
 from addsr_cli.cli.request import UpscaleOptions, takes_request
 from addsr_cli.errors import OutputRefused, OutputVanished, UsageError
 
 if TYPE_CHECKING:
     from addsr_cli.batch.interrupt import Interrupts
-    from addsr_cli.batch.run import Options
+    from addsr_cli.batch.pipeline import RunOptions
     from addsr_cli.batch.session import Session
     from addsr_cli.batch.shards import Shard
     from addsr_cli.batch.task import BatchConfig
@@ -90,12 +91,12 @@ def batch(
 
     walk.check_root(directory)
     console, fleet = request.console(), None
-    part, device = (shards.parsed(shard) if shard else shards.WHOLE), request.device
-    if shard and (shards.launched() or devices != "none"):
+    part, device = (shards.parse_shard(shard) if shard else shards.WHOLE), request.device
+    if shard and (shards.is_launched() or devices != "none"):
         raise UsageError("The work is shared out already.", "Leave out --shard.")
-    if shards.launched() and devices != "none":
+    if shards.is_launched() and devices != "none":
         raise UsageError("The launcher shares the work out already.", "Leave out --devices.")
-    if shards.launched():
+    if shards.is_launched():
         part, device = shards.from_launcher(device)
     elif devices != "none":
         from addsr_cli.cli.launcher import Launcher, named, words_of
@@ -121,8 +122,8 @@ def batch(
                 session, console, many, fleet
             )
     finally:
-        if shards.launched():
-            shards.leave()
+        if shards.is_launched():
+            shards.leave_process_group()
 
 
 def _session(
@@ -145,7 +146,7 @@ def _session(
     )
     order = _order(root, output, request, upscaler, retry_failed=retry_failed)
     upscaler.plan(16, 16)  # a wrong --device or --tile shows before a file is blamed
-    console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
+    console.info(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     return Session(
         upscaler=upscaler,
         order=order,
@@ -201,14 +202,14 @@ def _output(root: Path, request: UpscaleOptions) -> Path:
     return output
 
 
-def _many(batch_size: str, *, fail_fast: bool, traces: bool) -> "Options":
-    from addsr_cli.batch.run import Options
+def _many(batch_size: str, *, fail_fast: bool, traces: bool) -> "RunOptions":
+    from addsr_cli.batch.pipeline import RunOptions
 
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
         raise UsageError(
             f"--batch-size {batch_size} is not a number of photos.", "Use auto, or 1 or more."
         )
-    return Options(
+    return RunOptions(
         batch_size=None if batch_size == "auto" else int(batch_size),
         fail_fast=fail_fast,
         traces=traces,
@@ -222,7 +223,7 @@ def _gauge(session: "Session", console: Console) -> BatchProgress:
 def _once(
     session: "Session",
     console: Console,
-    many: "Options",
+    many: "RunOptions",
     fleet: "Launcher | None",
 ) -> None:
     from addsr_cli.batch import shards
@@ -247,7 +248,7 @@ def _once(
             _leave(session, gauge, agenda, console)
     if interrupts.asked:
         raise typer.Exit(INTERRUPTED)
-    if shards.launched():
+    if shards.is_launched():
         shards.wait_for_others()
         session.leave()  # by now with the failures of all
     _exit(code or _code(session, many, failed_before=len(agenda.failed)))
@@ -267,19 +268,19 @@ def _leave(
 def _watch(
     session: "Session",
     console: Console,
-    many: "Options",
+    many: "RunOptions",
     fleet: "Launcher | None",
     settle: float,
 ) -> None:
     gauge = _gauge(session, console)
-    console.say(f"watching {printable(str(session.order.root))}; Ctrl-C ends it")
+    console.info(f"watching {printable(str(session.order.root))}; Ctrl-C ends it")
     with _interrupts(console, fleet) as interrupts:
         try:
             code = fleet.run(gauge, console) if fleet else 0
             if not fleet:
                 session.watch(gauge, interrupts.stopping, many, settle)
         finally:
-            console.say(f"{gauge.ok} done, {gauge.failures} failed; {gauge.speed()}")
+            console.info(f"{gauge.ok} done, {gauge.failures} failed; {gauge.speed()}")
     _exit(code or _code(session, many, failed_before=0))
 
 
@@ -287,14 +288,14 @@ def _interrupts(console: Console, fleet: "Launcher | None") -> "Interrupts":
     from addsr_cli.batch.interrupt import Interrupts
 
     def tell() -> None:
-        console.say("Stopping after the files in flight; Ctrl-C again stops now.")
+        console.info("Stopping after the files in flight; Ctrl-C again stops now.")
         if fleet:
             fleet.stop()
 
     return Interrupts(tell)
 
 
-def _code(session: "Session", many: "Options", failed_before: int) -> int:
+def _code(session: "Session", many: "RunOptions", failed_before: int) -> int:
     if many.fail_fast and session.first_error:
         return session.first_error.exit_code
     return SOME_FAILED if session.failures + failed_before else 0
@@ -310,24 +311,24 @@ def _tell_start(session: "Session", agenda: "WorkQueue", console: Console) -> No
     from addsr_cli.batch import disk
 
     order = session.order
-    need, free = disk.space(agenda.todo), disk.free_space(order.output)
-    text = f"{len(agenda.todo) + len(agenda.rejected)} to do into {printable(str(order.output))}, about {human_bytes(need)}"
+    need, free = disk.estimated_size(agenda.todo), disk.free_space(order.output)
+    text = f"{len(agenda.todo) + len(agenda.rejected)} to do into {printable(str(order.output))}, about {format_bytes(need)}"
     if agenda.done or agenda.failed:
         text += f"; before: {len(agenda.done)} done" + (
             f", {len(agenda.failed)} failed" if agenda.failed else ""
         )
     if session.found and not session.found.photos:
         text = f"no photos in {printable(str(order.root))}"
-    console.say(text)
+    console.info(text)
     if agenda.unknown:
-        lines = counted(agenda.unknown, "line")
+        lines = pluralize(agenda.unknown, "line")
         where = printable(str(order.output))
-        console.say(
-            f"warning: skipped {lines} of the journal in {where} that this program did not write so"
+        console.warn(
+            f"skipped {lines} of the journal in {where} that this program did not write so"
         )
     if need > free:
-        console.say(
-            f"warning: the outputs need about {human_bytes(need)}, but only {human_bytes(free)} are free"
+        console.warn(
+            f"the outputs need about {format_bytes(need)}, but only {format_bytes(free)} are free"
         )
     for entry in agenda.done:
         output = str(order.output / entry.output)
@@ -346,7 +347,7 @@ def _brief(
     status: str,
     **more: Any,  # noqa: ANN401 (JSON)
 ) -> dict[str, Any]:
-    return UNKNOWN | {"input": str(order.root / name), "status": status} | more
+    return EMPTY_RECORD | {"input": str(order.root / name), "status": status} | more
 
 
 def _tell_end(
@@ -363,9 +364,9 @@ def _tell_end(
         parts.append(f"{left} left")
     if session.found and session.found.skipped:
         parts.append(f"skipped: {printable(session.found.summary())}")
-    console.say(f"{', '.join(parts)}; {gauge.speed()}")
+    console.info(f"{', '.join(parts)}; {gauge.speed()}")
     if gauge.failures or agenda.failed:
-        console.say(f"see {printable(str(session.order.output / 'failures.json'))}")
+        console.info(f"see {printable(str(session.order.output / 'failures.json'))}")
 
 
 def _tell_plan(session: "Session", agenda: "WorkQueue", console: Console) -> None:
@@ -378,16 +379,16 @@ def _tell_plan(session: "Session", agenda: "WorkQueue", console: Console) -> Non
             console.result(f"{task.job.label} -> {task.job.output} {width}x{height}", record)
     for lost in agenda.rejected:
         label = str(session.order.root / lost.name)
-        console.say(f"will fail: {error_text(lost.error, label).removeprefix('error: ')}")
-        record_failure(label, lost.error, console)
+        console.info(f"will fail: {error_line(lost.error, label).removeprefix('error: ')}")
+        print_failure_record(label, lost.error, console)
     for entry in agenda.failed:
         name, reason = session.order.root / entry.input, entry.error.get("message", "")
-        console.say(printable(f"failed before: {name}: {reason}"))
+        console.info(printable(f"failed before: {name}: {reason}"))
     seconds, megapixels = session.seconds(agenda.todo), _pixels(agenda) / 1e6
-    text = f"{counted(len(agenda.todo), 'photo')} of {megapixels:.2f} MP, {len(agenda.rejected)} that will fail"
+    text = f"{pluralize(len(agenda.todo), 'photo')} of {megapixels:.2f} MP, {len(agenda.rejected)} that will fail"
     if session.found and session.found.skipped:
         text += f", skipped: {printable(session.found.summary())}"
-    console.say(text + ("" if seconds is None else f", about {human_seconds(seconds)}"))
+    console.info(text + ("" if seconds is None else f", about {format_seconds(seconds)}"))
 
 
 def _pixels(agenda: "WorkQueue") -> int:

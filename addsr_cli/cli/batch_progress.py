@@ -6,14 +6,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from addsr_cli.cli.console import Console, human_seconds
-from addsr_cli.cli.records import report_failure, report_result, result_record
-from addsr_cli.cli.versions import Versions
+from addsr_cli.cli.console import Console
+from addsr_cli.cli.duplicates import DuplicateSamples
+from addsr_cli.cli.formatting import format_seconds
+from addsr_cli.cli.records import print_failure, print_result, result_record
 from addsr_cli.errors import AddsrError
 
 if TYPE_CHECKING:
     from addsr_cli.batch.task import Rejected, Task
-    from addsr_cli.cli.bars import Bars
+    from addsr_cli.cli.progress_bars import TransientProgress
     from addsr_cli.engine.job import Job
     from addsr_cli.engine.upscaler import Result
 
@@ -23,12 +24,12 @@ class BatchProgress:
 
     def __init__(self, console: Console, root: str, samples: int = 1) -> None:
         self.console, self.root = console, root
-        self.versions = Versions(samples)
+        self.duplicates = DuplicateSamples(samples)
         self.ok = self.failures = 0
         self.pixels = 0
         self.current = ""
         self.started = time.monotonic()
-        self._bar: Bars | None = None
+        self._bar: TransientProgress | None = None
 
     @contextmanager
     def shown(self, files: int, pixels: int) -> Iterator[None]:
@@ -36,13 +37,13 @@ class BatchProgress:
         if self.console.quiet or not sys.stderr.isatty():
             yield
             return
-        from addsr_cli.cli import bars
+        from addsr_cli.cli import progress_bars
 
-        with bars.Bars(
-            bars.bar(),
-            bars.words("{task.description}"),
-            bars.Left(),
-            below=self._now,
+        with progress_bars.TransientProgress(
+            progress_bars.bar_column(),
+            progress_bars.text_column("{task.description}"),
+            progress_bars.TimeLeftColumn(),
+            footer=self._now,
             redirect_stdout=sys.stdout.isatty(),  # else stdout would become talk
             speed_estimate_period=600,
         ) as self._bar:
@@ -55,7 +56,7 @@ class BatchProgress:
 
     def _now(self) -> str:
         """The time so far and the file that is upscaled now, if this process knows."""
-        elapsed = f"{human_seconds(time.monotonic() - self.started)} elapsed"
+        elapsed = f"{format_seconds(time.monotonic() - self.started)} elapsed"
         return f"{elapsed}, now {self.root}/{self.current}" if self.current else elapsed
 
     def begun(self, task: "Task") -> None:
@@ -64,12 +65,12 @@ class BatchProgress:
 
     def done(self, job: "Job", result: "Result") -> None:
         """A file is written."""
-        self.success(result_record(job, self.versions.compared(job, result)))
+        self.success(result_record(job, self.duplicates.add_warning(job, result)))
 
     def failed(self, task: "Task | Rejected", error: AddsrError) -> None:
         """A file came to nothing."""
         self.failures += 1
-        report_failure(f"{self.root}/{task.name}", error, self.console)
+        print_failure(f"{self.root}/{task.name}", error, self.console)
         self._move()
 
     def success(self, record: dict[str, Any]) -> None:
@@ -77,7 +78,7 @@ class BatchProgress:
         self.ok += 1
         width, height = record["size_in"]
         self.pixels += width * height
-        report_result(record, self.console, line=self._bar is None)
+        print_result(record, self.console, summary=self._bar is None)
         self._move()
 
     def count_failure(self) -> None:
@@ -88,7 +89,7 @@ class BatchProgress:
     def speed(self) -> str:
         """``93.1 MP in 1 h 3 min, 0.02 MP/s``; megapixels are those of the inputs."""
         seconds = time.monotonic() - self.started
-        return f"{self.pixels / 1e6:.2f} MP in {human_seconds(seconds)}, {self.pixels / 1e6 / max(seconds, 1e-9):.3f} MP/s"
+        return f"{self.pixels / 1e6:.2f} MP in {format_seconds(seconds)}, {self.pixels / 1e6 / max(seconds, 1e-9):.3f} MP/s"
 
     def _move(self) -> None:
         if self._bar is None:

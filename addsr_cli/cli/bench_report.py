@@ -15,7 +15,8 @@ from addsr_cli.bench.published import Published
 from addsr_cli.bench.quality import Quality
 from addsr_cli.bench.speed import Speed
 from addsr_cli.bench.stages import STAGES
-from addsr_cli.cli.console import Console, human_bytes
+from addsr_cli.cli.console import Console
+from addsr_cli.cli.formatting import format_bytes
 from addsr_cli.report import Axis, Cell, Column, Point, Scene, Series, Table, bench_page, scatter
 from addsr_cli.report import Picture as Shown
 
@@ -303,7 +304,7 @@ def _write(
     overwrite: bool,
 ) -> None:
     size = imageio.write_bytes(path, text.encode("utf-8", "replace"), overwrite=overwrite)
-    console.say(f"{path}: {human_bytes(size)}")
+    console.info(f"{path}: {format_bytes(size)}")
 
 
 def _scenes(report: Report) -> list[Scene]:

@@ -82,15 +82,15 @@ def run(wish: BenchOptions, console: Console) -> Report:
     located = _located(wish, console)
     sweep = variants(wish.sweep, usual_steps(located.spec.rule, located.spec.default_steps))
     precisions = _precisions(located, wish, sweep)
-    console.say(f"model {located.spec.name}: {located.reason}")
+    console.info(f"model {located.spec.name}: {located.reason}")
     report = Report(
         protocol=protocol.machine(wish.machine.device, located, wish.sweep.base), published=table
     )
     report.protocol["precision"] = "; ".join(precisions)
     if wish.sizes:
         if hardware.load_per_core() > QUIET:
-            console.say("warning: other programs keep this machine busy, so the times are too long")
-        with console.counting("speed") as count:
+            console.warn("other programs keep this machine busy, so the times are too long")
+        with console.count_progress("speed") as count:
             cases = len(sweep) * len(wish.sizes)
             report.speed = speed.measure(
                 located,
@@ -182,11 +182,11 @@ def _quality(
     )
     measured, missing = _metrics(wish)
     if missing:
-        console.say(missing)
+        console.info(missing)
     keeps = [quality.saver(wish.save)] if wish.save else []
     if wish.pictures:
         keeps.append(_remember(report))
-    with console.counting("quality") as count:
+    with console.count_progress("quality") as count:
         photos = sum(len(case.items) for case in cases)
         report.quality = quality.measure(
             cases,

@@ -28,7 +28,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (the parser's own types)
         """Settle what was asked for, tell what came from files, and call the function."""
         strengths = {name: STRENGTH.get(_source(ctx, name), 0) for name in ctx.params}
-        void = config.silenced(strengths) | _other_formats(ctx.params, strengths)
+        void = config.overridden(strengths) | _other_formats(ctx.params, strengths)
         for param in self.params:
             if param.name in void:
                 ctx.params[param.name] = param.default
@@ -49,10 +49,10 @@ class Group(TyperGroup):
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 (the parser's own types)
         """Put the command in front that was left out; also while a shell completes a line."""
-        return super().parse_args(ctx, with_command(args, self))
+        return super().parse_args(ctx, insert_default_command(args, self))
 
 
-def with_command(words: list[str], group: TyperGroup) -> list[str]:
+def insert_default_command(words: list[str], group: TyperGroup) -> list[str]:
     """``photo.jpg`` -> ``upscale photo.jpg``; words that begin with a command, or could be one, stay."""
     first = words[0] if words else ""
     if not first or first in group.commands:
@@ -104,15 +104,15 @@ def _tell(
     console: Console,
 ) -> None:
     """Say what a file in the working folder set, or may not set; with --verbose the user's own."""
-    own, folder = config.places()
+    own, folder = config.config_paths()
     values, origins = found.values.get(command, {}), found.origins.get(command, {})
-    for path, say in ((own, console.detail), (folder, console.say)):
+    for path, say in ((own, console.detail), (folder, console.info)):
         settings = [(name, values[name]) for name in names if origins.get(name) == path]
         if settings:
-            say(f"{path} sets {config.written(settings)}")
+            say(f"{path} sets {config.to_toml(settings)}")
     refused = [key for key in found.refused.get(command, ()) if not strengths.get(key)]
     if refused:
-        console.say(
-            f"warning: {folder} in the working folder may not set {' and '.join(refused)}, which "
+        console.warn(
+            f"{folder} in the working folder may not set {' and '.join(refused)}, which "
             f"{'has' if len(refused) == 1 else 'have'} no effect; type it, or write it into {own}"
         )

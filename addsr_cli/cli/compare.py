@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from addsr_cli.cli import options
-from addsr_cli.cli.console import Console, human_bytes
+from addsr_cli.cli.console import Console
 from addsr_cli.cli.escape import printable
+from addsr_cli.cli.formatting import format_bytes
 from addsr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,17 +73,17 @@ def compare(
     photos = [imageio.read(image) for image in images]
     for image, photo in zip(images, photos, strict=True):
         for note in photo.warnings:
-            console.say(f"warning: {printable(str(image))}: {note}")
+            console.warn(f"{printable(str(image))}: {note}")
         if max(photo.size) > max_side:
-            console.say(
-                f"warning: {printable(str(image))}: reduced to {max_side} px in the page; --max-side changes that"
+            console.warn(
+                f"{printable(str(image))}: reduced to {max_side} px in the page; --max-side changes that"
             )
     pictures = [
         Picture(photo=photo, label=text) for photo, text in zip(photos, labels, strict=True)
     ]
     size = write_page(page, pictures, title or _title(labels), embedding, overwrite=overwrite)
-    console.say(
-        f"{len(images)} pictures -> {printable(str(page))}: {human_bytes(size)}, opens in any browser"
+    console.info(
+        f"{len(images)} pictures -> {printable(str(page))}: {format_bytes(size)}, opens in any browser"
     )
     shown = [
         {"input": str(image), "label": text, "size": list(photo.size)}
@@ -91,7 +92,7 @@ def compare(
     console.result(
         str(page),
         {"output": str(page), "status": "ok", "bytes": size, "pictures": shown},
-        said=True,
+        already_shown=True,
     )
 
 

@@ -34,7 +34,7 @@ _EITHER = (
     ("data", "pairs"),
     ("mix", "degradation"),
 )
-SILENCES: dict[str, tuple[str, ...]] = {
+OVERRIDES: dict[str, tuple[str, ...]] = {
     **{one: tuple(other for other in group if other != one) for group in _EITHER for one in group},
     "fidelity": ("steps", "psr"),
 }
@@ -52,14 +52,14 @@ class Defaults:
     refused: dict[str, list[str]] = field(default_factory=dict)
 
 
-def places() -> list[Path]:
+def config_paths() -> list[Path]:
     """Configuration files, weakest first; they need not exist."""
     from platformdirs import user_config_path
 
     return [user_config_path("addsr") / FILE, Path(FILE)]
 
 
-def defaults(options: Options) -> Defaults:
+def load_defaults(options: Options) -> Defaults:
     """Default values by command, as the command line parser wants them; ``options`` are the names each command has.
 
     Raises UsageError for a file that cannot be read and for a key that no command knows.
@@ -69,7 +69,7 @@ def defaults(options: Options) -> Defaults:
         origins={command: {} for command in options},
         refused={command: [] for command in options},
     )
-    own, *others = places()
+    own, *others = config_paths()
     for path in (own, *others):
         content = _plain(_read(path))
         tables = {
@@ -102,16 +102,16 @@ def _put(
     """Lay one table over what weaker ones said."""
     values, origins = found.values[command], found.origins[command]
     for key, value in layer.items():
-        if not trusted and reaches_out(key, value):
+        if not trusted and writes_outside(key, value):
             found.refused[command].append(key)
             continue
-        for silenced in SILENCES.get(key, ()):
-            if silenced not in layer:
-                values.pop(silenced, None)
+        for overridden in OVERRIDES.get(key, ()):
+            if overridden not in layer:
+                values.pop(overridden, None)
         values[key], origins[key] = value, path
 
 
-def reaches_out(key: str, value: object) -> bool:
+def writes_outside(key: str, value: object) -> bool:
     """Whether a setting replaces files, or writes outside the working folder."""
     if key == "overwrite":
         return bool(value)
@@ -121,17 +121,17 @@ def reaches_out(key: str, value: object) -> bool:
     return bool(windows.anchor) or ".." in windows.parts or value.startswith("~")
 
 
-def silenced(strengths: Mapping[str, int]) -> set[str]:
+def overridden(strengths: Mapping[str, int]) -> set[str]:
     """Settings that a stronger source made void; ``strengths`` tells how strong the source of each setting is."""
     return {
         weaker
         for key, strength in strengths.items()
-        for weaker in SILENCES.get(key, ())
+        for weaker in OVERRIDES.get(key, ())
         if 0 < strengths.get(weaker, 0) < strength
     }
 
 
-def written(settings: Sequence[tuple[str, object]]) -> str:
+def to_toml(settings: Sequence[tuple[str, object]]) -> str:
     """Settings as the file has them: ``steps = 2, color = "lab"``."""
     return ", ".join(
         f"{key} = {json.dumps(value, ensure_ascii=False, default=str)}" for key, value in settings

@@ -1,4 +1,4 @@
-"""Where words go: stdout is data, stderr is talk, and nothing is animated unless somebody watches."""
+"""Output of the commands: data on stdout, messages on stderr, progress bars only on a terminal."""
 
 import json as json_module
 import sys
@@ -7,38 +7,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import monotonic
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from addsr_cli.cli.escape import printable
+from addsr_cli.cli.formatting import error_line, format_seconds
 from addsr_cli.errors import AddsrError
 
-
-class Step(Protocol):
-    """What a progress bar needs to know."""
-
-    @property
-    def done(self) -> int:
-        """Units finished."""
-
-    @property
-    def total(self) -> int:
-        """Units in all."""
-
-    @property
-    def step(self) -> int:
-        """The running step, from 1."""
-
-    @property
-    def steps(self) -> int:
-        """Steps in all."""
-
-
-Bar = Callable[[Step], None]
+if TYPE_CHECKING:
+    from addsr_cli.engine.progress import PhotoProgress
+    from addsr_cli.files import Transfer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """One sink with three voices: ``result`` (stdout), ``say`` and ``detail`` (stderr)."""
+    """Where a command writes: ``result`` to stdout; ``info``, ``detail``, ``warn``, ``error`` to stderr."""
 
     json: bool = False
     quiet: bool = False
@@ -46,21 +28,32 @@ class Console:
     debug: bool = False
     print0: bool = False
 
-    def say(self, text: str) -> None:
-        """Tell the person, unless asked to be quiet."""
+    def info(self, text: str) -> None:
+        """Print a message, unless ``quiet``."""
         if not self.quiet:
-            tell(text)
+            print_message(text)
 
     def detail(self, text: str) -> None:
-        """Tell more, only when asked for it."""
+        """Print a message if ``verbose``."""
         if self.verbose:
-            self.say(text)
+            self.info(text)
 
-    def result(self, text: str, record: dict[str, Any], *, said: bool = False) -> None:
-        """One piece of data: the record as a JSON line, or its plain text.
+    def warn(self, text: str) -> None:
+        """Print a warning, unless ``quiet``."""
+        self.info(f"warning: {text}")
 
-        ``said``: it was told on stderr already, so that a person who sees both streams needs it no
-        second time. On a terminal control characters are escaped; elsewhere data is as it is.
+    def error(self, exc: AddsrError, label: str = "") -> None:
+        """Print an error, even if ``quiet``; with its traceback if ``debug``."""
+        if self.debug:
+            traceback.print_exception(exc)
+        print_message(error_line(exc, label))
+
+    def result(self, text: str, record: dict[str, Any], *, already_shown: bool = False) -> None:
+        """Write one result to stdout: ``record`` as a JSON line with ``--json``, else ``text``.
+
+        With ``already_shown`` the result is left out where a message on the same terminal contains
+        it. Control characters are escaped on a terminal only: a program that reads the output gets
+        the data unchanged.
         """
         if self.json:
             print(json_module.dumps(record), flush=True)
@@ -68,161 +61,122 @@ class Console:
             print(text, end="\0", flush=True)
         elif not sys.stdout.isatty():
             print(text, flush=True)
-        elif not (said and sys.stderr.isatty() and not self.quiet):
+        elif not (already_shown and self._shows_messages()):
             print(printable(text, keep="\n\t"), flush=True)
 
-    def failed(self, exc: AddsrError, about: str = "") -> None:
-        """Say why something came to nothing; quiet does not silence it."""
-        self.trace(exc)
-        tell(error_text(exc, about))
-
-    def trace(self, exc: AddsrError) -> None:
-        """Where a failure came from, only when asked for it."""
-        if self.debug:
-            traceback.print_exception(exc)
+    def _shows_messages(self) -> bool:
+        """Whether messages go to a terminal."""
+        return not self.quiet and sys.stderr.isatty()
 
     @contextmanager
-    def bar(self, title: str) -> Iterator[Bar | None]:
-        """A progress bar with steps, tiles and time left; None when stderr is no terminal or silence is wanted."""
-        if self.quiet or not sys.stderr.isatty():
+    def step_progress(self, title: str) -> "Iterator[Callable[[PhotoProgress], None] | None]":
+        """Show steps, tiles and the time left of one photo; None unless stderr is a terminal."""
+        if not self._shows_messages():
             yield None
             return
-        from addsr_cli.cli import bars
+        from addsr_cli.cli import progress_bars
 
-        steps = bars.words(
-            "step {task.fields[step]}/{task.fields[steps]}, tile {task.completed:.0f}/{task.total:.0f}"
-        )
         started = monotonic()
 
-        def below() -> str:
-            return f"{human_seconds(monotonic() - started)} elapsed, {title}"
+        def elapsed() -> str:
+            return f"{format_seconds(monotonic() - started)} elapsed, {title}"
 
-        with bars.Bars(bars.bar(), steps, bars.Left(), below=below) as progress:
-            task = progress.add_task(
-                "",
-                total=1,
-                step=0,
-                steps="?",
-            )
+        counts = (
+            "step {task.fields[step]}/{task.fields[steps]}, "
+            "tile {task.completed:.0f}/{task.total:.0f}"
+        )
+        columns = (
+            progress_bars.bar_column(),
+            progress_bars.text_column(counts),
+            progress_bars.TimeLeftColumn(),
+        )
+        with progress_bars.TransientProgress(*columns, footer=elapsed) as progress:
+            task = progress.add_task("", total=1, step=0, steps="?")
 
-            def show(now: Step) -> None:
+            def update(photo: "PhotoProgress") -> None:
                 progress.update(
                     task,
-                    completed=now.done,
-                    total=now.total,
-                    step=now.step,
-                    steps=now.steps,
+                    completed=photo.done,
+                    total=photo.total,
+                    step=photo.step,
+                    steps=photo.steps,
                 )
 
-            yield show
+            yield update
 
     @contextmanager
-    def counting(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
-        """Tells how many of how many are done and what is next: a bar on a terminal, else lines when asked for more."""
-        if self.quiet or not sys.stderr.isatty():
-            yield lambda done, total, what: self.detail(f"{title} {done + 1}/{total}: {what}")
+    def count_progress(self, title: str) -> Iterator[Callable[[int, int, str], None]]:
+        """Show how many of how many items are done, and the current one.
+
+        Yields a function of (done, total, current item). It moves a bar on a terminal; elsewhere it
+        prints a line for each item if ``verbose``.
+        """
+        if not self._shows_messages():
+            yield lambda done, total, item: self.detail(f"{title} {done + 1}/{total}: {item}")
             return
-        from addsr_cli.cli import bars
+        from addsr_cli.cli import progress_bars
 
         columns = (
-            bars.Title(),
-            bars.bar(),
-            bars.words("{task.completed}/{task.total}"),
-            bars.Left(),
+            progress_bars.DescriptionColumn(),
+            progress_bars.bar_column(),
+            progress_bars.text_column("{task.completed}/{task.total}"),
+            progress_bars.TimeLeftColumn(),
         )
-        with bars.Bars(*columns) as progress:
+        with progress_bars.TransientProgress(*columns) as progress:
             task = progress.add_task(title, total=None)
 
-            def show(done: int, total: int, what: str) -> None:
-                progress.update(
-                    task,
-                    completed=done,
-                    total=total,
-                    description=f"{title}: {what}",
-                )
+            def update(done: int, total: int, item: str) -> None:
+                description = f"{title}: {item}"
+                progress.update(task, completed=done, total=total, description=description)
 
-            yield show
+            yield update
 
     @contextmanager
-    def transfers(self) -> Iterator[Callable[[Any], None] | None]:
-        """A progress bar over all files of a download, in bytes, with time left; None when no terminal watches."""
-        if self.quiet or not sys.stderr.isatty():
+    def transfer_progress(self) -> "Iterator[Callable[[Transfer], None] | None]":
+        """Show bytes and time left of a download; None unless stderr is a terminal."""
+        if not self._shows_messages():
             yield None
             return
-        from rich.progress import DownloadColumn
-        from rich.table import Column
+        from addsr_cli.cli import progress_bars
 
-        from addsr_cli.cli import bars
+        columns = (
+            progress_bars.DescriptionColumn(),
+            progress_bars.bar_column(),
+            progress_bars.bytes_column(),
+            progress_bars.TimeLeftColumn(),
+        )
+        with progress_bars.TransientProgress(*columns) as progress:
+            download = progress.add_task("", total=None, visible=False)
+            verification = progress.add_task("", total=None, visible=False)
 
-        received = DownloadColumn(table_column=Column(no_wrap=True))
-        with bars.Bars(bars.Title(), bars.bar(), received, bars.Left()) as progress:
-            fetching = progress.add_task("", total=None, visible=False)
-            checking = progress.add_task("", total=None, visible=False)
-
-            def show(now: Any) -> None:  # noqa: ANN401 (models.digest.Transfer, which this file does not import)
-                check, whole = now.stage == "checking", now.done == now.size
-                what = f"{now.stage} {now.file}"
-                if check:
+            def update(transfer: "Transfer") -> None:
+                description = f"{transfer.stage} {transfer.file}"
+                if transfer.stage == "checking":
                     progress.update(
-                        checking,
-                        description=what,
-                        completed=now.done,
-                        total=now.size,
-                        visible=not whole,
+                        verification,
+                        description=description,
+                        completed=transfer.done,
+                        total=transfer.size,
+                        visible=transfer.done != transfer.size,
                     )
+                    progress.update(download, visible=False)
                 else:
                     progress.update(
-                        fetching,
-                        description=what,
-                        completed=now.all_done,
-                        total=now.all_size,
+                        download,
+                        description=description,
+                        completed=transfer.all_done,
+                        total=transfer.all_size,
+                        visible=True,
                     )
-                progress.update(fetching, visible=not check)
 
-            yield show
+            yield update
 
 
-def tell(text: str) -> None:
-    """Write to stderr; for a terminal in colour, broken between words, and without what would steer it."""
+def print_message(text: str) -> None:
+    """Write a message to stderr: on a terminal in colour, wrapped, with control characters escaped."""
     if sys.stderr.isatty():
-        from addsr_cli.cli.bars import show
+        from addsr_cli.cli.progress_bars import print_wrapped
 
-        show(printable(text, keep="\n\t"))
+        print_wrapped(printable(text, keep="\n\t"))
     else:
         print(text, file=sys.stderr, flush=True)
-
-
-def error_record(exc: AddsrError) -> dict[str, str]:
-    """A failure as data."""
-    return {"code": exc.code, "message": exc.message, "hint": exc.hint}
-
-
-def error_text(exc: AddsrError, about: str = "") -> str:
-    """A failure as one line."""
-    where = f"{about}: " if about and about not in exc.message else ""
-    return printable(f"error: {where}{exc.message}" + (f" {exc.hint}" if exc.hint else ""))
-
-
-def counted(count: int, what: str, many: str = "") -> str:
-    """1, "step" -> '1 step'; 4, "step" -> '4 steps'."""
-    return f"{count} {what if count == 1 else many or what + 's'}"
-
-
-def human_bytes(count: float) -> str:
-    """1234567 -> '1.2 MB'."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(count) < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"
-
-
-def human_seconds(seconds: float) -> str:
-    """75 -> '1 min 15 s'."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

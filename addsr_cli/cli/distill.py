@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from addsr_cli.cli import options
-from addsr_cli.cli.console import Console, human_bytes, human_seconds
+from addsr_cli.cli.console import Console
+from addsr_cli.cli.formatting import format_bytes, format_seconds
 from addsr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -331,10 +332,10 @@ def distill(
         return
     from addsr_cli.train.trainer import Trainer
 
-    trainer = Trainer(config, lambda progress: console.say(_line(progress)))
+    trainer = Trainer(config, lambda progress: console.info(_line(progress)))
     main = trainer.accelerator.is_main_process  # of several processes one talks
     if main:
-        console.say(f"{trainer.photos.summary()} in {config.data}")
+        console.info(f"{trainer.photos.summary()} in {config.data}")
     folder = trainer.run(resume)
     if main:
         console.result(str(folder), {"status": "ok", "output": str(folder), "steps": config.steps})
@@ -383,8 +384,8 @@ def _line(p: "TrainProgress") -> str:
     losses = " ".join(f"{t}:{loss:.4f}" for t, loss in p.by_timestep.items())
     values = "  ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in p.values.items())
     return (
-        f"step {p.step}/{p.steps}  {values}  ({losses})  lr {p.lr:.1e}  {human_bytes(p.memory)}  "
-        f"{1 / max(p.seconds_per_step, 1e-9):.2f} it/s  {human_seconds(p.seconds_left)} left"
+        f"step {p.step}/{p.steps}  {values}  ({losses})  lr {p.lr:.1e}  {format_bytes(p.memory)}  "
+        f"{1 / max(p.seconds_per_step, 1e-9):.2f} it/s  {format_seconds(p.seconds_left)} left"
     )
 
 
@@ -393,5 +394,5 @@ def _show_plan(config: "TrainConfig", card: int | None, console: Console) -> Non
     from addsr_cli.train.data.dataset import find_photos
 
     found, plan = find_photos(config.data, config.crop, config.pairs), budget(config, card)
-    console.say(f"{found.summary()} in {config.data}")
+    console.info(f"{found.summary()} in {config.data}")
     console.result(plan.text(), plan.record())

@@ -5,8 +5,9 @@ import sys
 from typing import Any
 
 from addsr_cli.cli import options
-from addsr_cli.cli.config import places
-from addsr_cli.cli.console import Console, human_bytes, human_seconds
+from addsr_cli.cli.config import config_paths
+from addsr_cli.cli.console import Console
+from addsr_cli.cli.formatting import format_bytes, format_seconds
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.version import __version__
 
@@ -56,7 +57,7 @@ def examine(model: str, device: str) -> dict[str, Any]:
         "fp16_fast": machine.fp16,
         "libraries": _versions(),
         "configuration": [
-            {"path": str(path.absolute()), "exists": path.is_file()} for path in places()
+            {"path": str(path.absolute()), "exists": path.is_file()} for path in config_paths()
         ],
         "models": str(installed.home()),
         "downloads": str(cache.root()),
@@ -135,7 +136,7 @@ def _render(record: dict[str, Any]) -> str:
     lines = [
         f"addsr {record['addsr']}, Python {record['python']}, {record['system']} ({sys.executable})",
         f"device     {record['device']}: {record['device_name']}, {record['threads']} threads",
-        f"memory     {human_bytes(record['memory_free'])} free of {human_bytes(record['memory_total'])}",
+        f"memory     {format_bytes(record['memory_free'])} free of {format_bytes(record['memory_total'])}",
         f"precision  bf16 {_pace(record['bf16_fast'])}, fp16 {_pace(record['fp16_fast'])}",
         f"model      {model['name']}: {model['state']}, {model.get('reason') or model.get('problem')}",
     ]
@@ -146,9 +147,9 @@ def _render(record: dict[str, Any]) -> str:
         seconds = (
             ""
             if example["seconds"] is None
-            else f", about {human_seconds(example['seconds'])} for 4 steps"
+            else f", about {format_seconds(example['seconds'])} for 4 steps"
         )
-        memory = human_bytes(example["memory"])
+        memory = format_bytes(example["memory"])
         lines.append(
             f"{width}x{height} -> {4 * width}x{4 * height}: {memory}{seconds}; {example['plan']}"
         )

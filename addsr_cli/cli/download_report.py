@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from addsr_cli.cli.console import Console, human_bytes
+from addsr_cli.cli.console import Console
+from addsr_cli.cli.formatting import format_bytes
 from addsr_cli.errors import ModelUnavailable
 
 if TYPE_CHECKING:
@@ -85,18 +86,18 @@ def announce(name: str, parts: "tuple[Needed, ...]", console: Console) -> None:
             raise ModelUnavailable(part.problem)
     total = plan_records(name, parts)[-1]
     terms = licences(part.component for part in parts)
-    console.say(
-        f"{name}: {_sure(total)}{human_bytes(total['to_fetch'])} to fetch. Licences: {terms}"
+    console.info(
+        f"{name}: {_sure(total)}{format_bytes(total['to_fetch'])} to fetch. Licences: {terms}"
     )
 
 
 def _line(record: dict[str, Any]) -> str:
     if record["component"] == "total":
         sure = _sure(record)
-        return f"total {sure}{human_bytes(record['size'])}, to fetch {sure}{human_bytes(record['to_fetch'])}"
-    size = human_bytes(record["size"]) if record["size"] is not None else "size unknown"
+        return f"total {sure}{format_bytes(record['size'])}, to fetch {sure}{format_bytes(record['to_fetch'])}"
+    size = format_bytes(record["size"]) if record["size"] is not None else "size unknown"
     if record["size"] is None and record["about"]:
-        size = f"about {human_bytes(record['about'])}"
+        size = f"about {format_bytes(record['about'])}"
     here = ", here already" if record["here"] else ""
     line = f"{record['component']}/{record['file']}  {size}{here}  {record['source']}  {record['licence']}"
     return f"{line}\n  {record['problem']}" if "problem" in record else line

@@ -14,7 +14,7 @@ from addsr_cli.errors import AddsrError, OutputRefused, UnreadableInput, UsageEr
 from addsr_cli.imageio import Header
 
 STREAM = Path("-")
-OURS, EXISTS = "made by addsr", "done before"
+ADDSR_OUTPUT, OUTPUT_EXISTS = "made by addsr", "done before"
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs):/+(.+)")  # Path() makes one slash of two
 
 
@@ -29,7 +29,7 @@ class Input:
     @property
     def label(self) -> str:
         """What it is called in messages and records."""
-        return label_of(self.path)
+        return input_label(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,16 +41,16 @@ class Skipped:
     output: Path | None = None
 
 
-Looked = Input | RejectedInput | Skipped
+CheckedInput = Input | RejectedInput | Skipped
 
 
-def look(images: Sequence[Path]) -> list[Looked]:
+def read_inputs(images: Sequence[Path]) -> list[CheckedInput]:
     """Read the header of every input, in their order; what cannot be opened comes back with its reason.
 
     Among several inputs those that addsr made are skipped, so that the same ``*.jpg`` can be given
     again; when it made all of them, they are what is meant.
     """
-    found: list[Looked] = list(_opened(images))
+    found: list[CheckedInput] = list(_opened(images))
     ours = {
         item.label
         for item in found
@@ -59,14 +59,15 @@ def look(images: Sequence[Path]) -> list[Looked]:
     if all(item.label in ours for item in found if isinstance(item, Input)):
         return found
     return [
-        Skipped(label=item.label, reason=OURS) if item.label in ours else item for item in found
+        Skipped(label=item.label, reason=ADDSR_OUTPUT) if item.label in ours else item
+        for item in found
     ]
 
 
 def _opened(images: Sequence[Path]) -> Iterator[Input | RejectedInput]:
     for image in images:
         try:
-            source = _source(image)
+            source = _open_source(image)
             yield Input(
                 source=source,
                 path=image,
@@ -74,7 +75,7 @@ def _opened(images: Sequence[Path]) -> Iterator[Input | RejectedInput]:
             )
         except (AddsrError, MemoryError) as exc:
             error = picture_out_of_memory(exc) if isinstance(exc, MemoryError) else exc
-            yield RejectedInput(label=label_of(image), error=error)
+            yield RejectedInput(label=input_label(image), error=error)
 
 
 def _is_ours(item: Input) -> bool:
@@ -85,7 +86,7 @@ def _is_ours(item: Input) -> bool:
         return False
 
 
-def label_of(image: Path) -> str:
+def input_label(image: Path) -> str:
     """A path as messages call it."""
     if image == STREAM:
         return "stdin"
@@ -114,7 +115,7 @@ def check_streams(images: Sequence[Path], *, to_stdout: bool) -> None:
         )
 
 
-def _source(image: Path) -> Path | bytes:
+def _open_source(image: Path) -> Path | bytes:
     """The path itself, or all bytes of what can be read only once. Raises UnreadableInput."""
     if image == STREAM:
         if sys.stdin is None:
@@ -124,7 +125,7 @@ def _source(image: Path) -> Path | bytes:
         kind = image.stat().st_mode
     except (OSError, ValueError):
         if _ADDRESS.fullmatch(str(image)):
-            url = label_of(image)
+            url = input_label(image)
             raise UnreadableInput(
                 f"{url} is an address, not a file.",
                 f"Download it first, or: curl -L {url} | addsr upscale - -o FILE",

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from addsr_cli import imageio
-from addsr_cli.cli.inputs import EXISTS, OURS, STREAM, Input, Looked, Skipped
+from addsr_cli.cli.inputs import ADDSR_OUTPUT, OUTPUT_EXISTS, STREAM, CheckedInput, Input, Skipped
 from addsr_cli.engine.job import Job, Naming, RejectedInput
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.imageio import Header, WriteOptions
@@ -75,7 +75,7 @@ Work = Job | RejectedInput | Skipped
 
 
 def gather(
-    inputs: Sequence[Looked],
+    inputs: Sequence[CheckedInput],
     settings: Settings,
     options: WriteOptions,
     naming: Naming,
@@ -112,7 +112,7 @@ def _without_existing(found: Sequence[Work]) -> list[Work]:
             kept.append(
                 Skipped(
                     label=item.label,
-                    reason=EXISTS,
+                    reason=OUTPUT_EXISTS,
                     output=item.output,
                 )
             )
@@ -121,7 +121,7 @@ def _without_existing(found: Sequence[Work]) -> list[Work]:
             and isinstance(item.source, Path)
             and item.source.resolve() in there
         ):
-            kept.append(Skipped(label=item.label, reason=OURS))
+            kept.append(Skipped(label=item.label, reason=ADDSR_OUTPUT))
         else:
             kept.append(item)
     return kept

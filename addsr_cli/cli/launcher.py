@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 import typer
 
 from addsr_cli.cli.batch_progress import BatchProgress
-from addsr_cli.cli.console import Console, tell
+from addsr_cli.cli.console import Console, print_message
 from addsr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class Launcher:
     def _code(self, codes: Sequence[int]) -> int:
         for device, code in zip(self.devices, codes, strict=True):
             if code < 0:
-                self.console.say(
+                self.console.info(
                     f"error: signal {-code} ended the process on {device}; run it again to do its files"
                 )
         fatal = [
@@ -156,7 +156,7 @@ class Launcher:
                     hear(line.decode(errors="surrogateescape").rstrip("\n"))
 
     def _talk(self, line: str) -> None:
-        tell(line)
+        print_message(line)
 
     def _record(self, line: str) -> None:
         record: dict[str, Any] = json.loads(line)

@@ -31,14 +31,14 @@ def _best(console: Console, *, fetch: bool) -> str:
     from addsr_cli.weights import installed
 
     if installed.find_installed(FULL) is None and not fetch:
-        console.say(
+        console.info(
             f"auto: {FULL} would be fetched first; `addsr models pull {FULL} --dry-run` says what"
         )
         return "nano"
     try:
         _ensure(FULL, console)
     except (ModelUnavailable, OutputRefused) as exc:
-        console.say(f"auto takes nano, since {FULL} cannot be had: {exc.message} {exc.hint}")
+        console.info(f"auto takes nano, since {FULL} cannot be had: {exc.message} {exc.hint}")
         return "nano"
     return FULL
 
@@ -51,12 +51,12 @@ def _ensure(name: str, console: Console) -> None:
         return
     found = download_plan.needed(name)
     announce(name, found, console)
-    with console.transfers() as report:
+    with console.transfer_progress() as report:
         install.install(
             name,
             found=found,
             report=report,
-            say=console.say,
+            say=console.info,
         )
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from addsr_cli.cli import download_report, options
-from addsr_cli.cli.console import Console, human_bytes
+from addsr_cli.cli.console import Console
+from addsr_cli.cli.formatting import format_bytes
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def list_(json: options.Json = False, debug: options.Debug = False) -> None:
     """Every model addsr knows and every one that is installed: state, size, licence."""
     console = Console(json=json, debug=debug)
     for record in survey():
-        size = human_bytes(record["bytes"]) if record["bytes"] else ""
+        size = format_bytes(record["bytes"]) if record["bytes"] else ""
         console.result(
             f"{record['name']:16}{record['state']:14}{size:>10}  {record['licence']}", record
         )
@@ -107,7 +108,7 @@ def verify(
         quiet=quiet,
         debug=debug,
     )
-    with console.transfers() as report:
+    with console.transfer_progress() as report:
         found = verify.verify_all(name, report)
     for each in found:
         what = f"download {each.name}" if each.kind == "download" else each.name
@@ -140,7 +141,7 @@ def rm(name: Name, json: options.Json = False, debug: options.Debug = False) -> 
 
     freed = installed.remove(name)
     record = {"name": name, "freed": freed}
-    Console(json=json, debug=debug).result(f"{name}: removed, {human_bytes(freed)} freed", record)
+    Console(json=json, debug=debug).result(f"{name}: removed, {format_bytes(freed)} freed", record)
 
 
 @app.command("pull")
@@ -168,7 +169,7 @@ def pull(
         return
     found = None
     if installed.find_installed(name):
-        console.say(f"{name} is installed already")
+        console.info(f"{name} is installed already")
     else:
         found = download_plan.needed(name)
         download_report.announce(name, found, console)
@@ -212,7 +213,7 @@ def import_(
             f"{name} is installed already.", f"Remove it first: addsr models rm {name}"
         )
     for each in brought.originals:
-        with console.transfers() as report:
+        with console.transfer_progress() as report:
             place = manual_import.adopt(each, report)
         console.result(
             str(place),
@@ -243,21 +244,21 @@ def _installed(
     from addsr_cli.weights import download_plan, install
     from addsr_cli.weights.loader import DTYPES
 
-    with console.transfers() as report:
+    with console.transfer_progress() as report:
         folder = install.install(
             name,
             student=student,
             found=found,
             dtype=DTYPES[dtype],
             report=report,
-            say=console.say,
+            say=console.info,
         )
     left = download_plan.downloads(name) if "/" not in name else 0
     if drop and left:
-        console.say(f"{human_bytes(download_plan.drop_downloads(name))} of originals deleted")
+        console.info(f"{format_bytes(download_plan.drop_downloads(name))} of originals deleted")
     elif left:
-        console.say(
-            f"the originals, {human_bytes(left)}, are no longer needed: --drop-downloads deletes them"
+        console.info(
+            f"the originals, {format_bytes(left)}, are no longer needed: --drop-downloads deletes them"
         )
     console.result(str(folder), {"name": name, "path": str(folder)})
 

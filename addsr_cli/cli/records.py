@@ -1,10 +1,11 @@
-"""Results as JSON data, one object per image with the same fields whatever its end, and as a line for people."""
+"""Results of single photos: JSON records with the same fields whatever the outcome, and messages."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from addsr_cli.cli.console import Console, counted, error_record, human_bytes, human_seconds
+from addsr_cli.cli.console import Console
 from addsr_cli.cli.escape import printable
+from addsr_cli.cli.formatting import format_bytes, format_seconds, pluralize
 from addsr_cli.errors import AddsrError
 
 if TYPE_CHECKING:
@@ -13,27 +14,29 @@ if TYPE_CHECKING:
     from addsr_cli.engine.planner import Plan
     from addsr_cli.engine.upscaler import Result
 
-FIELDS = (
-    *(
-        "input",
-        "output",
-        "status",
-        "seconds",
-        "peak_memory",
-        "size_in",
-        "size_out",
-        "model",
-        "steps",
-        "seed",
-    ),
-    *("tags", "prompt", "plan", "compare", "warnings", "error"),
-)
-UNKNOWN: dict[str, Any] = dict.fromkeys(FIELDS) | {"warnings": []}
+EMPTY_RECORD: dict[str, Any] = {
+    "input": None,
+    "output": None,
+    "status": None,
+    "seconds": None,
+    "peak_memory": None,
+    "size_in": None,
+    "size_out": None,
+    "model": None,
+    "steps": None,
+    "seed": None,
+    "tags": None,
+    "prompt": None,
+    "plan": None,
+    "compare": None,
+    "warnings": [],
+    "error": None,
+}
 
 
 def job_record(job: "Job") -> dict[str, Any]:
-    """What is known of a job before it runs."""
-    return UNKNOWN | {
+    """Return what is known of a job before it runs."""
+    return EMPTY_RECORD | {
         "input": job.label,
         "output": str(job.output) if job.output else None,
         "size_in": list(job.header.size),
@@ -45,7 +48,7 @@ def job_record(job: "Job") -> dict[str, Any]:
 
 
 def result_record(job: "Job", result: "Result") -> dict[str, Any]:
-    """A job that is done."""
+    """Return the record of a finished job."""
     return job_record(job) | {
         "status": "ok",
         "seconds": {stage: round(time, 4) for stage, time in result.seconds.items()},
@@ -61,64 +64,70 @@ def result_record(job: "Job", result: "Result") -> dict[str, Any]:
 
 
 def skipped_record(item: "Skipped") -> dict[str, Any]:
-    """An input that was left alone."""
-    output = str(item.output) if item.output else None
-    record = {"input": item.label, "output": output, "status": "skipped", "warnings": [item.reason]}
-    return UNKNOWN | record
+    """Return the record of a skipped input; the reason is its warning."""
+    return EMPTY_RECORD | {
+        "input": item.label,
+        "output": str(item.output) if item.output else None,
+        "status": "skipped",
+        "warnings": [item.reason],
+    }
 
 
 def failure_record(label: str, exc: AddsrError) -> dict[str, Any]:
-    """An input that came to nothing."""
-    return UNKNOWN | {"input": label, "status": "failed", "error": error_record(exc)}
+    """Return the record of a failed input."""
+    return EMPTY_RECORD | {"input": label, "status": "failed", "error": error_record(exc)}
+
+
+def error_record(exc: AddsrError) -> dict[str, str]:
+    """Return the code, message and hint of an error."""
+    return {"code": exc.code, "message": exc.message, "hint": exc.hint}
 
 
 def plan_record(plan: "Plan") -> dict[str, Any]:
-    """A plan as JSON data."""
+    """Return the record of a plan."""
     record = asdict(plan) | {"tiles": plan.tiles_per_step, "needed_bytes": plan.needed_bytes}
     del record["footprint"]
     return record
 
 
-def report_result(record: dict[str, Any], console: Console, *, line: bool = True) -> None:
-    """Say what became of a photo; its path or record is data, unless the picture itself was.
+def print_result(record: dict[str, Any], console: Console, *, summary: bool = True) -> None:
+    """Print warnings, a summary and the path or record of a finished photo.
 
-    Without ``line`` only warnings are said, as a bar tells how far it is.
+    Without ``summary`` only warnings go to stderr, for callers that show a progress bar. A picture
+    written to stdout has no path, and its record would not belong there.
     """
-    for note in record["warnings"]:
-        console.say(f"warning: {printable(record['input'])}: {note}")
-    if line:
-        _say_result(record, console)
+    for warning in record["warnings"]:
+        console.warn(f"{printable(record['input'])}: {warning}")
+    if summary:
+        _print_summary(record, console)
     if record["output"]:
-        console.result(record["output"], record, said=line)
+        console.result(record["output"], record, already_shown=summary)
 
 
-def _say_result(record: dict[str, Any], console: Console) -> None:
-    width, height = record["size_out"]
+def _print_summary(record: dict[str, Any], console: Console) -> None:
     plan = record["plan"]
-    made = f"{counted(record['steps'], 'step')}, seed {record['seed']}" if plan else "only resized"
-    console.say(
-        f"{printable(record['input'])} -> {printable(record['output'] or 'stdout')}: {width}x{height}, {made}, "
-        f"in {human_seconds(sum(record['seconds'].values()))}"
-    )
+    source = printable(record["input"])
+    target = printable(record["output"] or "stdout")
+    width, height = record["size_out"]
+    how = "only resized"
+    if plan:
+        how = f"{pluralize(record['steps'], 'step')}, seed {record['seed']}"
+    duration = format_seconds(sum(record["seconds"].values()))
+    console.info(f"{source} -> {target}: {width}x{height}, {how}, in {duration}")
     if record["prompt"]:
         console.detail(f"prompt: {record['prompt']}")
     if plan:
-        console.detail(f"plan: {plan['why']}; peak memory {human_bytes(record['peak_memory'])}")
+        console.detail(f"plan: {plan['why']}; peak memory {format_bytes(record['peak_memory'])}")
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in record["seconds"].items()))
 
 
-def report_failure(label: str, exc: AddsrError, console: Console) -> None:
-    """Say why a photo came to nothing, in one line, and give its record."""
-    tell_failure(label, exc, console)
-    record_failure(label, exc, console)
+def print_failure(label: str, exc: AddsrError, console: Console) -> None:
+    """Print the error of a photo, and its record with ``--json``."""
+    console.error(exc, label)
+    print_failure_record(label, exc, console)
 
 
-def tell_failure(label: str, exc: AddsrError, console: Console) -> None:
-    """Say why a photo came to nothing, in one line."""
-    console.failed(exc, label)
-
-
-def record_failure(label: str, exc: AddsrError, console: Console) -> None:
-    """The record of a photo that came to nothing, where records are wanted."""
+def print_failure_record(label: str, exc: AddsrError, console: Console) -> None:
+    """Print the record of a failed photo with ``--json``."""
     if console.json:
         console.result("", failure_record(label, exc))

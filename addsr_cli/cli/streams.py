@@ -9,7 +9,7 @@ from typing import TextIO
 from addsr_cli.errors import OutputRefused
 
 
-class Output(io.TextIOWrapper):
+class StandardOutput(io.TextIOWrapper):
     """stdout as text: when it takes no more, that is one OutputRefused, and silence afterwards.
 
     A reader that went away stays a BrokenPipeError, which ends the program without a word.
@@ -44,7 +44,7 @@ class Output(io.TextIOWrapper):
         return self.refused
 
 
-class Talk(io.TextIOWrapper):
+class StandardError(io.TextIOWrapper):
     """stderr: what cannot be said there is not said, and the work goes on."""
 
     def write(self, text: str) -> int:
@@ -69,16 +69,16 @@ def prepare() -> None:
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         pass
     os.close(descriptor)
-    sys.stdout = _nowhere() if sys.stdout is None else _wrapped(sys.stdout, Output)
-    sys.stderr = _nowhere() if sys.stderr is None else _wrapped(sys.stderr, Talk)
+    sys.stdout = _nowhere() if sys.stdout is None else _wrapped(sys.stdout, StandardOutput)
+    sys.stderr = _nowhere() if sys.stderr is None else _wrapped(sys.stderr, StandardError)
 
 
-def finished(code: int) -> int:
+def final_exit_code(code: int) -> int:
     """The exit code, changed when everything went well except that stdout took not all of it.
 
     Libraries that print may have kept that to themselves.
     """
-    if isinstance(sys.stdout, Output):
+    if isinstance(sys.stdout, StandardOutput):
         with suppress(OutputRefused, BrokenPipeError):
             sys.stdout.flush()
         refused = sys.stdout.refused
@@ -97,7 +97,7 @@ def _nowhere() -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace")
 
 
-def _wrapped(stream: TextIO, kind: type[Output] | type[Talk]) -> TextIO:
+def _wrapped(stream: TextIO, kind: type[StandardOutput] | type[StandardError]) -> TextIO:
     """The same stream as ``kind``; what a test or another program put in its place stays."""
     if type(stream) is not io.TextIOWrapper:
         return stream

@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 import typer
 
 from addsr_cli.cli import options
-from addsr_cli.cli.console import Console, counted, human_bytes, human_seconds
+from addsr_cli.cli.console import Console
+from addsr_cli.cli.duplicates import DuplicateSamples
 from addsr_cli.cli.escape import printable
+from addsr_cli.cli.formatting import format_bytes, format_seconds, pluralize
 from addsr_cli.cli.records import (
     job_record,
     plan_record,
-    record_failure,
-    report_failure,
-    report_result,
+    print_failure,
+    print_failure_record,
+    print_result,
     result_record,
     skipped_record,
-    tell_failure,
 )
 from addsr_cli.cli.request import UpscaleOptions, takes_request
-from addsr_cli.cli.versions import Versions
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def upscale(
     skip_existing: options.SkipExisting = False,
 ) -> None:
     """Upscale one or several photos."""
-    from addsr_cli.cli.inputs import Input, check_streams, look
+    from addsr_cli.cli.inputs import Input, check_streams, read_inputs
     from addsr_cli.cli.jobs import JobOptions, gather
     from addsr_cli.engine.job import Job, RejectedInput
 
@@ -64,7 +64,7 @@ def upscale(
         overwrite=request.overwrite,
     )
     check_streams(images, to_stdout=wish.to_stdout)
-    inputs = look(images)
+    inputs = read_inputs(images)
     unreadable = [item for item in inputs if isinstance(item, RejectedInput)]
     _tell_refused(unreadable, console)
     if not any(isinstance(item, Input) for item in inputs):
@@ -78,18 +78,18 @@ def upscale(
         console,
     )
     _tell_skipped(work, console)
-    console.say(f"model {upscaler.spec.name}: {upscaler.located.reason}")
+    console.info(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     if not request.dry_run:
         _sweep([item for item in work if isinstance(item, Job)])
     titles = iter(_titles(work))
-    versions = Versions(wish.samples)
+    duplicates = DuplicateSamples(wish.samples)
     errors: list[AddsrError | None] = []
     for item in work:
         if isinstance(item, Job):
             do = (
                 partial(_show_plan, item)
                 if request.dry_run
-                else partial(_run, item, next(titles), versions)
+                else partial(_run, item, next(titles), duplicates)
             )
             errors.append(_done(item.label, partial(do, upscaler, console), console))
         else:
@@ -111,18 +111,18 @@ def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
 def _tell_refused(refused: "Sequence[RejectedInput]", console: Console) -> None:
     """Say at once what will come to nothing; its record waits for its turn."""
     for item in refused:
-        tell_failure(item.label, item.error, console)
+        console.error(item.error, item.label)
 
 
 def _tell_skipped(work: "Sequence[Work]", console: Console) -> None:
     """Say how many inputs are left alone, and why."""
-    from addsr_cli.cli.inputs import OURS, Skipped
+    from addsr_cli.cli.inputs import ADDSR_OUTPUT, Skipped
 
     reasons = Counter(item.reason for item in work if isinstance(item, Skipped))
     if reasons:
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        hint = "; to upscale what addsr made, give it alone" if OURS in reasons else ""
-        console.say(f"skipped {counted(reasons.total(), 'file')}: {counts}{hint}")
+        hint = "; to upscale what addsr made, give it alone" if ADDSR_OUTPUT in reasons else ""
+        console.info(f"skipped {pluralize(reasons.total(), 'file')}: {counts}{hint}")
 
 
 def _noted(item: "RejectedInput | Skipped", console: Console) -> AddsrError | None:
@@ -130,7 +130,7 @@ def _noted(item: "RejectedInput | Skipped", console: Console) -> AddsrError | No
     from addsr_cli.engine.job import RejectedInput
 
     if isinstance(item, RejectedInput):
-        record_failure(item.label, item.error, console)
+        print_failure_record(item.label, item.error, console)
         return item.error
     if console.json:
         console.result("", skipped_record(item))
@@ -169,7 +169,7 @@ def _done(label: str, do: "Callable[[], None]", console: Console) -> AddsrError 
         raise
     except (AddsrError, MemoryError) as exc:
         error = picture_out_of_memory(exc) if isinstance(exc, MemoryError) else exc
-        report_failure(label, error, console)
+        print_failure(label, error, console)
         return error
     return None
 
@@ -196,7 +196,7 @@ def _read(source: "Path | bytes") -> "Photo":
 def _run(
     job: "Job",
     title: str,
-    versions: Versions,
+    duplicates: DuplicateSamples,
     upscaler: "Upscaler",
     console: Console,
 ) -> None:
@@ -205,10 +205,10 @@ def _run(
     upscaler.plan(
         *job.header.size, job.settings
     )  # what memory will not hold is refused before it is decoded
-    with console.bar(title) as bar:
+    with console.step_progress(title) as bar:
         photo = _read(job.source)
         result = upscaler.upscale(photo, job.settings, bar)
-    result = versions.compared(job, result)
+    result = duplicates.add_warning(job, result)
     notes, started = list(result.warnings), perf_counter()
     if job.output is None:
         data = imageio.encode(result.photo, job.options, result.provenance(), warn=notes.append)
@@ -217,11 +217,11 @@ def _run(
         imageio.write(result.photo, job.output, job.options, result.provenance(), warn=notes.append)
         if job.page is not None:
             _write_page(job.page, job, photo, result)
-            console.say(f"{printable(job.label)} compared in {printable(str(job.page))}")
+            console.info(f"{printable(job.label)} compared in {printable(str(job.page))}")
     result = replace(
         result, warnings=tuple(notes), seconds=result.seconds | {"write": perf_counter() - started}
     )
-    report_result(result_record(job, result), console)
+    print_result(result_record(job, result), console)
 
 
 def _write_page(
@@ -234,7 +234,7 @@ def _write_page(
     from addsr_cli.report import Picture
 
     made = (
-        f"{result.model}, {counted(result.steps, 'step')}, seed {job.settings.seed}"
+        f"{result.model}, {pluralize(result.steps, 'step')}, seed {job.settings.seed}"
         if result.plan
         else "resized"
     )
@@ -272,7 +272,7 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     )
     if plans:
         text += _plan_text(upscaler, plans, steps) + (
-            f", about {human_seconds(seconds)}" if on_cpu else ""
+            f", about {format_seconds(seconds)}" if on_cpu else ""
         )
     else:
         text += "  smaller than the photo: only resized, without the model"
@@ -290,8 +290,8 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
 def _plan_text(upscaler: "Upscaler", plans: "Sequence[Plan]", steps: int) -> str:
     plan = plans[-1]
     return (
-        f"  model {upscaler.spec.name}, {counted(steps, 'step')}, {counted(len(plans), 'pass', 'passes')}, "
-        f"{counted(plan.tiles_per_step, 'tile')} a step\n"
+        f"  model {upscaler.spec.name}, {pluralize(steps, 'step')}, {pluralize(len(plans), 'pass', 'passes')}, "
+        f"{pluralize(plan.tiles_per_step, 'tile')} a step\n"
         f"  {plan.why}\n"
-        f"  about {human_bytes(plan.needed_bytes)} of {human_bytes(plan.free_bytes)} free on {plan.device}"
+        f"  about {format_bytes(plan.needed_bytes)} of {format_bytes(plan.free_bytes)} free on {plan.device}"
     )

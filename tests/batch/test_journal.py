@@ -140,7 +140,7 @@ def test_a_value_of_another_type_makes_its_line_an_unknown_one(tmp_path, name, v
     path = written(tmp_path, entry())
     with path.open("a") as file:
         file.write(json.dumps(WELL_FORMED | {name: value}) + "\n")
-    contents = journal.load(tmp_path)
+    contents = journal.load_all(tmp_path)
     assert contents.unknown == (0 if fits else 1)
     assert len(contents.entries) == (2 if fits and name in ("input", "sample") else 1)
 
@@ -158,7 +158,7 @@ def test_a_line_of_anything_is_passed_over(tmp_path, line):
     path = written(tmp_path, entry())
     with path.open("a") as file:
         file.write(line + "\n")
-    contents = journal.load(tmp_path)
+    contents = journal.load_all(tmp_path)
     assert [key[0] for key in contents.entries] == ["a.jpg"]
     assert contents.unknown >= 1
 

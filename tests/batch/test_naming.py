@@ -3,9 +3,9 @@ import os
 import pytest
 from PIL import Image
 
-from addsr_cli.batch.naming import seed_of
+from addsr_cli.batch.naming import file_seed
 from addsr_cli.batch.task import BatchConfig
-from addsr_cli.batch.work_queue import Reader
+from addsr_cli.batch.work_queue import TaskReader
 from addsr_cli.engine.job import Naming
 from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio import WriteOptions
@@ -29,7 +29,7 @@ def outputs(tmp_path):
             naming=Naming(template=template, model="nano", steps=1, samples=samples),
             model_sha256="",
         )
-        return [task.output for task in Reader(order).tasks(sorted(inputs))]
+        return [task.output for task in TaskReader(order).tasks(sorted(inputs))]
 
     return names
 
@@ -82,6 +82,11 @@ def test_a_template_that_cannot_tell_them_apart_is_refused(outputs, template, sa
 
 
 def test_a_seed_depends_on_the_path_and_the_users_seed():
-    seeds = {seed_of(0, "a.jpg"), seed_of(1, "a.jpg"), seed_of(0, "sub/a.jpg"), seed_of(0, "b.jpg")}
+    seeds = {
+        file_seed(0, "a.jpg"),
+        file_seed(1, "a.jpg"),
+        file_seed(0, "sub/a.jpg"),
+        file_seed(0, "b.jpg"),
+    }
     assert len(seeds) == 4
-    assert seed_of(0, "a.jpg") == 4166384440  # a change would make every resumed batch a mixture
+    assert file_seed(0, "a.jpg") == 4166384440  # a change would make every resumed batch a mixture

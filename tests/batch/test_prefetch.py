@@ -2,7 +2,7 @@ import threading
 
 import pytest
 
-from addsr_cli.batch.prefetch import read_ahead
+from addsr_cli.batch.prefetch import prefetch
 from addsr_cli.batch.worker import Worker
 
 
@@ -24,11 +24,11 @@ def test_reading_ahead_keeps_to_its_bound_but_always_reads_one(monkeypatch):
     monkeypatch.setattr("addsr_cli.batch.prefetch._cost", lambda tasks: 10)
     monkeypatch.setattr("addsr_cli.batch.prefetch.read", lambda task: (gate.wait(5), task)[1])
     groups = ([begun.append(number) or number] for number in range(9))
-    ahead = read_ahead(groups, 30)
+    ahead = prefetch(groups, 30)
     first = next(ahead)
     assert len(begun) == 4  # three are being read, one is known
     gate.set()
     assert first[0][1].result(5) == 0
     assert [group[0][1].result(5) for group in ahead] == list(range(1, 9))
-    tight = read_ahead(([number] for number in range(3)), 5)
+    tight = prefetch(([number] for number in range(3)), 5)
     assert [group[0][0] for group in tight] == [0, 1, 2]

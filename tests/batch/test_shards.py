@@ -1,6 +1,6 @@
 import pytest
 
-from addsr_cli.batch.shards import Shard, parsed
+from addsr_cli.batch.shards import Shard, parse_shard
 from addsr_cli.errors import UsageError
 
 
@@ -17,10 +17,10 @@ def test_shares_are_even():
 
 
 def test_a_share_is_written_as_part_of_all():
-    assert parsed("2/8") == Shard(number=2, count=8)
+    assert parse_shard("2/8") == Shard(number=2, count=8)
 
 
 @pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "1/0", "-1/2"])
 def test_what_is_no_share_is_refused(text):
     with pytest.raises(UsageError):
-        parsed(text)
+        parse_shard(text)

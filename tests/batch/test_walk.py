@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from addsr_cli.batch.walk import FOREIGN, HIDDEN, KNOWN, OURS, UNWANTED, VIDEO, find
+from addsr_cli.batch.walk import FOREIGN, HIDDEN, KNOWN, OURS, UNWANTED, VIDEO, find_photos
 from addsr_cli.errors import UnreadableInput
 
 
@@ -24,7 +24,7 @@ def root(tmp_path):
 
 def test_photos_are_found_in_all_depths_in_one_order(root, tmp_path):
     folder = root("b.jpg", "a/z.PNG", "a/b/c.webp", "ä/日本 1.tiff")
-    assert find(folder, tmp_path / "out").photos == (
+    assert find_photos(folder, tmp_path / "out").photos == (
         "a/b/c.webp",
         "a/z.PNG",
         "b.jpg",
@@ -34,7 +34,7 @@ def test_photos_are_found_in_all_depths_in_one_order(root, tmp_path):
 
 def test_everything_else_is_counted_by_reason(root, tmp_path):
     names = ("a.jpg", ".b.jpg", ".git/c.jpg", "d.txt", "e.TXT", "f", "g.MOV", "h.mp4")
-    found = find(root(*names), tmp_path / "out")
+    found = find_photos(root(*names), tmp_path / "out")
     assert found.photos == ("a.jpg",)
     assert found.skipped == {HIDDEN: 2, FOREIGN: 3, VIDEO: 2}
     assert found.suffixes == {FOREIGN: {".txt": 2, "no suffix": 1}, VIDEO: {".mov": 1, ".mp4": 1}}
@@ -42,7 +42,7 @@ def test_everything_else_is_counted_by_reason(root, tmp_path):
 
 def test_what_looks_like_a_photo_is_one_whether_it_can_be_read_or_not(root, tmp_path):
     names = ("a.HEIC", "b.dng", "c.CR3", "d.nef", "e.jxl", "f.arw")
-    assert find(root(*names), tmp_path / "out").photos == names
+    assert find_photos(root(*names), tmp_path / "out").photos == names
 
 
 @pytest.mark.parametrize(
@@ -56,14 +56,14 @@ def test_what_looks_like_a_photo_is_one_whether_it_can_be_read_or_not(root, tmp_
     ],
 )
 def test_globs_choose(root, tmp_path, include, exclude, photos):
-    found = find(root("a.JPG", "sub/b.png", "sub/c.jpg"), tmp_path / "out", include, exclude)
+    found = find_photos(root("a.JPG", "sub/b.png", "sub/c.jpg"), tmp_path / "out", include, exclude)
     assert found.photos == photos
     assert found.skipped[UNWANTED] >= 1
 
 
 def test_outputs_inside_the_tree_are_passed_over(root):
     folder = root("a.jpg", "out/a_x4.jpg", "older/a_x2.jpg", "older/.addsr/journal.jsonl")
-    found = find(folder, folder / "out")
+    found = find_photos(folder, folder / "out")
     assert found.photos == ("a.jpg",)
     assert found.skipped == {OURS: 2}
 
@@ -78,7 +78,7 @@ def test_links_are_followed_but_no_folder_is_entered_twice(root, tmp_path):
     (folder / "more").symlink_to(outside)
     (folder / "link.jpg").symlink_to(folder / "deep" / "a.jpg")
     (folder / "broken.jpg").symlink_to(folder / "nowhere")
-    found = find(folder, tmp_path / "out")
+    found = find_photos(folder, tmp_path / "out")
     assert found.photos == ("broken.jpg", "deep/a.jpg", "link.jpg", "more/b.jpg")
     assert found.skipped == {KNOWN: 2}
 
@@ -87,11 +87,11 @@ def test_links_are_followed_but_no_folder_is_entered_twice(root, tmp_path):
 def test_a_pipe_is_no_photo(root, tmp_path):
     folder = root("a.jpg")
     os.mkfifo(folder / "pipe.jpg")
-    assert find(folder, tmp_path / "out").photos == ("a.jpg",)
+    assert find_photos(folder, tmp_path / "out").photos == ("a.jpg",)
 
 
 @pytest.mark.parametrize("name", ["missing", "a.jpg"])
 def test_what_is_no_folder_is_refused(root, name):
     folder = root("a.jpg")
     with pytest.raises(UnreadableInput, match=name):
-        find(folder / name, folder / "out")
+        find_photos(folder / name, folder / "out")

@@ -565,7 +565,7 @@ def test_a_hot_folder_is_watched_until_control_c(photo, batch, denoise):
 
 
 def test_a_file_that_grows_is_left_alone_until_it_is_whole(photo, tmp_path):
-    from addsr_cli.batch.run import Options
+    from addsr_cli.batch.pipeline import RunOptions
 
     session, growing = watching(tmp_path), tmp_path / "in" / "a.png"
     photo("in/a.png")
@@ -582,7 +582,7 @@ def test_a_file_that_grows_is_left_alone_until_it_is_whole(photo, tmp_path):
             growing.write_bytes(whole)
         return len(rounds) > 60
 
-    session.watch(None, stopping, Options(), 0.2)
+    session.watch(None, stopping, RunOptions(), 0.2)
     assert [names for _, names in ran] == [["a.png"]]
     assert ran[0][0] > 8
 
@@ -630,7 +630,7 @@ def test_equal_samples_are_said_to_be(photo, batch, monkeypatch):
     monkeypatch.setattr(sampler, "cpu_noise", lambda seed: true(0))
     photo("in/a.png")
     outcome = batch("--samples", 2)
-    assert outcome.err.count("warning: in/a.png: equals the first version") == 1
+    assert outcome.err.count("warning: in/a.png: equals the first sample") == 1
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="permission bits are those of POSIX")

@@ -64,7 +64,7 @@ def test_control_c_before_the_command_starts_is_quiet_too(addsr, monkeypatch):
     def interrupted(options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("addsr_cli.cli.config.defaults", interrupted)
+    monkeypatch.setattr("addsr_cli.cli.config.load_defaults", interrupted)
     outcome = addsr("--help")
     assert (outcome.code, outcome.out, len(outcome.lines)) == (130, "", 1)
 

@@ -15,9 +15,9 @@ def steps(photo, addsr):
 
 @pytest.fixture
 def user_config(home):
-    from addsr_cli.cli.config import places
+    from addsr_cli.cli.config import config_paths
 
-    path = places()[0]
+    path = config_paths()[0]
     assert path.is_relative_to(home)
     path.parent.mkdir(parents=True)
     return path
@@ -103,7 +103,7 @@ def test_top_level_keys_do_not_reach_training(tmp_path):
     from addsr_cli.cli import config
 
     (tmp_path / "addsr.toml").write_text("steps = 2\n")
-    found = config.defaults({"upscale": frozenset({"steps"}), "distill": frozenset({"steps"})})
+    found = config.load_defaults({"upscale": frozenset({"steps"}), "distill": frozenset({"steps"})})
     assert found.values == {"upscale": {"steps": 2}, "distill": {}}
 
 

@@ -154,7 +154,7 @@ def test_stdout_that_takes_no_more_exits_with_7(photo, upscale, monkeypatch):
 )
 def test_a_name_beyond_the_streams_encoding_is_no_failure(encoding, said):
     before = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    stream = streams._wrapped(before, streams.Output)
+    stream = streams._wrapped(before, streams.StandardOutput)
     print(os.fsdecode(b"\xff \xe6\x97\xa5"), file=stream, flush=True)
     assert stream.buffer.getvalue() == said
 
@@ -228,7 +228,7 @@ shell = pytest.mark.skipif(sys.platform != "linux", reason="needs a shell, and /
 @pytest.mark.parametrize("redirections", ["<&- >&- 2>&-", "2>&-", ">&- 2>/dev/full"])
 def test_no_file_takes_the_place_of_a_closed_stream(finished, redirections):
     script = (
-        "import sys; from addsr_cli import streams; streams.prepare(); "
+        "import sys; from addsr_cli.cli import streams; streams.prepare(); "
         "file = open('whole', 'wb'); file.write(b'picture'); file.flush(); "
         "print('said', file=sys.stderr, flush=True); print('told', flush=True) if sys.__stdout__ is None else None; "
         "sys.exit(file.fileno() <= 2)"

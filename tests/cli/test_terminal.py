@@ -79,9 +79,9 @@ def test_upscaling_several_photos_on_a_terminal(photo, terminal):
 
 
 SAY = """
-from addsr_cli.cli.console import Console, tell
-with Console().bar("photo.jpg"):
-    tell("error: '{name}' may not be read, whatever one tries. Check its permissions and those of all folders.")
+from addsr_cli.cli.console import Console, print_message
+with Console().step_progress("photo.jpg"):
+    print_message("error: '{name}' may not be read, whatever one tries. Check its permissions and those of all folders.")
 """
 
 
@@ -98,9 +98,9 @@ LEFT = """
 import time
 from types import SimpleNamespace
 from addsr_cli.cli.console import Console
-with Console().bar("photo.jpg") as bar:
+with Console().step_progress("photo.jpg") as update:
     for done in range(1, 4):
-        bar(SimpleNamespace(done=done, total=8, step=done, steps=4))
+        update(SimpleNamespace(done=done, total=8, step=done, steps=4))
         time.sleep(0.3)
 """
 
@@ -119,7 +119,7 @@ def test_a_long_path_above_a_bar_stays_whole(terminal):
 
 
 @pytest.mark.parametrize(
-    "template", [SAY, SAY.replace('with Console().bar("photo.jpg"):', "if True:")]
+    "template", [SAY, SAY.replace('with Console().step_progress("photo.jpg"):', "if True:")]
 )
 def test_lines_are_broken_between_words_only(terminal, template):
     name = "/".join(["a-folder-with-a-long-name"] * 4)
@@ -139,11 +139,11 @@ def test_colour_can_be_switched_off(terminal, variables):
 
 STEERING = """
 from addsr_cli.cli.console import Console
-from addsr_cli.cli.records import report_result, UNKNOWN
+from addsr_cli.cli.records import print_result, EMPTY_RECORD
 name = "a\\x1b[2Jb\\nerror: c\\u202e.png"
 done = dict(input=name, output=name, size_out=(1, 1), steps=1, seed=0, seconds={}, prompt="",
             plan={"why": ""}, peak_memory=0)
-report_result(UNKNOWN | done, Console(), line=LINE)
+print_result(EMPTY_RECORD | done, Console(), summary=LINE)
 """
 
 
@@ -178,7 +178,7 @@ def test_print0_and_json_contradict_each_other(photo, upscale):
 BATCH = """
 import sys
 from addsr_cli.cli.app import run
-from addsr_cli.batch.run import Pipeline
+from addsr_cli.batch.pipeline import Pipeline
 true = Pipeline._alone
 def alone(self, *words):
     result = true(self, *words)

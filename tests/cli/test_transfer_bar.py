@@ -15,7 +15,7 @@ SHOW = """
 import time
 from addsr_cli.cli.console import Console
 from addsr_cli.files import Transfer
-with Console().transfers() as report:
+with Console().transfer_progress() as report:
     for stage, done in (("fetching", 2_000_000), ("fetching", 4_000_000), ("checking", 1_000_000)):
         report(Transfer(file="unet/model.safetensors", stage=stage, done=done, size=4_000_000, all_done=done + 500_000,
                         all_size=8_000_000))

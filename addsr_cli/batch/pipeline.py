@@ -17,8 +17,8 @@ from typing import Protocol, TypeVar
 from addsr_cli import hardware, imageio
 from addsr_cli.batch import disk
 from addsr_cli.batch.journal import Journal, JournalEntry
-from addsr_cli.batch.prefetch import FLOAT_PIXEL, Group, Input, read, read_ahead
-from addsr_cli.batch.task import STRANGE, BatchConfig, Rejected, Task, failure
+from addsr_cli.batch.prefetch import FLOAT_PIXEL, Group, Input, prefetch, read
+from addsr_cli.batch.task import UNEXPECTED_ERRORS, BatchConfig, Rejected, Task, failure
 from addsr_cli.batch.worker import Worker
 from addsr_cli.engine.job import Job
 from addsr_cli.engine.upscaler import Result, Upscaler
@@ -58,7 +58,7 @@ class Observer(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Options:
+class RunOptions:
     """How to run: ``batch_size`` photos at once (None: the machine decides), ``fail_fast`` to end at a failure.
 
     ``traces`` keeps where failures came from, and with that the pictures they were about.
@@ -79,7 +79,7 @@ class Pipeline:
         journal: Journal,
         observer: Observer,
         stopping: Callable[[], bool],
-        options: Options,
+        options: RunOptions,
     ) -> None:
         self.upscaler, self.order, self.journal, self.observer = upscaler, order, journal, observer
         self.stopping, self.options = stopping, options
@@ -96,11 +96,11 @@ class Pipeline:
 
     def run(self, lost: Sequence[Rejected], todo: Sequence[Task]) -> None:
         """Do everything; what is lost already comes first. Raises what ends a run: NoSpace, UsageError and the like."""
-        self._smallest = min((disk.space([task]) for task in todo), default=0)
+        self._smallest = min((disk.estimated_size([task]) for task in todo), default=0)
         try:
             for each in lost:
                 self._failed(each, each.error)
-            for group in read_ahead(self._groups(todo), self.bound):
+            for group in prefetch(self._groups(todo), self.bound):
                 if self._over():
                     break
                 self._photos(group)
@@ -194,7 +194,7 @@ class Pipeline:
             raise
         except (AddsrError, MemoryError) as exc:
             error = failure(exc)
-        except STRANGE as exc:
+        except UNEXPECTED_ERRORS as exc:
             error = failure(exc)
             self._strange += 1
             if self._strange >= MANY_STRANGE:
@@ -222,7 +222,7 @@ class Pipeline:
             raise
         except (AddsrError, MemoryError) as exc:
             self._note_failure(task, failure(exc))
-        except STRANGE as exc:
+        except UNEXPECTED_ERRORS as exc:
             self._strange_writes += 1
             if self._strange_writes >= MANY_STRANGE:
                 self._ended = True
