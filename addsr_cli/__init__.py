@@ -5,14 +5,14 @@ from typing import TYPE_CHECKING, Any
 from addsr_cli.version import __version__
 
 if TYPE_CHECKING:
-    from addsr_cli.engine.upscaler import Machine, Upscaler
-    from addsr_cli.settings import Settings
+    from addsr_cli.engine.upscaler import Upscaler
+    from addsr_cli.settings import Machine, Settings
 
 __all__ = ["Machine", "Settings", "Upscaler", "__version__"]
 
 _HOMES = {
     "Upscaler": "addsr_cli.engine.upscaler",
-    "Machine": "addsr_cli.engine.upscaler",
+    "Machine": "addsr_cli.settings",
     "Settings": "addsr_cli.settings",
 }
 

@@ -1,23 +1,96 @@
-"""What a person asks for: output size, quality and seed, as one frozen record with plain values."""
+"""What a user asks for: the picture (``Settings``) and how to run (``Machine``).
+
+Both are frozen records of plain values that validate themselves. Their fields are also the options
+of ``addsr upscale`` and of every other command that takes them.
+"""
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 from addsr_cli.errors import UsageError
+from addsr_cli.options import (
+    MACHINE,
+    QUALITY,
+    SIZE,
+    Option,
+    check_choices,
+    parse_memory,
+    parse_pixels,
+    parse_scale,
+)
 
 NATIVE_SCALE = 4  # what every model here is trained for
 DEFAULT_PSR = 0.4  # what the official AddSR pipeline really runs with
 LARGEST_SIDE = 300_000
 MAX_BLEND = 0.3  # share of the plain enlargement at full fidelity
+MAX_GUIDANCE = 20
+MAX_CONDITIONING_SCALE = 4
+MIN_TILE = 128
 
 Start = Literal["lr", "noise"]
 Color = Literal["wavelet", "adain", "lab", "none"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
+
+# Options that other dataclasses share
+SeedOption = Annotated[
+    int, Option("Seed of all noise: the same seed gives the same picture.", QUALITY)
+]
+DeviceOption = Annotated[str, Option("auto, cpu, cuda, cuda:N or mps.", MACHINE)]
+PrecisionOption = Annotated[Precision, Option("Number type of the network.", MACHINE)]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Settings:
-    """Options of one upscale; None means the default.
+class PromptSettings:
+    """What a model that reads text is told about a photo; None means the model's default.
+
+    ``tags`` is ``auto`` (read from the photo), ``none``, or the tags themselves. ``guidance`` is
+    the scale of classifier-free guidance, 0..20, off up to 1; it doubles the time.
+    ``conditioning_scale``, 0..4, multiplies what the control image contributes.
+
+    Raises UsageError outside these ranges.
+    """
+
+    prompt: Annotated[
+        str, Option("Description of the photo, for models that read text.", QUALITY)
+    ] = ""
+    negative_prompt: Annotated[
+        str | None,
+        Option(
+            "What the picture should not look like; needs --guidance.",
+            QUALITY,
+            default="the model's",
+        ),
+    ] = None
+    added_prompt: Annotated[
+        str | None,
+        Option("Quality terms that follow every prompt.", QUALITY, default="the model's"),
+    ] = None
+    tags: Annotated[
+        str,
+        Option('auto reads them from the photo; none; or your own, such as "cat, sofa".', QUALITY),
+    ] = "auto"
+    guidance: Annotated[
+        float | None,
+        Option(
+            "Above 1, follow the prompt more closely, at twice the time (0 to 20).",
+            QUALITY,
+            default="1",
+        ),
+    ] = None
+    conditioning_scale: Annotated[
+        float, Option("Weight of the photo against what the model invents, 0 to 4.", QUALITY)
+    ] = 1.0
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for a value out of range."""
+        _check_range("--guidance", self.guidance, MAX_GUIDANCE)
+        _check_range("--conditioning-scale", self.conditioning_scale, MAX_CONDITIONING_SCALE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(PromptSettings):
+    """Options of one upscaled photo; None means the default.
 
     Size: at most one of ``scale`` (default 4), ``width``, ``height``, ``longest``, ``shortest``
     (output pixels; the aspect is kept). ``steps`` 1..4, more for models that take more; ``psr``
@@ -26,51 +99,69 @@ class Settings:
     stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``seed`` fixes all
     noise.
 
-    For models that read text: ``prompt``, ``negative_prompt`` and ``added_prompt`` (None means the
-    model's own); ``tags`` is ``auto`` (read from the photo), ``none`` or the tags themselves;
-    ``guidance`` 0..20 follows the words more closely above 1, at twice the time;
-    ``conditioning_scale`` 0..4 weighs the control image.
+    Raises UsageError for a value out of range.
     """
 
-    scale: float | None = None
-    width: int | None = None
-    height: int | None = None
-    longest: int | None = None
-    shortest: int | None = None
-    steps: int | None = None
-    psr: float | None = None
-    fidelity: float | None = None
-    start: Start = "lr"
-    color: Color = "wavelet"
-    seed: int = 0
-    prompt: str = ""
-    negative_prompt: str | None = None
-    added_prompt: str | None = None
-    tags: str = "auto"
-    guidance: float | None = None
-    conditioning_scale: float = 1.0
+    steps: Annotated[
+        int | None,
+        Option("Denoising steps, 1 to 4. Fewer is faster and plainer.", QUALITY, default="4"),
+    ] = None
+    psr: Annotated[
+        float | None,
+        Option(
+            "Weight of each step's prediction in the next step's control image, 0 to 1.",
+            QUALITY,
+            default="0.4",
+        ),
+    ] = None
+    fidelity: Annotated[
+        float | None,
+        Option(
+            "One dial over steps, PSR and a blend with the plain enlargement: "
+            "0 invents most, 1 stays closest.",
+            QUALITY,
+            default="0.5",
+        ),
+    ] = None
+    start: Annotated[Start, Option("Start from the noised photo or from pure noise.", QUALITY)] = (
+        "lr"
+    )
+    color: Annotated[Color, Option("How colours are matched to the photo.", QUALITY)] = "wavelet"
+    seed: SeedOption = 0
+    scale: Annotated[
+        float | None,
+        Option(
+            "Enlarge by this factor, such as 4 or 2.5x.",
+            SIZE,
+            flags=("--scale", "-s"),
+            default="4",
+            parse=parse_scale,
+            metavar="<float>",
+        ),
+    ] = None
+    width: Annotated[int | None, Option("Output width in pixels; the aspect is kept.", SIZE)] = None
+    height: Annotated[int | None, Option("Output height in pixels; the aspect is kept.", SIZE)] = (
+        None
+    )
+    longest: Annotated[int | None, Option("Longer side of the output in pixels.", SIZE)] = None
+    shortest: Annotated[int | None, Option("Shorter side of the output in pixels.", SIZE)] = None
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense, in a sentence."""
+        """Raise UsageError for contradictions and for values out of range."""
+        super().__post_init__()
+        check_choices(self)
         sizes = [self.scale, self.width, self.height, self.longest, self.shortest]
-        given = [value for value in sizes if value is not None]
-        if len(given) > 1:
+        requested = [value for value in sizes if value is not None]
+        if len(requested) > 1:
             raise UsageError(
                 "Give only one of --scale, --width, --height, --longest and --shortest."
             )
-        if given and not (math.isfinite(given[0]) and given[0] > 0):
-            raise UsageError(f"The output size must be above 0, not {given[0]}.")
+        if requested and not (math.isfinite(requested[0]) and requested[0] > 0):
+            raise UsageError(f"The output size must be above 0, not {requested[0]}.")
         if self.steps is not None and self.steps < 1:
             raise UsageError(f"--steps must be at least 1, not {self.steps}.")
-        for name, value in (("psr", self.psr), ("fidelity", self.fidelity)):
-            if value is not None and not 0 <= value <= 1:
-                raise UsageError(f"--{name} must be from 0 to 1, not {value}.")
-        for name, value, most in (
-            ("guidance", self.guidance, 20),
-            ("conditioning-scale", self.conditioning_scale, 4),
-        ):
-            if value is not None and not 0 <= value <= most:
-                raise UsageError(f"--{name} must be from 0 to {most}, not {value}.")
+        _check_range("--psr", self.psr, 1)
+        _check_range("--fidelity", self.fidelity, 1)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be from 0 to 2^63 - 1, not {self.seed}.")
 
@@ -139,3 +230,63 @@ def pass_sizes(size: tuple[int, int], target: tuple[int, int]) -> list[tuple[int
         width, height = sizes[0]
         sizes.insert(0, (math.ceil(width / NATIVE_SCALE), math.ceil(height / NATIVE_SCALE)))
     return sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """Where and how to run; ``auto`` and None leave the choice to the planner.
+
+    ``tile`` and ``overlap`` are in canvas pixels, multiples of 16; ``max_memory`` is in bytes.
+
+    Raises UsageError for an unknown precision and for sizes that cannot be cut.
+    """
+
+    device: DeviceOption = "auto"
+    precision: PrecisionOption = "auto"
+    tile: Annotated[
+        int | None,
+        Option(
+            "auto, or the side of a tile in output pixels (before --scale).",
+            MACHINE,
+            default="auto",
+            parse=parse_pixels("--tile"),
+        ),
+    ] = None
+    overlap: Annotated[
+        int | None,
+        Option(
+            "auto, or how far tiles overlap, in the same pixels.",
+            MACHINE,
+            default="auto",
+            parse=parse_pixels("--overlap"),
+        ),
+    ] = None
+    offload: Annotated[
+        bool | None,
+        Option(
+            "Keep whole pictures in main memory and only tiles on the device.",
+            MACHINE,
+            flags=("--offload/--no-offload",),
+        ),
+    ] = None
+    compile: Annotated[
+        bool, Option("Compile the network first; pays off for many photos.", MACHINE)
+    ] = False
+    max_memory: Annotated[
+        int | None,
+        Option("Plan for no more than this, such as 2G.", MACHINE, parse=parse_memory),
+    ] = None
+
+    def __post_init__(self) -> None:
+        """Raise UsageError for what no planner could follow."""
+        check_choices(self)
+        if self.tile is not None and (self.tile < MIN_TILE or self.tile % 16):
+            raise UsageError(f"--tile {self.tile} must be a multiple of 16, at least {MIN_TILE}.")
+        if self.overlap is not None and (self.overlap < 0 or self.overlap % 16):
+            raise UsageError(f"--overlap {self.overlap} must be a multiple of 16, 0 or more.")
+
+
+def _check_range(flag: str, value: float | None, largest: float) -> None:
+    """Raise UsageError unless the value is None or from 0 to ``largest``."""
+    if value is not None and not 0 <= value <= largest:
+        raise UsageError(f"{flag} must be from 0 to {largest}, not {value}.")

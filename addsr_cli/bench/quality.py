@@ -12,9 +12,9 @@ from addsr_cli.bench.dataset import Item, TestSet, rounded
 from addsr_cli.bench.metrics import SMALLEST, Metric, Picture, scores
 from addsr_cli.bench.peers import Made, Method, Size
 from addsr_cli.bench.variants import Variant
-from addsr_cli.engine.upscaler import Machine, Upscaler
+from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import UsageError
-from addsr_cli.settings import NATIVE_SCALE
+from addsr_cli.settings import NATIVE_SCALE, Machine
 from addsr_cli.weights.loader import Located
 
 Keep = Callable[[str, str, str, Picture], None]  # case, method, stem, picture

@@ -11,11 +11,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from addsr_cli import hardware, imageio
 from addsr_cli.bench.stages import NETWORK, Timed, ordered
 from addsr_cli.bench.variants import Variant
-from addsr_cli.engine.upscaler import Machine, Upscaler
+from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import UsageError
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.models.restorer import Restorer
-from addsr_cli.settings import Settings
+from addsr_cli.settings import Machine, Settings
 from addsr_cli.weights.loader import DTYPES, Located
 
 JPEG = WriteOptions(format="JPEG")

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from addsr_cli.engine.progress import StageTimer
 from addsr_cli.hardware import synchronize
-from addsr_cli.models.restorer import Conditioning, Noise, PromptSettings, Restorer
+from addsr_cli.models.restorer import Conditioning, Noise, Restorer
+from addsr_cli.settings import PromptSettings
 
 NETWORK = (
     "tag",

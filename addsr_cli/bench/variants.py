@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 
-from addsr_cli.settings import Color, Settings, Start
+from addsr_cli.settings import Color, Precision, Settings, Start
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +15,7 @@ class Sweep:
     psr: Sequence[float] = ()
     start: Sequence[Start] = ()
     color: Sequence[Color] = ()
-    precision: Sequence[str] = ()
+    precision: Sequence[Precision] = ()
     base: Settings = field(default_factory=Settings)
 
 
@@ -24,7 +24,7 @@ class Variant:
     """One combination, and the words that tell it from the others."""
 
     settings: Settings
-    precision: str
+    precision: Precision
     label: str
 
 

@@ -9,7 +9,7 @@ import typer
 from addsr_cli.cli import options
 from addsr_cli.cli.console import Console
 from addsr_cli.errors import UsageError
-from addsr_cli.settings import Color, Settings, Start
+from addsr_cli.settings import Color, Precision, Settings, Start
 
 T = TypeVar("T")
 W = TypeVar("W", bound=str)
@@ -166,8 +166,7 @@ def bench(
     from addsr_cli.bench.variants import Sweep
     from addsr_cli.cli.bench_report import deliver
     from addsr_cli.cli.bench_run import BenchOptions, Outputs, run
-    from addsr_cli.engine.planner import PRECISIONS
-    from addsr_cli.engine.upscaler import Machine
+    from addsr_cli.settings import Machine
 
     console = Console(
         json=json,
@@ -196,7 +195,7 @@ def bench(
             psr=_numbers(psr, float, "--psr"),
             start=_words(start, get_args(Start), "--start"),
             color=_words(color, get_args(Color), "--color"),
-            precision=_words(precision, PRECISIONS, "--precision"),
+            precision=_words(precision, get_args(Precision), "--precision"),
             base=Settings(seed=seed),
         ),
         sizes=_sizes(sizes or ("" if data else SIZES)),

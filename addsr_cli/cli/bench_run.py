@@ -11,9 +11,10 @@ from addsr_cli.bench.variants import Sweep, Variant, usual_steps, variants
 from addsr_cli.cli.bench_report import GRID, Report
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.model_choice import chosen
-from addsr_cli.engine.upscaler import Machine, Upscaler
+from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import OutputRefused, UsageError
 from addsr_cli.imageio import check_target
+from addsr_cli.settings import Machine
 from addsr_cli.weights import loader
 from addsr_cli.weights.loader import Located
 

@@ -40,7 +40,8 @@ def examine(model: str, device: str) -> dict[str, Any]:
     """All findings as plain data."""
     from addsr_cli import hardware
     from addsr_cli.engine import planner
-    from addsr_cli.engine.upscaler import Machine, Upscaler
+    from addsr_cli.engine.upscaler import Upscaler
+    from addsr_cli.settings import Machine
     from addsr_cli.weights import cache, installed
 
     machine = hardware.probe(device)

@@ -14,8 +14,8 @@ from addsr_cli.settings import Settings
 
 if TYPE_CHECKING:
     from addsr_cli.engine.job import Naming
-    from addsr_cli.engine.upscaler import Machine
     from addsr_cli.imageio import WriteOptions
+    from addsr_cli.settings import Machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +83,7 @@ class UpscaleOptions:
 
     def machine(self, device: str | None = None) -> "Machine":
         """Where and how to run; ``device`` when a launcher chose it. Raises UsageError."""
-        from addsr_cli.engine.upscaler import Machine
+        from addsr_cli.settings import Machine
 
         return Machine(
             device=device or self.device,

@@ -6,43 +6,16 @@ from typing import Literal, Self
 from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
 from addsr_cli.models.registry import Footprint, ModelSpec
+from addsr_cli.settings import MIN_TILE, Machine
 
 Dtype = Literal["fp32", "bf16", "fp16"]
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
-SMALLEST_TILE = 128
 SHARE_OF_FREE_MEMORY = 0.8  # the rest is for the allocator's slack and everybody else
 RESIZE_BYTES_PER_PIXEL = 32  # bytes per pixel of a picture that is read and made smaller; measured, 32 with alpha and 22 without
 CPU_EFFICIENCY = (
     0.55  # of the measured matrix rate that the convolutions reach, all stages included
 )
 BYTES_PER_NUMBER = {"fp32": 4, "bf16": 2, "fp16": 2}
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlanRequest:
-    """What is to be run. ``width`` and ``height`` are those of the canvas in pixels; None or "auto" leaves it to us."""
-
-    width: int
-    height: int
-    precision: str = "auto"
-    tile: int | None = None
-    overlap: int | None = None
-    offload: bool | None = None
-    max_memory: int | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
-        if self.precision not in PRECISIONS:
-            raise UsageError(
-                f"--precision {self.precision} is unknown.", f"Use one of {', '.join(PRECISIONS)}."
-            )
-        if self.tile is not None and (self.tile < SMALLEST_TILE or self.tile % 16):
-            raise UsageError(
-                f"--tile {self.tile} must be a multiple of 16, at least {SMALLEST_TILE}."
-            )
-        if self.overlap is not None and (self.overlap < 0 or self.overlap % 16):
-            raise UsageError(f"--overlap {self.overlap} must be a multiple of 16, 0 or more.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +68,8 @@ class Plan:
     def smaller(self) -> Self | None:
         """The next plan that needs less memory, or None when this is the smallest."""
         half = self.tile or max(self.width, self.height)
-        while half > SMALLEST_TILE:
-            half = max(SMALLEST_TILE, half // 2 // 16 * 16)
+        while half > MIN_TILE:
+            half = max(MIN_TILE, half // 2 // 16 * 16)
             following = self._cut(half)
             if following.needed_bytes < self.needed_bytes:
                 return following
@@ -145,27 +118,34 @@ class Plan:
         )
 
 
-def plan(request: PlanRequest, hardware: Hardware, spec: ModelSpec) -> Plan:
-    """The fastest way to run ``request`` that fits into memory; when nothing fits, the smallest one there is.
+def plan(
+    size: tuple[int, int],
+    machine: Machine,
+    hardware: Hardware,
+    spec: ModelSpec,
+) -> Plan:
+    """The fastest way to run a canvas of ``size`` (width, height) that fits into memory.
+
+    When nothing fits, it is the smallest plan there is.
 
     Free memory alone never changes a picture: where the size of tiles shows (``spec.halo`` None),
     it is the model's own, unless the request names another or sets a limit of memory. Such a plan
     may need more than is free.
     """
-    dtype, why_dtype = _precision(request.precision, hardware)
+    dtype, why_dtype = _precision(machine.precision, hardware)
     free = (
         hardware.free_bytes
-        if request.max_memory is None
-        else min(hardware.free_bytes, request.max_memory)
+        if machine.max_memory is None
+        else min(hardware.free_bytes, machine.max_memory)
     )
-    budget = int(free * (SHARE_OF_FREE_MEMORY if request.max_memory is None else 1.0))
-    offload = bool(request.offload) and hardware.kind != "cpu"
-    if request.offload is None and hardware.kind != "cpu":
-        offload = _pictures(spec, request, offload=False) > budget // 2
-    resident = _pictures(spec, request, offload=offload) + spec.footprint.weights(
+    budget = int(free * (SHARE_OF_FREE_MEMORY if machine.max_memory is None else 1.0))
+    offload = bool(machine.offload) and hardware.kind != "cpu"
+    if machine.offload is None and hardware.kind != "cpu":
+        offload = _pictures(spec, size, offload=False) > budget // 2
+    resident = _pictures(spec, size, offload=offload) + spec.footprint.weights(
         BYTES_PER_NUMBER[dtype]
     )
-    tile, overlap, why_tile = _tile(request, spec, dtype, budget - resident)
+    tile, overlap, why_tile = _tile(size, machine, spec, dtype, budget - resident)
     return Plan(
         device=hardware.device,
         dtype=dtype,
@@ -174,8 +154,8 @@ def plan(request: PlanRequest, hardware: Hardware, spec: ModelSpec) -> Plan:
         offload=offload,
         why=f"{dtype} because {why_dtype}; {why_tile}"
         + ("; pictures wait in main memory" if offload else ""),
-        width=request.width,
-        height=request.height,
+        width=size[0],
+        height=size[1],
         free_bytes=free,
         footprint=spec.footprint,
         halo=spec.halo,
@@ -275,46 +255,45 @@ def _wider_types(dtype: Dtype, hardware: Hardware) -> tuple[Dtype, ...]:
 
 
 def _tile(
-    request: PlanRequest,
+    size: tuple[int, int],
+    machine: Machine,
     spec: ModelSpec,
     dtype: Dtype,
     budget: int,
 ) -> tuple[int | None, int, str]:
     """Side and overlap of the tiles, and the reason. ``budget``: bytes for the network at work."""
-    overlap = spec.overlap if request.overlap is None or spec.halo is not None else request.overlap
-    longest = max(request.width, request.height)
-    if request.tile is not None:
-        if (request.overlap or 0) >= request.tile or overlap >= request.tile:
+    overlap = spec.overlap if machine.overlap is None or spec.halo is not None else machine.overlap
+    longest = max(size)
+    if machine.tile is not None:
+        if (machine.overlap or 0) >= machine.tile or overlap >= machine.tile:
             raise UsageError(
-                f"--overlap {request.overlap or overlap} must be smaller than --tile {request.tile}."
+                f"--overlap {machine.overlap or overlap} must be smaller than --tile {machine.tile}."
             )
-        if request.tile >= longest:
+        if machine.tile >= longest:
             return None, overlap, "one piece, since it fits into one tile"
-        return request.tile, overlap, f"tiles of {request.tile} px as asked"
+        return machine.tile, overlap, f"tiles of {machine.tile} px as asked"
     largest, halo = spec.tile, spec.halo or 0
-    if spec.halo is not None or request.max_memory is not None:
+    if spec.halo is not None or machine.max_memory is not None:
         fitting = (
             int((max(budget, 0) * 4 / (spec.footprint.network * BYTES_PER_NUMBER[dtype])) ** 0.5)
             - 2 * halo
         )
-        largest = max(SMALLEST_TILE, min(spec.tile, fitting // 16 * 16))
+        largest = max(MIN_TILE, min(spec.tile, fitting // 16 * 16))
     if longest <= largest + 2 * halo:
         return None, overlap, "one piece, since it is small"
     overlap = min(overlap, largest // 4 // 16 * 16)
 
     def work(tile: int) -> int:
-        return _seen(request.width, tile, overlap, spec.halo) * _seen(
-            request.height, tile, overlap, spec.halo
-        )
+        return _seen(size[0], tile, overlap, spec.halo) * _seen(size[1], tile, overlap, spec.halo)
 
-    tile = min(range(max(SMALLEST_TILE, largest // 2 // 16 * 16), largest + 1, 16), key=work)
-    limit = "free memory" if request.max_memory is None else "--max-memory"
+    tile = min(range(max(MIN_TILE, largest // 2 // 16 * 16), largest + 1, 16), key=work)
+    limit = "free memory" if machine.max_memory is None else "--max-memory"
     reason = "which cover it with least overlap" if largest == spec.tile else f"as {limit} allows"
     return tile, overlap, f"tiles of {tile} px, {reason}"
 
 
-def _pictures(spec: ModelSpec, request: PlanRequest, *, offload: bool) -> int:
-    return 0 if offload else spec.footprint.pictures * request.width * request.height
+def _pictures(spec: ModelSpec, size: tuple[int, int], *, offload: bool) -> int:
+    return 0 if offload else spec.footprint.pictures * size[0] * size[1]
 
 
 def _count(length: int, tile: int, overlap: int) -> int:

@@ -13,9 +13,9 @@ from addsr_cli.canvas import make_canvas, to_tensor
 from addsr_cli.engine.planner import Plan
 from addsr_cli.engine.progress import ProgressCounter, StageTimer
 from addsr_cli.engine.tiling import Tiled
-from addsr_cli.models.restorer import Conditioning, PromptSettings, Restorer, batched
+from addsr_cli.models.restorer import Conditioning, Restorer, batched
 from addsr_cli.sampler import sample, stacked_noise
-from addsr_cli.settings import Settings
+from addsr_cli.settings import PromptSettings, Settings
 
 Array = NDArray[np.float32]
 

@@ -11,33 +11,20 @@ from PIL import Image
 from addsr_cli import hardware, imageio
 from addsr_cli.canvas import as_photo, canvas_size, size_of, source_of, with_pixels
 from addsr_cli.engine import planner
-from addsr_cli.engine.planner import Dtype, Plan, PlanRequest
+from addsr_cli.engine.planner import Dtype, Plan
 from addsr_cli.engine.progress import PhotoProgress, ProgressCounter, StageTimer
 from addsr_cli.engine.restoration import Array, InvalidOutput, RunContext, restore
 from addsr_cli.errors import AddsrError
 from addsr_cli.hardware import Hardware
 from addsr_cli.imageio import Photo, WriteOptions
-from addsr_cli.models.restorer import Conditioning, PromptSettings, Restorer
+from addsr_cli.models.restorer import Conditioning, Restorer
 from addsr_cli.schedule import Schedule
-from addsr_cli.settings import Settings, pass_sizes
+from addsr_cli.settings import Machine, PromptSettings, Settings, pass_sizes
 from addsr_cli.version import __version__
 from addsr_cli.weights import loader
 
 DEFAULTS = Settings()
 LARGEST_BATCH = 16
-
-
-@dataclass(frozen=True, kw_only=True)
-class Machine:
-    """Where and how to run; auto and None leave it to the planner. ``max_memory`` in bytes, tiles in canvas pixels."""
-
-    device: str = "auto"
-    precision: str = "auto"
-    tile: int | None = None
-    overlap: int | None = None
-    offload: bool | None = None
-    max_memory: int | None = None
-    compile: bool = False
 
 
 @dataclass(
@@ -148,16 +135,7 @@ class Upscaler:
             )
         for out in outs:
             canvas = canvas_size(*size, self.spec.shortest)
-            request = PlanRequest(
-                width=canvas[0],
-                height=canvas[1],
-                precision=self.machine.precision,
-                tile=self.machine.tile,
-                overlap=self.machine.overlap,
-                offload=self.machine.offload,
-                max_memory=self.machine.max_memory,
-            )
-            plans.append(planner.plan(request, machine, self.spec))
+            plans.append(planner.plan(canvas, self.machine, machine, self.spec))
             planner.check_memory(plans[-1])
             size = out
         return plans
@@ -335,8 +313,10 @@ class Upscaler:
     ) -> tuple[list[Array], list[Conditioning]]:
         with run.clock.stage("load"):
             restorer = self._on(plan)
-        guide = _guide(run.settings, self.spec.guidance)
-        return restore(restorer, rgbs, size, guide, plan, run)
+        prompts: PromptSettings = run.settings
+        if prompts.guidance is None:
+            prompts = replace(prompts, guidance=self.spec.guidance)
+        return restore(restorer, rgbs, size, prompts, plan, run)
 
     def _room(self) -> Hardware:
         """The machine, with the weights that are loaded already counted as free: the plan counts them as needed."""
@@ -394,17 +374,6 @@ def _reduced(
         seconds=dict(clock.seconds),
         peak_memory=hardware.peak_bytes("cpu"),
         warnings=(*photo.warnings, note),
-    )
-
-
-def _guide(settings: Settings, usual: float) -> PromptSettings:
-    return PromptSettings(
-        prompt=settings.prompt,
-        negative_prompt=settings.negative_prompt,
-        added_prompt=settings.added_prompt,
-        tags=settings.tags,
-        guidance=usual if settings.guidance is None else settings.guidance,
-        conditioning_scale=settings.conditioning_scale,
     )
 
 

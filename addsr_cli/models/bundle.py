@@ -15,6 +15,7 @@ from typing import Any, Self, get_args
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.files import digest_of
 from addsr_cli.schedulers import Scheduler
+from addsr_cli.settings import MAX_GUIDANCE
 
 RECORD = "bundle.json"
 FORMAT = "addsr-bundle-1"
@@ -29,7 +30,7 @@ TEXTS = ("name", "arch", "licence", "added_prompt", "negative_prompt")
 LIMITS: dict[str, tuple[int, int, type]] = {
     "parameters": (0, 10**12, int),
     "default_steps": (1, 1000, int),
-    "guidance": (0, 20, float),
+    "guidance": (0, MAX_GUIDANCE, float),
     "shortest": (0, 4096, int),
 }
 

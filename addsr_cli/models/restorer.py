@@ -8,25 +8,9 @@ import torch
 from torch import Tensor
 
 from addsr_cli.schedule import Schedule
+from addsr_cli.settings import PromptSettings
 
 Noise = Callable[[Sequence[int]], Tensor]  # shape -> standard normal draws
-
-
-@dataclass(frozen=True, kw_only=True)
-class PromptSettings:
-    """What a person says about one photo and how strongly the network shall follow.
-
-    ``tags`` is ``auto`` (read them from the photo), ``none``, or the tags themselves;
-    ``added_prompt`` None means the model's own. ``guidance`` is the classifier-free guidance scale,
-    off up to 1; ``conditioning_scale`` multiplies what the control image contributes.
-    """
-
-    prompt: str = ""
-    negative_prompt: str | None = None
-    added_prompt: str | None = None
-    tags: str = "auto"
-    guidance: float = 1.0
-    conditioning_scale: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from addsr_cli.bench.metrics import PLAIN
 from addsr_cli.bench.peers import plain, results
 from addsr_cli.bench.quality import measure, models, saver
 from addsr_cli.bench.variants import Sweep, variants
-from addsr_cli.engine.upscaler import Machine
 from addsr_cli.errors import OutputRefused, UsageError
+from addsr_cli.settings import Machine
 from addsr_cli.weights.loader import locate
 
 TWO = PLAIN[:2]

@@ -9,9 +9,9 @@ from addsr_cli.bench.speed import Repeats, measure, synthetic_photo
 from addsr_cli.bench.stages import STAGES, Timed, ordered
 from addsr_cli.bench.variants import Sweep, variants
 from addsr_cli.engine import progress
-from addsr_cli.engine.upscaler import Machine
 from addsr_cli.errors import UsageError
 from addsr_cli.models.restorer import Conditioning
+from addsr_cli.settings import Machine
 from addsr_cli.weights.loader import locate
 
 

@@ -6,7 +6,6 @@ from itertools import pairwise
 import pytest
 
 from addsr_cli.engine.planner import (
-    PlanRequest,
     batch_capacity,
     check_memory,
     check_resize_memory,
@@ -16,6 +15,7 @@ from addsr_cli.engine.planner import (
 from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
 from addsr_cli.models.registry import NANO, SEESR_FOOTPRINT, ModelSpec
+from addsr_cli.settings import Machine
 
 GB = 10**9
 LAPTOP = Hardware(
@@ -44,7 +44,7 @@ FREE = [0, 10**6, 10**7, 3 * 10**7, 10**8, 3 * 10**8, GB, 8 * GB, 80 * GB]
 
 
 def made(hardware=LAPTOP, width=4000, height=3000, spec=NANO, **wishes):
-    return plan(PlanRequest(width=width, height=height, **wishes), hardware, spec)
+    return plan((width, height), Machine(**wishes), hardware, spec)
 
 
 def chain(first):

@@ -6,10 +6,10 @@ import torch
 from skimage import data
 
 from addsr_cli.engine.tiling import Tiled
-from addsr_cli.engine.upscaler import Machine, Upscaler
+from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.schedule import Schedule
-from addsr_cli.settings import Settings
+from addsr_cli.settings import Machine, Settings
 
 
 class Pointwise:

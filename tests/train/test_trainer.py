@@ -17,9 +17,10 @@ import torch
 from safetensors.torch import load_file
 
 import addsr_cli
-from addsr_cli.engine.upscaler import Machine, Upscaler
+from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.models.nano.restorer import load_nano
+from addsr_cli.settings import Machine
 from addsr_cli.train import checkpoint
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.data.dataset import PairDataset

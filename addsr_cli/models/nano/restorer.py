@@ -42,8 +42,9 @@ from addsr_cli.models.nano.layers import (
     zero,
 )
 from addsr_cli.models.nano.unet import UNet, UNetConfig
-from addsr_cli.models.restorer import Conditioning, Noise, PromptSettings
+from addsr_cli.models.restorer import Conditioning, Noise
 from addsr_cli.schedule import Schedule
+from addsr_cli.settings import PromptSettings
 
 RESIDUAL_SCALE = 0.2  # of every dense block and of every group of them (ESRGAN's beta)
 SLOPE = 0.2  # of LeakyReLU

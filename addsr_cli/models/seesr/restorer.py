@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from addsr_cli.models.bundle import PromptDefaults
-from addsr_cli.models.restorer import Conditioning, Noise, PromptSettings
+from addsr_cli.models.restorer import Conditioning, Noise
 from addsr_cli.models.seesr.dual_cross_attention import IMAGE_TOKENS
 from addsr_cli.models.seesr.tagger import Tagger
 from addsr_cli.models.seesr.text_encoder import TextEncoder, assemble
 from addsr_cli.schedule import Schedule
 from addsr_cli.schedulers import Scheduler
+from addsr_cli.settings import PromptSettings
 
 
 class SeeSR:
@@ -77,13 +78,14 @@ class SeeSR:
             self.words.negative_prompt if guide.negative_prompt is None else guide.negative_prompt
         )
         prompt = assemble(tags, guide.prompt, added)
+        guidance = 1.0 if guide.guidance is None else guide.guidance
         cut = self.text.too_long(prompt)
         note = f"the prompt is {cut} tokens too long; its end was cut off"
         return Conditioning(
             text=self.text.encode(prompt),
-            negative=self.text.encode(negative) if guide.guidance > 1 else None,
+            negative=self.text.encode(negative) if guidance > 1 else None,
             image=tokens,
-            guidance=guide.guidance,
+            guidance=guidance,
             conditioning_scale=guide.conditioning_scale,
             tags=tags,
             prompt=prompt,

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from addsr_cli.models.checks import Shapes, check_fit, check_numbers, refusing, stored_shapes
 from addsr_cli.models.nano.layers import BLOCK, COLOURS, LATENT
 from addsr_cli.models.nano.restorer import RESIDUAL_SCALE, SLOPE, DenseBlock, Nano, NanoNet
-from addsr_cli.models.restorer import Conditioning, Noise, PromptSettings
+from addsr_cli.models.restorer import Conditioning, Noise
 from addsr_cli.schedule import Schedule
+from addsr_cli.settings import PromptSettings
 
 GROUPS, DEPTH, WIDTH, GROWTH = 23, 3, 64, 32
 SPREAD = (  # least squares: the pixel of a picture from the 4x4 that bicubic enlargement makes of its place

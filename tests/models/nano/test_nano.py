@@ -16,7 +16,8 @@ from addsr_cli.models.nano.restorer import NanoConfig, build_nano, is_dense, loa
 from addsr_cli.models.nano.unet import UNetConfig
 from addsr_cli.models.registry import MODELS as REGISTERED
 from addsr_cli.models.registry import NANO
-from addsr_cli.models.restorer import Conditioning, PromptSettings
+from addsr_cli.models.restorer import Conditioning
+from addsr_cli.settings import PromptSettings
 
 DENSE = NanoConfig(groups=(2, 1), width=8, growth=4, embedding=8)
 PYRAMID = UNetConfig(channels=(8, 8, 8), depths=(1, 1, 1), embedding=8)

@@ -10,12 +10,13 @@ from safetensors.torch import load_file
 
 from addsr_cli.engine.tiling import Tiled
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.restorer import Conditioning, PromptSettings, batched
+from addsr_cli.models.restorer import Conditioning, batched
 from addsr_cli.models.seesr.loading import load_bundle
 from addsr_cli.models.seesr.tagger import psr_view
 from addsr_cli.models.seesr.text_encoder import TextEncoder, assemble
 from addsr_cli.sampler import cpu_noise, sample, stacked_noise
 from addsr_cli.schedule import STEPS
+from addsr_cli.settings import PromptSettings
 
 PLAIN = ("pipe_lr_psr", "pipe_lr_psr0", "pipe_lr_default_psr", "pipe_noise_psr", "pipe_noise_psr1")
 

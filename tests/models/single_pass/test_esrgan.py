@@ -7,7 +7,7 @@ from torch.nn import functional as F  # noqa: N812 (the field's name for it)
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.nano.restorer import NanoConfig, NanoNet, build_nano, save_nano
-from addsr_cli.models.restorer import Conditioning, PromptSettings
+from addsr_cli.models.restorer import Conditioning
 from addsr_cli.models.single_pass.esrgan import (
     DEPTH,
     Esrgan,
@@ -17,6 +17,7 @@ from addsr_cli.models.single_pass.esrgan import (
     load_esrgan,
     save_esrgan,
 )
+from addsr_cli.settings import PromptSettings
 
 SMALL = NanoConfig(groups=(2, 1), width=8, growth=4, embedding=8)
 KEPT = [(0, 0), (0, 2), (1, 1)]
