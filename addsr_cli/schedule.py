@@ -12,18 +12,13 @@ import torch
 from torch import Tensor
 
 from addsr_cli.errors import UsageError
+from addsr_cli.schedulers import STEPS as STEPS
 from addsr_cli.schedulers import Scheduler
 
 Prediction = Literal["epsilon", "v", "sample"]
 
 TRAIN_TIMESTEPS = 1000
 T_MAX = 999  # what the enlarged photo is noised to, whatever timestep the network is told first
-STEPS = (
-    999,
-    749,
-    499,
-    249,
-)  # AddSR section 3: S, the student's timesteps; N steps are the first N of them
 
 
 def steps(n: int) -> tuple[int, ...]:

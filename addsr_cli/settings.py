@@ -31,6 +31,9 @@ MIN_TILE = 128
 Start = Literal["lr", "noise"]
 Color = Literal["wavelet", "adain", "lab", "none"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
+DegradationName = Literal[
+    "strong", "sensor", "camera", "mild", "clean", "chroma", "blocks", "print"
+]
 
 # Options that other dataclasses share
 SeedOption = Annotated[

@@ -3,14 +3,30 @@
 import json
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
-from addsr_cli.degradation import RECIPES, SCALE
 from addsr_cli.errors import UsageError
+from addsr_cli.options import check_choices
+from addsr_cli.settings import (
+    NATIVE_SCALE,
+    DegradationName,
+    DeviceOption,
+    PrecisionOption,
+    SeedOption,
+)
+from addsr_cli.train.option_panels import DATA, LOOP, LOSSES, RUN, train_option
 from addsr_cli.train.recipe import Recipe
 
 PATHS = ("data", "output", "init", "pairs")
-ARCHS = ("addsr", "nano", "tiny")
+BY_ARCH = "by --arch and --stage"
+
+ArchOption = Annotated[
+    Literal["addsr", "nano", "tiny"], train_option("The network; tiny is a smoke test.", RUN)
+]
+StageOption = Annotated[
+    Literal["student", "teacher"],
+    train_option("student distils a teacher; teacher trains one on the originals alone.", RUN),
+]
 EVERYDAY = (
     ("clean", 0.16),
     ("mild", 0.12),
@@ -21,6 +37,29 @@ EVERYDAY = (
     ("blocks", 0.08),
     ("print", 0.03),
 )
+
+
+def parse_scales(text: str) -> tuple[float, float]:
+    """``1:4``, or ``4`` for one alone, as lowest and highest factor."""
+    low, _, high = text.partition(":")
+    try:
+        return float(low), float(high or low)
+    except ValueError as exc:
+        raise UsageError(f"--scales {text} is not understood.", "Write it as 1:4, or 4.") from exc
+
+
+def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
+    """``clean=0.2,mild=0.1,camera=0.42,strong=0.28`` as pairs."""
+    try:
+        return tuple(
+            (name.strip(), float(share))
+            for name, share in (part.split("=") for part in text.split(","))
+        )
+    except ValueError as exc:
+        raise UsageError(
+            f"--mix {text} is not understood.",
+            "Write it as clean=0.2,mild=0.1,camera=0.42,strong=0.28.",
+        ) from exc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,50 +78,147 @@ class TrainConfig:
     training.
     """
 
-    data: Path
-    output: Path
-    arch: str = "nano"
-    stage: str = "teacher"
+    data: Annotated[Path, train_option("Folder of sharp, large photos.", DATA)]
+    output: Annotated[
+        Path,
+        train_option(
+            "Folder for checkpoints, samples, log and export.",
+            RUN,
+            flags=("--output", "-o"),
+            default="runs/ARCH-STAGE",
+        ),
+    ]
+    arch: ArchOption = "nano"
+    stage: StageOption = "teacher"
     recipe: Recipe = field(default_factory=Recipe)
-    teacher: str = ""
-    init: Path | None = None
-    pairs: Path | None = None
-    steps: int = 20_000
-    batch_size: int = 8
-    accumulate: int = 1
-    crop: int = 128
-    lr: float = 4e-4
-    d_lr: float = 2e-5
-    warmup: int = 100
-    decay: str = "cosine"
+    teacher: Annotated[
+        str,
+        train_option(
+            "Model to distil, or a Real-ESRGAN file.",
+            LOSSES,
+            default="seesr; nano for --arch nano",
+        ),
+    ] = ""
+    init: Annotated[Path | None, train_option("Start from this .safetensors file.", RUN)] = None
+    pairs: Annotated[
+        Path | None,
+        train_option("Folder with hr/ and lr/ (a quarter as large), in place of --data.", DATA),
+    ] = None
+    steps: Annotated[int, train_option("Optimizer steps in all.", RUN, default=BY_ARCH)] = 20_000
+    batch_size: Annotated[
+        int, train_option("Samples per batch and process.", RUN, default=BY_ARCH)
+    ] = 8
+    accumulate: Annotated[int, train_option("Batches per optimizer step.", RUN)] = 1
+    crop: Annotated[
+        int,
+        train_option("Side of the crops in pixels, a multiple of 16.", DATA, default=BY_ARCH),
+    ] = 128
+    lr: Annotated[float, train_option("Highest learning rate.", RUN, default=BY_ARCH)] = 4e-4
+    d_lr: Annotated[
+        float,
+        train_option("Learning rate of the discriminator.", LOSSES, default="by --arch"),
+    ] = 2e-5
+    warmup: Annotated[
+        int,
+        train_option("Steps over which the learning rate rises.", RUN, default="100; 0 for addsr"),
+    ] = 100
+    decay: Annotated[
+        Literal["cosine", "constant"],
+        train_option(
+            "Course of the learning rate after the warm-up.",
+            RUN,
+            default="cosine; constant for addsr",
+        ),
+    ] = "cosine"
     clip: float = 1.0
-    ema: float = 0.999
-    ema_on_cpu: bool = False
-    checkpointing: bool = False
-    lora: int = 0
-    framing: str = "varied"
-    scales: tuple[float, float] = (1.0, 4.0)
-    lettering: float = 0.07
-    mix: tuple[tuple[str, float], ...] = EVERYDAY
-    usm: bool = False
-    tags: str = "auto"
-    precompute: bool = False
-    validation: int = 0
-    seed: int = 0
-    workers: int = 1
-    precision: str = "auto"
-    device: str = "auto"
-    tracker: str | None = None
-    save_every: int = 500
-    sample_every: int = 500
-    log_every: int = 20
-    keep: int = 2
+    ema: Annotated[
+        float,
+        train_option(
+            "Decay of the averaged weights, which are exported.",
+            RUN,
+            default="0.999; 0.99 for addsr",
+        ),
+    ] = 0.999
+    ema_on_cpu: Annotated[
+        bool,
+        train_option(
+            "Where the averaged weights are kept.",
+            LOOP,
+            flags=("--ema-on-cpu/--ema-on-device",),
+        ),
+    ] = False
+    checkpointing: Annotated[
+        bool,
+        train_option(
+            "Recompute activations: less memory for a third more time.",
+            LOOP,
+            flags=("--checkpointing/--no-checkpointing",),
+        ),
+    ] = False
+    lora: Annotated[
+        int, train_option("Train low-rank corrections of this rank; 0 for all weights.", LOSSES)
+    ] = 0
+    framing: Literal["varied", "plain"] = "varied"
+    scales: Annotated[
+        tuple[float, float],
+        train_option(
+            "How many times smaller inputs are, such as 1:4.",
+            DATA,
+            default="1:4; 4 for addsr",
+            parse=parse_scales,
+        ),
+    ] = (1.0, 4.0)
+    lettering: Annotated[
+        float,
+        train_option("Share of crops with drawn text.", DATA, default="0.07; 0 for addsr"),
+    ] = 0.07
+    mix: Annotated[
+        tuple[tuple[str, float], ...],
+        train_option(
+            "Share of each degradation, such as clean=0.4,strong=0.6.", DATA, parse=parse_mix
+        ),
+    ] = EVERYDAY
+    usm: Annotated[
+        bool,
+        train_option("Sharpen targets, as Real-ESRGAN does.", DATA, flags=("--usm/--no-usm",)),
+    ] = False
+    tags: Annotated[
+        Literal["auto", "none"],
+        train_option(
+            "auto takes PHOTO.txt or reads tags from the crop; none leaves the text empty.", DATA
+        ),
+    ] = "auto"
+    precompute: Annotated[
+        bool,
+        train_option(
+            "Read the tags of every photo once, before training.",
+            DATA,
+            flags=("--precompute/--no-precompute",),
+        ),
+    ] = False
+    validation: Annotated[int, train_option("Photos held out and measured at the end.", DATA)] = 0
+    seed: SeedOption = 0
+    workers: Annotated[int, train_option("Processes that prepare samples; 0 for none.", LOOP)] = 1
+    precision: PrecisionOption = "auto"
+    device: DeviceOption = "auto"
+    tracker: Annotated[str | None, train_option("tensorboard or wandb, if installed.", LOOP)] = None
+    save_every: Annotated[
+        int, train_option("Steps between checkpoints.", LOOP, default="500; 5000 for addsr")
+    ] = 500
+    sample_every: Annotated[
+        int, train_option("Steps between sample grids.", LOOP, default="500; 1000 for addsr")
+    ] = 500
+    log_every: Annotated[int, train_option("Steps between log lines.", LOOP)] = 20
+    keep: Annotated[int, train_option("Checkpoints to keep.", LOOP)] = 2
 
     def __post_init__(self) -> None:
-        """Refuse what cannot train."""
-        self._check_words()
-        if self.crop % (4 * SCALE) or self.crop < 64:
-            raise UsageError(f"--crop {self.crop} must be a multiple of {4 * SCALE}, at least 64.")
+        """Raise UsageError for a run that cannot train."""
+        check_choices(self)
+        self._check_arch()
+        if self.crop % (4 * NATIVE_SCALE) or self.crop < 64:
+            raise UsageError(
+                f"--crop {self.crop} must be a multiple of {4 * NATIVE_SCALE}, at least 64."
+            )
         counts = (
             self.steps,
             self.batch_size,
@@ -95,11 +231,12 @@ class TrainConfig:
             raise UsageError(
                 "Steps, batch size, accumulate and the save, sample, log and keep counts must be at least 1."
             )
-        unknown = [name for name, _ in self.mix if name not in RECIPES]
+        names = get_args(DegradationName)
+        unknown = [name for name, _ in self.mix if name not in names]
         shares = [share for _, share in self.mix]
         if unknown or not 0.999 < sum(shares) < 1.001 or min(shares) < 0:
             raise UsageError(
-                f"The degradation mix must name {', '.join(RECIPES)} with shares that add up to 1."
+                f"The degradation mix must name {', '.join(names)} with shares that add up to 1."
             )
         if not (min(self.lr, self.d_lr, self.clip) > 0 and min(self.seed, self.warmup) >= 0):
             raise UsageError("Learning rates and clip must be above 0; warm-up and seed 0 or more.")
@@ -111,22 +248,12 @@ class TrainConfig:
             raise UsageError(
                 "lettering must be in 0..1, ema in 0..1 (1 excluded), workers 0 or more."
             )
-        if not 1 <= self.scales[0] <= self.scales[1] <= SCALE:
-            raise UsageError(f"The scales must lie between 1 and {SCALE}, the lower one first.")
+        if not 1 <= self.scales[0] <= self.scales[1] <= NATIVE_SCALE:
+            raise UsageError(
+                f"The scales must lie between 1 and {NATIVE_SCALE}, the lower one first."
+            )
 
-    def _check_words(self) -> None:
-        words = {
-            "arch": ARCHS,
-            "stage": ("teacher", "student"),
-            "decay": ("cosine", "constant"),
-            "framing": ("varied", "plain"),
-            "tags": ("auto", "none"),
-        }
-        for name, allowed in words.items():
-            if getattr(self, name) not in allowed:
-                raise UsageError(
-                    f"--{name} must be {' or '.join(allowed)}, not {getattr(self, name)}."
-                )
+    def _check_arch(self) -> None:
         if self.arch == "addsr" and self.stage == "teacher":
             raise UsageError(
                 "--arch addsr has its teacher: SeeSR.", "Use --stage student, or --arch nano."
@@ -161,26 +288,3 @@ class TrainConfig:
             values["scales"] = tuple(values["scales"])
         values["mix"] = tuple((str(name), float(share)) for name, share in values["mix"])
         return cls(**values)
-
-
-def parse_scales(text: str) -> tuple[float, float]:
-    """``1:4``, or ``4`` for one alone, as lowest and highest factor."""
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high or low)
-    except ValueError as exc:
-        raise UsageError(f"--scales {text} is not understood.", "Write it as 1:4, or 4.") from exc
-
-
-def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
-    """``clean=0.2,mild=0.1,camera=0.42,strong=0.28`` as pairs."""
-    try:
-        return tuple(
-            (name.strip(), float(share))
-            for name, share in (part.split("=") for part in text.split(","))
-        )
-    except ValueError as exc:
-        raise UsageError(
-            f"--mix {text} is not understood.",
-            "Write it as clean=0.2,mild=0.1,camera=0.42,strong=0.28.",
-        ) from exc

@@ -2,21 +2,33 @@
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from addsr_cli.errors import UsageError
-from addsr_cli.schedule import STEPS
+from addsr_cli.options import check_choices
+from addsr_cli.schedulers import STEPS
 from addsr_cli.train.losses.timestep_weights import TaWeights
+from addsr_cli.train.option_panels import LOSSES, train_option
 
-CHOICES = {
-    "timesteps": ("uniform", "official"),
-    "first_latent": ("hr", "lr"),
-    "rollout": ("teacher-forced", "chained"),
-    "space": ("pixel", "latent"),
-    "discriminator": ("dino", "vgg", "conv"),
-    "teacher_sees": ("hr", "lr"),
-    "teacher_timesteps": ("all", "student"),
-}
+
+def psr_range(text: str) -> tuple[float, float]:
+    """``1.0`` or ``uniform:0.4,1.0`` -> lowest and highest weight."""
+    low, _, high = text.removeprefix("uniform:").partition(",")
+    try:
+        return float(low), float(high or low)
+    except ValueError as exc:
+        problem = f"--psr-train-weight {text} is not understood."
+        raise UsageError(problem, "Write a number, or uniform:0.4,1.0.") from exc
+
+
+def timestep_weights(text: str) -> tuple[float, ...]:
+    """``0.1,1,1,1`` -> weights at 999, 749, 499 and 249."""
+    try:
+        return tuple(float(weight) for weight in text.split(","))
+    except ValueError as exc:
+        raise UsageError(
+            f"--perception {text} is not understood.", "Write four numbers: 0.1,1,1,1."
+        ) from exc
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,33 +49,98 @@ class Recipe:
     """
 
     ta: TaWeights = field(default_factory=TaWeights)
-    timesteps: str = "uniform"
-    first_latent: str = "hr"
-    rollout: str = "teacher-forced"
-    psr: tuple[float, float] = (1.0, 1.0)
-    teacher_samples: int = 4
-    teacher_share: float = 1.0
-    teacher_sees: str = "hr"
-    teacher_timesteps: str = "all"
+    timesteps: Literal["uniform", "official"] = "uniform"
+    first_latent: Annotated[
+        Literal["hr", "lr"],
+        train_option("Whose latent lies under the noise at 999.", LOSSES, default="by --arch"),
+    ] = "hr"
+    rollout: Annotated[
+        Literal["teacher-forced", "chained"],
+        train_option(
+            "What precedes the trained step: one pass from HR, or the steps that inference runs.",
+            LOSSES,
+            default="by --arch",
+        ),
+    ] = "teacher-forced"
+    psr: Annotated[
+        tuple[float, float],
+        train_option(
+            "PSR weight in training: a number, or a range such as uniform:0.4,1.0.",
+            LOSSES,
+            flags=("--psr-train-weight",),
+            default="1.0; uniform:0.2,0.7 for nano",
+            parse=psr_range,
+        ),
+    ] = (1.0, 1.0)
+    teacher_samples: Annotated[
+        int,
+        train_option(
+            "Teacher timesteps per sample, averaged.", LOSSES, default="by --arch and --preset"
+        ),
+    ] = 4
+    teacher_share: Annotated[
+        float, train_option("Share of samples compared with the teacher.", LOSSES)
+    ] = 1.0
+    teacher_sees: Annotated[
+        Literal["hr", "lr"], train_option("The teacher's control image.", LOSSES)
+    ] = "hr"
+    teacher_timesteps: Literal["all", "student"] = "all"
     shared_noise: bool = False
-    space: str = "pixel"
-    distill: float = 1.0
-    adversarial: float = 0.02
-    discriminator: str = "dino"
+    space: Annotated[
+        Literal["pixel", "latent"],
+        train_option("Where student and teacher are compared.", LOSSES, flags=("--distill-space",)),
+    ] = "pixel"
+    distill: Annotated[
+        float,
+        train_option(
+            "Weight of the distance to the teacher.",
+            LOSSES,
+            flags=("--distill-weight",),
+            default="1; 0 without a teacher",
+        ),
+    ] = 1.0
+    adversarial: Annotated[
+        float,
+        train_option("Weight of the adversarial loss.", LOSSES, default="0.02; 0.0005 for nano"),
+    ] = 0.02
+    discriminator: Annotated[
+        Literal["dino", "vgg", "conv"],
+        train_option(
+            "On features of DINO or of VGG16, or convolutions on pixels.",
+            LOSSES,
+            default="by --arch",
+        ),
+    ] = "dino"
     raw_condition: bool = False
-    r1: float = 0.0
-    anchor_l1: float = 0.0
-    anchor_lpips: float = 0.0
-    perception: tuple[float, ...] = (1.0, 1.0, 1.0, 1.0)
+    r1: Annotated[float, train_option("Weight of the R1 penalty.", LOSSES)] = 0.0
+    anchor_l1: Annotated[
+        float,
+        train_option(
+            "Weight of the L1 distance to HR.",
+            LOSSES,
+            flags=("--anchor-l1",),
+            default="0; 1 for --stage teacher",
+        ),
+    ] = 0.0
+    anchor_lpips: Annotated[
+        float,
+        train_option("Weight of LPIPS (VGG16) to HR.", LOSSES, flags=("--anchor-lpips",)),
+    ] = 0.0
+    perception: Annotated[
+        tuple[float, ...],
+        train_option(
+            "Weights of the adversarial loss at t = 999, 749, 499, 249.",
+            LOSSES,
+            flags=("--perception",),
+            default="1,1,1,1",
+            parse=timestep_weights,
+        ),
+    ] = (1.0, 1.0, 1.0, 1.0)
     blank: float = 0.5
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be."""
-        for name, allowed in CHOICES.items():
-            if getattr(self, name) not in allowed:
-                raise UsageError(
-                    f"{name.replace('_', '-')} must be {' or '.join(allowed)}, not {getattr(self, name)}."
-                )
+        """Raise UsageError for unknown choices and for weights and shares out of range."""
+        check_choices(self)
         weights = (self.distill, self.adversarial, *self.anchors.values())
         if not all(0 <= weight < math.inf for weight in (*weights, self.r1)) or sum(weights) == 0:
             raise UsageError("Loss weights must be 0 or more, and not all of them 0.")
@@ -138,26 +215,6 @@ def preset(name: str, arch: str, stage: str = "student") -> Recipe:
     if arch == "addsr":
         return chosen
     return replace(chosen, **NANO | (SCRATCH if stage == "teacher" else {}))
-
-
-def psr_range(text: str) -> tuple[float, float]:
-    """``1.0`` or ``uniform:0.4,1.0`` -> lowest and highest weight."""
-    low, _, high = text.removeprefix("uniform:").partition(",")
-    try:
-        return float(low), float(high or low)
-    except ValueError as exc:
-        problem = f"--psr-train-weight {text} is not understood."
-        raise UsageError(problem, "Write a number, or uniform:0.4,1.0.") from exc
-
-
-def timestep_weights(text: str) -> tuple[float, ...]:
-    """``0.1,1,1,1`` -> weights at 999, 749, 499 and 249."""
-    try:
-        return tuple(float(each) for each in text.split(","))
-    except ValueError as exc:
-        raise UsageError(
-            f"--perception {text} is not understood.", "Write four numbers: 0.1,1,1,1."
-        ) from exc
 
 
 # What a run is beside its recipe, where it differs from the defaults of ``TrainConfig``, which are

@@ -1,11 +1,16 @@
 """What a run may be, and how it is written down."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from addsr_cli.degradation import RECIPES
 from addsr_cli.errors import UsageError
+from addsr_cli.settings import DegradationName
 from addsr_cli.train.config import TrainConfig, parse_mix, parse_scales
 from addsr_cli.train.losses.timestep_weights import TaWeights
 from addsr_cli.train.recipe import OFFICIAL
@@ -112,3 +117,15 @@ def test_scales_are_a_range_or_one_factor(text, expected):
 def test_scales_that_are_not_understood_are_refused(text):
     with pytest.raises(UsageError, match="--scales"):
         parse_scales(text)
+
+
+def test_the_mix_may_name_every_degradation_recipe_and_no_other():
+    assert set(get_args(DegradationName)) == set(RECIPES)
+
+
+def test_options_of_training_are_read_without_heavy_libraries():
+    script = (
+        "import sys, addsr_cli.train.config;"
+        "sys.exit(bool({'torch', 'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
