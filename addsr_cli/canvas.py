@@ -1,72 +1,52 @@
-"""Between photos and tensors: what a caller holds becomes a canvas, and new pixels become a photo again."""
+"""The canvas: the photo enlarged to the size that the network works at.
+
+It is 4 times as large as the photo, or larger where the model wants a minimum side: float32 RGB
+(B, 3, H, W) in [0, 1], with sides divisible by the model's latent factor. Sampling starts from its
+noised latent, it is the first control image, PSR mixes predictions with it, and colours are matched
+to it. "Canvas pixels" are its pixels, the unit of tiles and overlaps.
+"""
 
 import math
-from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
-from PIL import Image
+from numpy.typing import NDArray
 from torch import Tensor
 
 from addsr_cli import imageio
-from addsr_cli.imageio import Photo
 from addsr_cli.settings import NATIVE_SCALE
 
 
-def source_of(
-    image: str | Path | Photo | Image.Image | np.ndarray[Any, Any],
-) -> Photo | Path | bytes:
-    """Whatever a caller holds: a ``Photo``, or a file that is not decoded yet."""
-    if isinstance(image, Photo):
-        return image
-    if isinstance(image, Image.Image):
-        return imageio.from_pil(image)
-    if isinstance(image, np.ndarray):
-        return imageio.from_array(image)
-    return imageio.buffer_pipe(Path(image))
-
-
-def size_of(source: Photo | Path | bytes) -> tuple[int, int]:
-    """Upright (width, height) in pixels; of a file from its header. Raises UnreadableInput."""
-    return source.size if isinstance(source, Photo) else imageio.read_header(source).size
-
-
-def as_photo(source: Photo | Path | bytes) -> Photo:
-    """The picture, decoded. Raises UnreadableInput, and OutOfMemory when decoding does not fit."""
-    return source if isinstance(source, Photo) else imageio.read(source)
-
-
 def canvas_size(width: int, height: int, shortest: int = 0) -> tuple[int, int]:
-    """Size of the enlarged photo: 4 times, or what brings its shorter side to ``shortest`` when that is more.
+    """Return the (width, height) of the canvas of a photo: 4 times its size, each side rounded up.
 
-    Rounded up, where the official code cuts off and can end 4 px short of the size it wants.
+    It is more where the shorter side would be below ``shortest``. The official code rounds down
+    instead, and can end 4 px short of the size it wants.
     """
     factor = max(Fraction(NATIVE_SCALE), Fraction(shortest, min(width, height)))
     return math.ceil(width * factor), math.ceil(height * factor)
 
 
-def to_tensor(rgb: np.ndarray[Any, Any]) -> Tensor:
-    """(H, W, 3) -> (1, 3, H, W), the same memory."""
+def make_canvas(rgb: NDArray[np.float32], size: tuple[int, int], factor: int) -> Tensor:
+    """Return the photo (h, w, 3) resized to ``size`` (width, height), as a tensor (1, 3, H, W).
+
+    Edges are repeated until both sides are divisible by ``factor``.
+    """
+    width, height = size
+    planes = np.empty((3, height, width), np.float32)
+    for channel in range(3):
+        resized = imageio.resize(rgb[:, :, channel], size)
+        np.clip(resized, 0, 1, out=planes[channel])
+    canvas = torch.from_numpy(planes)[None]
+    right = -width % factor
+    bottom = -height % factor
+    if not right and not bottom:
+        return canvas
+    return F.pad(canvas, (0, right, 0, bottom), mode="replicate")
+
+
+def to_tensor(rgb: NDArray[np.float32]) -> Tensor:
+    """Return the array (H, W, 3) as a tensor (1, 3, H, W) that shares its memory."""
     return torch.from_numpy(rgb).permute(2, 0, 1)[None]
-
-
-def make_canvas(rgb: np.ndarray[Any, Any], size: tuple[int, int], factor: int) -> Tensor:
-    """The photo enlarged to ``size`` (width, height), (1, 3, H, W), edges repeated until sides divide by ``factor``."""
-    planes = np.empty((3, size[1], size[0]), np.float32)
-    for channel, plane in enumerate(planes):
-        np.clip(imageio.resize(rgb[:, :, channel], size), 0, 1, out=plane)
-    tensor = torch.from_numpy(planes)[None]
-    pad = (0, -size[0] % factor, 0, -size[1] % factor)
-    return F.pad(tensor, pad, mode="replicate") if any(pad) else tensor
-
-
-def with_pixels(photo: Photo, rgb: np.ndarray[Any, Any], target: tuple[int, int]) -> Photo:
-    """New pixels with everything else of ``photo``: alpha enlarged, grey kept grey."""
-    if photo.gray:
-        rgb[:] = rgb.mean(axis=2, keepdims=True)
-    alpha = None if photo.alpha is None else imageio.resize_alpha(photo.alpha, target)
-    return replace(photo, rgb=rgb, alpha=alpha)

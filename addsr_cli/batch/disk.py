@@ -24,7 +24,7 @@ def estimated_size(tasks: Iterable[Task]) -> int:
     """Bytes that the outputs will take, about: photos compress alike enough for a sum over many."""
     total = 0.0
     for task in tasks:
-        channels, depth = task.job.samples
+        channels, depth = task.job.sample_layout
         width, height = task.job.size
         total += (
             width

@@ -21,7 +21,8 @@ from addsr_cli.batch.prefetch import FLOAT_PIXEL, Group, Input, prefetch, read
 from addsr_cli.batch.task import UNEXPECTED_ERRORS, BatchConfig, Rejected, Task, failure
 from addsr_cli.batch.worker import Worker
 from addsr_cli.engine.job import Job
-from addsr_cli.engine.upscaler import Result, Upscaler
+from addsr_cli.engine.result import Result
+from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import (
     AddsrError,
     ModelUnavailable,

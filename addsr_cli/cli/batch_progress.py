@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from addsr_cli.batch.task import Rejected, Task
     from addsr_cli.cli.progress_bars import TransientProgress
     from addsr_cli.engine.job import Job
-    from addsr_cli.engine.upscaler import Result
+    from addsr_cli.engine.result import Result
 
 
 class BatchProgress:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from addsr_cli.engine.job import Job
-    from addsr_cli.engine.upscaler import Result
+    from addsr_cli.engine.result import Result
 
 WARNING = "equals the first sample: with these settings the picture does not depend on the seed"
 

@@ -11,8 +11,8 @@ from addsr_cli.errors import AddsrError
 if TYPE_CHECKING:
     from addsr_cli.cli.inputs import Skipped
     from addsr_cli.engine.job import Job
-    from addsr_cli.engine.planner import Plan
-    from addsr_cli.engine.upscaler import Result
+    from addsr_cli.engine.plan import Plan
+    from addsr_cli.engine.result import Result
 
 EMPTY_RECORD: dict[str, Any] = {
     "input": None,

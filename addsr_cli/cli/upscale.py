@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from addsr_cli.cli.inputs import Skipped
     from addsr_cli.cli.jobs import Work
     from addsr_cli.engine.job import Job, RejectedInput
-    from addsr_cli.engine.planner import Plan
-    from addsr_cli.engine.upscaler import Result, Upscaler
+    from addsr_cli.engine.plan import Plan
+    from addsr_cli.engine.result import Result
+    from addsr_cli.engine.upscaler import Upscaler
     from addsr_cli.imageio import Photo
 
 SOME_FAILED = 3

@@ -1,4 +1,4 @@
-"""One output: what is read, how large it becomes, and the file that it becomes."""
+"""One output of one photo: what is read, how large it becomes, what the file is called."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +13,10 @@ FIELDS = ("stem", "scale", "ext", "model", "steps", "seed", "width", "height")
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One output of ``size`` pixels. ``source`` is a path or the bytes of stdin; ``output`` None means stdout.
+    """One output of ``size`` (width, height) pixels.
 
-    ``page``: where the comparison of before and after goes, if one is wanted.
+    ``source`` is a path, or the bytes of stdin; ``label`` names it in messages. ``output`` None
+    means stdout. ``page`` is the path of the page that compares before and after, or None.
     """
 
     source: Path | bytes
@@ -28,24 +29,29 @@ class Job:
     page: Path | None = None
 
     @property
-    def samples(self) -> tuple[int, int]:
-        """What the file will hold of every pixel: (channels, bits per channel)."""
-        own = self.header.bit_depth if self.options.format in ("PNG", "TIFF") else 8
+    def sample_layout(self) -> tuple[int, int]:
+        """Channels, and bits per channel, of the pixels in the output file."""
+        bit_depth = 8
+        if self.options.format in ("PNG", "TIFF"):
+            bit_depth = self.header.bit_depth
         channels = 1 if self.header.mode in ("L", "LA", "1", "I;16") else 3
-        return channels + self.header.has_alpha, self.options.bit_depth or own
+        if self.header.has_alpha:
+            channels += 1
+        return channels, self.options.bit_depth or bit_depth
 
     def check(self) -> None:
-        """Raise OutputRefused when the output is foreseen to fail."""
+        """Raise OutputRefused when the output cannot be written, before any work is done."""
         if self.output is None:
             return
-        channels, depth = self.samples
+        width, height = self.size
+        channels, bit_depth = self.sample_layout
         imageio.check_output(
             self.output,
             format=str(self.options.format),
-            width=self.size[0],
-            height=self.size[1],
+            width=width,
+            height=height,
             channels=channels,
-            bit_depth=depth,
+            bit_depth=bit_depth,
             overwrite=self.options.overwrite,
         )
         if self.page:
@@ -53,7 +59,10 @@ class Job:
 
 
 def picture_out_of_memory(exc: MemoryError) -> OutOfMemory:
-    """Memory ran out while a picture was read or encoded, where there is no smaller plan."""
+    """Return the error for memory that ran out while a picture was read or encoded.
+
+    There is no smaller plan for either.
+    """
     error = OutOfMemory(
         "There is not enough memory for this picture.",
         "Close other programs, or upscale a smaller picture.",
@@ -72,7 +81,7 @@ class RejectedInput:
 
 @dataclass(frozen=True, kw_only=True)
 class Naming:
-    """How outputs are called: the ``--name`` template, and what it may tell besides the photo itself."""
+    """How output files are named: the ``--name`` template, and the values that all photos share."""
 
     template: str
     model: str
@@ -80,7 +89,7 @@ class Naming:
     samples: int = 1
 
     def __post_init__(self) -> None:
-        """Refuse a number of samples that makes no sense."""
+        """Raise UsageError for a number of samples below 1."""
         if self.samples < 1:
             raise UsageError(f"--samples must be at least 1, not {self.samples}.")
 
@@ -92,16 +101,18 @@ class Naming:
         settings: Settings,
         options: WriteOptions,
     ) -> tuple[str, str]:
-        """File name and format of an output; ``source`` gives stem and suffix. Raises UsageError for a bad template."""
-        format = imageio.choose_format(header, explicit=options.format)
-        made = self._filled(source, format, header, size, settings)
-        if "{ext}" not in self.template:  # then the name itself says the format, as with -o
-            format = imageio.choose_format(
-                header, suffix=Path(made).suffix, explicit=options.format
-            )
-        return made, format
+        """Return the file name and the format of an output.
 
-    def _filled(
+        ``source`` gives the stem and the suffix. Raises UsageError for a bad template.
+        """
+        format = imageio.choose_format(header, explicit=options.format)
+        name = self._fill_template(source, format, header, size, settings)
+        if "{ext}" not in self.template:  # then the suffix in the template names the format
+            suffix = Path(name).suffix
+            format = imageio.choose_format(header, suffix=suffix, explicit=options.format)
+        return name, format
+
+    def _fill_template(
         self,
         source: Path,
         format: str,
@@ -109,15 +120,11 @@ class Naming:
         size: tuple[int, int],
         settings: Settings,
     ) -> str:
-        own = source.suffix.lower()
-        keeps = (
-            own in (".jpg", ".jpeg", ".tif", ".tiff") and imageio.suffix_for(format)[1] == own[1]
-        )
         factor = size[0] / header.width if settings.scale is None else settings.scale
         values = {
             "stem": source.stem,
             "scale": f"{factor:.3g}",
-            "ext": own if keeps else imageio.suffix_for(format),
+            "ext": _suffix(source, format),
             "model": self.model,
             "steps": str(self.steps),
             "seed": str(settings.seed),
@@ -128,12 +135,23 @@ class Naming:
         if self.samples > 1 and "{seed}" not in template:
             template = template.replace("{ext}", "_s{seed}{ext}")
         try:
-            made = template.format_map(values)
+            name = template.format_map(values)
         except (KeyError, IndexError, ValueError, AttributeError, TypeError) as exc:
-            known = f"Known: {{{'} {'.join(FIELDS)}}}."
-            raise UsageError(f"--name {self.template} has an unknown part.", known) from exc
-        if not made or "/" in made or "\\" in made or made in (".", ".."):
+            known = " ".join(f"{{{field}}}" for field in FIELDS)
+            raise UsageError(
+                f"--name {self.template} has an unknown part.", f"Known: {known}."
+            ) from exc
+        if not name or "/" in name or "\\" in name or name in (".", ".."):
             raise UsageError(
                 f"--name {self.template} does not make a file name.", "Folders belong into -o."
             )
-        return made
+        return name
+
+
+def _suffix(source: Path, format: str) -> str:
+    """Return the suffix for a format; ``.jpeg`` and ``.tiff`` inputs keep theirs."""
+    own = source.suffix.lower()
+    default = imageio.suffix_for(format)
+    if own in (".jpg", ".jpeg", ".tif", ".tiff") and default[1] == own[1]:
+        return own
+    return default

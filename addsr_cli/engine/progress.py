@@ -1,4 +1,4 @@
-"""How far one photo is, and where its time went."""
+"""How far one photo is, and how long each stage took."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoProgress:
-    """How far one photo is: tiles done of all tiles in all steps, and which step is running (1-based)."""
+    """Tiles done, of all tiles in all steps and passes, and the running step (1-based)."""
 
     done: int
     total: int
@@ -16,40 +16,48 @@ class PhotoProgress:
     steps: int
 
 
-@dataclass
+OnProgress = Callable[[PhotoProgress], None]
+
+
+@dataclass(kw_only=True)
 class ProgressCounter:
-    """Counts tiles over all steps and passes, and tells."""
+    """Counts tiles over all steps and passes, and reports each one.
 
-    report: Callable[[PhotoProgress], None] | None
+    ``pass_tiles`` holds the number of tiles in all steps, for the running pass and those after it;
+    ``finished`` counts the tiles of passes that are over.
+    """
+
+    on_progress: OnProgress | None
     steps: int
-    totals: list[int]
+    pass_tiles: list[int]
     done: int = 0
-    base: int = 0
+    finished: int = 0
 
-    def tick(self) -> None:
-        """One tile is done."""
+    def tile_done(self) -> None:
+        """Count one tile and report it."""
         self.done += 1
-        tiles = max(1, self.totals[0] // self.steps)
-        step = min(self.steps, (self.done - self.base - 1) // tiles + 1)
-        if self.report:
-            total = self.base + sum(self.totals)
-            self.report(
-                PhotoProgress(
-                    done=min(self.done, total),
-                    total=total,
-                    step=step,
-                    steps=self.steps,
-                )
-            )
+        if self.on_progress is None:
+            return
+        tiles_per_step = max(1, self.pass_tiles[0] // self.steps)
+        step = (self.done - self.finished - 1) // tiles_per_step + 1
+        total = self.finished + sum(self.pass_tiles)
+        progress = PhotoProgress(
+            done=min(self.done, total),
+            total=total,
+            step=min(self.steps, step),
+            steps=self.steps,
+        )
+        self.on_progress(progress)
 
-    def restart(self, tiles: int) -> None:
-        """Begin the running pass again, with another number of tiles a step."""
-        self.done, self.totals[0] = self.base, tiles * self.steps
+    def restart_pass(self, tiles_per_step: int) -> None:
+        """Start the running pass again, with another number of tiles per step."""
+        self.done = self.finished
+        self.pass_tiles[0] = tiles_per_step * self.steps
 
-    def next_pass(self) -> None:
-        """The running pass is done."""
-        self.base += self.totals.pop(0)
-        self.done = self.base
+    def finish_pass(self) -> None:
+        """Go on to the next pass."""
+        self.finished += self.pass_tiles.pop(0)
+        self.done = self.finished
 
 
 @dataclass
@@ -60,7 +68,7 @@ class StageTimer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Count what happens inside towards ``name``."""
+        """Add the time spent inside the block to the stage ``name``."""
         start = time.perf_counter()
         try:
             yield

@@ -1,4 +1,4 @@
-"""One pass of one batch through a network: canvas, sampling, colours, and what comes out is checked."""
+"""One pass of one batch through a network: canvas, sampling, colours, crop."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from addsr_cli import color, hardware, imageio
 from addsr_cli.canvas import make_canvas, to_tensor
-from addsr_cli.engine.planner import Plan
+from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import ProgressCounter, StageTimer
 from addsr_cli.engine.tiling import Tiled
 from addsr_cli.models.restorer import Conditioning, Restorer, batched
@@ -22,100 +22,111 @@ Array = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class RunContext:
-    """One call of ``upscale``: what was asked, the seed of each picture, and where it reports to."""
+    """What all passes of one call of ``upscale`` share.
+
+    ``seeds`` holds one seed per photo of the batch; ``warnings`` collects sentences for the user.
+    """
 
     settings: Settings
+    prompt: PromptSettings
     seeds: Sequence[int]
-    meter: ProgressCounter
-    clock: StageTimer
-    notes: list[str]
+    steps: int
+    progress: ProgressCounter
+    timer: StageTimer
+    warnings: list[str]
 
 
 class InvalidOutput(ArithmeticError):
-    """A network gave NaN, infinity, or one flat colour from a picture that has detail."""
+    """The network returned NaN, infinity, or one flat colour for a picture that has detail."""
 
 
 @torch.inference_mode()
 def restore(
     restorer: Restorer,
-    rgbs: Sequence[Array],
+    images: Sequence[Array],
     size: tuple[int, int],
-    guide: PromptSettings,
     plan: Plan,
-    run: RunContext,
+    context: RunContext,
 ) -> tuple[list[Array], list[Conditioning]]:
-    """Each photo (h, w, 3) -> (size[1], size[0], 3), float32 in [0, 1], with what the network was told of it.
+    """Upscale photos of one size as one batch.
 
-    All photos have one size and go through as one batch. Raises InvalidOutput.
+    ``images`` are float32 (h, w, 3) in [0, 1]; the results are (size[1], size[0], 3), float32 in
+    [0, 1]. Also returns the conditioning of every photo. Raises InvalidOutput.
     """
-    clock, settings = run.clock, run.settings
-    with clock.stage("canvas"):
-        canvas = _together(
-            [make_canvas(rgb, (plan.width, plan.height), restorer.factor) for rgb in rgbs]
-        )
-        canvas = canvas.to("cpu" if plan.offload else plan.device)
-    with clock.stage("tag"):
-        told = [restorer.describe(to_tensor(rgb), guide) for rgb in rgbs]
-    with clock.stage("network"):
-        image = _sampled(restorer, canvas, batched(told), plan, run)
-    with clock.stage("color"):
-        image = color.match(image, canvas, settings.color)
+    timer = context.timer
+    settings = context.settings
+    canvas_size = (plan.width, plan.height)
+    with timer.stage("canvas"):
+        canvases = [make_canvas(image, canvas_size, restorer.factor) for image in images]
+        canvas = _stacked(canvases).to("cpu" if plan.offload else plan.device)
+        del canvases
+    with timer.stage("tag"):
+        conditioning = [restorer.describe(to_tensor(image), context.prompt) for image in images]
+    with timer.stage("network"):
+        restored = _sample(restorer, canvas, batched(conditioning), plan, context)
+    with timer.stage("color"):
+        restored = color.match(restored, canvas, settings.color)
         if settings.blend:
-            image = torch.lerp(image, canvas, settings.blend)
+            restored = torch.lerp(restored, canvas, settings.blend)
         hardware.synchronize(plan.device)
-    del canvas
-    with clock.stage("finish"):
-        cropped = (
-            image[..., : plan.height, : plan.width].permute(0, 2, 3, 1).cpu().contiguous().numpy()
-        )
-        del image
-        made = (
-            list(cropped)
-            if size == (plan.width, plan.height)
-            else [imageio.resize(each, size) for each in cropped]
-        )
-        return [np.clip(each, 0, 1, out=each) for each in made], told
+    del canvas  # before the result is copied: both are as large as the output
+    with timer.stage("finish"):
+        cropped = restored[..., : plan.height, : plan.width].permute(0, 2, 3, 1)
+        outputs = list(cropped.cpu().contiguous().numpy())
+        del restored, cropped
+        if size != canvas_size:
+            outputs = [imageio.resize(output, size) for output in outputs]
+        for output in outputs:
+            np.clip(output, 0, 1, out=output)
+    return outputs, conditioning
 
 
-def _sampled(
+def _stacked(canvases: Sequence[Tensor]) -> Tensor:
+    """Return one batch, without a copy where there is one canvas only."""
+    if len(canvases) == 1:
+        return canvases[0]
+    return torch.cat(list(canvases))
+
+
+def _sample(
     restorer: Restorer,
     canvas: Tensor,
-    told: Conditioning,
+    conditioning: Conditioning,
     plan: Plan,
-    run: RunContext,
+    context: RunContext,
 ) -> Tensor:
-    """Sample one canvas as the plan says, and check what comes out. Raises InvalidOutput."""
-    settings, worker = run.settings, restorer
+    """Sample one canvas as the plan says, (B, 3, H, W). Raises InvalidOutput."""
+    settings = context.settings
+    network = restorer
     if plan.tile is not None:
-        worker = Tiled(
-            restorer, plan.tile // restorer.factor, plan.overlap // restorer.factor, run.meter.tick
+        network = Tiled(
+            restorer,
+            tile=plan.tile // restorer.factor,
+            overlap=plan.overlap // restorer.factor,
+            on_tile=context.progress.tile_done,
         )
 
     def on_step(number: int, z0: Tensor) -> None:
         if not torch.isfinite(z0).all():
             raise InvalidOutput(f"not finite after step {number + 1}")
         if plan.tile is None:
-            run.meter.tick()
+            context.progress.tile_done()
 
-    image = sample(
-        worker,
+    restored = sample(
+        network,
         canvas,
-        told,
-        timesteps=restorer.schedule.timesteps(run.meter.steps),
-        noise=stacked_noise(run.seeds),
+        conditioning,
+        timesteps=restorer.schedule.timesteps(context.steps),
+        noise=stacked_noise(context.seeds),
         psr=settings.effective_psr if restorer.schedule.rule == "renoise" else None,
         start=settings.start,
         on_step=on_step,
     )
-    if (_flat(image) & ~_flat(canvas)).any():
+    if (_is_flat(restored) & ~_is_flat(canvas)).any():
         raise InvalidOutput("one flat colour from a picture that has detail")
-    return image
+    return restored
 
 
-def _together(canvases: Sequence[Tensor]) -> Tensor:
-    return canvases[0] if len(canvases) == 1 else torch.cat(list(canvases))
-
-
-def _flat(images: Tensor) -> Tensor:
-    """Which pictures of a batch hold one value only."""
+def _is_flat(images: Tensor) -> Tensor:
+    """Return, for each image of the batch, whether all its values are equal: bool (B,)."""
     return images.amin(dim=(1, 2, 3)) == images.amax(dim=(1, 2, 3))

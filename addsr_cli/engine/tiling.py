@@ -1,4 +1,4 @@
-"""Any size through tiles, behind the same protocol: noise and latents stay whole, networks see one window at a time."""
+"""``Tiled``: a ``Restorer`` that runs another one tile by tile; noise and latents stay whole."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,12 +12,13 @@ OnTile = Callable[[], None]
 
 
 class Tiled:
-    """A ``Restorer`` that runs another one on tiles; ``tile`` and ``overlap`` in latent pixels.
+    """Runs another ``Restorer`` on tiles; ``tile`` and ``overlap`` are in latent pixels.
 
-    A network with a ``halo`` is given every tile with its halo, so that the result is that of the
-    whole latent whatever the tile, up to float rounding; tiles are then multiples of its stride,
-    and ``overlap`` has no meaning. Of other networks tiles overlap and are blended, and their size
-    shows a little. Text and image tokens are those of the whole photo for every tile.
+    A network with a ``halo`` gets every tile with its halo, so the result equals that of the whole
+    latent up to float rounding, whatever the tile; tiles must then be multiples of its stride, and
+    ``overlap`` is ignored. Tiles of other networks overlap and are blended, and their size shows
+    slightly. Text and image tokens are those of the whole photo for every tile. ``on_tile`` is
+    called after every tile of ``denoise``.
     """
 
     def __init__(
@@ -30,48 +31,50 @@ class Tiled:
         if not 0 <= overlap < tile:
             raise ValueError(f"overlap {overlap} must be smaller than tile {tile}")
         self.inner = restorer
-        self.tile, self.overlap, self.on_tile = tile, overlap, on_tile
-        self.schedule, self.factor, self.channels = (
-            restorer.schedule,
-            restorer.factor,
-            restorer.channels,
-        )
-        self.exact_codec, self.halo = restorer.exact_codec, restorer.halo
-        self.describe, self.embed = restorer.describe, restorer.embed
+        self.tile = tile
+        self.overlap = overlap
+        self.on_tile = on_tile
+        self.schedule = restorer.schedule
+        self.factor = restorer.factor
+        self.channels = restorer.channels
+        self.exact_codec = restorer.exact_codec
+        self.halo = restorer.halo
+        self.describe = restorer.describe
+        self.embed = restorer.embed
 
     def boxes(self, height: int, width: int) -> list[Box]:
-        """Latent (rows, columns) of every tile of a latent of this size."""
+        """Return (rows, columns) of every overlapping tile of a latent of this size."""
         return boxes(height, width, self.tile, self.overlap)
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
-        """Latents of the tiles, blended; posterior noise is drawn for the whole and cut."""
+        """Return the tiles' latents, blended; posterior noise is drawn once for the whole."""
         if self.exact_codec:
             return self.inner.encode(image, noise)
-        batch, _, height, width = image.shape
-        shape = (batch, self.channels, height // self.factor, width // self.factor)
+        batch, _, image_height, image_width = image.shape
+        height = image_height // self.factor
+        width = image_width // self.factor
+        shape = (batch, self.channels, height, width)
         draws = None if noise is None else noise(shape)
 
-        def run(box: Box) -> Tensor:
-            return self.inner.encode(
-                self._pixels(image, box), None if draws is None else _fixed(draws[..., *box])
-            )
+        def encode_tile(box: Box) -> Tensor:
+            tile_noise = None if draws is None else _fixed_noise(draws[..., *box])
+            return self.inner.encode(self._pixels(image, box), tile_noise)
 
-        return blend(image.new_zeros(shape, dtype=torch.float32), self.boxes(*shape[-2:]), run)
+        latent = image.new_zeros(shape, dtype=torch.float32)
+        return blend(latent, self.boxes(height, width), encode_tile)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Pictures of the tiles, blended."""
+        """Return the images of the tiles, blended."""
         if self.exact_codec:
             return self.inner.decode(z)
         batch, _, height, width = z.shape
-        image = z.new_zeros(
-            (batch, 3, height * self.factor, width * self.factor), dtype=torch.float32
-        )
-        return blend(
-            image,
-            self.boxes(height, width),
-            lambda box: self.inner.decode(z[..., *box]),
-            self.factor,
-        )
+        shape = (batch, 3, height * self.factor, width * self.factor)
+
+        def decode_tile(box: Box) -> Tensor:
+            return self.inner.decode(z[..., *box])
+
+        image = z.new_zeros(shape, dtype=torch.float32)
+        return blend(image, self.boxes(height, width), decode_tile, self.factor)
 
     def denoise(
         self,
@@ -80,28 +83,33 @@ class Tiled:
         control: Tensor,
         cond: Conditioning,
     ) -> Tensor:
-        """The tiles' predictions put together, float32: side by side where there is a halo, else blended."""
+        """Return the tiles' predictions, float32: stitched where there is a halo, else blended."""
+        height, width = z.shape[-2:]
 
-        def run(box: Box) -> Tensor:
+        def denoise_tile(box: Box) -> Tensor:
             output = self.inner.denoise(z[..., *box], t, self._pixels(control, box), cond)
             if self.on_tile:
                 self.on_tile()
             return output
 
         if self.halo is not None:
-            places = boxes_with_halo(z.shape[-2], z.shape[-1], self.tile, self.halo)
-            return stitch(torch.empty_like(z, dtype=torch.float32), places, run)
-        return blend(torch.zeros_like(z, dtype=torch.float32), self.boxes(*z.shape[-2:]), run)
+            tiles = boxes_with_halo(height, width, self.tile, self.halo)
+            return stitch(torch.empty_like(z, dtype=torch.float32), tiles, denoise_tile)
+        prediction = torch.zeros_like(z, dtype=torch.float32)
+        return blend(prediction, self.boxes(height, width), denoise_tile)
 
     def _pixels(self, image: Tensor, box: Box) -> Tensor:
+        """Return the image's pixels under a box of the latent."""
         rows, columns = (scaled(side, self.factor) for side in box)
         return image[..., rows, columns]
 
 
-def _fixed(draws: Tensor) -> Noise:
+def _fixed_noise(draws: Tensor) -> Noise:
+    """Return a source of noise that returns ``draws``, and refuses any other shape."""
+
     def noise(shape: Sequence[int]) -> Tensor:
         if tuple(shape) != tuple(draws.shape):
-            raise ValueError(f"noise of shape {tuple(draws.shape)} was asked for as {tuple(shape)}")
+            raise ValueError(f"noise of shape {tuple(draws.shape)} was requested as {tuple(shape)}")
         return draws
 
     return noise

@@ -1,175 +1,112 @@
-"""Load once, upscale many: the whole path of a photo through a model, with what can go wrong on the way."""
+"""``Upscaler``: load a model once, upscale any number of photos with it."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
-import numpy as np
-from PIL import Image
-
-from addsr_cli import hardware, imageio
-from addsr_cli.canvas import as_photo, canvas_size, size_of, source_of, with_pixels
+from addsr_cli import hardware
+from addsr_cli.canvas import canvas_size
 from addsr_cli.engine import planner
-from addsr_cli.engine.planner import Dtype, Plan
-from addsr_cli.engine.progress import PhotoProgress, ProgressCounter, StageTimer
+from addsr_cli.engine.plan import Plan
+from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer
+from addsr_cli.engine.resident_model import ResidentModel, Wrap
 from addsr_cli.engine.restoration import Array, InvalidOutput, RunContext, restore
+from addsr_cli.engine.result import Result, resize_only, with_pixels
+from addsr_cli.engine.source import ImageInput, as_source, load_photo, opaque_rgb, size_of
 from addsr_cli.errors import AddsrError
-from addsr_cli.hardware import Hardware
-from addsr_cli.imageio import Photo, WriteOptions
-from addsr_cli.models.restorer import Conditioning, Restorer
+from addsr_cli.imageio import Photo
+from addsr_cli.models.restorer import Conditioning
 from addsr_cli.schedule import Schedule
 from addsr_cli.settings import Machine, PromptSettings, Settings, pass_sizes
-from addsr_cli.version import __version__
 from addsr_cli.weights import loader
 
 DEFAULTS = Settings()
 LARGEST_BATCH = 16
 
 
-@dataclass(
-    frozen=True,
-    kw_only=True,
-    repr=False,
-)
-class Result:
-    """An upscaled photo and the truth about how it came to be. ``seconds`` by stage, ``peak_memory`` in bytes.
-
-    A photo made smaller went through no network: then ``plan`` is None, ``steps`` 0 and ``model``
-    empty.
-    """
-
-    photo: Photo
-    plan: Plan | None
-    settings: Settings
-    model: str
-    model_sha256: str
-    steps: int
-    seconds: dict[str, float]
-    peak_memory: int
-    tags: str = ""
-    prompt: str = ""
-    warnings: tuple[str, ...] = ()
-
-    def __repr__(self) -> str:
-        """In one short line."""
-        made = (
-            f"{self.model}, steps={self.steps}, seed={self.settings.seed}"
-            if self.plan
-            else "resized"
-        )
-        seconds = sum(self.seconds.values())
-        return f"<Result {self.photo.width}x{self.photo.height}, {made}, {seconds:.1f} s>"
-
-    @property
-    def image(self) -> Image.Image:
-        """The photo as an 8-bit Pillow image, with its colour profile and EXIF."""
-        return self.photo.to_pil()
-
-    def provenance(self) -> dict[str, str]:
-        """What is written into the file about its making; nothing when no network made it."""
-        s = self.settings
-        if self.plan is None:
-            return {}
-        record = {
-            "model": self.model,
-            "model_sha256": self.model_sha256,
-            "steps": self.steps,
-            "seed": s.seed,
-        }
-        choices = {"psr": s.effective_psr, "start": s.start, "color": s.color, "blend": s.blend}
-        if self.plan.halo is None:  # the size of tiles shows
-            choices |= {
-                "tile": self.plan.tile or "none",
-                "overlap": self.plan.overlap if self.plan.tile else 0,
-            }
-        words = {"prompt": self.prompt} if self.prompt else {}
-        text = ", ".join(f"{key}={value}" for key, value in (record | choices | words).items())
-        return {"Software": f"addsr {__version__}", "Comment": f"AI-upscaled with addsr: {text}"}
-
-    def save(self, path: str | Path, options: WriteOptions | None = None) -> Path:
-        """Write the photo atomically; the suffix names the format. Raises OutputRefused, also when the file exists."""
-        imageio.write(self.photo, Path(path), options or WriteOptions(), self.provenance())
-        return Path(path)
-
-
 class Upscaler:
     """A model on a device, ready for any number of photos.
 
     ``Upscaler(model="nano").upscale("photo.jpg").save("out.png")``. ``model`` is a name, ``auto``,
-    or the folder of a training run. Raises ModelUnavailable when there is no such model. Weights
-    are read at first use. ``wrap`` puts something around the network that looks like it, such as
-    a stopwatch.
+    or the folder of a training run. The weights are loaded at first use. ``wrap`` replaces the
+    network by another with the same interface, such as one that measures time. Raises
+    ModelUnavailable when there is no such model.
     """
 
     def __init__(
         self,
         model: str | loader.Located = "auto",
         machine: Machine | None = None,
-        wrap: Callable[[Restorer], Restorer] = lambda restorer: restorer,
+        wrap: Wrap | None = None,
     ) -> None:
         self.located = loader.locate(model) if isinstance(model, str) else model
-        self.wrap = wrap
         self.spec = self.located.spec
         self.machine = machine or Machine()
-        self._restorer: Restorer | None = None
-        self._loaded: tuple[str, Dtype] | None = None
-        self._digest = ""
+        self.model = ResidentModel(self.located, compiled=self.machine.compile, wrap=wrap)
+
+    def digest(self) -> str:
+        """Return the sha256 of the model's weights, hexadecimal."""
+        return self.model.digest()
 
     def steps(self, settings: Settings = DEFAULTS) -> int:
-        """How many steps ``settings`` mean for this model. Raises UsageError when it does not take so many."""
+        """Return how many steps are run. Raises UsageError when the model does not take so many."""
         count = settings.effective_steps(self.spec.default_steps)
         Schedule(rule=self.spec.rule).timesteps(count)
         return count
 
     def plan(self, width: int, height: int, settings: Settings = DEFAULTS) -> list[Plan]:
-        """How an input of this size (pixels) would be run: one plan per pass, most often one; none to make it smaller.
+        """Return one plan per pass for a photo of this size in pixels.
 
-        Raises OutOfMemory, with the numbers, when it is foreseen that there is no room.
+        There is one pass up to 4 times the size, and none to make a photo smaller. Raises
+        OutOfMemory, with the numbers, when it is predicted not to fit.
         """
-        machine, size, plans = self._room(), (width, height), []
-        outs = pass_sizes(size, settings.output_size(width, height))
-        if not outs:
-            planner.check_resize_memory(
-                width, height, hardware.probe("cpu"), self.machine.max_memory
-            )
-        for out in outs:
-            canvas = canvas_size(*size, self.spec.shortest)
-            plans.append(planner.plan(canvas, self.machine, machine, self.spec))
-            planner.check_memory(plans[-1])
-            size = out
+        sizes = pass_sizes((width, height), settings.output_size(width, height))
+        if not sizes:
+            cpu = hardware.probe("cpu")
+            planner.check_resize_memory(width, height, cpu, self.machine.max_memory)
+            return []
+        device = self.model.probe(self.machine.device)
+        plans = []
+        for pass_width, pass_height in [(width, height), *sizes[:-1]]:
+            canvas = canvas_size(pass_width, pass_height, self.spec.shortest)
+            plan = planner.plan(canvas, self.machine, device, self.spec)
+            planner.check_memory(plan)
+            plans.append(plan)
         return plans
 
     def upscale(
         self,
-        image: str | Path | Photo | Image.Image | np.ndarray[Any, Any],
+        image: ImageInput,
         settings: Settings = DEFAULTS,
-        on_progress: Callable[[PhotoProgress], None] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Result:
-        """Upscale a file, a ``Photo``, a PIL image or an array (H, W[, 3 or 4]) of uint8, uint16 or float in [0, 1].
+        """Upscale a file, a ``Photo``, a Pillow image or an array.
 
-        Raises UnreadableInput for a bad file, OutOfMemory when no plan fits, UsageError for an
-        impossible size.
+        Arrays are (H, W) or (H, W, 1 to 4), of uint8, uint16, or float in [0, 1]. Raises
+        UnreadableInput for a bad file, OutOfMemory when no plan fits, UsageError for an impossible
+        size.
         """
-        clock, source = StageTimer(), source_of(image)
-        with clock.stage("plan"):  # from the header: what memory will not hold is not decoded first
+        timer = StageTimer()
+        source = as_source(image)
+        with timer.stage("plan"):  # from the header: what does not fit is refused before decoding
             width, height = size_of(source)
-            target, plans = settings.output_size(width, height), self.plan(width, height, settings)
-        with clock.stage("read"):
-            photo = as_photo(source)
-            rgb = _opaque(photo)
+            size = settings.output_size(width, height)
+            plans = self.plan(width, height, settings)
+        with timer.stage("read"):
+            photo = load_photo(source)
+            rgb = opaque_rgb(photo)
         if not plans:
-            return _reduced(photo, rgb, settings, clock)
-        run = self._run(settings, [settings.seed], plans, clock, on_progress)
-        run.notes.extend(photo.warnings)
-        told = Conditioning()
-        for number, size in enumerate(pass_sizes((photo.width, photo.height), target)):
-            rgb, plans[number], told = self._attempt(rgb, size, plans[number], run)
-            run.notes.extend(note for note in told.notes if note not in run.notes)
-            run.meter.next_pass()
-        with clock.stage("finish"):
-            result = with_pixels(photo, rgb, target)
-        return self._result(result, settings, plans[-1], told, run)
+            return resize_only(photo, rgb, settings, timer)
+        context = self._context(settings, [settings.seed], plans, timer, on_progress)
+        context.warnings.extend(photo.warnings)
+        for plan, pass_size in zip(plans, pass_sizes(photo.size, size), strict=True):
+            rgb, final_plan, conditioning = self._run_pass(rgb, pass_size, plan, context)
+            for note in conditioning.notes:
+                if note not in context.warnings:
+                    context.warnings.append(note)
+            context.progress.finish_pass()
+        with timer.stage("finish"):
+            upscaled = with_pixels(photo, rgb, size)
+        return self._result(upscaled, settings, final_plan, conditioning, context)
 
     def batch_size(
         self,
@@ -178,11 +115,10 @@ class Upscaler:
         settings: Settings = DEFAULTS,
         wanted: int | None = None,
     ) -> int:
-        """How many photos of this size (pixels) go through the network at once; 1 means one by one.
+        """Return how many photos of this size (pixels) go through the network at once.
 
-        ``wanted`` None leaves it to the machine: on a CPU one picture keeps every core busy, so
-        that a batch would gain nothing. Pictures that are tiled or take several passes always go
-        one by one.
+        ``wanted`` None leaves it to the machine: 1 on a CPU, where one photo keeps every core busy.
+        Photos that need tiles or several passes always go one by one.
         """
         plans = self.plan(width, height, settings)
         if len(plans) != 1:
@@ -194,71 +130,133 @@ class Upscaler:
     def upscale_batch(
         self, photos: Sequence[Photo], settings: Sequence[Settings]
     ) -> list[Result] | None:
-        """Upscale photos of one size as one batch, each with the noise of its own seed; None when that cannot be.
+        """Upscale photos of one size as one batch, each with the noise of its own seed.
 
-        It cannot when sizes differ, settings differ in more than the seed, a photo takes tiles or
-        several passes, memory runs out or numbers overflow: then each photo is one for ``upscale``,
-        which knows what to do. Results are those of ``upscale`` up to rounding; ``seconds`` are
-        each photo's share.
+        Returns None when that is not possible: sizes differ, settings differ in more than the seed,
+        a photo needs tiles or several passes, memory runs out or numbers overflow. ``upscale``
+        handles each of these for single photos. Results equal those of ``upscale`` up to rounding;
+        ``seconds`` are divided evenly among the photos.
         """
+        common = settings[0]
         width, height = photos[0].size
-        alike = {photo.size for photo in photos} == {(width, height)}
-        if not alike or {replace(each, seed=0) for each in settings} != {
-            replace(settings[0], seed=0)
-        }:
+        if not _same_size(photos) or not _same_but_seed(settings):
             return None
-        if self.batch_size(width, height, settings[0], len(photos)) < len(photos):
+        if self.batch_size(width, height, common, wanted=len(photos)) < len(photos):
             return None
-        plans, target, clock = (
-            self.plan(width, height, settings[0]),
-            settings[0].output_size(width, height),
-            StageTimer(),
-        )
-        run = self._run(settings[0], [each.seed for each in settings], plans, clock, None)
+        timer = StageTimer()
+        [plan] = self.plan(width, height, common)
+        size = common.output_size(width, height)
+        context = self._context(common, [each.seed for each in settings], [plan], timer)
         try:
-            made, told = self._pass([_opaque(photo) for photo in photos], target, plans[0], run)
+            outputs, conditioning = self._run_network(
+                [opaque_rgb(photo) for photo in photos], size, plan, context
+            )
         except InvalidOutput:
             return None
         except (MemoryError, RuntimeError) as exc:
             if not hardware.is_out_of_memory(exc):
                 raise
-            hardware.release_memory(plans[0].device)
+            hardware.release_memory(plan.device)
             return None
-        clock.seconds = {stage: seconds / len(photos) for stage, seconds in clock.seconds.items()}
+        timer.seconds = {stage: total / len(photos) for stage, total in timer.seconds.items()}
         results = []
-        for photo, rgb, chosen, cond in zip(photos, made, settings, told, strict=True):
-            notes = [*run.notes, *photo.warnings, *cond.notes]
-            mine = with_pixels(photo, rgb, target)
-            results.append(self._result(mine, chosen, plans[0], cond, replace(run, notes=notes)))
+        for photo, rgb, own, cond in zip(photos, outputs, settings, conditioning, strict=True):
+            warnings = [*context.warnings, *photo.warnings, *cond.notes]
+            upscaled = with_pixels(photo, rgb, size)
+            own_context = replace(context, warnings=warnings)
+            results.append(self._result(upscaled, own, plan, cond, own_context))
         return results
 
-    def _run(
+    def _context(
         self,
         settings: Settings,
         seeds: Sequence[int],
         plans: Sequence[Plan],
-        clock: StageTimer,
-        report: Callable[[PhotoProgress], None] | None,
+        timer: StageTimer,
+        on_progress: OnProgress | None = None,
     ) -> RunContext:
-        count = self.steps(settings)
-        meter = ProgressCounter(report, count, [plan.tiles_per_step * count for plan in plans])
-        ignored = settings.uses_text and not self.spec.reads_text
-        note = f"the model {self.spec.name} reads no text, so prompts, tags and guidance have no effect"
+        steps = self.steps(settings)
+        progress = ProgressCounter(
+            on_progress=on_progress,
+            steps=steps,
+            pass_tiles=[plan.tiles_per_step * steps for plan in plans],
+        )
+        warnings = []
+        if settings.uses_text and not self.spec.reads_text:
+            warnings.append(
+                f"the model {self.spec.name} reads no text, "
+                "so prompts, tags and guidance have no effect"
+            )
         return RunContext(
             settings=settings,
+            prompt=self._prompt(settings),
             seeds=seeds,
-            meter=meter,
-            clock=clock,
-            notes=[note] if ignored else [],
+            steps=steps,
+            progress=progress,
+            timer=timer,
+            warnings=warnings,
         )
+
+    def _prompt(self, settings: Settings) -> PromptSettings:
+        """Return the settings for the text, with the model's own guidance unless one was set."""
+        if settings.guidance is None:
+            return replace(settings, guidance=self.spec.guidance)
+        return settings
+
+    def _run_pass(
+        self,
+        rgb: Array,
+        size: tuple[int, int],
+        plan: Plan,
+        context: RunContext,
+    ) -> tuple[Array, Plan, Conditioning]:
+        """Run one pass; returns the pixels, the plan that worked, and the conditioning.
+
+        When memory runs out the next smaller plan is tried, when numbers overflow the next wider
+        type.
+        """
+        while True:
+            context.progress.restart_pass(plan.tiles_per_step)
+            next_plan: Plan | None
+            try:
+                [pixels], [conditioning] = self._run_network([rgb], size, plan, context)
+                return pixels, plan, conditioning
+            except InvalidOutput as exc:
+                next_plan = plan.wider()
+                problem = _first_line(exc)
+                if next_plan is None:
+                    raise AddsrError(
+                        f"The model gave unusable numbers: {exc}.", "Try --model nano."
+                    ) from exc
+            except (MemoryError, RuntimeError) as exc:
+                if not hardware.is_out_of_memory(exc):
+                    raise
+                next_plan = plan.smaller()
+                problem = _first_line(exc)
+                if next_plan is None:
+                    raise planner.out_of_memory(plan) from exc
+            context.warnings.append(f"{problem}: went on with {next_plan.why}")
+            plan = next_plan
+            hardware.release_memory(plan.device)
+
+    def _run_network(
+        self,
+        images: Sequence[Array],
+        size: tuple[int, int],
+        plan: Plan,
+        context: RunContext,
+    ) -> tuple[list[Array], list[Conditioning]]:
+        with context.timer.stage("load"):
+            restorer = self.model.load(plan.device, plan.dtype)
+        return restore(restorer, images, size, plan, context)
 
     def _result(
         self,
         photo: Photo,
         settings: Settings,
         plan: Plan,
-        told: Conditioning,
-        run: RunContext,
+        conditioning: Conditioning,
+        context: RunContext,
     ) -> Result:
         return Result(
             photo=photo,
@@ -266,120 +264,25 @@ class Upscaler:
             settings=settings,
             model=self.spec.name,
             model_sha256=self.digest(),
-            steps=run.meter.steps,
-            seconds=dict(run.clock.seconds),
+            steps=context.steps,
+            seconds=dict(context.timer.seconds),
             peak_memory=hardware.peak_bytes(plan.device),
-            tags=told.tags,
-            prompt=told.prompt,
-            warnings=tuple(run.notes),
+            tags=conditioning.tags,
+            prompt=conditioning.prompt,
+            warnings=tuple(context.warnings),
         )
 
-    def _attempt(
-        self,
-        rgb: Array,
-        size: tuple[int, int],
-        plan: Plan,
-        run: RunContext,
-    ) -> tuple[Array, Plan, Conditioning]:
-        """One pass, going to a smaller plan when memory runs out and to a wider type when numbers do."""
-        while True:
-            run.meter.restart(plan.tiles_per_step)
-            following: Plan | None
-            try:
-                [pixels], [told] = self._pass([rgb], size, plan, run)
-                return pixels, plan, told
-            except InvalidOutput as exc:
-                following, problem = plan.wider(), _first_line(exc)
-                if following is None:
-                    raise AddsrError(
-                        f"The model gave unusable numbers: {exc}.", "Try --model nano."
-                    ) from exc
-            except (MemoryError, RuntimeError) as exc:
-                if not hardware.is_out_of_memory(exc):
-                    raise
-                following, problem = plan.smaller(), _first_line(exc)
-                if following is None:
-                    raise planner.out_of_memory(plan) from exc
-            run.notes.append(f"{problem}: went on with {following.why}")
-            plan = following
-            hardware.release_memory(plan.device)
 
-    def _pass(
-        self,
-        rgbs: Sequence[Array],
-        size: tuple[int, int],
-        plan: Plan,
-        run: RunContext,
-    ) -> tuple[list[Array], list[Conditioning]]:
-        with run.clock.stage("load"):
-            restorer = self._on(plan)
-        prompts: PromptSettings = run.settings
-        if prompts.guidance is None:
-            prompts = replace(prompts, guidance=self.spec.guidance)
-        return restore(restorer, rgbs, size, prompts, plan, run)
-
-    def _room(self) -> Hardware:
-        """The machine, with the weights that are loaded already counted as free: the plan counts them as needed."""
-        machine = hardware.probe(self.machine.device)
-        if self._loaded is None or self._loaded[0] != machine.device:
-            return machine
-        held = self.spec.footprint.weights(planner.BYTES_PER_NUMBER[self._loaded[1]])
-        return replace(machine, free_bytes=machine.free_bytes + held)
-
-    def _on(self, plan: Plan) -> Restorer:
-        if self._restorer is None or self._loaded != (plan.device, plan.dtype):
-            self._drop()
-            restorer = loader.load(
-                self.located,
-                device=plan.device,
-                dtype=plan.dtype,
-                compiled=self.machine.compile,
-            )
-            self._restorer = self.wrap(restorer)
-            self._loaded = (plan.device, plan.dtype)
-        return self._restorer
-
-    def _drop(self) -> None:
-        """Let go of the weights before others are loaded: there may not be room for both."""
-        if self._loaded is not None:
-            device, _ = self._loaded
-            self._restorer = self._loaded = None
-            hardware.release_memory(device)
-
-    def digest(self) -> str:
-        """sha256 of the model's weights, hexadecimal."""
-        self._digest = self._digest or self.located.digest()
-        return self._digest
+def _same_size(photos: Sequence[Photo]) -> bool:
+    return len({photo.size for photo in photos}) == 1
 
 
-def _reduced(
-    photo: Photo,
-    rgb: Array,
-    settings: Settings,
-    clock: StageTimer,
-) -> Result:
-    """The photo made smaller by plain resizing."""
-    target = settings.output_size(photo.width, photo.height)
-    with clock.stage("finish"):
-        pixels = imageio.resize(rgb, target)
-        reduced = with_pixels(photo, np.clip(pixels, 0, 1, out=pixels), target)
-    note = f"{target[0]}x{target[1]} is smaller than the photo, so it was only resized, without the model"
-    return Result(
-        photo=reduced,
-        plan=None,
-        settings=settings,
-        model="",
-        model_sha256="",
-        steps=0,
-        seconds=dict(clock.seconds),
-        peak_memory=hardware.peak_bytes("cpu"),
-        warnings=(*photo.warnings, note),
-    )
-
-
-def _opaque(photo: Photo) -> Array:
-    return photo.rgb if photo.alpha is None else imageio.fill_transparent(photo.rgb, photo.alpha)
+def _same_but_seed(settings: Sequence[Settings]) -> bool:
+    return len({replace(each, seed=0) for each in settings}) == 1
 
 
 def _first_line(exc: BaseException) -> str:
-    return str(exc).splitlines()[0][:120] if str(exc) else type(exc).__name__
+    """Return the first line of the message, at most 120 characters; the type's name without one."""
+    if not str(exc):
+        return type(exc).__name__
+    return str(exc).splitlines()[0][:120]

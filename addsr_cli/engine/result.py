@@ -1,0 +1,118 @@
+"""The result of one upscale: the photo, and how it was made."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from addsr_cli import hardware, imageio
+from addsr_cli.engine.plan import Plan
+from addsr_cli.engine.progress import StageTimer
+from addsr_cli.imageio import Photo, WriteOptions
+from addsr_cli.settings import Settings
+from addsr_cli.version import __version__
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Result:
+    """An upscaled photo and how it was made.
+
+    ``seconds`` are by stage, ``peak_memory`` is in bytes. A photo that was made smaller went
+    through no network: its ``plan`` is None, ``steps`` 0 and ``model`` empty.
+    """
+
+    photo: Photo
+    plan: Plan | None
+    settings: Settings
+    model: str
+    model_sha256: str
+    steps: int
+    seconds: dict[str, float]
+    peak_memory: int
+    tags: str = ""
+    prompt: str = ""
+    warnings: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """Return one short line."""
+        size = f"{self.photo.width}x{self.photo.height}"
+        method = "resized"
+        if self.plan:
+            method = f"{self.model}, steps={self.steps}, seed={self.settings.seed}"
+        return f"<Result {size}, {method}, {sum(self.seconds.values()):.1f} s>"
+
+    @property
+    def image(self) -> Image.Image:
+        """The photo as an 8-bit Pillow image, with its colour profile and EXIF."""
+        return self.photo.to_pil()
+
+    def provenance(self) -> dict[str, str]:
+        """Return the texts to embed in the file: how it was made; empty without a network."""
+        if self.plan is None:
+            return {}
+        settings = self.settings
+        choices: dict[str, object] = {
+            "model": self.model,
+            "model_sha256": self.model_sha256,
+            "steps": self.steps,
+            "seed": settings.seed,
+            "psr": settings.effective_psr,
+            "start": settings.start,
+            "color": settings.color,
+            "blend": settings.blend,
+        }
+        if self.plan.halo is None:  # only then does the picture depend on the tiles
+            choices["tile"] = self.plan.tile or "none"
+            choices["overlap"] = self.plan.overlap if self.plan.tile else 0
+        if self.prompt:
+            choices["prompt"] = self.prompt
+        text = ", ".join(f"{name}={value}" for name, value in choices.items())
+        return {"Software": f"addsr {__version__}", "Comment": f"AI-upscaled with addsr: {text}"}
+
+    def save(self, path: str | Path, options: WriteOptions | None = None) -> Path:
+        """Write the photo atomically and return its path; the suffix names the format.
+
+        Raises OutputRefused, also when the file exists.
+        """
+        imageio.write(self.photo, Path(path), options or WriteOptions(), self.provenance())
+        return Path(path)
+
+
+def with_pixels(photo: Photo, rgb: NDArray[np.float32], size: tuple[int, int]) -> Photo:
+    """Return ``photo`` with new pixels: alpha is resized to ``size``, grey stays grey."""
+    if photo.gray:
+        rgb[:] = rgb.mean(axis=2, keepdims=True)
+    alpha = photo.alpha
+    if alpha is not None:
+        alpha = imageio.resize_alpha(alpha, size)
+    return replace(photo, rgb=rgb, alpha=alpha)
+
+
+def resize_only(
+    photo: Photo,
+    rgb: NDArray[np.float32],
+    settings: Settings,
+    timer: StageTimer,
+) -> Result:
+    """Make a photo smaller by bicubic resizing, without a network."""
+    size = settings.output_size(photo.width, photo.height)
+    with timer.stage("finish"):
+        pixels = imageio.resize(rgb, size)
+        np.clip(pixels, 0, 1, out=pixels)
+        resized = with_pixels(photo, pixels, size)
+    note = (
+        f"{size[0]}x{size[1]} is smaller than the photo, so it was only resized, without the model"
+    )
+    return Result(
+        photo=resized,
+        plan=None,
+        settings=settings,
+        model="",
+        model_sha256="",
+        steps=0,
+        seconds=dict(timer.seconds),
+        peak_memory=hardware.peak_bytes("cpu"),
+        warnings=(*photo.warnings, note),
+    )
