@@ -1,33 +1,147 @@
-"""Few-step sampling with prediction-based self-refinement: the whole of AddSR's inference in two functions."""
+"""Few-step sampling with prediction-based self-refinement: one generator of steps, and its pieces.
 
-from collections.abc import Callable, Sequence
-from typing import Literal
+Inference (``sample``) runs it to its end. Training runs the student through it, with gradients
+where the caller enables them. Notation follows ``schedule``: ``z`` is a noisy latent, ``z0`` a
+clean one, ``t`` a timestep.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from addsr_cli.models.restorer import Conditioning, Noise, Restorer
+from addsr_cli.models.restorer import Conditioning, Noise, Restorer, batched
 from addsr_cli.schedule import T_MAX
 
+Number = TypeVar("Number", int, float)
 Start = Literal["lr", "noise"]
 OnStep = Callable[[int, Tensor], None]
+Autocast = Callable[[], AbstractContextManager[object]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class InitialState:
+    """What the first step of a batch starts from.
+
+    ``z`` (B, C, h, w) is the noisy latent, ``canvas`` (B, 3, H, W) in [0, 1] the LR photo enlarged
+    to the output size, and ``cond`` describes the canvas.
+    """
+
+    z: Tensor
+    canvas: Tensor
+    cond: Conditioning
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingStep:
+    """One step after the network's prediction.
+
+    ``k`` counts steps from 0, ``t`` is the timestep (an int, or (B,) with one per sample), ``z0``
+    (B, C, h, w) the predicted clean latent, float32, and ``control`` (B, 3, H, W) the control image
+    that the network received.
+    """
+
+    k: int
+    t: int | Tensor
+    z0: Tensor
+    control: Tensor
 
 
 def cpu_noise(seed: int) -> Noise:
-    """Standard normal float32 draws of any shape from one CPU generator: a seed means one picture on every device."""
+    """Return a source of standard normal float32 tensors on the CPU, the same for every device."""
     generator = torch.Generator().manual_seed(seed)
     return lambda shape: torch.randn(list(shape), generator=generator)
 
 
 def stacked_noise(seeds: Sequence[int]) -> Noise:
-    """Draws for a batch with one generator per sample, so that each gets the noise that it would get alone."""
-    draws = [cpu_noise(seed) for seed in seeds]
-    return lambda shape: torch.cat([draw((1, *shape[1:])) for draw in draws])
+    """Return a noise source for a batch in which each sample draws from a seed of its own.
+
+    A sample gets the same noise in a batch as alone.
+    """
+    sources = [cpu_noise(seed) for seed in seeds]
+    return lambda shape: torch.cat([source((1, *shape[1:])) for source in sources])
 
 
 def refine(prediction: Tensor, canvas: Tensor, weight: float | Tensor) -> Tensor:
-    """PSR: ``w * prediction + (1 - w) * canvas``, images in [0, 1], the prediction clamped (AddSR section 3.2)."""
+    """Prediction-based self-refinement (PSR): the next control image (AddSR section 3.2).
+
+    ``weight * clamp(prediction, 0, 1) + (1 - weight) * canvas``; images are in [0, 1].
+    """
     return torch.lerp(canvas, prediction.clamp(0, 1), weight)
+
+
+def predict_z0(
+    restorer: Restorer,
+    z: Tensor,
+    t: int | Tensor,
+    control: Tensor,
+    cond: Conditioning,
+    autocast: Autocast = nullcontext,
+) -> Tensor:
+    """Run the network at ``z`` and ``t`` and convert its output to a clean latent, in float32.
+
+    The network alone runs under ``autocast``.
+    """
+    timesteps = t if isinstance(t, Tensor) else torch.full((len(z),), t, device=z.device)
+    with autocast():
+        output = restorer.denoise(z, timesteps, control, cond)
+    return restorer.schedule.predict_z0(z, output, t)
+
+
+def sampling_steps(
+    restorer: Restorer,
+    initial: InitialState,
+    *,
+    timesteps: Sequence[int | Tensor],
+    noise: Noise,
+    psr: float | Tensor | None,
+    joining: Mapping[int, InitialState] | None = None,
+    forced: Tensor | None = None,
+    autocast: Autocast = nullcontext,
+) -> Iterator[SamplingStep]:
+    """Yield the steps at ``timesteps``, noisiest first.
+
+    After each step the schedule gives the next noisy latent, and PSR with weight ``psr`` gives the
+    next control image, from which the network's image tokens are computed anew. With ``psr`` None
+    the canvas stays the control image and the tokens stay.
+
+    The other parameters are for training. ``joining[k]`` are samples that enter the batch before
+    step ``k``, so that chains of different lengths end together; timesteps and PSR weights are then
+    tensors with one entry per sample, in the order of entry. ``forced`` are clean latents that
+    replace the predicted ones in the next noisy latent (teacher forcing).
+
+    Each network pass runs in the gradient mode that is active when the caller asks for the step;
+    no gradient flows from one step to the step before.
+    """
+    schedule = restorer.schedule
+    z = initial.z
+    canvas = initial.canvas
+    control = initial.canvas
+    cond = initial.cond
+    for k, t in enumerate(timesteps):
+        z0 = predict_z0(restorer, z, t, control, cond, autocast)
+        yield SamplingStep(k=k, t=t, z0=z0, control=control)
+        if k + 1 == len(timesteps):
+            return
+
+        with torch.no_grad():
+            batch = len(z)
+            clean = z0 if forced is None else forced[:batch]
+            following = _first(timesteps[k + 1], batch)
+            z = schedule.advance(z, clean, noise(z.shape).to(z.device), t, following)
+            if psr is not None:
+                control = _next_control(restorer, z0, canvas, _first(psr, batch))
+                cond = restorer.embed(control, cond)
+
+        if joining and k + 1 in joining:
+            new = joining[k + 1]
+            z = torch.cat([z, new.z])
+            canvas = torch.cat([canvas, new.canvas])
+            control = torch.cat([control, new.canvas])
+            cond = batched([cond, new.cond])
 
 
 @torch.inference_mode()
@@ -42,27 +156,54 @@ def sample(
     start: Start = "lr",
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Restore a canvas: the LR photo enlarged to the output size, (B, 3, H, W) in [0, 1].
+    """Restore ``canvas``: the LR photo enlarged to the output size, (B, 3, H, W) in [0, 1].
 
-    Each step predicts a clean latent, goes on to the next timestep as the schedule says, and gives
-    the next step the refined picture as control; with ``psr`` None the control stays the canvas and
-    its tokens stay too. Returns the last prediction decoded, (B, 3, H, W), float32, not clamped.
-    ``on_step(k, z0)`` is told of every step's clean latent.
+    ``start`` is "lr" for the noised latent of the canvas, "noise" for noise alone; for the other
+    parameters see ``sampling_steps``. ``on_step(k, z0)`` is called after every step. Returns the
+    decoded last prediction, (B, 3, H, W), float32, not clamped.
     """
-    schedule, control = restorer.schedule, canvas
+    z = _first_latent(restorer, canvas, noise, start)
+    initial = InitialState(z=z, canvas=canvas, cond=cond)
+    for step in sampling_steps(restorer, initial, timesteps=timesteps, noise=noise, psr=psr):
+        if on_step:
+            on_step(step.k, step.z0)
+    return restorer.decode(step.z0)
+
+
+def select(cond: Conditioning, chosen: Tensor) -> Conditioning:
+    """Return the conditioning of some samples of a batch; ``chosen`` (B,) is a boolean mask.
+
+    Tokens that the whole batch shares stay as they are.
+    """
+
+    def chosen_tokens(tokens: Tensor | None) -> Tensor | None:
+        if tokens is None or len(tokens) != len(chosen):
+            return tokens
+        return tokens[chosen.to(tokens.device)]
+
+    return replace(
+        cond,
+        text=chosen_tokens(cond.text),
+        negative=chosen_tokens(cond.negative),
+        image=chosen_tokens(cond.image),
+    )
+
+
+def _first_latent(restorer: Restorer, canvas: Tensor, noise: Noise, start: Start) -> Tensor:
     batch, _, height, width = canvas.shape
     shape = (batch, restorer.channels, height // restorer.factor, width // restorer.factor)
-    z = noise(shape).to(canvas.device)
-    if start == "lr":
-        z = schedule.add_noise(restorer.encode(canvas, noise), z, T_MAX)
-    for k, t in enumerate(timesteps):
-        output = restorer.denoise(z, torch.full((batch,), t, device=canvas.device), control, cond)
-        z0 = schedule.predict_z0(z, output, t)
-        if on_step:
-            on_step(k, z0)
-        if k + 1 < len(timesteps):
-            z = schedule.advance(z, z0, noise(shape).to(canvas.device), t, timesteps[k + 1])
-            if psr is not None:
-                control = refine(restorer.decode(z0), canvas, psr) if psr > 0 else canvas
-                cond = restorer.embed(control, cond)
-    return restorer.decode(z0)
+    draws = noise(shape).to(canvas.device)
+    if start == "noise":
+        return draws
+    return restorer.schedule.add_noise(restorer.encode(canvas, noise), draws, T_MAX)
+
+
+def _next_control(restorer: Restorer, z0: Tensor, canvas: Tensor, weight: float | Tensor) -> Tensor:
+    if not isinstance(weight, Tensor) and weight == 0:
+        return canvas  # decoding is the most expensive part of this, and would not count
+    return refine(restorer.decode(z0), canvas, weight)
+
+
+def _first(value: Number | Tensor, count: int) -> Number | Tensor:
+    """The first ``count`` entries of a tensor; a number is one for all samples."""
+    return value[:count] if isinstance(value, Tensor) else value

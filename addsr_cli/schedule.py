@@ -60,10 +60,16 @@ class Schedule:
     )
 
     def coefficients(self, t: int | Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-        """``sqrt(abar_t)`` and ``sqrt(1 - abar_t)``, float32, shaped to broadcast over ``like`` (B, C, h, w)."""
-        index = torch.as_tensor(t, device=self.alphas_cumprod.device)
-        abar = self.alphas_cumprod[index].to(like.device).reshape(-1, *[1] * (like.ndim - 1))
+        """Return ``sqrt(abar_t)`` and ``sqrt(1 - abar_t)``, float32.
+
+        They are shaped to broadcast over ``like`` (B, C, h, w).
+        """
+        abar = self._abar(t, like)
         return abar.sqrt(), (1.0 - abar).sqrt()
+
+    def _abar(self, t: int | Tensor, like: Tensor) -> Tensor:
+        index = torch.as_tensor(t, device=self.alphas_cumprod.device)
+        return self.alphas_cumprod[index].to(like.device).reshape(-1, *[1] * (like.ndim - 1))
 
     def add_noise(self, z0: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
         """``sqrt(abar_t) * z0 + sqrt(1 - abar_t) * noise``."""
@@ -88,18 +94,22 @@ class Schedule:
         z: Tensor,
         z0: Tensor,
         noise: Tensor,
-        t: int,
-        following: int,
+        t: int | Tensor,
+        following: int | Tensor,
     ) -> Tensor:
-        """Noisy latent at the ``following`` timestep, from that at ``t`` and the clean latent predicted there."""
+        """Return the noisy latent at the ``following`` timestep.
+
+        ``z`` is the noisy latent at ``t`` and ``z0`` the clean one predicted there.
+        """
         if self.rule == "renoise":
             return self.add_noise(z0, noise, following)
-        abar, abar_next = (float(self.alphas_cumprod[i]) for i in (t, following))
+        abar = self._abar(t, z).double()
+        abar_next = self._abar(following, z).double()
         alpha = abar / abar_next
-        share = abar_next**0.5 * (1 - alpha) / (1 - abar)
-        kept = alpha**0.5 * (1 - abar_next) / (1 - abar)
-        variance = (1 - abar_next) / (1 - abar) * (1 - alpha)
-        return share * z0.float() + kept * z.float() + variance**0.5 * noise.float()
+        of_z0 = abar_next.sqrt() * (1 - alpha) / (1 - abar)
+        of_z = alpha.sqrt() * (1 - abar_next) / (1 - abar)
+        sigma = ((1 - abar_next) / (1 - abar) * (1 - alpha)).sqrt()
+        return of_z0.float() * z0.float() + of_z.float() * z.float() + sigma.float() * noise.float()
 
     def predict_z0(self, z: Tensor, output: Tensor, t: int | Tensor) -> Tensor:
         """Clean latent that the network's ``output`` at ``z``, ``t`` stands for (AddSR eq. 2 for epsilon)."""

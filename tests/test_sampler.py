@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from addsr_cli.models.restorer import Conditioning
-from addsr_cli.sampler import cpu_noise, refine, sample
+from addsr_cli.sampler import InitialState, cpu_noise, refine, sample, sampling_steps
 from addsr_cli.schedule import STEPS, Schedule
 
 
@@ -186,3 +186,66 @@ def test_refining_takes_one_weight_per_sample():
     weights = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1)
     out = refine(torch.ones(2, 1, 1, 1), torch.zeros(2, 1, 1, 1), weights)
     assert out.flatten().tolist() == [0, 1]
+
+
+def initial(canvas, z, tags="cat"):
+    return InitialState(z=z, canvas=canvas, cond=Conditioning(tags=tags))
+
+
+def test_a_step_reports_its_timestep_and_the_control_image_that_the_network_saw(canvas):
+    fake = Fake()
+    options = {"timesteps": STEPS[:2], "noise": cpu_noise(0), "psr": 0.4}
+    first, second = sampling_steps(fake, initial(canvas, torch.zeros_like(canvas)), **options)
+    assert [(step.k, step.t) for step in (first, second)] == [(0, 999), (1, 749)]
+    assert first.control is canvas
+    assert second.control is fake.calls[1][2]
+
+
+def test_gradients_flow_through_the_steps_that_the_caller_enables_them_for(canvas):
+    class Scaled(Fake):
+        weight = torch.tensor(0.1, requires_grad=True)
+
+        def denoise(self, z, t, control, cond):
+            return z * self.weight
+
+    options = {"timesteps": STEPS[:2], "noise": cpu_noise(0), "psr": 0.4}
+    steps = sampling_steps(Scaled(), initial(canvas, torch.ones_like(canvas)), **options)
+    with torch.no_grad():
+        assert not next(steps).z0.requires_grad
+    last = next(steps)
+    assert last.z0.requires_grad
+    assert not last.control.requires_grad
+
+
+def test_chains_of_different_lengths_end_together_as_they_would_alone(canvas):
+    torch.manual_seed(1)
+    z, noise = torch.randn(2, 1, 3, 6, 5)
+    alone = [
+        list(
+            sampling_steps(
+                Fake(),
+                initial(canvas, z),
+                timesteps=timesteps,
+                noise=lambda _: noise,
+                psr=0.4,
+            )
+        )[-1]
+        for timesteps in (STEPS[:2], STEPS[:1])
+    ]
+    *_, together = sampling_steps(
+        Fake(),
+        initial(canvas, z),
+        timesteps=[torch.tensor([999]), torch.tensor([749, 999])],
+        noise=lambda _: noise,
+        psr=torch.full((2, 1, 1, 1), 0.4),
+        joining={1: initial(canvas, z)},
+    )
+    assert torch.equal(together.z0, torch.cat([step.z0 for step in alone]))
+    assert torch.equal(together.control, torch.cat([step.control for step in alone]))
+
+
+def test_a_forced_latent_goes_on_in_place_of_the_predicted_one(canvas):
+    fake, draws, clean = Fake(), [], torch.rand_like(canvas)
+    options = {"timesteps": STEPS[:2], "noise": listed(draws), "psr": None}
+    list(sampling_steps(fake, initial(canvas, torch.ones_like(canvas)), forced=clean, **options))
+    assert torch.equal(fake.calls[1][0], fake.schedule.add_noise(clean, draws[0], 749))

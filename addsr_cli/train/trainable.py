@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from copy import deepcopy
-from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, cast
 
@@ -136,21 +135,3 @@ def trainable_nano(
 def fresh(arch: str) -> Nano:
     """New random weights."""
     return build_nano(TINY if arch == "tiny" else None)
-
-
-def rows(cond: Conditioning, chosen: Tensor) -> Conditioning:
-    """The condition of some samples of a batch; ``chosen`` (B,) bool."""
-
-    def of(tokens: Tensor | None) -> Tensor | None:
-        return (
-            tokens[chosen.to(tokens.device)]
-            if tokens is not None and len(tokens) == len(chosen)
-            else tokens
-        )
-
-    return replace(
-        cond,
-        text=of(cond.text),
-        negative=of(cond.negative),
-        image=of(cond.image),
-    )

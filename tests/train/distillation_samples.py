@@ -58,11 +58,13 @@ class Forwards:
     """Counts what the networks are asked, and whether gradients were on."""
 
     def __init__(self, monkeypatch, made):
-        self.calls, denoise = [], Nano.denoise
+        self.calls, self.latents = [], []
+        denoise = Nano.denoise
 
         def counted(nano, z, t, control, cond):
             which = "student" if nano is made.learner.student else "teacher"
             self.calls.append((which, torch.is_grad_enabled(), control, t))
+            self.latents.append(z)
             return denoise(nano, z, t, control, cond)
 
         monkeypatch.setattr(Nano, "denoise", counted)

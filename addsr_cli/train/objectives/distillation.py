@@ -14,17 +14,17 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from addsr_cli.models.restorer import Conditioning, Restorer
-from addsr_cli.sampler import refine
-from addsr_cli.schedule import STEPS, T_MAX
+from addsr_cli.models.restorer import Conditioning
+from addsr_cli.sampler import predict_z0, select
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.discriminators.step import DiscriminatorStep
 from addsr_cli.train.discriminators.vgg import VggFeatures
 from addsr_cli.train.losses.reconstruction import ReconstructionLosses
 from addsr_cli.train.objectives.base import Batch, StepMetrics
 from addsr_cli.train.objectives.draws import StudentDraws, draw_student, stream
+from addsr_cli.train.objectives.rollout import roll_out
 from addsr_cli.train.optim.optimizer_step import OptimizerStep, adamw
-from addsr_cli.train.trainable import TrainableModel, rows
+from addsr_cli.train.trainable import TrainableModel
 
 SHOWN = (
     "distance",
@@ -113,10 +113,15 @@ class Distillation:
         """The student's prediction at the drawn timesteps."""
         told, teacher = self.learner.conditions(batch.hr, batch.canvas, batch.tags, d.blank)
         teacher = teacher if self.recipe.teacher_sees == "hr" else told
-        z, control = self.start(batch, told, d)
-        if (d.index > 0).any():
-            told = self.learner.student.embed(control, told)
-        z0 = self.predict(self.learner.student, z, _timesteps(d.index), control, told)
+        z0 = roll_out(
+            self.learner.student,
+            self.recipe,
+            batch.hr,
+            batch.canvas,
+            told,
+            d,
+            self.accelerator.autocast,
+        )
         picture = self.learner.student.decode(z0).clamp(0, 1)
         return View(
             batch=batch,
@@ -125,67 +130,6 @@ class Distillation:
             picture=picture,
             teacher=teacher,
         )
-
-    def predict(
-        self,
-        restorer: Restorer,
-        z: Tensor,
-        t: Tensor,
-        control: Tensor,
-        cond: Conditioning,
-    ) -> Tensor:
-        """Clean latent at timesteps ``t`` (B,); the network in mixed precision, the formula in float32."""
-        with self.accelerator.autocast():
-            output = restorer.denoise(z, t, control, cond)
-        return restorer.schedule.predict_z0(z, output, t)
-
-    @torch.no_grad()
-    def start(self, batch: Batch, told: Conditioning, d: StudentDraws) -> tuple[Tensor, Tensor]:
-        """Noisy latent and control image of the trained step: the canvas at 999, later the refined prediction (PSR)."""
-        student = self.learner.student
-        of_hr = student.encode(batch.hr, lambda _: d.posterior)
-        first = (
-            of_hr
-            if self.recipe.first_latent == "hr"
-            else student.encode(batch.canvas, lambda _: d.posterior)
-        )
-        if self.recipe.rollout == "chained":
-            return self._chain(batch.canvas, first, told, d)
-        clean = torch.where((d.index > 0).view(-1, 1, 1, 1), of_hr, first)
-        z = student.schedule.add_noise(clean, d.noise, _timesteps(d.index))
-        control, later = batch.canvas.clone(), d.index > 0
-        if later.any():
-            before = _timesteps(d.index[later] - 1)
-            earlier = student.schedule.add_noise(of_hr[later], d.noise[later], before)
-            z0 = self.predict(student, earlier, before, batch.canvas[later], rows(told, later))
-            control[later] = refine(
-                student.decode(z0), batch.canvas[later], d.psr[later].view(-1, 1, 1, 1)
-            )
-        return z, control
-
-    def _chain(
-        self,
-        canvas: Tensor,
-        first: Tensor,
-        told: Conditioning,
-        d: StudentDraws,
-    ) -> tuple[Tensor, Tensor]:
-        """The same by running what inference runs, from 999 to the trained step, each sample as far as it must."""
-        student, control = self.learner.student, canvas.clone()
-
-        def noise(k: int) -> Tensor:
-            own = (d.index == k).view(-1, 1, 1, 1)
-            return d.noise if k == len(STEPS) - 1 else torch.where(own, d.noise, d.chain[k])
-
-        z = student.schedule.add_noise(first, noise(0), T_MAX)
-        for k in range(int(d.index.max())):
-            on = d.index > k
-            cond = rows(told, on) if k == 0 else student.embed(control[on], rows(told, on))
-            t = torch.full((int(on.sum()),), STEPS[k], device=z.device)
-            z0 = self.predict(student, z[on], t, control[on], cond)
-            control[on] = refine(student.decode(z0), canvas[on], d.psr[on].view(-1, 1, 1, 1))
-            z[on] = student.schedule.add_noise(z0, noise(k + 1)[on], STEPS[k + 1])
-        return z, control
 
     def losses(self, view: View, generator: torch.Generator) -> dict[str, Tensor]:
         """Every loss by name, one value per sample (B,). ``distance`` is that to the teacher without weights."""
@@ -214,10 +158,10 @@ class Distillation:
         """``d(s, t)`` and the teacher's answer, latent or picture in [0, 1], of the taught samples, for each draw."""
         teacher, d, rows_of = self.learner.teacher, view.draws, view.draws.taught
         seen = view.batch.hr if self.recipe.teacher_sees == "hr" else view.batch.canvas
-        cond = rows(view.teacher, rows_of)
+        cond = select(view.teacher, rows_of)
         for t, noise in zip(d.t[:, rows_of], d.teacher[:, rows_of], strict=True):
             z = teacher.schedule.add_noise(view.z0[rows_of], noise, t)
-            z0 = self.predict(teacher, z, t, seen[rows_of], cond)
+            z0 = predict_z0(teacher, z, t, seen[rows_of], cond, self.accelerator.autocast)
             weight = self.recipe.ta(teacher.schedule, d.index[rows_of], t)
             yield weight, z0 if self.recipe.space == "latent" else teacher.decode(z0).clamp(0, 1)
 
@@ -252,10 +196,6 @@ class Distillation:
         self.student.load_state_dict(state["student"])
         if self.adversary:
             self.adversary.load_state_dict(state["adversary"])
-
-
-def _timesteps(index: Tensor) -> Tensor:
-    return torch.tensor(STEPS, device=index.device)[index]
 
 
 def _add(sums: dict[str, float], values: dict[str, float], share: float) -> None:

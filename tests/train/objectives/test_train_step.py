@@ -11,9 +11,10 @@ from bundles import GOLDEN, write_bundle
 from discriminator_samples import official
 from safetensors.torch import load_file
 
+from addsr_cli import sampler
 from addsr_cli.models.restorer import Conditioning
+from addsr_cli.schedule import STEPS
 from addsr_cli.train.discriminators.step import DiscriminatorStep
-from addsr_cli.train.objectives import distillation
 from addsr_cli.train.objectives.base import Batch
 from addsr_cli.train.objectives.distillation import Distillation
 from addsr_cli.train.objectives.draws import StudentDraws
@@ -78,9 +79,8 @@ class Case:
         )
 
     def index(self):
-        steps = distillation.STEPS
         return torch.tensor(
-            [steps.index(int(s)) for s in self.tensors["out.timesteps_stu_"].tolist()]
+            [STEPS.index(int(s)) for s in self.tensors["out.timesteps_stu_"].tolist()]
         )
 
     def batch(self):
@@ -129,7 +129,7 @@ def case(request, tmp_path_factory):
             request.param != "single_step"
         ):  # the official trainer feeds the prediction in [-1, 1], which ours mends
             patch.setattr(
-                distillation, "refine", lambda picture, canvas, weight: picture.clamp(0, 1) * 2 - 1
+                sampler, "refine", lambda picture, canvas, weight: picture.clamp(0, 1) * 2 - 1
             )
         yield Case(request.param, tmp_path_factory.mktemp("step") / "bundle", patch).run()
 
