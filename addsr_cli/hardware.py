@@ -1,17 +1,18 @@
-"""What machine this is. The only file that asks."""
+"""The machine: devices, memory and speed. No other module asks the system about these."""
 
 import gc
 import platform
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter
 
 import psutil
 import torch
 
 from addsr_cli.errors import UsageError
 
-LARGE_MATRIX = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # a side that fills the device
+LARGE_MATRIX = {"cpu": 1024, "mps": 2048, "cuda": 8192}  # a side that keeps the device busy
 OUT_OF_MEMORY_MESSAGES = (
     "out of memory",
     "outofmemory",
@@ -20,14 +21,15 @@ OUT_OF_MEMORY_MESSAGES = (
     "not enough memory",
     "bad_alloc",
     "cudaerrormemoryallocation",
-    "alloc_failed",  # of cuBLAS, cuDNN, cuSOLVER, cuFFT, for their workspaces
+    "alloc_failed",  # workspaces of cuBLAS, cuDNN, cuSOLVER and cuFFT
     "allocation_failed",  # cuDNN 9
     "when calling `cublascreate",  # a handle needs memory too
     "cudnn_status_not_initialized",
-    "cudnn_status_not_supported",  # what cuDNN says where no engine's workspace fits
+    "cudnn_status_not_supported",  # cuDNN's answer when no engine's workspace fits
     "unable to find an engine to execute this computation",
-    "nvml_success == r",  # the allocator's report of a lack of memory, where it cannot ask the driver for more
+    "nvml_success == r",  # the allocator's report where it cannot ask the driver for more
 )
+# Limit, use and statistics of a control group's memory, in version 2 and version 1.
 CGROUP_FILES = (
     (
         Path("/sys/fs/cgroup/memory.max"),
@@ -40,11 +42,15 @@ CGROUP_FILES = (
         Path("/sys/fs/cgroup/memory/memory.stat"),
     ),
 )
+UNLIMITED = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """The device that will do the work. ``bf16``, ``fp16``: whether it multiplies that type fast, not merely at all."""
+    """A device and its memory in bytes.
+
+    ``bf16`` and ``fp16`` tell whether the device multiplies that type fast, not merely at all.
+    """
 
     device: str
     name: str
@@ -61,60 +67,82 @@ class Hardware:
 
 
 def probe(device: str = "auto") -> Hardware:
-    """Look at ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``; auto takes CUDA, then MPS, then the CPU."""
-    chosen = best_device() if device == "auto" else device
-    if chosen == "cpu":
+    """Return the hardware of ``auto``, ``cpu``, ``mps``, ``cuda`` or ``cuda:N``.
+
+    ``auto`` takes CUDA, then MPS, then the CPU. Raises UsageError for a device that does not exist.
+    """
+    if device == "auto":
+        device = best_device()
+    if device == "cpu":
         return _cpu()
-    if chosen == "mps":
+    if device == "mps":
         if not torch.backends.mps.is_available():
             raise UsageError("This machine has no MPS device.", "Use --device auto or cpu.")
         return _mps()
-    if chosen == "cuda" or chosen.startswith("cuda:"):
-        return _cuda(chosen)
+    if device == "cuda" or device.startswith("cuda:"):
+        return _cuda(device)
     raise UsageError(
         f"There is no device called {device!r}.", "Use auto, cpu, mps, cuda or cuda:N."
     )
 
 
 def best_device() -> str:
-    """The device that ``auto`` means."""
+    """Return the device that ``auto`` stands for."""
     if torch.cuda.is_available():
         return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    if torch.backends.mps.is_available():
+        return "mps"
+    return "cpu"
+
+
+def devices() -> list[str]:
+    """Return the devices that can run a process each: all CUDA devices, else ``auto``'s."""
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return cuda or [best_device()]
+
+
+def peak_bytes(device: str) -> int:
+    """Return the peak memory of the work on ``device`` since ``reset_peak_memory``.
+
+    On CUDA it is the device's memory, elsewhere that of this process.
+    """
+    if device.startswith("cuda"):
+        return torch.cuda.max_memory_allocated(device)
+    return peak_resident_bytes()
 
 
 def peak_resident_bytes() -> int:
-    """Most memory this process held since its start or ``reset_peak_memory``, bytes; 0 where the system does not tell."""
-    status = Path("/proc/self/status")
-    if (
-        status.is_file()
-    ):  # what getrusage tells on Linux outlives forgetting, and a child inherits its parent's
-        lines = (
-            line.split()
-            for line in status.read_text(encoding="ascii", errors="replace").splitlines()
-        )
-        found = next((int(words[1]) for words in lines if words and words[0] == "VmHWM:"), 0)
-        if found:
-            return found * 1024
+    """Return the peak memory of this process since its start or ``reset_peak_memory``.
+
+    0 where the system does not report it.
+    """
+    # On Linux the file is better than getrusage, whose value cannot be reset and is inherited by
+    # child processes.
+    peak = _status_kibibytes("VmHWM:") * 1024
+    if peak:
+        return peak
     try:
         import resource
-    except ImportError:
+    except ImportError:  # Windows
         return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if platform.system() == "Darwin" else peak * 1024
 
 
-def peak_bytes(device: str) -> int:
-    """Most memory that the work on ``device`` held since ``reset_peak_memory``: the GPU's own, or that of this process."""
-    return (
-        torch.cuda.max_memory_allocated(device)
-        if device.startswith("cuda")
-        else peak_resident_bytes()
-    )
+def _status_kibibytes(field: str) -> int:
+    """Return a field of /proc/self/status in KiB, 0 where there is none."""
+    status = Path("/proc/self/status")
+    if not status.is_file():
+        return 0
+    for line in status.read_text(encoding="ascii", errors="replace").splitlines():
+        words = line.split()
+        if words and words[0] == field:
+            return int(words[1])
+    return 0
 
 
 def reset_peak_memory(device: str) -> None:
-    """Begin counting peak memory anew, where the system allows it: on CUDA, and for a process on Linux."""
+    """Start measuring the peak anew where the system allows it: on CUDA, and on Linux."""
     if device.startswith("cuda"):
         torch.cuda.reset_peak_memory_stats(device)
         return
@@ -123,7 +151,7 @@ def reset_peak_memory(device: str) -> None:
 
 
 def synchronize(device: str) -> None:
-    """Wait until ``device`` has done what it was given, so that a clock tells the truth."""
+    """Wait until ``device`` has finished its work, so that time can be measured."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
     elif device == "mps":
@@ -131,12 +159,12 @@ def synchronize(device: str) -> None:
 
 
 def load_per_core() -> float:
-    """How many processes waited for a core or had one, on average over the last minute, per core."""
+    """Return the system's load average over the last minute, per core."""
     return psutil.getloadavg()[0] / (psutil.cpu_count() or 1)
 
 
 def gpu_driver_version() -> str:
-    """Version of the GPU's driver as the system tells it, or empty."""
+    """Return the version of the NVIDIA driver, empty where there is none."""
     try:
         words = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").split()
     except OSError:
@@ -145,39 +173,36 @@ def gpu_driver_version() -> str:
 
 
 def is_out_of_memory(exc: BaseException) -> bool:
-    """Whether this is one of the ways in which torch and the system say that memory ran out."""
-    known = isinstance(exc, MemoryError | torch.OutOfMemoryError)
-    return known or any(words in str(exc).lower() for words in OUT_OF_MEMORY_MESSAGES)
+    """Return whether an exception of torch or of the system means that memory ran out."""
+    if isinstance(exc, MemoryError | torch.OutOfMemoryError):
+        return True
+    text = str(exc).lower()
+    return any(message in text for message in OUT_OF_MEMORY_MESSAGES)
 
 
 def release_memory(device: str) -> None:
-    """Give back what nobody holds any more, in main memory and on ``device``."""
+    """Return unused memory to the system, in main memory and on ``device``."""
     gc.collect()
     if device.startswith("cuda"):
-        with torch.cuda.device(
-            device
-        ):  # emptying opens the current card, which is the first unless told otherwise
+        # empty_cache opens the current device, which is the first one by default
+        with torch.cuda.device(device):
             torch.cuda.empty_cache()
     elif device == "mps":
         torch.mps.empty_cache()
 
 
-def devices() -> list[str]:
-    """All devices worth a process of their own: every CUDA device, else what ``auto`` means."""
-    return [f"cuda:{number}" for number in range(torch.cuda.device_count())] or [best_device()]
-
-
 def matmul_flops(size: int = 768, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
-    """Measured speed of multiplying square matrices on a device, FLOP per second; takes a few milliseconds on a CPU."""
-    from time import perf_counter
+    """Measure the rate of multiplying two ``size`` x ``size`` matrices, in FLOP/s.
 
-    a = torch.randn(size, size, device=device).to(dtype)
-    a @ a
+    Takes a few milliseconds on a CPU.
+    """
+    matrix = torch.randn(size, size, device=device).to(dtype)
+    matrix @ matrix  # the first multiplication loads libraries
     best = float("inf")
     for _ in range(3):
         synchronize(device)
         start = perf_counter()
-        a @ a
+        matrix @ matrix
         synchronize(device)
         best = min(best, perf_counter() - start)
     return 2 * size**3 / best
@@ -185,12 +210,13 @@ def matmul_flops(size: int = 768, device: str = "cpu", dtype: torch.dtype = torc
 
 def _cpu() -> Hardware:
     memory = psutil.virtual_memory()
-    limits, rooms = zip(_container_memory(), _process_memory(), strict=True)
+    container_limit, container_free = _container_memory()
+    process_limit, process_free = _process_memory()
     return Hardware(
         device="cpu",
         name=_cpu_name(),
-        free_bytes=int(min(memory.available, *rooms)),
-        total_bytes=int(min(memory.total, *limits)),
+        free_bytes=int(min(memory.available, container_free, process_free)),
+        total_bytes=int(min(memory.total, container_limit, process_limit)),
         bf16=_cpu_multiplies_bf16(),
         fp16=False,
         threads=torch.get_num_threads(),
@@ -199,9 +225,7 @@ def _cpu() -> Hardware:
 
 def _mps() -> Hardware:
     total = torch.mps.recommended_max_memory()
-    used = (
-        torch.mps.current_allocated_memory()
-    )  # without the blocks that torch keeps for the next picture
+    used = torch.mps.current_allocated_memory()  # without the blocks that torch caches
     return Hardware(
         device="mps",
         name=platform.processor() or "Apple GPU",
@@ -223,14 +247,13 @@ def _cuda(device: str) -> Hardware:
         )
     index = int(number)
     free, total = torch.cuda.mem_get_info(index)
-    kept = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(
-        index
-    )  # by torch, for the next picture
+    # Blocks that torch caches will serve the next picture, so they count as free.
+    cached = torch.cuda.memory_reserved(index) - torch.cuda.memory_allocated(index)
     major, _ = torch.cuda.get_device_capability(index)
     return Hardware(
         device=f"cuda:{index}",
         name=torch.cuda.get_device_name(index),
-        free_bytes=free + kept,
+        free_bytes=free + cached,
         total_bytes=total,
         bf16=major >= 8,
         fp16=major >= 7 or torch.version.hip is not None,
@@ -239,11 +262,15 @@ def _cuda(device: str) -> Hardware:
 
 
 def _cpu_multiplies_bf16() -> bool:
-    """Whether the processor has AMX tiles or AVX-512 BF16; without them bf16 is emulated and far slower than fp32."""
+    """Return whether the CPU has AMX or AVX-512 BF16.
+
+    Without them bf16 is emulated and far slower than float32.
+    """
     try:
         return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
-    except AttributeError:  # private names, so a later torch may lack them
-        return bool({"amx_bf16", "avx512_bf16"} & set(_cpu_info("flags").split()))
+    except AttributeError:  # private functions, which a later torch may lack
+        flags = set(_cpu_info("flags").split())
+        return bool({"amx_bf16", "avx512_bf16"} & flags)
 
 
 def _cpu_name() -> str:
@@ -251,7 +278,7 @@ def _cpu_name() -> str:
 
 
 def _cpu_info(field: str) -> str:
-    """One field of the first processor in /proc/cpuinfo; empty elsewhere than on Linux."""
+    """Return a field of the first processor in /proc/cpuinfo, empty on systems without it."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -260,33 +287,40 @@ def _cpu_info(field: str) -> str:
 
 
 def _container_memory() -> tuple[float, float]:
-    """Limit and room of the control group that this process lives in, bytes; infinite when there is none."""
+    """Return the limit of this process's control group and what is free below it, in bytes.
+
+    Both are infinite without a limit.
+    """
     for limit_file, used_file, stat_file in CGROUP_FILES:
         try:
-            limit, used = limit_file.read_text().strip(), int(used_file.read_text())
+            limit = limit_file.read_text().strip()
+            used = int(used_file.read_text())
             if limit == "max":
-                return float("inf"), float("inf")
+                return UNLIMITED, UNLIMITED
             stat = dict(line.split() for line in stat_file.read_text().splitlines())
         except (OSError, ValueError):
             continue
-        cache = int(stat.get("inactive_file", stat.get("total_inactive_file", "0")))
-        return float(limit), max(0.0, float(limit) - used + cache)
-    return float("inf"), float("inf")
+        cached_files = int(stat.get("inactive_file", stat.get("total_inactive_file", "0")))
+        return float(limit), max(0.0, float(limit) - used + cached_files)
+    return UNLIMITED, UNLIMITED
 
 
 def _process_memory() -> tuple[float, float]:
-    """Limit and room that the process itself was given (``ulimit -v`` and ``-d``), bytes; infinite without limits."""
+    """Return the limit of this process (``ulimit -v`` and ``-d``) and what is free below it.
+
+    Both are in bytes, and infinite without a limit.
+    """
     try:
         import resource
-    except ImportError:  # Windows has none
-        return float("inf"), float("inf")
-    limit = room = float("inf")
-    held = psutil.Process().memory_info()
-    for kind, used in (
-        (resource.RLIMIT_AS, held.vms),
-        (resource.RLIMIT_DATA, getattr(held, "data", 0)),
-    ):
-        soft, _ = resource.getrlimit(kind)
-        if soft != resource.RLIM_INFINITY:
-            limit, room = min(limit, soft), min(room, max(0, soft - used))
-    return limit, room
+    except ImportError:  # Windows
+        return UNLIMITED, UNLIMITED
+    memory = psutil.Process().memory_info()
+    used = {resource.RLIMIT_AS: memory.vms, resource.RLIMIT_DATA: getattr(memory, "data", 0)}
+    limit = UNLIMITED
+    free = UNLIMITED
+    for kind, used_bytes in used.items():
+        soft_limit, _ = resource.getrlimit(kind)
+        if soft_limit != resource.RLIM_INFINITY:
+            limit = min(limit, soft_limit)
+            free = min(free, max(0, soft_limit - used_bytes))
+    return limit, free

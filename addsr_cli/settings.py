@@ -20,10 +20,10 @@ from addsr_cli.options import (
     parse_scale,
 )
 
-NATIVE_SCALE = 4  # what every model here is trained for
-DEFAULT_PSR = 0.4  # what the official AddSR pipeline really runs with
-LARGEST_SIDE = 300_000
-MAX_BLEND = 0.3  # share of the plain enlargement at full fidelity
+NATIVE_SCALE = 4  # the factor that all models are trained for
+DEFAULT_PSR = 0.4  # the value that the official AddSR pipeline runs with
+LARGEST_SIDE = 300_000  # pixels
+MAX_BLEND = 0.3  # share of the canvas at fidelity 1
 MAX_GUIDANCE = 20
 MAX_CONDITIONING_SCALE = 4
 MIN_TILE = 128
@@ -45,7 +45,7 @@ PrecisionOption = Annotated[Precision, Option("Number type of the network.", MAC
 
 @dataclass(frozen=True, kw_only=True)
 class PromptSettings:
-    """What a model that reads text is told about a photo; None means the model's default.
+    """Prompts for a model that reads text; None means the model's default.
 
     ``tags`` is ``auto`` (read from the photo), ``none``, or the tags themselves. ``guidance`` is
     the scale of classifier-free guidance, 0..20, off up to 1; it doubles the time.
@@ -169,47 +169,59 @@ class Settings(PromptSettings):
             raise UsageError(f"--seed must be from 0 to 2^63 - 1, not {self.seed}.")
 
     def output_size(self, width: int, height: int) -> tuple[int, int]:
-        """Output size for an input of ``width`` x ``height`` pixels, each side at least 1."""
+        """Return the output (width, height) of a photo of this size in pixels, at least 1x1.
+
+        Raises UsageError above ``LARGEST_SIDE``.
+        """
         factor = self._factor(width, height)
         if max(width, height) * factor > LARGEST_SIDE:
             raise UsageError(
                 f"{width}x{height} px enlarged {factor:g} times is beyond {LARGEST_SIDE} px.",
                 "Ask for less.",
             )
-        exact = (self.width or round(width * factor), self.height or round(height * factor))
-        return max(1, exact[0]), max(1, exact[1])
+        output_width = self.width or round(width * factor)
+        output_height = self.height or round(height * factor)
+        return max(1, output_width), max(1, output_height)
 
     def effective_steps(self, default: int) -> int:
-        """Steps to run, of which ``default`` is the model's own choice."""
+        """Return the number of steps to run; ``default`` is the model's own."""
         if self.steps is not None:
             return self.steps
         if self.fidelity is None or self.fidelity <= 0.5:
             return default
-        return max(1, round(default - (default - 1) * (2 * self.fidelity - 1)))
+        fewer = (default - 1) * (2 * self.fidelity - 1)
+        return max(1, round(default - fewer))
 
     @property
     def effective_psr(self) -> float:
-        """PSR weight to run with: 0.8 at fidelity 0, 0.4 in the middle, 0 at fidelity 1."""
+        """PSR weight to run with: 0.8 at fidelity 0, 0.4 at 0.5, 0 at 1."""
         if self.psr is not None:
             return self.psr
-        return DEFAULT_PSR if self.fidelity is None else 2 * DEFAULT_PSR * (1 - self.fidelity)
+        if self.fidelity is None:
+            return DEFAULT_PSR
+        return 2 * DEFAULT_PSR * (1 - self.fidelity)
 
     @property
     def blend(self) -> float:
-        """Share of the plain enlargement in the result: 0 up to the middle, 0.3 at fidelity 1."""
-        return 0.0 if self.fidelity is None else MAX_BLEND * max(0.0, 2 * self.fidelity - 1)
+        """Share of the canvas in the result: 0 up to fidelity 0.5, 0.3 at 1."""
+        if self.fidelity is None:
+            return 0.0
+        return MAX_BLEND * max(0.0, 2 * self.fidelity - 1)
 
     @property
     def uses_text(self) -> bool:
         """Whether anything here needs a model that reads text."""
-        said = (
-            bool(self.prompt) or self.negative_prompt is not None or self.added_prompt is not None
-        )
         return (
-            said or self.tags != "auto" or (self.guidance or 0) > 1 or self.conditioning_scale != 1
+            bool(self.prompt)
+            or self.negative_prompt is not None
+            or self.added_prompt is not None
+            or self.tags != "auto"
+            or (self.guidance or 0) > 1
+            or self.conditioning_scale != 1
         )
 
     def _factor(self, width: int, height: int) -> float:
+        """Return the factor by which a photo of this size is enlarged."""
         if self.width:
             return self.width / width
         if self.height:
@@ -222,16 +234,20 @@ class Settings(PromptSettings):
 
 
 def pass_sizes(size: tuple[int, int], target: tuple[int, int]) -> list[tuple[int, int]]:
-    """Output sizes of the passes that lead from ``size`` to ``target``, each at most 4 times the one before.
+    """Return the output size of every pass from ``size`` to ``target``, all (width, height).
 
-    None when the target is smaller than the picture: making it smaller needs no network.
+    Each is at most 4 times the one before. The list is empty when the target is smaller than the
+    photo, since making it smaller needs no network.
     """
-    if target != size and all(after <= before for before, after in zip(size, target, strict=True)):
+    width, height = size
+    target_width, target_height = target
+    if target != size and target_width <= width and target_height <= height:
         return []
     sizes = [target]
-    while any(after > NATIVE_SCALE * before for before, after in zip(size, sizes[0], strict=True)):
-        width, height = sizes[0]
-        sizes.insert(0, (math.ceil(width / NATIVE_SCALE), math.ceil(height / NATIVE_SCALE)))
+    while target_width > NATIVE_SCALE * width or target_height > NATIVE_SCALE * height:
+        target_width = math.ceil(target_width / NATIVE_SCALE)
+        target_height = math.ceil(target_height / NATIVE_SCALE)
+        sizes.insert(0, (target_width, target_height))
     return sizes
 
 

@@ -1,14 +1,17 @@
 """Colour matching: against the official code's pictures, and as laws."""
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from skimage.color import rgb2lab
 
-from addsr_cli.color import METHODS, adain, blur, lab, low_pass, match, wavelet
+from addsr_cli.color import adain, blur, lab, low_pass, match, wavelet
+from addsr_cli.settings import Color
 
+METHODS = get_args(Color)
 GOLDEN = Path(__file__).parent / "golden" / "color_fix.safetensors"
 
 
@@ -123,10 +126,7 @@ def test_adain_takes_mean_and_deviation_of_the_reference(pair):
 
 
 def test_lab_leaves_lightness_alone(pair):
-    image, reference = (
-        pair[0] * 0.2 + 0.4,
-        pair[1] * 0.2 + 0.4,
-    )  # muted, so that no colour leaves the gamut
+    image, reference = (x * 0.2 + 0.4 for x in pair)  # muted, so that no colour leaves the gamut
     matched = lab(image, reference)
     ours, before = (rgb2lab(x[0].permute(1, 2, 0).numpy()) for x in (matched, image))
     assert abs(ours[..., 0] - before[..., 0]).max() < 0.01  # of 100

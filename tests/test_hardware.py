@@ -124,12 +124,12 @@ def test_peak_memory_can_be_counted_anew():
         pytest.skip("only Linux forgets the peak of a process")
     code = """
 from addsr_cli.hardware import reset_peak_memory, peak_bytes
-held = b"x" * 200_000_000
+buffer = b"x" * 200_000_000
 high = peak_bytes("cpu")
-del held
+del buffer
 reset_peak_memory("cpu")
 print(high - peak_bytes("cpu"))
-"""  # a process of its own: this one may have held far more before
+"""  # a process of its own: this one may have used far more before
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert int(done.stdout) > 100_000_000
 
@@ -139,7 +139,7 @@ def test_multiplying_has_a_speed_in_every_type_that_models_run_in():
         assert matmul_flops(64, "cpu", dtype) > 1e6
 
 
-def test_a_processor_is_settled_and_has_no_driver_of_a_gpu(monkeypatch):
+def test_a_cpu_can_be_synchronized_and_the_driver_version_is_read(monkeypatch):
     synchronize("cpu")
     monkeypatch.setattr(
         Path, "read_text", lambda *_, **__: "NVRM version: NVIDIA UNIX Module  580.65  x86_64"
@@ -169,8 +169,8 @@ def test_limits_of_the_process_count(monkeypatch, name):
     import resource
 
     plain, chosen = resource.getrlimit, getattr(resource, name)
-    held = psutil.Process().memory_info()
-    limit = (held.vms if name == "RLIMIT_AS" else held.data) + 200_000_000
+    memory = psutil.Process().memory_info()
+    limit = (memory.vms if name == "RLIMIT_AS" else memory.data) + 200_000_000
     monkeypatch.setattr(
         resource, "getrlimit", lambda kind: (limit, limit) if kind == chosen else plain(kind)
     )
@@ -189,13 +189,16 @@ def test_limits_of_the_process_count(monkeypatch, name):
         "cuDNN error: CUDNN_STATUS_ALLOC_FAILED",
         "cuDNN error: CUDNN_STATUS_NOT_INITIALIZED",
         "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
-        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in a non-contiguous input.",
+        "cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear if you passed in a "
+        "non-contiguous input.",
         "GET was unable to find an engine to execute this computation",
         "cusolver error: CUSOLVER_STATUS_ALLOC_FAILED, when calling `cusolverDnCreate(handle)`",
-        'NVML_SUCCESS == r INTERNAL ASSERT FAILED at "/pytorch/c10/cuda/CUDACachingAllocator.cpp":1090',
+        "NVML_SUCCESS == r INTERNAL ASSERT FAILED at "
+        '"/pytorch/c10/cuda/CUDACachingAllocator.cpp":1090',
         "HIP error: hipErrorOutOfMemory",
         "MPS backend out of memory (MPS allocated: 6.2 GB)",
-        "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: you tried 8 bytes",
+        "[enforce fail at alloc_cpu.cpp:117] . DefaultCPUAllocator: can't allocate memory: "
+        "you tried 8 bytes",
         "unable to mmap 1000 bytes from file <weights>: Cannot allocate memory (12)",
         "std::bad_alloc",
     ],

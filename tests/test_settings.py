@@ -5,7 +5,7 @@ from addsr_cli.settings import Settings, pass_sizes
 
 
 @pytest.mark.parametrize(
-    ("wish", "size"),
+    ("options", "size"),
     [
         ({}, (400, 200)),
         ({"scale": 3.37}, (337, 168)),
@@ -16,8 +16,8 @@ from addsr_cli.settings import Settings, pass_sizes
         ({"scale": 0.001}, (1, 1)),
     ],
 )
-def test_target_is_the_exact_output_size(wish, size):
-    assert Settings(**wish).output_size(100, 50) == size
+def test_target_is_the_exact_output_size(options, size):
+    assert Settings(**options).output_size(100, 50) == size
 
 
 @pytest.mark.parametrize("side", [1, 7, 99, 333, 1001, 1999])
@@ -29,7 +29,7 @@ def test_a_named_side_is_met_whatever_the_input(side):
 
 
 @pytest.mark.parametrize(
-    "wish",
+    "options",
     [
         {"scale": 2, "width": 10},
         {"width": 10, "height": 10},
@@ -45,9 +45,9 @@ def test_a_named_side_is_met_whatever_the_input(side):
         {"seed": 2**63},
     ],
 )
-def test_nonsense_is_refused(wish):
+def test_nonsense_is_refused(options):
     with pytest.raises(UsageError):
-        Settings(**wish)
+        Settings(**options)
 
 
 def test_an_output_beyond_reason_is_refused():

@@ -1,4 +1,4 @@
-"""One photo on every device: the same bodies run here on the processor and, under the marker ``gpu``, on CUDA."""
+"""One photo on every device: on the CPU, and on CUDA under the marker ``gpu``."""
 
 from dataclasses import replace
 
@@ -22,16 +22,16 @@ def models(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def exact(models):
-    """What a model makes of the picture on the processor, in float32 and one piece; made once each."""
-    kept = {}
+    """The picture of a model on the CPU, in float32 and one piece, computed once each."""
+    cache = {}
 
     def picture_of(name, settings=ONE):
-        if (name, settings) not in kept:
+        if (name, settings) not in cache:
             machine = Machine(device="cpu", precision="fp32")
-            kept[name, settings] = (
+            cache[name, settings] = (
                 Upscaler(models[name], machine).upscale(picture(), settings).photo.rgb
             )
-        return kept[name, settings]
+        return cache[name, settings]
 
     return picture_of
 

@@ -1,4 +1,4 @@
-"""Decisions about precision, tiles and memory: arithmetic, so the tests bring their own machines."""
+"""Precision, tiles and memory are arithmetic, so the tests describe their own machines."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -43,8 +43,8 @@ FULL = ModelSpec(
 FREE = [0, 10**6, 10**7, 3 * 10**7, 10**8, 3 * 10**8, GB, 8 * GB, 80 * GB]
 
 
-def made(hardware=LAPTOP, width=4000, height=3000, spec=NANO, **wishes):
-    return plan((width, height), Machine(**wishes), hardware, spec)
+def make_plan(hardware=LAPTOP, width=4000, height=3000, spec=NANO, **options):
+    return plan((width, height), Machine(**options), hardware, spec)
 
 
 def chain(first):
@@ -60,24 +60,24 @@ def chain(first):
     ("hardware", "dtype"), [(LAPTOP, "fp32"), (SERVER, "bf16"), (GPU, "fp16"), (OLD_GPU, "fp16")]
 )
 def test_precision_follows_what_the_machine_multiplies_fast(hardware, dtype):
-    assert made(hardware).dtype == dtype
-    assert hardware.name in made(hardware).why
+    assert make_plan(hardware).dtype == dtype
+    assert hardware.name in make_plan(hardware).why
 
 
 def test_a_cpu_never_gets_fp16_by_itself():
-    assert made(replace(LAPTOP, fp16=True)).dtype == "fp32"
+    assert make_plan(replace(LAPTOP, fp16=True)).dtype == "fp32"
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("hardware", [LAPTOP, GPU])
 def test_a_precision_that_was_asked_for_wins(hardware, precision):
-    assert made(hardware, precision=precision).dtype == precision
-    assert "asked" in made(hardware, precision=precision).why
+    assert make_plan(hardware, precision=precision).dtype == precision
+    assert "asked" in make_plan(hardware, precision=precision).why
 
 
 @pytest.mark.parametrize("hardware", [LAPTOP, SERVER, GPU, OLD_GPU])
 def test_tiles_shrink_with_free_memory_and_never_below_128(hardware):
-    sides = [made(replace(hardware, free_bytes=free)).tile for free in FREE]
+    sides = [make_plan(replace(hardware, free_bytes=free)).tile for free in FREE]
     assert sides == sorted(sides)
     assert sides[0] == 128
     assert NANO.tile // 2 <= sides[-1] <= NANO.tile
@@ -89,30 +89,30 @@ def test_tiles_shrink_with_free_memory_and_never_below_128(hardware):
 )
 @pytest.mark.parametrize(("spec", "share"), [(NANO, 1.4), (FULL, 2.4)])
 def test_tiles_are_cut_so_that_little_is_done_twice(width, height, spec, share):
-    p = made(width=width, height=height, spec=spec)
+    p = make_plan(width=width, height=height, spec=spec)
     assert p.processed_pixels < share * width * height
 
 
 @pytest.mark.parametrize("free", FREE)
 def test_the_overlap_always_leaves_a_step(free):
-    p = made(replace(LAPTOP, free_bytes=free))
+    p = make_plan(replace(LAPTOP, free_bytes=free))
     assert 0 <= p.overlap < p.tile
     assert p.overlap % 16 == 0
 
 
 @pytest.mark.parametrize("free", [3 * GB, 8 * GB, 80 * GB])
 def test_the_prediction_fits_into_what_is_free(free):
-    assert made(replace(LAPTOP, free_bytes=free)).needed_bytes < free
+    assert make_plan(replace(LAPTOP, free_bytes=free)).needed_bytes < free
 
 
 def test_a_small_picture_is_done_in_one_piece():
-    p = made(width=400, height=300)
+    p = make_plan(width=400, height=300)
     assert (p.tile, p.tiles_per_step) == (None, 1)
 
 
 def test_a_tile_that_was_asked_for_wins():
-    assert made(tile=256, overlap=32).tile == 256
-    assert made(tile=4096).tile is None
+    assert make_plan(tile=256, overlap=32).tile == 256
+    assert make_plan(tile=4096).tile is None
 
 
 @pytest.mark.parametrize("width", [129, 768, 769, 1472, 1473, 5000])
@@ -124,76 +124,76 @@ def test_tiles_and_what_they_see_are_counted_as_the_tiler_cuts_them(width):
 
     blended = [pixels(box) for box in boxes(900, width, 128, 32)]
     exact = [pixels(around) for _, around in boxes_with_halo(900, width, 128, 112)]
-    for spec, found in ((FULL, blended), (replace(NANO, halo=112), exact)):
-        p = made(width=width, height=900, spec=spec, tile=128, overlap=32)
-        assert p.tiles_per_step == len(found)
+    for spec, areas in ((FULL, blended), (replace(NANO, halo=112), exact)):
+        p = make_plan(width=width, height=900, spec=spec, tile=128, overlap=32)
+        assert p.tiles_per_step == len(areas)
         if spec is FULL:
-            assert p.processed_pixels == sum(found)
-        else:  # where tiles are smaller than what they see of their neighbours, the picture's edge cuts more off
-            assert sum(found) <= p.processed_pixels
+            assert p.processed_pixels == sum(areas)
+        else:  # tiles smaller than their halo lose more of it at the picture's edge
+            assert sum(areas) <= p.processed_pixels
 
 
 @pytest.mark.parametrize("free", FREE)
 @pytest.mark.parametrize("hardware", [LAPTOP, GPU])
 def test_free_memory_alone_never_changes_tiles_that_show(hardware, free):
     roomy, tight = (
-        made(replace(hardware, free_bytes=bytes), spec=FULL) for bytes in (80 * GB, free)
+        make_plan(replace(hardware, free_bytes=bytes), spec=FULL) for bytes in (80 * GB, free)
     )
     assert (tight.tile, tight.overlap) == (roomy.tile, roomy.overlap)
     assert 0 < roomy.tile <= FULL.tile
 
 
 def test_a_limit_of_memory_that_was_set_makes_tiles_smaller_and_says_so():
-    p = made(GPU, 1000, 1000, spec=FULL, max_memory=5_300_000_000)
+    p = make_plan(GPU, 1000, 1000, spec=FULL, max_memory=5_300_000_000)
     assert 128 <= p.tile < 512
     assert "--max-memory" in p.why
     assert p.needed_bytes <= 5_300_000_000
 
 
 def test_tiles_made_smaller_after_memory_ran_out_say_how_to_get_the_picture_again():
-    p = made(GPU, spec=FULL).smaller()
+    p = make_plan(GPU, spec=FULL).smaller()
     assert f"--tile {p.tile} --overlap {p.overlap} gives it again" in p.why
-    assert "again" not in made(GPU).smaller().why
+    assert "again" not in make_plan(GPU).smaller().why
 
 
 def test_a_gpu_may_try_what_is_foreseen_not_to_fit_as_long_as_something_does():
     tight = replace(GPU, free_bytes=5_400_000_000)
-    draft = made(tight, 1000, 1000, spec=FULL)
+    draft = make_plan(tight, 1000, 1000, spec=FULL)
     assert draft.needed_bytes > draft.free_bytes
     check_memory(draft)
     with pytest.raises(OutOfMemory, match=r"needed, 0\.10 GB free"):
-        check_memory(made(replace(GPU, free_bytes=10**8), 1000, 1000, spec=FULL))
+        check_memory(make_plan(replace(GPU, free_bytes=10**8), 1000, 1000, spec=FULL))
 
 
 def test_a_processor_is_not_asked_for_what_is_foreseen_not_to_fit():
-    tight = made(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL)
+    tight = make_plan(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL)
     with pytest.raises(OutOfMemory) as refusal:
         check_memory(tight)
     tile = int(refusal.value.hint.split("--tile ")[1].split()[0])
-    check_memory(made(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL, tile=tile))
+    check_memory(make_plan(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL, tile=tile))
 
 
 @pytest.mark.parametrize("width", [1248, 1249])
 def test_one_piece_may_be_as_large_as_what_a_tile_sees(width):
-    assert (made(width=width, height=900).tile is None) == (width <= NANO.tile + 2 * NANO.halo)
+    assert (make_plan(width=width, height=900).tile is None) == (width <= NANO.tile + 2 * NANO.halo)
 
 
 def test_an_overlap_does_not_matter_to_tiles_that_do_not_show():
-    assert made(overlap=32) == made()
+    assert make_plan(overlap=32) == make_plan()
 
 
 def test_a_limit_that_was_set_is_kept_to():
-    assert made(max_memory=10**8).tile < made().tile
-    assert made(max_memory=10**8).free_bytes == 10**8
-    assert made(max_memory=99 * GB).free_bytes == LAPTOP.free_bytes
-    assert made(max_memory=0).free_bytes == 0
+    assert make_plan(max_memory=10**8).tile < make_plan().tile
+    assert make_plan(max_memory=10**8).free_bytes == 10**8
+    assert make_plan(max_memory=99 * GB).free_bytes == LAPTOP.free_bytes
+    assert make_plan(max_memory=0).free_bytes == 0
 
 
 @pytest.mark.parametrize("hardware", [LAPTOP, GPU])
 @pytest.mark.parametrize("size", [(4000, 3000), (1000, 200), (130, 50), (100, 100), (20000, 20000)])
 @pytest.mark.parametrize("tile", [None, 128, 512])
 def test_smaller_plans_need_ever_less_until_there_is_none(hardware, size, tile):
-    plans = chain(made(hardware, *size, tile=tile))
+    plans = chain(make_plan(hardware, *size, tile=tile))
     assert all(a.needed_bytes > b.needed_bytes for a, b in pairwise(plans))
     assert all(p.tile is None or 128 <= p.tile > p.overlap for p in plans)
     assert {p.halo for p in plans} == {NANO.halo}
@@ -201,23 +201,23 @@ def test_smaller_plans_need_ever_less_until_there_is_none(hardware, size, tile):
 
 
 def test_a_card_gives_up_its_pictures_last():
-    plans = chain(made(GPU))
+    plans = chain(make_plan(GPU))
     assert [p.offload for p in plans] == [False] * (len(plans) - 1) + [True]
 
 
 def test_pictures_too_large_for_a_card_wait_in_main_memory():
-    p = made(replace(GPU, free_bytes=GB), 8000, 6000)
+    p = make_plan(replace(GPU, free_bytes=GB), 8000, 6000)
     assert p.offload
     assert "main memory" in p.why
-    assert not made(replace(GPU, free_bytes=GB), 8000, 6000, offload=False).offload
+    assert not make_plan(replace(GPU, free_bytes=GB), 8000, 6000, offload=False).offload
 
 
 def test_a_cpu_has_nowhere_to_offload_to():
-    assert not made(offload=True).offload
+    assert not make_plan(offload=True).offload
 
 
 @pytest.mark.parametrize(
-    ("hardware", "wishes", "dtypes"),
+    ("hardware", "options", "dtypes"),
     [
         (GPU, {}, ["fp16", "bf16", "fp32"]),
         (OLD_GPU, {}, ["fp16", "fp32"]),
@@ -227,8 +227,8 @@ def test_a_cpu_has_nowhere_to_offload_to():
         (LAPTOP, {"precision": "fp16"}, ["fp16", "fp32"]),
     ],
 )
-def test_numbers_that_overflow_go_to_the_next_wider_type_that_is_fast(hardware, wishes, dtypes):
-    plans = [made(hardware, **wishes)]
+def test_numbers_that_overflow_go_to_the_next_wider_type_that_is_fast(hardware, options, dtypes):
+    plans = [make_plan(hardware, **options)]
     while (following := plans[-1].wider()) is not None:
         plans.append(following)
     assert [p.dtype for p in plans] == dtypes
@@ -237,7 +237,7 @@ def test_numbers_that_overflow_go_to_the_next_wider_type_that_is_fast(hardware, 
 
 def test_what_always_stays_in_float32_counts_four_bytes_in_every_precision():
     half, full = (
-        made(GPU, spec=FULL, precision=name).footprint.weights(size)
+        make_plan(GPU, spec=FULL, precision=name).footprint.weights(size)
         for name, size in (("fp16", 2), ("fp32", 4))
     )
     assert full == 4 * SEESR_FOOTPRINT.parameters
@@ -246,10 +246,10 @@ def test_what_always_stays_in_float32_counts_four_bytes_in_every_precision():
 
 @pytest.mark.parametrize("hardware", [LAPTOP, SERVER, GPU, OLD_GPU])
 @pytest.mark.parametrize(
-    "wishes", [{}, {"tile": 256}, {"precision": "fp32"}, {"max_memory": 10**7}]
+    "options", [{}, {"tile": 256}, {"precision": "fp32"}, {"max_memory": 10**7}]
 )
-def test_every_plan_says_why(hardware, wishes):
-    plans = chain(made(hardware, **wishes))
+def test_every_plan_says_why(hardware, options):
+    plans = chain(make_plan(hardware, **options))
     assert all(p.why.strip() for p in plans)
     assert len({p.why for p in plans}) == len(plans)
 
@@ -267,25 +267,25 @@ def test_every_plan_says_why(hardware, wishes):
 )
 def test_nonsense_is_refused(wrong):
     with pytest.raises(UsageError, match="--"):
-        made(**wrong)
+        make_plan(**wrong)
 
 
 @pytest.mark.parametrize("overlap", [256, 272])
 def test_an_overlap_as_large_as_the_tile_is_refused(overlap):
     with pytest.raises(UsageError, match="overlap"):
-        made(tile=256, overlap=overlap)
+        make_plan(tile=256, overlap=overlap)
 
 
 @pytest.mark.parametrize("tile", [None, 256])
 def test_larger_pictures_need_more_memory_and_time(tile):
-    plans = [made(width=side, height=side, tile=tile) for side in (300, 600, 1200, 2400, 9600)]
+    plans = [make_plan(width=side, height=side, tile=tile) for side in (300, 600, 1200, 2400, 9600)]
     assert all(a.needed_bytes < b.needed_bytes for a, b in pairwise(plans))
     seconds = [predicted_seconds(NANO, p, 4, 1e11) for p in plans]
     assert all(a < b for a, b in pairwise(seconds))
 
 
 def test_time_is_proportional_to_steps_and_speed():
-    p = made()
+    p = make_plan()
     assert predicted_seconds(NANO, p, 4, 1e11) == pytest.approx(
         4 * predicted_seconds(NANO, p, 1, 1e11)
     )
@@ -295,16 +295,16 @@ def test_time_is_proportional_to_steps_and_speed():
 
 
 def test_a_batch_fills_the_memory_and_no_more():
-    draft = made(GPU, 256, 256)
+    draft = make_plan(GPU, 256, 256)
     weights = NANO.footprint.parameters * 2
     count = batch_capacity(draft)
     assert count > 100
     assert weights + count * (draft.needed_bytes - weights) <= 0.8 * draft.free_bytes
 
 
-@pytest.mark.parametrize("wishes", [{"tile": 128, "overlap": 16}, {"offload": True}])
-def test_what_is_cut_or_waits_in_main_memory_makes_no_batch(wishes):
-    assert batch_capacity(made(GPU, 256, 256, **wishes)) == 1
+@pytest.mark.parametrize("options", [{"tile": 128, "overlap": 16}, {"offload": True}])
+def test_what_is_cut_or_waits_in_main_memory_makes_no_batch(options):
+    assert batch_capacity(make_plan(GPU, 256, 256, **options)) == 1
 
 
 @pytest.mark.parametrize(("free", "most"), [(10**8, None), (8 * GB, 10**8)])

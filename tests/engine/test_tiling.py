@@ -43,14 +43,14 @@ def test_tiled_equals_untiled_for_a_pointwise_network(height, width, overlap):
     assert torch.allclose(tiled, Pointwise().denoise(z, t, control, Conditioning()), atol=1e-6)
 
 
-def test_the_network_never_sees_more_than_a_tile_and_each_tile_is_told():
-    inner, told = Pointwise(), []
-    tiled = Tiled(inner, 16, 4, lambda: told.append(1))
+def test_the_network_never_sees_more_than_a_tile_and_each_tile_is_reported():
+    inner, calls = Pointwise(), []
+    tiled = Tiled(inner, 16, 4, lambda: calls.append(1))
     tiled.denoise(
         torch.zeros(1, 3, 40, 10), torch.tensor([0]), torch.zeros(1, 3, 80, 20), Conditioning()
     )
     assert inner.seen == [(16, 10)] * 3
-    assert len(told) == len(tiled.boxes(40, 10)) == 3
+    assert len(calls) == len(tiled.boxes(40, 10)) == 3
 
 
 @pytest.mark.parametrize("overlap", [16, 20, -1])
@@ -80,7 +80,7 @@ class Blur(Pointwise):
 @pytest.mark.parametrize("tile", [8, 16, 32])
 def test_tiles_with_their_halo_give_what_one_piece_gives(height, width, tile):
     torch.manual_seed(0)
-    inner, told = Blur(), []
+    inner, calls = Blur(), []
     z, control, t = (
         torch.randn(2, 3, height, width),
         torch.rand(2, 3, 2 * height, 2 * width),
@@ -88,10 +88,10 @@ def test_tiles_with_their_halo_give_what_one_piece_gives(height, width, tile):
     )
     whole = inner.denoise(z, t, control, Conditioning())
     inner.seen.clear()
-    tiled = Tiled(inner, tile, 0, lambda: told.append(1)).denoise(z, t, control, Conditioning())
+    tiled = Tiled(inner, tile, 0, lambda: calls.append(1)).denoise(z, t, control, Conditioning())
     assert torch.allclose(tiled, whole, atol=1e-6)
     assert max(max(size) for size in inner.seen) <= tile + 2 * inner.halo
-    assert len(told) == -(-height // tile) * -(-width // tile)
+    assert len(calls) == -(-height // tile) * -(-width // tile)
 
 
 @pytest.fixture(scope="module")

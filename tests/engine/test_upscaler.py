@@ -254,15 +254,15 @@ def test_tiles_do_not_show(nano):
 
 
 def machine_with(monkeypatch, free, **more):
-    """Make the probe find a machine with so much free memory in bytes; ``free`` may change in place."""
+    """Make ``probe`` return ``free[0]`` bytes of free memory; ``free`` may change in place."""
     from addsr_cli.engine import upscaler as upscaler_module
     from addsr_cli.hardware import Hardware
 
-    found = Hardware(
+    machine = Hardware(
         device="cpu", name="it", free_bytes=0, total_bytes=10**12, bf16=False, fp16=False, threads=1
     )
     monkeypatch.setattr(
-        upscaler_module.hardware, "probe", lambda _: replace(found, free_bytes=free[0], **more)
+        upscaler_module.hardware, "probe", lambda _: replace(machine, free_bytes=free[0], **more)
     )
 
 
@@ -402,7 +402,7 @@ def test_tiles_that_show_shrink_only_when_memory_runs_out_and_the_warning_repeat
     assert "tile=128, overlap=32" in result.provenance()["Comment"]
 
 
-def test_memory_that_never_suffices_is_told_with_numbers(nano, denoise):
+def test_memory_that_never_suffices_is_an_error_with_numbers(nano, denoise):
     def full(model, z, answer):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
@@ -508,7 +508,7 @@ def test_an_unknown_model_is_refused_at_once():
         Upscaler("bogus")
 
 
-def together(nano, sizes=((18, 24),) * 3, **more):
+def run_batch(nano, sizes=((18, 24),) * 3, **more):
     photos = [Photo(rgb=np.roll(pixels(*size), shift, axis=1)) for shift, size in enumerate(sizes)]
     settings = [replace(Settings(**more), seed=seed) for seed in range(len(photos))]
     return photos, settings, nano.upscale_batch(photos, settings)
@@ -518,7 +518,7 @@ def together(nano, sizes=((18, 24),) * 3, **more):
     "more", [{}, {"scale": 2.5, "color": "lab", "fidelity": 0.9}, {"start": "noise"}]
 )
 def test_a_batch_gives_each_photo_what_it_would_get_alone(nano, more):
-    photos, settings, results = together(nano, **more)
+    photos, settings, results = run_batch(nano, **more)
     for photo, chosen, result in zip(photos, settings, results, strict=True):
         alone = nano.upscale(photo, chosen)
         assert np.abs(result.photo.rgb - alone.photo.rgb).max() < 1e-4
@@ -544,17 +544,17 @@ def test_alpha_and_grey_stay_with_their_photos_in_a_batch(nano):
     [(((18, 24), (24, 18)), {}), (((18, 24),) * 2, {"scale": 9})],
     ids=["sizes", "passes"],
 )
-def test_what_does_not_go_together_is_said_to(nano, sizes, more):
-    assert together(nano, sizes, **more)[2] is None
+def test_photos_that_cannot_be_a_batch_give_none(nano, sizes, more):
+    assert run_batch(nano, sizes, **more)[2] is None
 
 
-def test_settings_that_differ_do_not_go_together(nano):
+def test_settings_that_differ_make_no_batch(nano):
     assert nano.upscale_batch([Photo(rgb=pixels())] * 2, [ONE, replace(ONE, psr=0.1)]) is None
 
 
-def test_tiled_photos_do_not_go_together():
+def test_tiled_photos_make_no_batch():
     tiled = Upscaler("nano", Machine(device="cpu", tile=128, overlap=16))
-    assert together(tiled, ((40, 40),) * 2)[2] is None
+    assert run_batch(tiled, ((40, 40),) * 2)[2] is None
     assert tiled.batch_size(40, 40, ONE, 8) == 1
 
 
@@ -566,7 +566,7 @@ def test_a_batch_that_fails_is_left_to_single_runs(nano, denoise, trouble):
         return answer() * float("nan")
 
     denoise(failing)
-    assert together(nano)[2] is None
+    assert run_batch(nano)[2] is None
 
 
 def test_one_flat_picture_in_a_batch_is_noticed(nano, denoise):
@@ -576,7 +576,7 @@ def test_one_flat_picture_in_a_batch_is_noticed(nano, denoise):
         return output
 
     denoise(flat)
-    assert together(nano, color="none")[2] is None
+    assert run_batch(nano, color="none")[2] is None
 
 
 def test_an_error_that_is_no_lack_of_memory_is_not_hidden_by_a_batch(nano, denoise):
@@ -585,10 +585,10 @@ def test_an_error_that_is_no_lack_of_memory_is_not_hidden_by_a_batch(nano, denoi
 
     denoise(failing)
     with pytest.raises(RuntimeError, match="shapes"):
-        together(nano)
+        run_batch(nano)
 
 
-def test_a_processor_takes_photos_one_by_one_unless_told(nano):
+def test_a_cpu_takes_photos_one_by_one_by_default(nano):
     assert nano.batch_size(24, 18, ONE) == 1
     assert nano.batch_size(24, 18, ONE, 5) == 5
 

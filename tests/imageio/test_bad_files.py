@@ -109,7 +109,7 @@ def test_the_message_names_what_it_is_instead(data, said):
     assert said in refusal(data)
 
 
-def test_a_missing_file_and_a_folder_are_told_apart(tmp_path):
+def test_a_missing_file_and_a_folder_have_messages_of_their_own(tmp_path):
     assert "does not exist" in refusal(tmp_path / "none.png")
     assert "folder" in refusal(tmp_path)
 

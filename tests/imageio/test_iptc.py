@@ -89,7 +89,7 @@ def test_a_tiff_with_bare_iptc_data_is_understood():
 
 
 @pytest.mark.parametrize("fmt", ["WEBP", "AVIF"])
-def test_what_a_format_has_no_place_for_is_told(photo, fmt):
+def test_what_a_format_has_no_place_for_is_a_warning(photo, fmt):
     _, told = written(photo, fmt)
     assert f"{fmt} has no place for IPTC data, which was left out" in told
     assert f"{fmt} has no place for the text of Comment, which was left out" in told
@@ -116,7 +116,7 @@ def test_comments_become_texts_of_a_png_and_ours_are_not_taken_for_them(photo):
     assert told == []
 
 
-def test_texts_of_a_png_stay_and_are_told_where_there_is_no_place_for_them():
+def test_texts_of_a_png_stay_and_are_a_warning_where_there_is_no_place():
     info = PngImagePlugin.PngInfo()
     info.add_text("Title", "a title")
     info.add_text("Author", "somebody", zip=True)
@@ -145,7 +145,7 @@ def test_without_metadata_nothing_stays(photo):
         assert (back.iptc, back.texts, told) == (None, (), [])
 
 
-def test_what_is_too_long_for_a_jpeg_is_told():
+def test_what_is_too_long_for_a_jpeg_is_a_warning():
     photo = read(jpeg(segment(0xED, b"Photoshop 3.0\0" + block(1028, IIM))))
     long = replace(
         photo, iptc=block(1028, bytes(70_000)), texts=(("Comment", "x" * 70_000), ("Comment", "y"))

@@ -281,7 +281,7 @@ def test_bad_pillow_modes_are_named():
         from_pil(Image.new("F", (4, 4)))
 
 
-def test_memory_that_runs_out_while_reading_is_told_as_that(tmp_path, monkeypatch):
+def test_memory_that_runs_out_while_reading_is_an_error_of_its_own(tmp_path, monkeypatch):
     def no_memory(*_):
         raise MemoryError
 

@@ -34,7 +34,7 @@ def test_a_photo_is_written_whole_with_missing_folders(tmp_path, photo):
     assert [p.name for p in path.parent.iterdir()] == ["photo.png"]
 
 
-def test_the_suffix_gives_the_format_unless_told_otherwise(tmp_path, photo):
+def test_the_suffix_gives_the_format_unless_named(tmp_path, photo):
     write(photo, tmp_path / "a.webp", PLAIN)
     write(photo, tmp_path / "b.dat", WriteOptions(format="JPEG"))
     assert (read(tmp_path / "a.webp").format, read(tmp_path / "b.dat").format) == ("WEBP", "JPEG")
