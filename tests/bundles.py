@@ -52,7 +52,7 @@ def _made(shortest: int) -> tempfile.TemporaryDirectory:
     }
     merged = merge(ram, load_file(GOLDEN / "ram_dape" / "dape_lora.safetensors"), config)
     save_tagger(merged, config, folder / "tagger")
-    Bundle(name="golden", parameters=2_000_000, licence="random numbers", shortest=shortest).write(
-        folder
-    )
+    Bundle(
+        name="golden", parameters=2_000_000, licence="random numbers", shortest_side=shortest
+    ).write(folder)
     return made

@@ -147,7 +147,7 @@ def fill(server, monkeypatch):
     server.repos = repositories()
     know(monkeypatch, {name: served(name) for name in SERVED})
     monkeypatch.setattr(
-        install, "RECIPES", {k: replace(v, shortest=64) for k, v in install.RECIPES.items()}
+        install, "RECIPES", {k: replace(v, shortest_side=64) for k, v in install.RECIPES.items()}
     )
     monkeypatch.setattr(
         install, "convert_tagger", partial(install.convert_tagger, sizes=tagger_config())

@@ -81,7 +81,7 @@ def run(wish: BenchOptions, console: Console) -> Report:
         seconds=wish.seconds,
     )
     located = _located(wish, console)
-    sweep = variants(wish.sweep, usual_steps(located.spec.rule, located.spec.default_steps))
+    sweep = variants(wish.sweep, usual_steps(located.spec.scheduler, located.spec.default_steps))
     precisions = _precisions(located, wish, sweep)
     console.info(f"model {located.spec.name}: {located.reason}")
     report = Report(

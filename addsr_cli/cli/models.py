@@ -44,12 +44,12 @@ def list_(json: options.Json = False, debug: options.Debug = False) -> None:
 def survey() -> list[dict[str, Any]]:
     """What ``list`` prints, as data."""
     from addsr_cli.models.bundle import Bundle
-    from addsr_cli.models.registry import MODELS
+    from addsr_cli.models.registry import BUNDLED
     from addsr_cli.weights import installed, loader
     from addsr_cli.weights.components import MADE_OF, licences
 
     rows = []
-    for name, spec in MODELS.items():
+    for name, spec in BUNDLED.items():
         file = loader.locate(name).file
         rows.append(_row(name, "bundled", file, file.stat().st_size, spec.licence))
     here = installed.installed()
@@ -125,11 +125,11 @@ def verify(
 def _mending(damaged: "Checked") -> str:
     if damaged.kind == "download":
         return "The next addsr models pull fetches damaged downloads anew."
-    from addsr_cli.models.registry import MODELS
+    from addsr_cli.models.registry import BUNDLED
 
     return (
         "Reinstall addsr."
-        if damaged.name in MODELS
+        if damaged.name in BUNDLED
         else f"Install it again after: addsr models rm {damaged.name}"
     )
 

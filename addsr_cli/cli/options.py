@@ -38,11 +38,11 @@ def option(
 
 def model_names(incomplete: str) -> list[str]:
     """Complete ``--model``: names that addsr knows, models that are installed, folders and model files."""
-    from addsr_cli.models.registry import MODELS
+    from addsr_cli.models.registry import BUNDLED
     from addsr_cli.weights import installed
     from addsr_cli.weights.components import MADE_OF
 
-    names = {"auto", *MODELS, *MADE_OF, *installed.installed()}
+    names = {"auto", *BUNDLED, *MADE_OF, *installed.installed()}
     folder, start = os.path.split(incomplete)
     found = sorted(name for name in names if name.startswith(incomplete))
     with suppress(OSError):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal, Self
 
-from addsr_cli.models.registry import Footprint
+from addsr_cli.models.architecture import Footprint
 from addsr_cli.settings import MIN_TILE
 
 Dtype = Literal["fp32", "bf16", "fp16"]

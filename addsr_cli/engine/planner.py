@@ -16,7 +16,7 @@ from addsr_cli.engine.plan import (
 )
 from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
-from addsr_cli.models.registry import ModelSpec
+from addsr_cli.models.architecture import ModelSpec
 from addsr_cli.settings import MIN_TILE, Machine
 
 SHARE_OF_FREE_MEMORY = 0.8  # the rest is left to the allocator and to other programs

@@ -50,7 +50,7 @@ class Upscaler:
     def steps(self, settings: Settings = DEFAULTS) -> int:
         """Return how many steps are run. Raises UsageError when the model does not take so many."""
         count = settings.effective_steps(self.spec.default_steps)
-        Schedule(rule=self.spec.rule).timesteps(count)
+        Schedule(rule=self.spec.scheduler).timesteps(count)
         return count
 
     def plan(self, width: int, height: int, settings: Settings = DEFAULTS) -> list[Plan]:
@@ -67,7 +67,7 @@ class Upscaler:
         device = self.model.probe(self.machine.device)
         plans = []
         for pass_width, pass_height in [(width, height), *sizes[:-1]]:
-            canvas = canvas_size(pass_width, pass_height, self.spec.shortest)
+            canvas = canvas_size(pass_width, pass_height, self.spec.shortest_side)
             plan = planner.plan(canvas, self.machine, device, self.spec)
             planner.check_memory(plan)
             plans.append(plan)

@@ -1,13 +1,12 @@
-"""What a bundle is: a model as a folder, with a record of what lies in it.
+"""A bundle: a model as a folder, described by the ``bundle.json`` in it.
 
-``bundle.json`` lies beside one subfolder per network in the layout of diffusers and transformers:
-``unet/``, ``controlnet/``, ``vae/``, ``text_encoder/``, ``tokenizer/`` and ``tagger/``. Weights are
-safetensors, those of UNet and ControlNet under the official names. A nano is one file,
-``nano.safetensors``. Nothing here loads a network.
+A model of several networks has one subfolder per network in the layout of diffusers and
+transformers, such as ``unet/`` and ``vae/``. A model of one network is a single file named after
+its architecture, such as ``nano.safetensors``. Nothing here loads a network.
 """
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self, get_args
@@ -19,14 +18,22 @@ from addsr_cli.settings import MAX_GUIDANCE
 
 RECORD = "bundle.json"
 FORMAT = "addsr-bundle-1"
-NANO_FILE = "nano.safetensors"
-PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
-ADDED_PROMPT = (
-    "clean, high-resolution, 8k, extremely detailed, best quality, sharp"  # test_addsr.py's
-)
+# test_addsr.py of the authors
+ADDED_PROMPT = "clean, high-resolution, 8k, extremely detailed, best quality, sharp"
 NEGATIVE_PROMPT = "dotted, noise, blur, lowres, smooth"
 
-TEXTS = ("name", "arch", "licence", "added_prompt", "negative_prompt")
+# Fields by their key in the file, which older versions of addsr read too.
+KEYS = {
+    "name": "name",
+    "parameters": "parameters",
+    "arch": "arch",
+    "licence": "licence",
+    "rule": "scheduler",
+    "default_steps": "default_steps",
+    "guidance": "guidance",
+    "shortest": "shortest_side",
+}
+TEXTS = ("name", "arch", "licence")
 LIMITS: dict[str, tuple[int, int, type]] = {
     "parameters": (0, 10**12, int),
     "default_steps": (1, 1000, int),
@@ -37,7 +44,7 @@ LIMITS: dict[str, tuple[int, int, type]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class PromptDefaults:
-    """What a model adds to every prompt unless told otherwise."""
+    """Prompts of a model, used where the user gives none."""
 
     added_prompt: str = ADDED_PROMPT
     negative_prompt: str = NEGATIVE_PROMPT
@@ -45,74 +52,103 @@ class PromptDefaults:
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """What ``bundle.json`` says.
+    """Contents of ``bundle.json``.
 
-    ``arch`` is ``seesr`` or ``nano``; ``parameters`` counts the weights of all parts; ``files``
-    maps path to sha256. ``rule``, ``default_steps`` and ``guidance`` are how it is sampled;
-    ``shortest`` is the least shorter side of the canvas in pixels, which the networks were trained
-    at.
+    ``arch`` names the architecture; ``parameters`` counts the weights of all networks; ``files``
+    maps paths to sha256. ``scheduler``, ``default_steps`` and ``guidance`` are the sampling
+    defaults; ``shortest_side`` is the least shorter side of the canvas in pixels, the size that the
+    networks were trained at.
     """
 
     name: str
     parameters: int
     arch: str = "seesr"
     licence: str = "unknown"
-    rule: Scheduler = "renoise"
+    scheduler: Scheduler = "renoise"
     default_steps: int = 4
     guidance: float = 1.0
-    shortest: int = 512
-    words: PromptDefaults = field(default_factory=PromptDefaults)
+    shortest_side: int = 512
+    prompt_defaults: PromptDefaults = field(default_factory=PromptDefaults)
     files: tuple[tuple[str, str], ...] = ()
 
     @classmethod
     def read(cls, folder: Path) -> Self:
-        """The record of a bundle folder. Raises ModelUnavailable when it is damaged or of another kind."""
+        """Read the record of a bundle folder.
+
+        Raises ModelUnavailable when it is damaged or of another format.
+        """
         path = folder / RECORD
         try:
             raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if raw.pop("format", None) != FORMAT:
+            if raw.get("format") != FORMAT:
                 raise ValueError(f"its format is not {FORMAT}")
-            words = PromptDefaults(**raw.pop("words", {}))
-            files = tuple((str(name), str(digest)) for name, digest in raw.pop("files", {}).items())
-            if raw.get("rule", "renoise") not in get_args(Scheduler):
-                raise ValueError(f"its rule {raw['rule']!r} is unknown")
-            known = {each.name for each in fields(cls)}
-            read = cls(
-                words=words,
-                files=files,
-                **{key: value for key, value in raw.items() if key in known},
-            )
-            read.check()
-            return read
+            return cls._parse(raw)
         except (OSError, AttributeError, TypeError, ValueError, RecursionError) as exc:
             raise ModelUnavailable(
                 f"{path} is not a bundle record: {exc}", "Import the model again."
             ) from exc
 
-    def check(self) -> None:
-        """Raise ValueError or TypeError, in one clause, for values that no model has: records come from strangers."""
-        values: dict[str, Any] = asdict(self) | asdict(self.words)
-        for key, value in values.items():
-            if key in TEXTS and not isinstance(value, str):
-                raise TypeError(f"its {key} is no text")
-            if key in LIMITS:
-                least, most, kind = LIMITS[key]
-                number = isinstance(value, int) or (kind is float and isinstance(value, float))
-                if not number or isinstance(value, bool) or not least <= value <= most:
-                    raise ValueError(f"its {key} is not a number from {least:,} to {most:,}")
+    @classmethod
+    def _parse(cls, raw: dict[str, Any]) -> Self:
+        """Build from JSON, without keys that are unknown here."""
+        _check(raw)
+        prompts: dict[str, str] = raw.get("words", {})
+        _check_texts(prompts, tuple(prompts))
+        files: dict[str, str] = raw.get("files", {})
+        return cls(
+            **{KEYS[key]: value for key, value in raw.items() if key in KEYS},
+            prompt_defaults=PromptDefaults(**prompts),
+            files=tuple((str(name), str(digest)) for name, digest in files.items()),
+        )
 
     def write(self, folder: Path) -> None:
-        """Write the record, with the digests of all files that lie in the folder now."""
-        files = {str(path.relative_to(folder)): digest_of(path) for path in _files(folder)}
-        record = asdict(self) | {"format": FORMAT, "files": files}
+        """Write the record, with the digests of the model's files in ``folder`` as they are now."""
+        record: dict[str, Any] = {key: getattr(self, name) for key, name in KEYS.items()}
+        record["words"] = {
+            "added_prompt": self.prompt_defaults.added_prompt,
+            "negative_prompt": self.prompt_defaults.negative_prompt,
+        }
+        record["files"] = {
+            path.relative_to(folder).as_posix(): digest_of(path)
+            for path in _files(folder, self.arch)
+        }
+        record["format"] = FORMAT
         (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
 
     @property
     def digest(self) -> str:
-        """sha256 over the files' names and digests: one number for the whole model."""
+        """sha256 over names and digests of all files, hexadecimal: one value for the whole model."""
         return sha256(json.dumps(sorted(self.files)).encode()).hexdigest()
 
 
-def _files(folder: Path) -> list[Path]:
-    found = [path for part in PARTS for path in (folder / part).rglob("*")]
-    return sorted(path for path in (*found, folder / NANO_FILE) if path.is_file())
+def single_file(arch: str) -> str:
+    """Return the file name of a model of this architecture that consists of one network."""
+    return f"{arch}.safetensors"
+
+
+def _files(folder: Path, arch: str) -> list[Path]:
+    """Return the files that make up a model: all subfolders, and the single file of ``arch``."""
+    subfolders = [path for path in folder.iterdir() if path.is_dir()]
+    paths = [folder / single_file(arch)]
+    for subfolder in subfolders:
+        if not subfolder.name.startswith("."):
+            paths.extend(subfolder.rglob("*"))
+    return sorted(path for path in paths if path.is_file())
+
+
+def _check(raw: dict[str, Any]) -> None:
+    """Raise ValueError or TypeError for values that no model has: records come from strangers."""
+    _check_texts(raw, TEXTS)
+    if raw.get("rule", "renoise") not in get_args(Scheduler):
+        raise ValueError(f"its rule {raw['rule']!r} is unknown")
+    for key, (least, most, kind) in LIMITS.items():
+        value = raw.get(key, least)
+        number = isinstance(value, int) or (kind is float and isinstance(value, float))
+        if not number or isinstance(value, bool) or not least <= value <= most:
+            raise ValueError(f"its {key} is not a number from {least:,} to {most:,}")
+
+
+def _check_texts(raw: dict[str, Any], keys: tuple[str, ...]) -> None:
+    for key in keys:
+        if not isinstance(raw.get(key, ""), str):
+            raise TypeError(f"its {key} is not a text")

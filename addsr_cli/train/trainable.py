@@ -8,7 +8,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from addsr_cli.models.bundle import NANO_FILE, Bundle
+from addsr_cli.models.bundle import Bundle, single_file
 from addsr_cli.models.nano.restorer import Nano, NanoConfig, build_nano, load_nano, save_nano
 from addsr_cli.models.restorer import Conditioning, Restorer
 from addsr_cli.models.single_pass.esrgan import OnePassTeacher, is_esrgan, load_esrgan
@@ -92,14 +92,14 @@ class TrainableNano:
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / "nano.partial"
         save_nano(self.net, partial, notes, torch.float16)
-        partial.replace(folder / NANO_FILE)
+        partial.replace(folder / single_file("nano"))
         count = sum(p.numel() for p in self.parameters.values())
         Bundle(
             name="nano-trained",
             arch="nano",
             parameters=count,
             licence=OWN_LICENCE,
-            shortest=0,
+            shortest_side=0,
         ).write(folder)
 
 

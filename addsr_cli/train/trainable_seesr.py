@@ -13,8 +13,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import UsageError
-from addsr_cli.models.bundle import PARTS, Bundle
+from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.restorer import Conditioning, Restorer
+from addsr_cli.models.seesr.architecture import PARTS
 from addsr_cli.models.seesr.dual_cross_attention import outer_name
 from addsr_cli.models.seesr.loading import WEIGHTS, load_bundle
 from addsr_cli.models.seesr.restorer import SeeSR
@@ -58,7 +59,7 @@ class TrainableSeeSR:
             vae=teacher.vae,
             text=teacher.text,
             tagger=teacher.tagger,
-            words=teacher.words,
+            prompt_defaults=teacher.prompt_defaults,
         )
         self.parameters: dict[str, nn.Parameter] = {
             f"{part}.{outer_name(name)}": p
@@ -84,7 +85,7 @@ class TrainableSeeSR:
     ) -> tuple[Conditioning, Conditioning]:
         """One text for both, the tags of HR; image tokens of the canvas and of HR."""
         text = torch.cat([self.full.text.encode(words) for words in self._texts(hr, tags, blank)])
-        look = self.full.tagger.look
+        look = self.full.tagger.encode_image
         return Conditioning(text=text, image=look(canvas)), Conditioning(text=text, image=look(hr))
 
     def _texts(self, hr: Tensor, tags: Sequence[str], blank: Tensor) -> Iterator[str]:
@@ -131,7 +132,7 @@ class TrainableSeeSR:
         replace(
             base,
             name="addsr-distilled",
-            rule="renoise",
+            scheduler="renoise",
             default_steps=4,
             guidance=1.0,
         ).write(partial)

@@ -38,17 +38,17 @@ RECIPES = {
     "seesr": Bundle(
         name="seesr",
         parameters=0,
-        rule="leading",
+        scheduler="leading",
         default_steps=50,
         guidance=5.5,
-        words=SHORT_PROMPT,
+        prompt_defaults=SHORT_PROMPT,
     ),
     "seesr-turbo": Bundle(
         name="seesr-turbo",
         parameters=0,
-        rule="trailing",
+        scheduler="trailing",
         default_steps=2,
-        words=SHORT_PROMPT,
+        prompt_defaults=SHORT_PROMPT,
     ),
 }
 HALF = ".fp16.safetensors"

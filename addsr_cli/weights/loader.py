@@ -1,126 +1,105 @@
 """From a model's name to a ``Restorer`` in memory."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.files import digest_of
-from addsr_cli.models.bundle import NANO_FILE, RECORD, Bundle
-from addsr_cli.models.nano.restorer import is_dense, load_nano
-from addsr_cli.models.registry import MODELS, NANO, SEESR_FOOTPRINT, SMALL, ModelSpec
+from addsr_cli.models.architecture import Architecture, LoadOptions, ModelSpec
+from addsr_cli.models.bundle import RECORD, Bundle
+from addsr_cli.models.registry import ARCHITECTURES, BUNDLED, FALLBACK
 from addsr_cli.models.restorer import Restorer
 from addsr_cli.weights import installed
 from addsr_cli.weights.components import MADE_OF
 
 ASSETS = Path(__file__).parent / "assets"
-SEESR, RANDOM = "seesr", "random"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-FULL_TILE, FULL_OVERLAP = 768, 256  # canvas pixels
 MODEL_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")  # NAME or ORG/REPO
 
 
 @dataclass(frozen=True, kw_only=True)
 class Located:
-    """A model found on this machine: what it is, where, why it was taken. ``file`` is a bundle's record, or nano."""
+    """A model on this machine, and why it was chosen.
+
+    ``file`` is a bundle's record, or the weights of a model that consists of one network; with
+    ``random`` there is none, and the weights are random numbers.
+    """
 
     spec: ModelSpec
     file: Path
     reason: str
+    random: bool = False
+
+    @property
+    def architecture(self) -> Architecture:
+        """The record of its architecture."""
+        return ARCHITECTURES[self.spec.arch]
 
     def digest(self) -> str:
-        """sha256 of the weights, hexadecimal; of a bundle the one over its recorded digests; of random ones nothing."""
-        if self.spec.arch == RANDOM:
+        """Return the sha256 of the weights, hexadecimal; "" for random ones.
+
+        That of a bundle is computed from the digests in its record.
+        """
+        if self.random:
             return ""
-        if self.spec.arch == SEESR:
+        if self.file.name == RECORD:
             return Bundle.read(self.file.parent).digest
         return digest_of(self.file)
 
 
 def locate(name: str) -> Located:
-    """Find the weights that ``--model`` names: a known model, ``auto``, or the folder of a training run."""
+    """Find the model that ``--model`` names: ``auto``, a name, or a folder.
+
+    Raises ModelUnavailable when there is no such model on this machine.
+    """
     if name == "auto":
         reason = "the bundled model, since the full one takes minutes a photo without a GPU"
-        return Located(
-            spec=NANO,
-            file=_bundled("nano"),
-            reason=reason,
-        )
-    if name in MODELS:
-        return Located(
-            spec=MODELS[name],
-            file=_bundled(name),
-            reason="asked for by name",
-        )
+        return _bundled(FALLBACK, reason)
+    if name in BUNDLED:
+        return _bundled(name, "asked for by name")
     folder = installed.find_installed(name) if MODEL_NAME.fullmatch(name) else None
     if folder:
         return _in(folder, f"installed in {folder}")
     if name in MADE_OF:
         raise ModelUnavailable(
-            f"The model {name} is not installed.", f"addsr models pull {name}, or use --model nano."
+            f"The model {name} is not installed.",
+            f"addsr models pull {name}, or use --model {FALLBACK}.",
         )
-    found = at(Path(name))
-    if found:
-        return _in(found, f"from {found}")
+    folder = at(Path(name))
+    if folder:
+        return _in(folder, f"from {folder}")
     if Path(name).is_dir():
-        problem = f"{name} holds no model ({NANO_FILE} or {RECORD})."
-        raise ModelUnavailable(problem, "Give the folder of a training run or of a bundle.")
-    known = ["auto", *MODELS, *MADE_OF, *installed.installed()]
-    close = get_close_matches(name, known, n=1)
-    hint = (
-        f"Did you mean {close[0]}?"
-        if close
-        else f"Use {', '.join(dict.fromkeys(known))}, or a model's folder."
-    )
-    raise ModelUnavailable(f"There is no model called {name!r}.", hint)
+        files = [each.single_file for each in ARCHITECTURES.values() if each.one_network]
+        raise ModelUnavailable(
+            f"{name} holds no model ({' or '.join([*files, RECORD])}).",
+            "Give the folder of a training run or of a bundle.",
+        )
+    raise ModelUnavailable(f"There is no model called {name!r}.", _suggestion(name))
 
 
 def at(folder: Path) -> Path | None:
-    """Where a model lies in a folder: in itself or, of a training run, in its ``export``; None when nowhere."""
-    places = (folder, folder / "export")
-    return next(
-        (each for each in places if any((each / file).is_file() for file in (NANO_FILE, RECORD))),
-        None,
-    )
+    """Return where a model lies in a folder: in itself or, of a training run, in its ``export``.
 
-
-def _in(folder: Path, reason: str) -> Located:
-    """The model of a folder that holds one."""
-    nano = folder / NANO_FILE
-    if nano.is_file():
-        return Located(
-            spec=SMALL if is_dense(nano) else NANO,
-            file=nano,
-            reason=reason,
-        )
-    return Located(
-        spec=_bundle_spec(folder),
-        file=folder / RECORD,
-        reason=reason,
-    )
+    Returns None when neither holds a model.
+    """
+    for place in (folder, folder / "export"):
+        if (place / RECORD).is_file() or _single_file(place):
+            return place
+    return None
 
 
 def random_weights() -> Located:
-    """The full model, with random numbers that ``load`` makes up in place of weights: to measure speed and memory."""
-    spec = ModelSpec(
-        name="random",
-        arch=RANDOM,
-        title="the full model with random weights",
-        licence="random numbers",
-        footprint=SEESR_FOOTPRINT,
-        reads_text=True,
-        shortest=512,
-        tile=FULL_TILE,
-        overlap=FULL_OVERLAP,
-    )
+    """Return the full model with random numbers for weights, to measure speed and memory."""
+    spec = next(each.random_spec for each in ARCHITECTURES.values() if each.random_spec)
     return Located(
         spec=spec,
         file=Path("random"),
         reason="random weights of the full model",
+        random=True,
     )
 
 
@@ -131,61 +110,53 @@ def load(
     dtype: str,
     compiled: bool = False,
 ) -> Restorer:
-    """Bring the weights into memory on ``device`` as ``fp32``, ``bf16`` or ``fp16``; ``compiled`` if wished."""
-    if located.spec.arch in (SEESR, RANDOM):
-        return _load_seesr(located, device, DTYPES[dtype], compiled=compiled)
-    nano = load_nano(located.file)
-    nano.net.eval().requires_grad_(False)
-    nano.net.to(device=device, dtype=DTYPES[dtype])
-    if compiled:
-        nano.net.compile()
-    return cast("Restorer", nano)
+    """Bring the weights into memory on ``device`` as ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises ModelUnavailable when they are damaged.
+    """
+    options = LoadOptions(device=device, dtype=DTYPES[dtype], compiled=compiled)
+    architecture = located.architecture
+    if located.random and architecture.random:
+        return architecture.random(options)
+    return architecture.load(located.file, options)
 
 
-def _load_seesr(
-    located: Located,
-    device: str,
-    dtype: torch.dtype,
-    *,
-    compiled: bool,
-) -> Restorer:
-    # imported here, since they pull in diffusers and transformers, which nano does not need
-    if located.spec.arch == RANDOM:
-        from addsr_cli.models.seesr.random_weights import random_seesr
-
-        seesr = random_seesr(device, dtype)
-    else:
-        from addsr_cli.models.seesr.loading import load_bundle
-
-        seesr = load_bundle(located.file.parent, device=device, dtype=dtype)
-    if compiled:
-        seesr.unet.compile()
-        seesr.controlnet.compile()
-    return cast("Restorer", seesr)
-
-
-def _bundle_spec(folder: Path) -> ModelSpec:
-    record = Bundle.read(folder)
-    return ModelSpec(
-        name=record.name,
-        arch=SEESR,
-        title=f"bundle in {folder}",
-        licence=record.licence,
-        footprint=replace(SEESR_FOOTPRINT, parameters=record.parameters),
-        reads_text=True,
-        shortest=record.shortest,
-        rule=record.rule,
-        default_steps=record.default_steps,
-        guidance=record.guidance,
-        tile=FULL_TILE,
-        overlap=FULL_OVERLAP,
-    )
-
-
-def _bundled(name: str) -> Path:
+def _bundled(name: str, reason: str) -> Located:
     file = ASSETS / f"{name}.safetensors"
     if not file.is_file():
         raise ModelUnavailable(
             "The bundled model is missing from this installation.", "Reinstall: pip install addsr."
         )
-    return file
+    return Located(spec=BUNDLED[name], file=file, reason=reason)
+
+
+def _in(folder: Path, reason: str) -> Located:
+    """Return the model of a folder that holds one. Raises ModelUnavailable."""
+    architecture = _single_file(folder)
+    if architecture:
+        file = folder / architecture.single_file
+        return Located(spec=architecture.spec(file), file=file, reason=reason)
+    record = folder / RECORD
+    arch = Bundle.read(folder).arch
+    if arch not in ARCHITECTURES:
+        raise ModelUnavailable(
+            f"{record} names an architecture that this version does not know: {arch}.",
+            "Update addsr: pip install --upgrade addsr.",
+        )
+    return Located(spec=ARCHITECTURES[arch].spec(record), file=record, reason=reason)
+
+
+def _single_file(folder: Path) -> Architecture | None:
+    """Return the architecture whose single weights file lies in a folder."""
+    for architecture in ARCHITECTURES.values():
+        if architecture.one_network and (folder / architecture.single_file).is_file():
+            return architecture
+    return None
+
+
+def _suggestion(name: str) -> str:
+    known = ["auto", *BUNDLED, *MADE_OF, *installed.installed()]
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"Did you mean {close[0]}?"
+    return f"Use {', '.join(dict.fromkeys(known))}, or a model's folder."

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.files import Report
-from addsr_cli.models.checks import problem_of
-from addsr_cli.models.nano.restorer import load_nano
-from addsr_cli.models.registry import MODELS
+from addsr_cli.models.bundle import RECORD
+from addsr_cli.models.registry import BUNDLED
 from addsr_cli.weights import installed, loader, sources
 from addsr_cli.weights.cache import Record
 from addsr_cli.weights.components import COMPONENTS, MADE_OF, Component
@@ -34,7 +32,7 @@ def verify_all(name: str | None, report: Report | None = None) -> tuple[Checked,
     here.
     """
     if name is None:
-        models = [*MODELS, *installed.installed()]
+        models = [*BUNDLED, *installed.installed()]
         return (
             *(_model(each, report) for each in models),
             *_downloads(COMPONENTS.values(), report),
@@ -62,20 +60,12 @@ def _model(name: str, report: Report | None) -> Checked:
 
 
 def _problems(located: loader.Located, report: Report | None) -> tuple[str, ...]:
-    if located.spec.arch == loader.SEESR:
-        return installed.problems(located.file.parent, report) or _bad_weights(located.file.parent)
-    try:  # a nano has no record beside it: it is whole when it loads
-        load_nano(located.file)
-    except ModelUnavailable as exc:
-        return (exc.message,)
-    return ()
-
-
-def _bad_weights(folder: Path) -> tuple[str, ...]:
-    """Files of an unchanged bundle whose weights are those of no network: somebody recorded them like that."""
-    files = sorted(folder.glob("*/*.safetensors"))
-    found = {str(file.relative_to(folder)): problem_of(file) for file in files}
-    return tuple(f"{name}: {problem}" for name, problem in found.items() if problem)
+    """Return changed or missing files of a bundle; where there are none, unusable weights."""
+    if located.file.name == RECORD:
+        changed = installed.problems(located.file.parent, report)
+        if changed:
+            return changed
+    return located.architecture.problems(located.file)
 
 
 def _downloads(parts: Iterable[Component], report: Report | None) -> tuple[Checked, ...]:

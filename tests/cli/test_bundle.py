@@ -268,11 +268,11 @@ def test_seesr_and_its_turbo_run_through_the_same_loop(tmp_path, rule, steps):
     record = {
         "name": "seesr",
         "parameters": 2_000_000,
-        "words": words,
-        "shortest": 64,
+        "prompt_defaults": words,
+        "shortest_side": 64,
         "guidance": 5.5,
     }
-    Bundle(**record, rule=rule, default_steps=steps).write(folder)
+    Bundle(**record, scheduler=rule, default_steps=steps).write(folder)
     upscaler = Upscaler(str(folder), Machine(device="cpu", precision="fp32"))
     calls, true = [], SeeSR.denoise
 

@@ -146,10 +146,10 @@ def test_a_broken_model_file_exits_with_4(photo, addsr, tmp_path):
 
 
 def test_a_model_folder_works(photo, addsr, tmp_path):
-    from addsr_cli.weights.loader import ASSETS, NANO_FILE
+    from addsr_cli.weights.loader import ASSETS
 
     (tmp_path / "run" / "export").mkdir(parents=True)
-    (tmp_path / "run" / "export" / NANO_FILE).symlink_to(ASSETS / NANO_FILE)
+    (tmp_path / "run" / "export" / "nano.safetensors").symlink_to(ASSETS / "nano.safetensors")
     assert addsr("upscale", photo(), "--model", "run", "--steps", 1).code == 0
 
 

@@ -14,7 +14,9 @@ from addsr_cli.engine.planner import (
 )
 from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
-from addsr_cli.models.registry import NANO, SEESR_FOOTPRINT, ModelSpec
+from addsr_cli.models.architecture import ModelSpec
+from addsr_cli.models.nano.architecture import NANO
+from addsr_cli.models.seesr.architecture import FOOTPRINT
 from addsr_cli.settings import Machine
 
 GB = 10**9
@@ -35,7 +37,7 @@ FULL = ModelSpec(
     arch="seesr",
     title="a network that sees everything",
     licence="none",
-    footprint=SEESR_FOOTPRINT,
+    footprint=FOOTPRINT,
     reads_text=True,
     tile=768,
     overlap=256,
@@ -240,8 +242,8 @@ def test_what_always_stays_in_float32_counts_four_bytes_in_every_precision():
         make_plan(GPU, spec=FULL, precision=name).footprint.weights(size)
         for name, size in (("fp16", 2), ("fp32", 4))
     )
-    assert full == 4 * SEESR_FOOTPRINT.parameters
-    assert half == full / 2 + 2 * SEESR_FOOTPRINT.always_fp32
+    assert full == 4 * FOOTPRINT.parameters
+    assert half == full / 2 + 2 * FOOTPRINT.always_fp32
 
 
 @pytest.mark.parametrize("hardware", [LAPTOP, SERVER, GPU, OLD_GPU])

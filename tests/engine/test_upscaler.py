@@ -21,7 +21,8 @@ from addsr_cli.errors import (
 )
 from addsr_cli.imageio import Photo, read
 from addsr_cli.imageio.png import SIGNATURE, chunk
-from addsr_cli.models.registry import NANO, Footprint
+from addsr_cli.models.architecture import Footprint
+from addsr_cli.models.nano.architecture import NANO
 from addsr_cli.weights import loader
 
 ONE = Settings(steps=1)

@@ -273,13 +273,13 @@ def test_what_is_written_is_the_student_over_the_base_and_runs(
 
 def test_the_written_bundle_says_how_it_is_sampled(bundle, teachers, tmp_path):
     base = Bundle.read(bundle)
-    replace(base, rule="leading", default_steps=50, guidance=5.5).write(bundle)
+    replace(base, scheduler="leading", default_steps=50, guidance=5.5).write(bundle)
     try:
         TrainableSeeSR(bundle, dtype=torch.float32).write(tmp_path / "export", {})
     finally:
         base.write(bundle)
     written = Bundle.read(tmp_path / "export")
-    assert (written.rule, written.default_steps, written.guidance) == ("renoise", 4, 1.0)
+    assert (written.scheduler, written.default_steps, written.guidance) == ("renoise", 4, 1.0)
     assert dict(written.files).keys() == dict(base.files).keys()
 
 
@@ -334,8 +334,8 @@ def test_student_and_teacher_read_the_same_words_and_their_own_pictures(learner)
     full = learner.full
     assert torch.equal(student.text, full.text.encode("a fox,"))
     assert torch.equal(teacher.text, student.text)
-    assert torch.allclose(student.image, full.tagger.look(batch.canvas))
-    assert torch.allclose(teacher.image, full.tagger.look(batch.hr))
+    assert torch.allclose(student.image, full.tagger.encode_image(batch.canvas))
+    assert torch.allclose(teacher.image, full.tagger.encode_image(batch.hr))
     assert not torch.allclose(student.image, teacher.image)
     assert student.negative is None
 

@@ -207,16 +207,18 @@ def test_of_parts_only_what_is_needed_is_taken_and_pickled_parts_are_converted(b
 def test_the_import_is_on_record(build):
     words = PromptDefaults(added_prompt="clean")
     made = build(
-        recipe=Bundle(name="not this", parameters=1, default_steps=50, shortest=64, words=words)
+        recipe=Bundle(
+            name="not this", parameters=1, default_steps=50, shortest_side=64, prompt_defaults=words
+        )
     )
     record = Bundle.read(made)
-    assert (record.name, record.licence, record.default_steps, record.shortest) == (
+    assert (record.name, record.licence, record.default_steps, record.shortest_side) == (
         "addsr",
         "Apache-2.0",
         50,
         64,
     )
-    assert record.words.added_prompt == "clean"
+    assert record.prompt_defaults.added_prompt == "clean"
     history = json.loads((made / "import.json").read_text())
     assert history["source"] == {"repo": "somewhere", "commit": "0" * 40}
     assert (

@@ -38,13 +38,13 @@ def test_seesr_is_fetched_converted_and_runs(hub, tmp_path):
     said = []
     folder = install.install("seesr", dtype=torch.float32, say=said.append)
     record = Bundle.read(folder)
-    assert (record.name, record.rule, record.default_steps, record.guidance) == (
+    assert (record.name, record.scheduler, record.default_steps, record.guidance) == (
         "seesr",
         "leading",
         50,
         5.5,
     )
-    assert record.words.added_prompt == "clean, high-resolution, 8k"
+    assert record.prompt_defaults.added_prompt == "clean, high-resolution, 8k"
     assert "Open RAIL" in record.licence
     assert any("use restrictions" in line for line in said)
     assert installed.problems(folder) == ()
@@ -167,7 +167,7 @@ def test_an_archive_from_the_authors_becomes_addsr(hub, tmp_path):
     ours = load_file(folder / "unet" / WEIGHTS)
     theirs = load_file(GOLDEN / "models" / "unet" / WEIGHTS)
     assert all(torch.equal(ours[key], theirs[key] * 1.05) for key in theirs)
-    assert (Bundle.read(folder).rule, Bundle.read(folder).default_steps) == ("renoise", 4)
+    assert (Bundle.read(folder).scheduler, Bundle.read(folder).default_steps) == ("renoise", 4)
     assert runs(folder)
 
 
@@ -272,7 +272,7 @@ def test_a_students_own_repository_may_be_named(hub, monkeypatch, tmp_path):
     hub.repos["me/student"] = Repo(student())
     monkeypatch.setenv("ADDSR_STUDENT_REPO", "me/student")
     folder = install.install("addsr", dtype=torch.float32)
-    assert (Bundle.read(folder).name, Bundle.read(folder).rule) == ("addsr", "renoise")
+    assert (Bundle.read(folder).name, Bundle.read(folder).scheduler) == ("addsr", "renoise")
     assert any("me/student" in seen.path for seen in hub.seen)
 
 

@@ -7,10 +7,10 @@ import torch
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, save_nano
-from addsr_cli.models.registry import MODELS
+from addsr_cli.models.registry import BUNDLED
 from addsr_cli.weights import loader
 from addsr_cli.weights.components import MADE_OF
-from addsr_cli.weights.loader import ASSETS, NANO_FILE, load, locate
+from addsr_cli.weights.loader import ASSETS, load, locate
 
 
 @pytest.fixture
@@ -19,24 +19,25 @@ def run_folder(tmp_path):
     export = tmp_path / "run" / "export"
     export.mkdir(parents=True)
     save_nano(
-        build_nano(NanoConfig(groups=(1,), width=4, growth=4, embedding=4)).net, export / NANO_FILE
+        build_nano(NanoConfig(groups=(1,), width=4, growth=4, embedding=4)).net,
+        export / "nano.safetensors",
     )
     return tmp_path / "run"
 
 
 def test_the_bundled_model_is_here_small_and_loads():
-    file = ASSETS / NANO_FILE
+    file = ASSETS / "nano.safetensors"
     assert file.stat().st_size <= 10_000_000
     restorer = load(locate("nano"), device="cpu", dtype="fp32")
     assert (restorer.factor, restorer.channels) == (4, 48)
     assert not any(p.requires_grad for p in restorer.net.parameters())
 
 
-@pytest.mark.parametrize("name", ["auto", *MODELS])
+@pytest.mark.parametrize("name", ["auto", *BUNDLED])
 def test_known_names_lead_to_the_bundled_file(name):
     found = locate(name)
     bundled = "nano" if name == "auto" else name
-    assert (found.spec, found.file) == (MODELS[bundled], ASSETS / f"{bundled}.safetensors")
+    assert (found.spec, found.file) == (BUNDLED[bundled], ASSETS / f"{bundled}.safetensors")
     assert found.reason
 
 
@@ -50,7 +51,7 @@ def test_names_of_the_future_say_so(name):
 @pytest.mark.parametrize("inside", ["", "export"])
 def test_a_run_folder_and_its_export_are_both_models(run_folder, inside):
     found = locate(str(run_folder / inside))
-    assert found.file == run_folder / "export" / NANO_FILE
+    assert found.file == run_folder / "export" / "nano.safetensors"
     assert str(run_folder) in found.reason
     load(found, device="cpu", dtype="fp32")
 
@@ -70,7 +71,7 @@ def test_a_folder_without_a_model_is_refused(tmp_path):
 def test_an_unknown_name_is_refused_and_the_known_ones_are_listed(name):
     with pytest.raises(ModelUnavailable, match="no model called") as caught:
         locate(name)
-    assert all(known in caught.value.hint for known in ("auto", *MODELS))
+    assert all(known in caught.value.hint for known in ("auto", *BUNDLED))
 
 
 def test_a_misspelt_name_is_answered_with_what_was_meant():

@@ -15,8 +15,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 from transformers.utils import logging
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.bundle import PARTS, Bundle
+from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.checks import check_numbers
+from addsr_cli.models.seesr.architecture import PARTS
 from addsr_cli.models.seesr.dual_cross_attention import (
     build_controlnet,
     build_unet,
@@ -49,8 +50,8 @@ def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch
             vae=_ready(AutoencoderKL.from_pretrained(folder / "vae", **_local(dtype)), device),
             text=_text(folder, device, dtype),
             tagger=_tagger(folder / "tagger", device),
-            words=record.words,
-            rule=record.rule,
+            prompt_defaults=record.prompt_defaults,
+            scheduler=record.scheduler,
         )
         networks = (seesr.unet, seesr.controlnet, seesr.vae, seesr.text.model, seesr.tagger)
         for part, network in zip(NETWORKS, networks, strict=True):

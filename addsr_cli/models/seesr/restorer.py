@@ -38,8 +38,8 @@ class SeeSR:
         vae: Any,  # noqa: ANN401 (diffusers' AutoencoderKL, whose attributes are not annotated)
         text: TextEncoder,
         tagger: Tagger,
-        words: PromptDefaults | None = None,
-        rule: Scheduler = "renoise",
+        prompt_defaults: PromptDefaults | None = None,
+        scheduler: Scheduler = "renoise",
     ) -> None:
         self.unet, self.controlnet, self.vae, self.text, self.tagger = (
             unet,
@@ -48,8 +48,8 @@ class SeeSR:
             text,
             tagger,
         )
-        self.words = words or PromptDefaults()
-        self.schedule = Schedule(prediction="epsilon", rule=rule)
+        self.prompt_defaults = prompt_defaults or PromptDefaults()
+        self.schedule = Schedule(prediction="epsilon", rule=scheduler)
         self.scaling_factor = float(vae.config.scaling_factor)
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.channels = int(vae.config.latent_channels)
@@ -73,9 +73,13 @@ class SeeSR:
         """One pass of the tagger gives tags and image tokens; tags and prompt become text tokens."""
         tokens, found = self.tagger.read(photo)
         tags = {"auto": found[0], "none": ""}.get(guide.tags, guide.tags)
-        added = self.words.added_prompt if guide.added_prompt is None else guide.added_prompt
+        added = (
+            self.prompt_defaults.added_prompt if guide.added_prompt is None else guide.added_prompt
+        )
         negative = (
-            self.words.negative_prompt if guide.negative_prompt is None else guide.negative_prompt
+            self.prompt_defaults.negative_prompt
+            if guide.negative_prompt is None
+            else guide.negative_prompt
         )
         prompt = assemble(tags, guide.prompt, added)
         guidance = 1.0 if guide.guidance is None else guide.guidance
@@ -94,7 +98,7 @@ class SeeSR:
 
     def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
         """Image tokens of the refined picture; words stay."""
-        return replace(cond, image=self.tagger.look(image))
+        return replace(cond, image=self.tagger.encode_image(image))
 
     def denoise(
         self,

@@ -211,7 +211,7 @@ class Tagger(nn.Module):
         tokens = self.tokens(first_view(image, self.config.image_size))
         return tokens, self.tags(self.logits(tokens))
 
-    def look(self, image: Tensor) -> Tensor:
+    def encode_image(self, image: Tensor) -> Tensor:
         """A refined picture (B, 3, H, W), about [0, 1] -> tokens (B, 145, 512), without asking for tags."""
         return self.tokens(psr_view(image, self.config.image_size))
 

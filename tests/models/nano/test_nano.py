@@ -12,10 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from addsr_cli.engine.windows import boxes_with_halo, stitch
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.nano.architecture import NANO
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, is_dense, load_nano, save_nano
 from addsr_cli.models.nano.unet import UNetConfig
-from addsr_cli.models.registry import MODELS as REGISTERED
-from addsr_cli.models.registry import NANO
+from addsr_cli.models.registry import BUNDLED
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.settings import PromptSettings
 
@@ -381,7 +381,7 @@ def test_sizes_are_whole_numbers_of_at_least_one(wrong):
 
 
 SHIPPED = pytest.mark.parametrize(
-    ("spec", "config"), [(NANO, UNetConfig()), (REGISTERED["small"], NanoConfig())]
+    ("spec", "config"), [(NANO, UNetConfig()), (BUNDLED["small"], NanoConfig())]
 )
 
 

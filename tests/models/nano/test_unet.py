@@ -3,9 +3,9 @@
 import pytest
 import torch
 
+from addsr_cli.models.nano.architecture import NANO
 from addsr_cli.models.nano.restorer import build_nano
 from addsr_cli.models.nano.unet import UNetConfig, block_dct, deviations
-from addsr_cli.models.registry import NANO
 from addsr_cli.models.restorer import Conditioning
 
 SMALL = UNetConfig(channels=(8, 8, 8), depths=(1, 1, 1), embedding=8)

@@ -6,8 +6,8 @@ import torch
 from bundles import tagger_config
 
 from addsr_cli import Machine, Settings, Upscaler
-from addsr_cli.models.registry import SEESR_FOOTPRINT
 from addsr_cli.models.seesr import random_weights
+from addsr_cli.models.seesr.architecture import FOOTPRINT
 from addsr_cli.models.seesr.dual_cross_attention import build_controlnet, build_unet
 from addsr_cli.models.seesr.random_weights import Sizes, random_seesr
 from addsr_cli.models.seesr.tagger import canonical_shapes
@@ -38,7 +38,7 @@ def small():
 def test_random_weights_run_through_the_engine(small, monkeypatch):
     monkeypatch.setattr(random_weights, "Sizes", lambda: small)
     located = loader.random_weights()
-    located = replace(located, spec=replace(located.spec, shortest=64))
+    located = replace(located, spec=replace(located.spec, shortest_side=64))
     upscaler = Upscaler(located, Machine(device="cpu", precision="fp32", max_memory=10**11))
     result = upscaler.upscale(
         np.random.default_rng(0).random((16, 24, 3), dtype=np.float32), Settings(steps=2)
@@ -59,7 +59,7 @@ def test_the_same_numbers_come_every_time_in_the_type_that_was_asked_for(small):
 
 def test_the_footprint_knows_what_stays_in_float32():
     shapes = canonical_shapes(Sizes().tagger).values()
-    assert sum(int(np.prod(shape)) for shape in shapes) == SEESR_FOOTPRINT.always_fp32
+    assert sum(int(np.prod(shape)) for shape in shapes) == FOOTPRINT.always_fp32
 
 
 def test_at_full_size_it_has_the_parameters_of_the_full_model():
@@ -70,5 +70,5 @@ def test_at_full_size_it_has_the_parameters_of_the_full_model():
     assert count == 1_126_760_324 + 489_031_440
     count += sum(int(np.prod(shape)) for shape in canonical_shapes(sizes.tagger).values())
     assert count == pytest.approx(
-        SEESR_FOOTPRINT.parameters - 34_160_000 - 49_490_000 - 340_387_840, rel=0.002
+        FOOTPRINT.parameters - 34_160_000 - 49_490_000 - 340_387_840, rel=0.002
     )

@@ -283,7 +283,7 @@ def test_a_batch_is_read_sample_by_sample(tagger, image, answer):
 def test_looking_gives_the_tokens_of_the_bicubic_view(tagger, image):
     small = image[..., ::3, ::2]
     with torch.inference_mode():
-        assert torch.equal(tagger.look(small), tagger.tokens(psr_view(small)))
+        assert torch.equal(tagger.encode_image(small), tagger.tokens(psr_view(small)))
 
 
 def test_tags_are_kept_strictly_above_their_threshold_and_in_order(config):

@@ -1,0 +1,190 @@
+"""What the rest of the package knows about an architecture: one record, which loads nothing heavy.
+
+A record holds data and functions; the functions import torch and the networks when they are called.
+``registry`` lists the records.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from addsr_cli.models.bundle import single_file
+from addsr_cli.schedulers import Scheduler
+
+if TYPE_CHECKING:
+    import torch
+
+    from addsr_cli.models.restorer import Restorer
+    from addsr_cli.models.trainable import TrainableModel
+
+
+@dataclass(frozen=True, kw_only=True)
+class Footprint:
+    """Cost of running a model, for planning. Bytes are those of float32, per canvas pixel.
+
+    ``network`` is the working memory over the pixels that the network sees at once, ``pictures``
+    that of canvas, noise and latents over the whole picture; ``flop`` counts the operations of one
+    step per pixel (a multiply-add is two). Of the ``parameters``, ``always_fp32`` stay in float32
+    at every precision.
+    """
+
+    parameters: int
+    network: int
+    pictures: int
+    flop: int
+    always_fp32: int = 0
+
+    def weights(self, size: int) -> int:
+        """Return the bytes of all weights at a precision of ``size`` bytes per number."""
+        wide = min(self.always_fp32, self.parameters)
+        return 4 * wide + size * (self.parameters - wide)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """One model: its architecture, cost, capabilities and sampling defaults.
+
+    ``shortest_side`` is the least shorter side of the canvas, ``tile`` and ``overlap`` are the
+    preferred tiling; all in pixels. ``halo`` is how far the network sees beyond a tile where its
+    receptive field is finite (see ``Restorer``): tiles then change nothing and may be of any size.
+    Where it is None, the size of the tiles shows slightly in the picture.
+    """
+
+    name: str
+    arch: str
+    title: str
+    licence: str
+    footprint: Footprint
+    reads_text: bool
+    shortest_side: int = 0
+    scheduler: Scheduler = "renoise"
+    default_steps: int = 4
+    guidance: float = 1.0
+    tile: int = 768
+    overlap: int = 64
+    halo: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadOptions:
+    """Where and how a model is brought into memory."""
+
+    device: str
+    dtype: "torch.dtype"
+    compiled: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What an architecture needs to know to build a student and its teacher.
+
+    ``stage`` is "teacher" or "student"; ``teacher`` names the model to distil, "" for the default,
+    and ``locate`` finds its file by that name (see ``weights.loader``). ``init`` is a weights file
+    to start from, ``dtype`` that of frozen weights, ``lora`` a rank, 0 for none.
+    """
+
+    stage: str
+    teacher: str
+    locate: Callable[[str], Path]
+    dtype: "torch.dtype"
+    init: Path | None = None
+    lora: int = 0
+    checkpointing: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Workload:
+    """One training step, as far as its cost depends on it.
+
+    ``crop`` is in pixels per side; ``bytes_per_number`` is that of activations. Per sample,
+    ``earlier_passes`` without gradients precede the trained step, and the teacher answers
+    ``teacher_passes`` times; ``decodes_teacher`` says whether its answers are decoded. With
+    ``accumulates`` the student runs once more for its own turn.
+    """
+
+    crop: int
+    batch_size: int
+    bytes_per_number: int
+    earlier_passes: float
+    teacher_passes: float
+    decodes_teacher: bool
+    accumulates: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingCost:
+    """Cost of student and teacher; losses, gradients and optimizer come on top.
+
+    ``copies`` are the bytes of trained weights in the precision of the run, ``activations`` those
+    of a whole batch; ``tflop`` counts one sample.
+    """
+
+    parameters: int
+    trained: int
+    frozen: int
+    copies: int
+    activations: int
+    tflop: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingSetup:
+    """What ``--arch NAME`` trains, and with which defaults.
+
+    ``defaults`` are settings of ``TrainConfig`` by stage, ``low_memory`` those that the preset
+    lowmem adds; ``recipe`` are settings of ``Recipe`` that replace the preset's. ``needs`` names
+    the hardware without which training is refused unless a device is given. ``teacher`` is the
+    title of the teacher where it has to exist already, so that there is no stage that trains one.
+    ``lora`` says whether low-rank training is possible, ``small`` whether the model is exported
+    with every checkpoint.
+    """
+
+    name: str
+    build: Callable[[TrainingOptions], "TrainableModel"]
+    cost: Callable[[TrainingOptions, Workload], TrainingCost]
+    defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    low_memory: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    needs: str = ""
+    teacher: str = ""
+    lora: bool = False
+    small: bool = True
+
+    @property
+    def stages(self) -> tuple[str, ...]:
+        """Stages that can be trained."""
+        return ("student",) if self.teacher else ("teacher", "student")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Architecture:
+    """One family of networks.
+
+    ``name`` is the ``arch`` of its bundles. With ``one_network`` a model is a single file, called
+    ``single_file``, and needs no ``bundle.json``. The functions take the path of that file, else of
+    ``bundle.json``:
+
+    - ``spec`` describes the model there; raises ModelUnavailable;
+    - ``load`` brings it into memory; raises ModelUnavailable;
+    - ``problems`` reads the weights and returns what is wrong with them, one clause each.
+
+    ``random``, where there is one, builds a published model with random weights, described by
+    ``random_spec``, to measure speed and memory. ``bundled`` are the models that ship with the
+    package; ``training`` is what can be trained.
+    """
+
+    name: str
+    spec: Callable[[Path], ModelSpec]
+    load: Callable[[Path, LoadOptions], "Restorer"]
+    problems: Callable[[Path], tuple[str, ...]]
+    one_network: bool = False
+    random: Callable[[LoadOptions], "Restorer"] | None = None
+    random_spec: ModelSpec | None = None
+    bundled: tuple[ModelSpec, ...] = ()
+    training: tuple[TrainingSetup, ...] = ()
+
+    @property
+    def single_file(self) -> str:
+        """Name of the weights file of a model of ``one_network``."""
+        return single_file(self.name)

@@ -1,0 +1,87 @@
+"""The record of SeeSR's networks: SeeSR itself, AddSR and SeeSR-Turbo."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from addsr_cli.models.architecture import Architecture, Footprint, LoadOptions, ModelSpec
+from addsr_cli.models.bundle import Bundle
+
+if TYPE_CHECKING:
+    from addsr_cli.models.restorer import Restorer
+    from addsr_cli.models.seesr.restorer import SeeSR
+
+PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
+FOOTPRINT = Footprint(
+    parameters=2_251_900_000,
+    network=4800,
+    pictures=120,
+    flop=15_800_000,
+    always_fp32=212_117_045,  # the tagger
+)
+RANDOM = ModelSpec(
+    name="random",
+    arch="seesr",
+    title="the full model with random weights",
+    licence="random numbers",
+    footprint=FOOTPRINT,
+    reads_text=True,
+    shortest_side=512,
+    tile=768,
+    overlap=256,
+)
+
+
+def _spec(record: Path) -> ModelSpec:
+    bundle = Bundle.read(record.parent)
+    return replace(
+        RANDOM,
+        name=bundle.name,
+        title=f"bundle in {record.parent}",
+        licence=bundle.licence,
+        footprint=replace(FOOTPRINT, parameters=bundle.parameters),
+        shortest_side=bundle.shortest_side,
+        scheduler=bundle.scheduler,
+        default_steps=bundle.default_steps,
+        guidance=bundle.guidance,
+    )
+
+
+def _load(record: Path, options: LoadOptions) -> "Restorer":
+    from addsr_cli.models.seesr.loading import load_bundle
+
+    seesr = load_bundle(record.parent, device=options.device, dtype=options.dtype)
+    return _compiled(seesr, options)
+
+
+def _random(options: LoadOptions) -> "Restorer":
+    from addsr_cli.models.seesr.random_weights import random_seesr
+
+    return _compiled(random_seesr(options.device, options.dtype), options)
+
+
+def _compiled(seesr: "SeeSR", options: LoadOptions) -> "Restorer":
+    if options.compiled:
+        seesr.unet.compile()
+        seesr.controlnet.compile()
+    return cast("Restorer", seesr)
+
+
+def _problems(record: Path) -> tuple[str, ...]:
+    """Check the values of all weights; keys and shapes are checked when the model loads."""
+    from addsr_cli.models.checks import problem_of
+
+    folder = record.parent
+    files = sorted(folder.glob("*/*.safetensors"))
+    problems = {file.relative_to(folder): problem_of(file) for file in files}
+    return tuple(f"{name}: {problem}" for name, problem in problems.items() if problem)
+
+
+ARCHITECTURE = Architecture(
+    name="seesr",
+    spec=_spec,
+    load=_load,
+    problems=_problems,
+    random=_random,
+    random_spec=RANDOM,
+)

@@ -1,0 +1,47 @@
+"""The seam between training and networks: a student, its frozen teacher, and what is trained."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+from addsr_cli.models.restorer import Conditioning, Restorer
+
+
+class TrainableModel(Protocol):
+    """A student to train, and its teacher.
+
+    ``parameters`` are those that are trained, by name; all other weights never change.
+    """
+
+    student: Restorer
+    teacher: Restorer
+    parameters: dict[str, nn.Parameter]
+
+    def conditions(
+        self,
+        hr: Tensor,
+        canvas: Tensor,
+        tags: Sequence[str],
+        blank: Tensor,
+    ) -> tuple[Conditioning, Conditioning]:
+        """Return the conditioning of the student on the canvas and of the teacher on HR.
+
+        ``hr`` and ``canvas`` are (B, 3, H, W) in [0, 1]. ``tags`` (B strings) come with the data,
+        "" to read them from HR; ``blank`` (B,) bool marks texts to leave out.
+        """
+        ...
+
+    def read_tags(self, picture: Tensor) -> str:
+        """Return the tags of a photo (1, 3, H, W), "" for a network that reads none."""
+        ...
+
+    def to(self, device: torch.device) -> None:
+        """Move all networks; parameters stay the same objects."""
+        ...
+
+    def write(self, folder: Path, notes: dict[str, str]) -> None:
+        """Write the student as it is now, as a model that ``--model FOLDER`` takes."""
+        ...
