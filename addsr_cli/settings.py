@@ -105,6 +105,23 @@ class Settings(PromptSettings):
     Raises UsageError for a value out of range.
     """
 
+    scale: Annotated[
+        float | None,
+        Option(
+            "Enlarge by this factor, such as 4 or 2.5x.",
+            SIZE,
+            flags=("--scale", "-s"),
+            default="4",
+            parse=parse_scale,
+            metavar="<float>",
+        ),
+    ] = None
+    width: Annotated[int | None, Option("Output width in pixels; the aspect is kept.", SIZE)] = None
+    height: Annotated[int | None, Option("Output height in pixels; the aspect is kept.", SIZE)] = (
+        None
+    )
+    longest: Annotated[int | None, Option("Longer side of the output in pixels.", SIZE)] = None
+    shortest: Annotated[int | None, Option("Shorter side of the output in pixels.", SIZE)] = None
     steps: Annotated[
         int | None,
         Option("Denoising steps, 1 to 4. Fewer is faster and plainer.", QUALITY, default="4"),
@@ -131,23 +148,6 @@ class Settings(PromptSettings):
     )
     color: Annotated[Color, Option("How colours are matched to the photo.", QUALITY)] = "wavelet"
     seed: SeedOption = 0
-    scale: Annotated[
-        float | None,
-        Option(
-            "Enlarge by this factor, such as 4 or 2.5x.",
-            SIZE,
-            flags=("--scale", "-s"),
-            default="4",
-            parse=parse_scale,
-            metavar="<float>",
-        ),
-    ] = None
-    width: Annotated[int | None, Option("Output width in pixels; the aspect is kept.", SIZE)] = None
-    height: Annotated[int | None, Option("Output height in pixels; the aspect is kept.", SIZE)] = (
-        None
-    )
-    longest: Annotated[int | None, Option("Longer side of the output in pixels.", SIZE)] = None
-    shortest: Annotated[int | None, Option("Shorter side of the output in pixels.", SIZE)] = None
 
     def __post_init__(self) -> None:
         """Raise UsageError for contradictions and for values out of range."""

@@ -2,19 +2,21 @@
 
 import os
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from addsr_cli.cli import options
 from addsr_cli.cli.batch_progress import BatchProgress
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.escape import printable
 from addsr_cli.cli.formatting import error_line, format_bytes, format_seconds, pluralize
 from addsr_cli.cli.records import EMPTY_RECORD, job_record, print_failure_record
-from addsr_cli.cli.request import UpscaleOptions, takes_request
+from addsr_cli.cli.request import UpscaleOptions
+from addsr_cli.cli.takes_options import takes_options
 from addsr_cli.errors import OutputRefused, OutputVanished, UsageError
+from addsr_cli.options import MACHINE, Option
 
 if TYPE_CHECKING:
     from addsr_cli.batch.interrupt import Interrupts
@@ -30,7 +32,7 @@ SOME_FAILED, INTERRUPTED = 3, 130
 TREE = "Tree"
 
 
-@takes_request
+@takes_options
 def batch(
     context: typer.Context,
     directory: Annotated[
@@ -44,54 +46,43 @@ def batch(
     request: UpscaleOptions,
     include: Annotated[
         list[str] | None,
-        options.option("--include", "Only files that match; a glob, may be repeated.", TREE),
+        Option("Only files that match; a glob, may be repeated.", TREE),
     ] = None,
     exclude: Annotated[
         list[str] | None,
-        options.option("--exclude", "No files or folders that match; may be repeated.", TREE),
+        Option("No files or folders that match; may be repeated.", TREE),
     ] = None,
-    retry_failed: Annotated[
-        bool, options.option("--retry-failed", "Try again what failed in an earlier run.", TREE)
-    ] = False,
+    retry_failed: Annotated[bool, Option("Try again what failed in an earlier run.", TREE)] = False,
     fail_fast: Annotated[
-        bool, options.option("--fail-fast", "Stop at the first failure, with its exit code.", TREE)
+        bool, Option("Stop at the first failure, with its exit code.", TREE)
     ] = False,
-    watch: Annotated[
-        bool, options.option("--watch", "Wait for new photos until Ctrl-C.", TREE)
-    ] = False,
+    watch: Annotated[bool, Option("Wait for new photos until Ctrl-C.", TREE)] = False,
     settle: Annotated[
         float,
-        options.option(
-            "--settle", "With --watch: seconds that a file must not have changed.", TREE
-        ),
+        Option("With --watch: seconds that a file must not have changed.", TREE),
     ] = 2.0,
     batch_size: Annotated[
         str,
-        options.option(
-            "--batch-size",
+        Option(
             "auto, or how many photos of one size go through at once.",
-            options.MACHINE,
+            MACHINE,
         ),
     ] = "auto",
     devices: Annotated[
         str,
-        options.option(
-            "--devices", "One process each: all, or as in 0,1 or cuda:0,cuda:1.", options.MACHINE
-        ),
+        Option("One process each: all, or as in 0,1 or cuda:0,cuda:1.", MACHINE),
     ] = "none",
     shard: Annotated[
         str | None,
-        options.option(
-            "--shard", "Do only part I of N, as in 2/8, for job arrays.", options.MACHINE
-        ),
+        Option("Do only part I of N, as in 2/8, for job arrays.", MACHINE),
     ] = None,
 ) -> None:
     """Upscale a folder and all folders in it. Run it again to go on where it stopped."""
     from addsr_cli.batch import shards, walk
 
     walk.check_root(directory)
-    console, fleet = request.console(), None
-    part, device = (shards.parse_shard(shard) if shard else shards.WHOLE), request.device
+    console, fleet = request.console, None
+    part, device = (shards.parse_shard(shard) if shard else shards.WHOLE), request.machine.device
     if shard and (shards.is_launched() or devices != "none"):
         raise UsageError("The work is shared out already.", "Leave out --shard.")
     if shards.is_launched() and devices != "none":
@@ -114,7 +105,7 @@ def batch(
             steady=watch,
         )
         session.include, session.exclude = include or (), exclude or ()
-        many = _many(batch_size, fail_fast=fail_fast, traces=request.debug)
+        many = _many(batch_size, fail_fast=fail_fast, traces=request.console.debug)
         if request.dry_run:
             _tell_plan(session, session.look(), console)
         else:
@@ -141,9 +132,8 @@ def _session(
     from addsr_cli.engine.upscaler import Upscaler
 
     output = _output(root, request)
-    upscaler = Upscaler(
-        chosen(request.model, device, console, fetch=not request.dry_run), request.machine(device)
-    )
+    name = chosen(request.model, device, console, fetch=not request.dry_run)
+    upscaler = Upscaler(name, replace(request.machine, device=device))
     order = _order(root, output, request, upscaler, retry_failed=retry_failed)
     upscaler.plan(16, 16)  # a wrong --device or --tile shows before a file is blamed
     console.info(f"model {upscaler.spec.name}: {upscaler.located.reason}")
@@ -165,7 +155,7 @@ def _order(
 ) -> "BatchConfig":
     from addsr_cli.batch.task import BatchConfig
 
-    settings = request.settings()
+    settings = request.settings
     return BatchConfig(
         root=root,
         output=output,
@@ -188,13 +178,13 @@ def _output(root: Path, request: UpscaleOptions) -> Path:
     else:
         sides = ("width", "height", "longest", "shortest")
         asked = [
-            f"{side}{getattr(request, side)}"
+            f"{side}{getattr(request.settings, side)}"
             for side in sides
-            if getattr(request, side) is not None
+            if getattr(request.settings, side) is not None
         ]
         whole = Path(os.path.abspath(root))  # noqa: PTH100 (not resolve: a link keeps its own name)
         output = whole.with_name(
-            f"{whole.name}_{asked[0] if asked else f'x{request.scale or 4:.3g}'}"
+            f"{whole.name}_{asked[0] if asked else f'x{request.settings.scale or 4:.3g}'}"
         )
         output = output if root.is_absolute() else Path(os.path.relpath(output))
     if output.resolve() == root.resolve():

@@ -8,8 +8,9 @@ import typer
 
 from addsr_cli.cli import options
 from addsr_cli.cli.console import Console
+from addsr_cli.cli.takes_options import Only, takes_options
 from addsr_cli.errors import UsageError
-from addsr_cli.settings import Color, Precision, Settings, Start
+from addsr_cli.settings import Color, Machine, Precision, SeedOption, Settings, Start
 
 T = TypeVar("T")
 W = TypeVar("W", bound=str)
@@ -32,7 +33,10 @@ def _list(flag: str, text: str, panel: str = SWEEP) -> typer.models.OptionInfo:
     )
 
 
+@takes_options
 def bench(
+    machine: Annotated[Machine, Only("device", "tile", "overlap", "compile", "max_memory")],
+    console: Annotated[Console, Only("json", "quiet", "verbose", "debug")],
     model: options.Model = "auto",
     random_weights: Annotated[
         bool,
@@ -151,29 +155,13 @@ def bench(
         ),
     ] = None,
     overwrite: options.Overwrite = False,
-    seed: options.Seed = 0,
-    device: options.Device = "auto",
-    tile: options.Tile = "auto",
-    overlap: options.Overlap = "auto",
-    compile: options.Compile = False,
-    max_memory: options.MaxMemory = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    verbose: options.Verbose = False,
-    debug: options.Debug = False,
+    seed: SeedOption = 0,
 ) -> None:
     """Measure speed by stage on this machine; with --data, quality against references and beside peers."""
     from addsr_cli.bench.variants import Sweep
     from addsr_cli.cli.bench_report import deliver
     from addsr_cli.cli.bench_run import BenchOptions, Outputs, run
-    from addsr_cli.settings import Machine
 
-    console = Console(
-        json=json,
-        quiet=quiet,
-        verbose=verbose,
-        debug=debug,
-    )
     outputs = Outputs(
         csv=csv,
         markdown=markdown,
@@ -183,13 +171,7 @@ def bench(
     outputs.check()
     wish = BenchOptions(
         model=None if random_weights else model,
-        machine=Machine(
-            device=device,
-            tile=options.pixels(tile, "--tile"),
-            overlap=options.pixels(overlap, "--overlap"),
-            max_memory=options.memory(max_memory),
-            compile=compile,
-        ),
+        machine=machine,
         sweep=Sweep(
             steps=_numbers(steps, int, "--steps"),
             psr=_numbers(psr, float, "--psr"),

@@ -10,6 +10,7 @@ from addsr_cli.cli import options
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.escape import printable
 from addsr_cli.cli.formatting import format_bytes
+from addsr_cli.cli.takes_options import Only, takes_options
 from addsr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,27 +46,21 @@ MaxSide = Annotated[
 ]
 
 
+@takes_options
 def compare(
     images: Images,
+    console: Annotated[Console, Only("json", "quiet", "debug")],
     output: Output = None,
     label: Label = None,
     title: Title = None,
     quality: Quality = 95,
     max_side: MaxSide = 8192,
     overwrite: options.Overwrite = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
     """Write one HTML page that compares pictures: divider, zoom, side by side, difference. It needs no network."""
     from addsr_cli import imageio
     from addsr_cli.report import Embedding, Picture, check_count
 
-    console = Console(
-        json=json,
-        quiet=quiet,
-        debug=debug,
-    )
     check_count(len(images))
     labels, page = _labels(images, label or []), _page(images[0], output)
     embedding = Embedding(quality=quality, max_side=max_side)

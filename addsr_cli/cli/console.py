@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+from addsr_cli.cli import options
 from addsr_cli.cli.escape import printable
 from addsr_cli.cli.formatting import error_line, format_seconds
 from addsr_cli.errors import AddsrError
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 class Console:
     """Where a command writes: ``result`` to stdout; ``info``, ``detail``, ``warn``, ``error`` to stderr."""
 
-    json: bool = False
-    quiet: bool = False
-    verbose: bool = False
-    debug: bool = False
-    print0: bool = False
+    json: options.Json = False
+    print0: options.Print0 = False
+    quiet: options.Quiet = False
+    verbose: options.Verbose = False
+    debug: options.Debug = False
 
     def info(self, text: str) -> None:
         """Print a message, unless ``quiet``."""

@@ -2,13 +2,15 @@
 
 import platform
 import sys
-from typing import Any
+from typing import Annotated, Any
 
 from addsr_cli.cli import options
 from addsr_cli.cli.config import config_paths
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.formatting import format_bytes, format_seconds
+from addsr_cli.cli.takes_options import Only, takes_options
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.settings import Machine
 from addsr_cli.version import __version__
 
 LIBRARIES = (
@@ -25,15 +27,15 @@ LIBRARIES = (
 SMALL, LARGE = (128, 128), (1000, 750)
 
 
+@takes_options
 def doctor(
+    machine: Annotated[Machine, Only("device")],
+    console: Annotated[Console, Only("json", "debug")],
     model: options.Model = "auto",
-    device: options.Device = "auto",
-    json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
     """Check device, precision, memory, model, paths and versions, and say what would be slow."""
-    record = examine(model, device)
-    Console(json=json).result(_render(record), record)
+    record = examine(model, machine.device)
+    console.result(_render(record), record)
 
 
 def examine(model: str, device: str) -> dict[str, Any]:
@@ -41,7 +43,6 @@ def examine(model: str, device: str) -> dict[str, Any]:
     from addsr_cli import hardware
     from addsr_cli.engine import planner
     from addsr_cli.engine.upscaler import Upscaler
-    from addsr_cli.settings import Machine
     from addsr_cli.weights import cache, installed
 
     machine = hardware.probe(device)

@@ -9,6 +9,7 @@ import typer
 from addsr_cli.cli import download_report, options
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.formatting import format_bytes
+from addsr_cli.cli.takes_options import takes_options
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ Name = Annotated[
 
 
 @app.command("list")
+@takes_options
 def list_(json: options.Json = False, debug: options.Debug = False) -> None:
     """Every model addsr knows and every one that is installed: state, size, licence."""
     console = Console(json=json, debug=debug)
@@ -82,6 +84,7 @@ def _row(
 
 
 @app.command("path")
+@takes_options
 def path(name: Name, json: options.Json = False, debug: options.Debug = False) -> None:
     """Print where a model lies."""
     from addsr_cli.weights import loader
@@ -92,6 +95,7 @@ def path(name: Name, json: options.Json = False, debug: options.Debug = False) -
 
 
 @app.command("verify")
+@takes_options
 def verify(
     name: Annotated[
         str | None, typer.Argument(help="A model; without one, everything that lies here.")
@@ -135,6 +139,7 @@ def _mending(damaged: "Checked") -> str:
 
 
 @app.command("rm")
+@takes_options
 def rm(name: Name, json: options.Json = False, debug: options.Debug = False) -> None:
     """Delete an installed model."""
     from addsr_cli.weights import installed
@@ -145,6 +150,7 @@ def rm(name: Name, json: options.Json = False, debug: options.Debug = False) -> 
 
 
 @app.command("pull")
+@takes_options
 def pull(
     name: Annotated[
         str, typer.Argument(help="addsr, seesr, seesr-turbo, or ORG/REPO on the Hugging Face Hub.")
@@ -177,6 +183,7 @@ def pull(
 
 
 @app.command("import")
+@takes_options
 def import_(
     paths: Annotated[
         list[Path],
@@ -264,6 +271,7 @@ def _installed(
 
 
 @app.command("push")
+@takes_options
 def push(
     name: Name,
     repo: Annotated[str, typer.Argument(help="Your repository on the Hub, as ORG/REPO.")],

@@ -24,7 +24,8 @@ from addsr_cli.cli.records import (
     result_record,
     skipped_record,
 )
-from addsr_cli.cli.request import UpscaleOptions, takes_request
+from addsr_cli.cli.request import UpscaleOptions
+from addsr_cli.cli.takes_options import takes_options
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
 SOME_FAILED = 3
 
 
-@takes_request
+@takes_options
 def upscale(
     images: options.Images,
     request: UpscaleOptions,
@@ -53,7 +54,9 @@ def upscale(
     from addsr_cli.cli.jobs import JobOptions, gather
     from addsr_cli.engine.job import Job, RejectedInput
 
-    console, settings, wanted = request.console(), request.settings(), request.write_options()
+    console = request.console
+    settings = request.settings
+    wanted = request.write_options()
     wish = JobOptions(
         images=images,
         output=request.output,
@@ -103,10 +106,8 @@ def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
     from addsr_cli.cli.model_choice import chosen
     from addsr_cli.engine.upscaler import Upscaler
 
-    machine = request.machine()
-    return Upscaler(
-        chosen(request.model, request.device, console, fetch=not request.dry_run), machine
-    )
+    name = chosen(request.model, request.machine.device, console, fetch=not request.dry_run)
+    return Upscaler(name, request.machine)
 
 
 def _tell_refused(refused: "Sequence[RejectedInput]", console: Console) -> None:

@@ -1,12 +1,13 @@
 """What a training run is: one frozen, validated record, saved beside its checkpoints."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from addsr_cli.errors import UsageError
-from addsr_cli.options import check_choices
+from addsr_cli.options import check_choices, with_overrides
 from addsr_cli.settings import (
     NATIVE_SCALE,
     DegradationName,
@@ -15,7 +16,8 @@ from addsr_cli.settings import (
     SeedOption,
 )
 from addsr_cli.train.option_panels import DATA, LOOP, LOSSES, RUN, train_option
-from addsr_cli.train.recipe import Recipe
+from addsr_cli.train.recipe import Recipe, run_defaults
+from addsr_cli.train.recipe import preset as preset_recipe
 
 PATHS = ("data", "output", "init", "pairs")
 BY_ARCH = "by --arch and --stage"
@@ -288,3 +290,24 @@ class TrainConfig:
             values["scales"] = tuple(values["scales"])
         values["mix"] = tuple((str(name), float(share)) for name, share in values["mix"])
         return cls(**values)
+
+
+def configure(
+    arch: str,
+    stage: str,
+    preset: str,
+    overrides: Mapping[str, Any],
+) -> TrainConfig:
+    """The run that a preset describes for a network and stage, with some values replaced.
+
+    ``overrides`` holds values by field name; those of the recipe are a mapping under ``recipe``.
+    The output folder defaults to ``runs/ARCH-STAGE``. Raises UsageError.
+    """
+    defaults = {
+        "output": Path("runs") / f"{arch}-{stage}",
+        **run_defaults(arch, stage, preset),
+    }
+    recipe = with_overrides(preset_recipe(preset, arch, stage), overrides.get("recipe", {}))
+    return TrainConfig(
+        **defaults | dict(overrides) | {"arch": arch, "stage": stage, "recipe": recipe}
+    )

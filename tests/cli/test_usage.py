@@ -151,11 +151,3 @@ def test_a_model_folder_works(photo, addsr, tmp_path):
     (tmp_path / "run" / "export").mkdir(parents=True)
     (tmp_path / "run" / "export" / "nano.safetensors").symlink_to(ASSETS / "nano.safetensors")
     assert addsr("upscale", photo(), "--model", "run", "--steps", 1).code == 0
-
-
-@pytest.mark.parametrize("amount", ["2G", "500MB", "1.5GiB", "700m", "3000000000"])
-def test_memory_may_be_written_in_many_ways(amount):
-    from addsr_cli.cli.options import memory
-
-    expected = {"2G": 2e9, "500MB": 5e8, "1.5GiB": 1.5 * 2**30, "700m": 7e8, "3000000000": 3e9}
-    assert memory(amount) == expected[amount]

@@ -72,5 +72,5 @@ def test_a_timestep_that_the_student_does_not_know_has_no_weight():
     ],
 )
 def test_what_would_turn_the_loss_around_is_refused(wrong):
-    with pytest.raises(UsageError, match="--ta|indexing"):
+    with pytest.raises(UsageError, match=r"--ta|indexing"):
         TaWeights(**wrong)
