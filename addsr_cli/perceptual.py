@@ -20,13 +20,12 @@ from typing import Literal, Self
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
-from platformdirs import user_data_path
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import ModelUnavailable, UsageError
-from addsr_cli.folders import base
+from addsr_cli.folders import data_folder
 
 FETCH = "python -m addsr_cli.fetch_perceptual"
 SMALLEST = 32  # pixels per side: AlexNet's third stage has nothing to look at below 31
@@ -55,7 +54,7 @@ DISTS_STABILITY = 1e-6  # c1 and c2 of the paper
 
 def weights_file() -> Path:
     """Where the weights lie; ``ADDSR_HOME`` moves it."""
-    return base(user_data_path("addsr")) / "perceptual.safetensors"
+    return data_folder() / "perceptual.safetensors"
 
 
 def read_weights(file: Path | None = None) -> dict[str, Tensor]:

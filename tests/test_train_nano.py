@@ -137,7 +137,7 @@ def test_every_stage_starts_from_the_one_before_and_the_last_is_a_model(
     result = upscaler.upscale("photos-0/below/same.png", Settings(steps=2))
     assert result.photo.rgb.shape == (320, 320, 3)
     assert_same_weights(weights("nano.safetensors"), weights("distilled/export/nano.safetensors"))
-    assert not list(Path("run").glob("*.partial"))
+    assert not list(Path("run").glob(".addsr-*.part"))
     before = weights("nano.safetensors")
     script["main"]()  # finished stages are resumed at their end: nothing is trained again
     assert [command[-2:] for command in commands[3:]] == [["--resume", "latest"]] * 3

@@ -19,6 +19,7 @@ from addsr_cli.batch.work_queue import TaskReader, WorkQueue, build_queue
 from addsr_cli.engine import planner
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import AddsrError, OutOfMemory
+from addsr_cli.files import remove_partial_files
 
 FAILURES = "failures.json"
 POLLS = 4  # looks at a hot folder while a file settles
@@ -195,7 +196,7 @@ def _sweep(output: Path, tasks: Sequence[Task]) -> None:
     """Remove what killed runs left half written where outputs go, unless a link leads outside."""
     for folder in {str(PurePosixPath(task.output).parent) for task in tasks}:
         if inside(output, folder):
-            imageio.remove_partial_files(output / folder)
+            remove_partial_files(output / folder)
 
 
 def _remove_link(path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from addsr_cli.batch.journal import Key
 from addsr_cli.engine.job import Job, Naming, picture_out_of_memory
 from addsr_cli.errors import AddsrError, UnreadableInput
+from addsr_cli.files import sha256_of
 from addsr_cli.imageio import WriteOptions
 from addsr_cli.settings import Settings
 
@@ -145,8 +146,7 @@ def file_stat(path: Path) -> FileStat:
 def digest_of(path: Path) -> str:
     """sha256 of a file, hexadecimal. Raises UnreadableInput."""
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256_of(path)
     except OSError as exc:
         raise UnreadableInput(
             f"{str(path)!r} cannot be read: {exc.strerror}.", "Check the path and the disk."

@@ -16,7 +16,7 @@ from addsr_cli.errors import AddsrError
 
 if TYPE_CHECKING:
     from addsr_cli.engine.progress import PhotoProgress
-    from addsr_cli.files import Transfer
+    from addsr_cli.weights.progress import TransferProgress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +133,7 @@ class Console:
             yield update
 
     @contextmanager
-    def transfer_progress(self) -> "Iterator[Callable[[Transfer], None] | None]":
+    def transfer_progress(self) -> "Iterator[Callable[[TransferProgress], None] | None]":
         """Show bytes and time left of a download; None unless stderr is a terminal."""
         if not self._shows_messages():
             yield None
@@ -150,9 +150,9 @@ class Console:
             download = progress.add_task("", total=None, visible=False)
             verification = progress.add_task("", total=None, visible=False)
 
-            def update(transfer: "Transfer") -> None:
-                description = f"{transfer.stage} {transfer.file}"
-                if transfer.stage == "checking":
+            def update(transfer: "TransferProgress") -> None:
+                description = f"{transfer.phase} {transfer.file}"
+                if transfer.phase == "checking":
                     progress.update(
                         verification,
                         description=description,
@@ -165,8 +165,8 @@ class Console:
                     progress.update(
                         download,
                         description=description,
-                        completed=transfer.all_done,
-                        total=transfer.all_size,
+                        completed=transfer.total_done,
+                        total=transfer.total_size,
                         visible=True,
                     )
 

@@ -141,12 +141,12 @@ def _noted(item: "RejectedInput | Skipped", console: Console) -> AddsrError | No
 
 def _sweep(jobs: "Sequence[Job]") -> None:
     """Remove what killed runs left half written in the folders that are written into now."""
-    from addsr_cli import imageio
+    from addsr_cli.files import remove_partial_files
 
     for folder in {
         path.resolve().parent for job in jobs for path in (job.output, job.page) if path
     }:
-        imageio.remove_partial_files(folder)
+        remove_partial_files(folder)
 
 
 def _titles(work: "Sequence[Work]") -> list[str]:

@@ -2,19 +2,15 @@
 
 import errno
 import os
-import re
-import secrets
-import shutil
 import stat
-import sys
 import tempfile
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from addsr_cli.errors import NoSpace, OutputRefused
+from addsr_cli.files import atomic_file, is_disk_full, require_free_space
 from addsr_cli.imageio.access import Access, apply_access
 from addsr_cli.imageio.encoder import Warn, encode
 from addsr_cli.imageio.formats import (
@@ -27,13 +23,6 @@ from addsr_cli.imageio.formats import (
 )
 from addsr_cli.imageio.photo import Photo
 
-if sys.platform != "win32":
-    import fcntl
-
-_NO_LINKS = {errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.EXDEV}
-_FULL = {errno.ENOSPC, errno.EDQUOT}
-_PART = re.compile(r"\.addsr-[0-9a-f]{16}\.part")
-_NEWBORN = 60.0  # seconds: an empty part so young may be one whose writer has not locked it yet
 _MARGIN = 1 << 20  # metadata, and the file system's own needs
 
 
@@ -69,12 +58,12 @@ def check_output(
     need = raw_bytes(width, height, channels, bit_depth) * 101 // 100 + _MARGIN
     if not FORMATS[name].lossless:
         need //= 2
-    free = shutil.disk_usage(folder).free
-    if free < need:
-        raise NoSpace(
-            f"{str(path)!r} may need {need / 1e6:.0f} MB, but {str(folder)!r} has {free / 1e6:.0f} MB free.",
-            "Free some space, or choose another folder with -o.",
-        )
+    require_free_space(
+        folder,
+        need,
+        f"{str(path)!r} may need",
+        "Free some space, or choose another folder with -o.",
+    )
 
 
 def write(
@@ -112,7 +101,7 @@ def write_bytes(
 ) -> int:
     """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed.
 
-    Until it is whole it has another name in the same folder, where `remove_partial_files` finds it after a kill.
+    Until it is whole it has another name in the same folder, where `files.remove_partial_files` finds it after a kill.
     A new file follows the umask and is at most as readable as ``access``, the input's; a file that
     is replaced hands on its mode and, where that is allowed, its owner. Devices and pipes are
     written into.
@@ -120,46 +109,19 @@ def write_bytes(
     if _is_stream(path):
         return _into_stream(path, data)
     target = path.resolve()
-    temporary = target.parent / f".addsr-{secrets.token_hex(8)}.part"
+    older = _status(target) if overwrite else None
+
+    def set_mode(descriptor: int) -> None:
+        apply_access(descriptor, access, older)
+
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with _written_and_synced(temporary, data, access, _status(target) if overwrite else None):
-            if overwrite:
-                os.replace(temporary, target)  # noqa: PTH105 - the contract names this call, and tests make it fail
-            else:
-                _claim(temporary, target)
+        with atomic_file(target, overwrite=overwrite, set_mode=set_mode) as temporary:
+            temporary.write_bytes(data)
     except FileExistsError as exc:
         raise _exists(path) from exc
     except OSError as exc:
         raise write_error(path, exc) from exc
-    finally:
-        temporary.unlink(missing_ok=True)
     return len(data)
-
-
-@contextmanager
-def _written_and_synced(
-    path: Path,
-    data: bytes,
-    access: Access | None,
-    older: os.stat_result | None,
-) -> Iterator[None]:
-    """A new file with this content, locked in the block: `remove_partial_files` sees that its writer lives."""
-    descriptor = os.open(
-        path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600
-    )
-    with ExitStack() as until_placed:
-        with os.fdopen(descriptor, "wb") as file:
-            if (
-                sys.platform != "win32"
-            ):  # there an open file cannot be removed, nor can it be renamed
-                _lock(descriptor)
-                until_placed.callback(os.close, os.dup(descriptor))  # the copy holds the same lock
-            file.write(data)
-            file.flush()
-            apply_access(descriptor, access, older)
-            os.fsync(file.fileno())
-        yield
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -187,65 +149,6 @@ def _into_stream(path: Path, data: bytes) -> int:
     except OSError as exc:
         raise write_error(path, exc) from exc
     return len(data)
-
-
-def remove_partial_files(folder: Path) -> None:
-    """Remove what killed processes left half written in ``folder``.
-
-    That is every regular file with a name as `write_bytes` makes it, and without the lock that it
-    holds meanwhile: what a living process writes stays.
-    """
-    with suppress(OSError):  # there is no such folder, or it may not be read
-        for entry in list(os.scandir(folder)):
-            if (
-                _PART.fullmatch(entry.name)
-                and entry.is_file(follow_symlinks=False)
-                and not _in_use(entry)
-            ):
-                with suppress(OSError):
-                    Path(entry.path).unlink(missing_ok=True)
-
-
-def _in_use(part: "os.DirEntry[str]") -> bool:
-    """Whether the process that writes this file lives, or may live."""
-    status = part.stat(follow_symlinks=False)
-    if not status.st_size and time.time() - status.st_mtime < _NEWBORN:
-        return True
-    try:
-        descriptor = os.open(part.path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0))
-    except OSError:
-        return True
-    try:
-        return not _lock(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(descriptor: int) -> bool:
-    """Lock an open file until it is closed or its process ends; False when that cannot be."""
-    if sys.platform != "win32":
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-    return True
-
-
-def _claim(temporary: Path, target: Path) -> None:
-    """Give the file its name unless the name is taken by now (FileExistsError): a link cannot replace anything."""
-    try:
-        os.link(temporary, target)
-    except OSError as exc:
-        if exc.errno not in _NO_LINKS:
-            raise
-        os.close(
-            os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        )  # no hard links here: reserve the name
-        try:
-            os.replace(temporary, target)  # noqa: PTH105
-        except BaseException:
-            target.unlink(missing_ok=True)
-            raise
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
@@ -319,13 +222,12 @@ def _exists(path: Path) -> OutputRefused:
 
 def write_error(path: Path, exc: OSError | ValueError) -> OutputRefused:
     """What the system said about writing to ``path``, as a sentence; NoSpace when the disk is full."""
-    number = exc.errno if isinstance(exc, OSError) else None
-    if number in _FULL:
+    if is_disk_full(exc):
         return NoSpace(
             f"No space is left for {str(path)!r}.",
             "Free some space, or choose another folder with -o.",
         )
-    if number == errno.ENAMETOOLONG:
+    if isinstance(exc, OSError) and exc.errno == errno.ENAMETOOLONG:
         return OutputRefused(
             f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o."
         )

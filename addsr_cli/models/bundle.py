@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Self, get_args
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.files import digest_of
+from addsr_cli.files import sha256_of, write_text
 from addsr_cli.schedulers import Scheduler
 from addsr_cli.settings import MAX_GUIDANCE
 
@@ -109,11 +109,11 @@ class Bundle:
             "negative_prompt": self.prompt_defaults.negative_prompt,
         }
         record["files"] = {
-            path.relative_to(folder).as_posix(): digest_of(path)
+            path.relative_to(folder).as_posix(): sha256_of(path)
             for path in _files(folder, self.arch)
         }
         record["format"] = FORMAT
-        (folder / RECORD).write_text(json.dumps(record, indent=1), encoding="utf-8")
+        write_text(folder / RECORD, json.dumps(record, indent=1))
 
     @property
     def digest(self) -> str:

@@ -1,6 +1,5 @@
 """Checkpoints that are whole or not there: one file each, written aside and moved into place."""
 
-import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import torch
 
 from addsr_cli.errors import OutputRefused, UsageError
+from addsr_cli.files import atomic_file, remove_partial_files
 
 PATTERN = "step-*.pt"
 
@@ -20,24 +20,15 @@ def save(
 ) -> Path:
     """Write ``state`` as ``step-NNNNNNN.pt`` and drop all but the newest ``keep``."""
     path = folder / f"step-{step:07d}.pt"
-    partial = path.with_suffix(".partial")
+    remove_partial_files(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with partial.open("wb") as file:
+        with atomic_file(path) as temporary, temporary.open("wb") as file:
             torch.save({"step": step, **state}, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except (OSError, RuntimeError) as exc:  # torch reports a full disk as RuntimeError
         raise OutputRefused(
             f"The checkpoint {path} could not be written: {exc}",
             "Free some space, then --resume latest.",
         ) from exc
-    finally:
-        for left in folder.glob(
-            "step-*.partial"
-        ):  # ours if it failed, or of a process that was killed
-            left.unlink(missing_ok=True)
     for old in sorted(folder.glob(PATTERN))[:-keep]:
         old.unlink()
     return path

@@ -14,6 +14,7 @@ import cv2
 import torch
 from torch import Tensor
 
+from addsr_cli.files import write_text
 from addsr_cli.models.restorer import Restorer
 from addsr_cli.sampler import cpu_noise, sample
 from addsr_cli.schedule import STEPS
@@ -117,7 +118,7 @@ def write_card(
     the card says so. ``tags``: those of photos that were read before, by path.
     """
     pairs = PairDataset(held_out if held_out.paths else photos, config, tags)
-    (folder / CURVES).write_text(curves(config.output / LOG), encoding="utf-8")
+    write_text(folder / CURVES, curves(config.output / LOG))
     write_grid(learner, pairs, folder / GRID, autocast)
     figures = "No photos were held out (`--validation`), so nothing was measured."
     if held_out.paths:
@@ -136,7 +137,7 @@ def write_card(
         curves=CURVES,
         grid=GRID,
     )
-    (folder / CARD).write_text(text, encoding="utf-8")
+    write_text(folder / CARD, text)
     return folder / CARD
 
 

@@ -8,6 +8,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from addsr_cli.files import atomic_file, remove_partial_files
 from addsr_cli.models.bundle import Bundle, single_file
 from addsr_cli.models.nano.restorer import Nano, NanoConfig, build_nano, load_nano, save_nano
 from addsr_cli.models.restorer import Conditioning, Restorer
@@ -89,10 +90,9 @@ class TrainableNano:
 
     def write(self, folder: Path, notes: dict[str, str]) -> None:
         """One half-precision file, complete or not there."""
-        folder.mkdir(parents=True, exist_ok=True)
-        partial = folder / "nano.partial"
-        save_nano(self.net, partial, notes, torch.float16)
-        partial.replace(folder / single_file("nano"))
+        remove_partial_files(folder)
+        with atomic_file(folder / single_file("nano")) as temporary:
+            save_nano(self.net, temporary, notes, torch.float16)
         count = sum(p.numel() for p in self.parameters.values())
         Bundle(
             name="nano-trained",

@@ -13,13 +13,13 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import UsageError
+from addsr_cli.files import atomic_folder, link_or_copy, remove_partial_folders
 from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.restorer import Conditioning, Restorer
 from addsr_cli.models.seesr.architecture import PARTS
 from addsr_cli.models.seesr.dual_cross_attention import outer_name
 from addsr_cli.models.seesr.loading import WEIGHTS, load_bundle
 from addsr_cli.models.seesr.restorer import SeeSR
-from addsr_cli.weights.cache import link_or_copy
 
 TRAINED = re.compile(r"(.*\.)?attentions\.\d+\.image\..*|controlnet_cond_embedding\..*")
 ADAPTED = (
@@ -115,19 +115,23 @@ class TrainableSeeSR:
 
     def write(self, folder: Path, notes: dict[str, str]) -> None:
         """A whole bundle in half precision, and what was trained alone as ``delta.safetensors``."""
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_partial_folders(folder)
+        with atomic_folder(folder, overwrite=True) as temporary:
+            self._write(temporary, notes)
+
+    def _write(self, folder: Path, notes: dict[str, str]) -> None:
         for part in PARTS:
             if part not in NETWORKS:
-                shutil.copytree(self.folder / part, partial / part, copy_function=link_or_copy)
+                shutil.copytree(self.folder / part, folder / part, copy_function=link_or_copy)
         for part, net in self.networks.items():
-            (partial / part).mkdir(parents=True)
-            shutil.copyfile(self.folder / part / "config.json", partial / part / "config.json")
+            (folder / part).mkdir(parents=True)
+            shutil.copyfile(self.folder / part / "config.json", folder / part / "config.json")
             state = merged(net, load_file(self.folder / part / WEIGHTS))
             halves = {name: value.half().contiguous().cpu() for name, value in state.items()}
-            save_file(halves, partial / part / WEIGHTS, {"format": "pt"})
+            save_file(halves, folder / part / WEIGHTS, {"format": "pt"})
         delta = {name: p.detach().half().contiguous().cpu() for name, p in self.parameters.items()}
-        save_file(delta, partial / DELTA, {"format": "pt", **notes})
+        save_file(delta, folder / DELTA, {"format": "pt", **notes})
         base = Bundle.read(self.folder)
         replace(
             base,
@@ -135,10 +139,7 @@ class TrainableSeeSR:
             scheduler="renoise",
             default_steps=4,
             guidance=1.0,
-        ).write(partial)
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        ).write(folder)
 
 
 def trainable_copy(net: nn.Module, lora: int = 0) -> nn.Module:

@@ -17,7 +17,8 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from addsr_cli.errors import OutputRefused, UsageError
+from addsr_cli.errors import UsageError
+from addsr_cli.files import write_error, write_text
 from addsr_cli.hardware import peak_bytes
 from addsr_cli.schedule import STEPS
 from addsr_cli.train import checkpoint, results
@@ -172,9 +173,7 @@ class Trainer:
         if self.accelerator.is_main_process and (final or self.config.arch != "addsr"):
             with self.ema.applied(), _written(folder):
                 self.learner.write(folder, {"steps": str(self.step)})
-                (folder / "training.json").write_text(
-                    self.config.portable().to_json(), encoding="utf-8"
-                )
+                write_text(folder / "training.json", self.config.portable().to_json())
                 if final:
                     autocast, photos = self.accelerator.autocast, (self.photos, self.held_out)
                     results.write_card(
@@ -221,8 +220,7 @@ class Trainer:
                 problem, "Add --resume latest to go on with it, or choose another --output."
             )
         with _written(config.output):
-            config.output.mkdir(parents=True, exist_ok=True)
-            (config.output / "config.json").write_text(config.to_json(), encoding="utf-8")
+            write_text(config.output / "config.json", config.to_json())
         self.accelerator.init_trackers("addsr")
         if config.precompute:
             self.tags = precomputed(self.photos, self.learner, config.output, self.accelerator)
@@ -243,10 +241,8 @@ def _written(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError) as exc:
-        problem = f"{path} cannot be written: {exc}"
-        raise OutputRefused(
-            problem, "Free some space and add --resume latest, or choose another --output."
-        ) from exc
+        hint = "Free some space and add --resume latest, or choose another --output."
+        raise write_error(path, exc, hint) from exc
 
 
 def _mean(values: Iterable[float]) -> float:

@@ -27,7 +27,8 @@ from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from typing import IO, cast
 
-from addsr_cli.errors import ModelUnavailable, OutputRefused
+from addsr_cli.errors import ModelUnavailable
+from addsr_cli.files import is_disk_full, require_free_space, write_error
 
 CONFIG = "config.json"
 TITLES = {"unet": "UNet", "controlnet": "ControlNet"}
@@ -52,7 +53,7 @@ DAMAGE = (
     zlib.error,
     LZMAError,
 )
-FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
+UNWRITABLE = {errno.EFBIG, errno.EROFS}
 AGAIN, UNPACK = "Download it again.", "Unpack it yourself and give the folder."
 LAYOUT = "Give a folder or archive with unet/ and controlnet/, each with config.json and weights."
 
@@ -159,10 +160,8 @@ def _sentences(path: Path) -> Iterator[None]:
             f"{path} is packed in a way that addsr cannot read: {exc}.", UNPACK
         ) from exc
     except DAMAGE as exc:
-        if isinstance(exc, OSError) and exc.errno in FULL:
-            raise OutputRefused(
-                f"{path} could not be unpacked: {exc.strerror}.", "Free some space."
-            ) from exc
+        if is_disk_full(exc) or getattr(exc, "errno", None) in UNWRITABLE:
+            raise write_error(f"What {path} contains", exc, "Free some space.") from exc
         raise ModelUnavailable(
             f"{path} is damaged, was cut short or cannot be read: {exc}.", AGAIN
         ) from exc
@@ -344,10 +343,12 @@ def _unpack(
         for name in (CONFIG, _weights_name(path / folder, sizes)):
             targets[folder / name] = scratch / kind / name
             need += sizes[name]
-    free = shutil.disk_usage(scratch).free
-    if need > free:
-        problem = f"Unpacking {path} needs {need / 1e6:,.0f} MB, but {scratch} has {free / 1e6:,.0f} MB free."
-        raise OutputRefused(problem, "Free some space, or choose a folder on another disk.")
+    require_free_space(
+        scratch,
+        need,
+        f"Unpacking {path} needs",
+        "Free some space, or choose a folder on another disk.",
+    )
     with _members(path) as members:
         for member in members:
             if target := targets.get(member.path):

@@ -7,7 +7,6 @@ record, which is written after its checksum.
 
 import contextlib
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
@@ -15,13 +14,12 @@ from pathlib import Path, PurePosixPath
 from typing import Literal, Self
 
 from filelock import FileLock
-from platformdirs import user_cache_path
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.files import Report, digest_of, told_digest
-from addsr_cli.folders import base
-from addsr_cli.weights import installed
+from addsr_cli.files import link_or_copy, remove_partial_files, sha256_of, write_text
+from addsr_cli.folders import cache_folder
 from addsr_cli.weights.components import Component, FileSpec, Kind, Source
+from addsr_cli.weights.progress import ProgressCallback, sha256_with_progress
 
 RECORD = "record.json"
 Check = Literal["manifest", "hub", "git", "first use"]
@@ -66,9 +64,7 @@ class Record:
 
     def write(self, name: str) -> None:
         """Replace the record of a component in one step. Raises OSError."""
-        part = folder(name) / f"{RECORD}{installed.PART}"
-        part.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
-        part.replace(folder(name) / RECORD)
+        write_text(folder(name) / RECORD, json.dumps(asdict(self), indent=1))
 
     def of(self, sources: tuple[Source, ...]) -> bool:
         """Whether it came from one of ``sources`` at the revision named there; True where there are none.
@@ -105,7 +101,7 @@ class FileState:
 
 def root() -> Path:
     """The folder that holds all downloads: ADDSR_HOME/downloads, or one in the user's cache."""
-    return base(user_cache_path("addsr")) / "downloads"
+    return cache_folder() / "downloads"
 
 
 def folder(name: str) -> Path:
@@ -137,6 +133,7 @@ def locked(name: str) -> Iterator[Path]:
     path.mkdir(parents=True, exist_ok=True)
     with FileLock(root() / f"{name}.lock"):
         path.mkdir(exist_ok=True)
+        remove_partial_files(path)
         yield path
 
 
@@ -154,7 +151,7 @@ def intact(path: Path, entry: CacheEntry | None, spec: FileSpec) -> CacheEntry |
         return None
     if stat.st_mtime_ns == entry.mtime_ns:
         return entry
-    return replace(entry, mtime_ns=stat.st_mtime_ns) if digest_of(path) == entry.sha256 else None
+    return replace(entry, mtime_ns=stat.st_mtime_ns) if sha256_of(path) == entry.sha256 else None
 
 
 def cached_files(component: Component, record: Record) -> dict[str, CacheEntry]:
@@ -184,7 +181,7 @@ def find_cached(component: Component, sources: tuple[Source, ...]) -> Path | Non
     return folder(component.name)
 
 
-def verify(component: Component, report: Report | None = None) -> tuple[FileState, ...]:
+def verify(component: Component, report: ProgressCallback | None = None) -> tuple[FileState, ...]:
     """Hash every file of a component again, without the network; the check of a file that was never here is None.
 
     What is missing or not as recorded is named in the answer and forgotten, so that the next fetch
@@ -241,13 +238,8 @@ def adopt(
     with locked(component.name) as place:
         target = place / spec.path
         target.parent.mkdir(parents=True, exist_ok=True)
-        part = target.with_name(f"{target.name}.{digest[:16]}{installed.PART}")
-        part.unlink(missing_ok=True)
-        try:
-            link_or_copy(file.resolve(), part)
-            part.replace(target)
-        finally:
-            part.unlink(missing_ok=True)
+        remove_partial_files(target.parent)
+        link_or_copy(file.resolve(), target)
         stat, record = target.stat(), Record.read(component.name)
         entry = CacheEntry(
             size=stat.st_size,
@@ -264,19 +256,11 @@ def adopt(
     return target
 
 
-def link_or_copy(source: str | Path, target: str | Path) -> None:
-    """The same file under another name, without a second copy of its bytes where the disk can do that."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
-
-
 def _state(
     place: Path,
     entry: CacheEntry | None,
     spec: FileSpec,
-    report: Report | None,
+    report: ProgressCallback | None,
 ) -> FileState:
     path = place / spec.path
     if not path.is_file() or entry is None:
@@ -288,7 +272,7 @@ def _state(
             check=entry.check if entry else None,
             problem=problem,
         )
-    found, problem = told_digest(path, spec.path, report), ""
+    found, problem = sha256_with_progress(path, spec.path, report), ""
     if found != entry.sha256:
         problem = f"has SHA-256 {found}, but had {entry.sha256} when it was fetched"
     elif must_match(spec) and found != spec.sha256:

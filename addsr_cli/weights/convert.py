@@ -24,7 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from addsr_cli.errors import ModelUnavailable, OutputRefused
-from addsr_cli.files import digest_of
+from addsr_cli.files import atomic_folder, require_free_space, sha256_of, write_error
 from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.seesr.dual_cross_attention import (
     build_controlnet,
@@ -35,7 +35,6 @@ from addsr_cli.models.seesr.dual_cross_attention import (
 from addsr_cli.models.seesr.loading import TAGGER_WEIGHTS, WEIGHTS, save_tagger
 from addsr_cli.models.seesr.tagger import TaggerConfig, load_tagger, merge
 from addsr_cli.version import __version__
-from addsr_cli.weights import installed
 from addsr_cli.weights.archive import (
     AGAIN,
     CLASSES,
@@ -231,7 +230,7 @@ def build_bundle(
             for path in paths:
                 shutil.copyfile(path, folder / part / path.name)
         inputs = {
-            f"{part}/{path.name}": (known or {}).get(path) or digest_of(path)
+            f"{part}/{path.name}": (known or {}).get(path) or sha256_of(path)
             for part, paths in used.items()
             for path in paths
         }
@@ -357,20 +356,14 @@ def _appearing(output: Path, need: int) -> Iterator[Path]:
     """A new folder beside ``output`` that takes its name in the end, or goes without a trace."""
     if output.exists():
         raise OutputRefused(f"{output} exists already.", "Remove it, or choose another name.")
-    part = installed.unfinished(output)
     try:
-        part.mkdir(parents=True)
-        free = shutil.disk_usage(part).free
-        if need > free:
-            problem = (
-                f"{output} needs {need / 1e6:,.0f} MB, but the disk has {free / 1e6:,.0f} MB free."
+        with atomic_folder(output) as folder:
+            require_free_space(
+                output.parent,
+                need,
+                f"{output} needs",
+                "Free some space, or choose a folder on another disk.",
             )
-            raise OutputRefused(problem, "Free some space, or choose a folder on another disk.")
-        yield part
-        part.rename(output)
+            yield folder
     except (OSError, SafetensorError) as exc:
-        raise OutputRefused(
-            f"{output} could not be written: {exc}.", "Free some space, or choose another."
-        ) from exc
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+        raise write_error(output, exc, "Free some space, or choose another folder.") from exc

@@ -1,7 +1,6 @@
 """From a model's name to a converted bundle on this computer: fetch the components, convert, put together, record."""
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,8 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from addsr_cli.errors import ModelUnavailable, OutputRefused
-from addsr_cli.files import Report, Transfer
+from addsr_cli.errors import ModelUnavailable
+from addsr_cli.files import link_or_copy, write_error
 from addsr_cli.models.bundle import Bundle, PromptDefaults
 from addsr_cli.models.seesr.loading import TAGGER_WEIGHTS, WEIGHTS
 from addsr_cli.weights import cache, installed, sources
@@ -30,6 +29,7 @@ from addsr_cli.weights.components import (
 )
 from addsr_cli.weights.convert import build_bundle, convert_tagger, read_weights, turbo_unet
 from addsr_cli.weights.download_plan import DRIVE, OWN, Needed, made_of, needed
+from addsr_cli.weights.progress import ProgressCallback, TransferProgress
 from addsr_cli.weights.transfer import TRIES
 
 SHORT_PROMPT = PromptDefaults(added_prompt="clean, high-resolution, 8k")
@@ -63,7 +63,7 @@ def install(
     student: Path | None = None,
     found: tuple[Needed, ...] | None = None,
     dtype: torch.dtype = torch.float16,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     say: Say = lambda _: None,
 ) -> Path:
     """The bundle folder of ``addsr``, ``seesr``, ``seesr-turbo`` or ORG/REPO, made if it is not there yet.
@@ -183,13 +183,13 @@ def _turbo_parts(
     named |= {path: f"tokenizer/{path.name}" for path in (base / "tokenizer").iterdir()}
     for source, name in named.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        cache.link_or_copy(source, folder / name)
+        link_or_copy(source, folder / name)
         if source in known:
             known[folder / name] = known[source]
     return folder
 
 
-def _from_drive(say: Say, report: Report | None) -> Path:
+def _from_drive(say: Say, report: ProgressCallback | None) -> Path:
     """The authors' archive from Google Drive, through gdown; what came before a break is kept for the next time."""
     if constants.HF_HUB_OFFLINE:
         raise ModelUnavailable(
@@ -208,12 +208,12 @@ def _from_drive(say: Say, report: Report | None) -> Path:
         if report:
             total = max(size or expected, done)
             report(
-                Transfer(
+                TransferProgress(
                     file="AddSR's weights",
                     done=done,
                     size=size,
-                    all_done=done,
-                    all_size=total,
+                    total_done=done,
+                    total_size=total,
                 )
             )
 
@@ -242,7 +242,7 @@ def _from_drive(say: Say, report: Report | None) -> Path:
 def _from_hub(
     found: Needed,
     scratch: Path,
-    report: Report | None,
+    report: ProgressCallback | None,
     say: Say,
 ) -> Path:
     """A whole bundle from a Hub repository, in the layout that ``push`` writes."""
@@ -251,7 +251,7 @@ def _from_hub(
     made = sources.fetch(whole, found=found.manifest, report=report)
     for file in whole.files:
         (scratch / "bundle" / file.path).parent.mkdir(parents=True, exist_ok=True)
-        cache.link_or_copy(made / file.path, scratch / "bundle" / file.path)
+        link_or_copy(made / file.path, scratch / "bundle" / file.path)
     output = installed.folder_of(whole.title)
     (scratch / "bundle").rename(output)
     sources.remove(whole)
@@ -262,20 +262,10 @@ def _from_hub(
 def _scratch(name: str, say: Say) -> Iterator[Path]:
     """The model's name held against other processes, and a folder beside the models that goes in the end."""
     try:
-        with (
-            installed.making(
-                name, lambda: say(f"another addsr is making {name}; waiting for it")
-            ) as prefix,
-            tempfile.TemporaryDirectory(
-                prefix=prefix,
-                suffix=installed.PART,
-                dir=installed.home(),
-            ) as scratch,
-        ):
-            yield Path(scratch)
+        with installed.making(
+            name, lambda: say(f"another addsr is making {name}; waiting for it")
+        ) as scratch:
+            yield scratch
     except (OSError, SafetensorError) as exc:
-        reason = getattr(exc, "strerror", None) or str(exc)
-        raise OutputRefused(
-            f"{name} could not be made in {installed.home()}: {reason}.",
-            "Free some space, or set ADDSR_HOME to another folder.",
-        ) from exc
+        hint = "Free some space, or set ADDSR_HOME to another folder."
+        raise write_error(installed.folder_of(name), exc, hint) from exc

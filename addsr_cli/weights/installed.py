@@ -1,26 +1,21 @@
 """Converted models on this machine: one bundle folder each, below the user's data folder or ``ADDSR_HOME``."""
 
-import re
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 from filelock import FileLock, Timeout
-from platformdirs import user_data_path
 
 from addsr_cli.errors import ModelUnavailable, UsageError
-from addsr_cli.files import Report, told_digest
-from addsr_cli.folders import base
+from addsr_cli.files import remove_folder, remove_partial_folders, temporary_folder
+from addsr_cli.folders import data_folder
 from addsr_cli.models.bundle import RECORD, Bundle
-
-PART = ".part"
+from addsr_cli.weights.progress import ProgressCallback, sha256_with_progress
 
 
 def home() -> Path:
     """Where models live; ``ADDSR_HOME`` moves it."""
-    return base(user_data_path("addsr")) / "models"
+    return data_folder() / "models"
 
 
 def folder_of(name: str) -> Path:
@@ -62,14 +57,14 @@ def size(folder: Path) -> int:
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def problems(folder: Path, report: Report | None = None) -> tuple[str, ...]:
+def problems(folder: Path, report: ProgressCallback | None = None) -> tuple[str, ...]:
     """What is wrong with a bundle's files: missing, or changed since they were recorded; empty when it is intact."""
     found, recorded = [], dict(Bundle.read(folder).files)
     for name, digest in recorded.items():
         path = folder / name
         if not path.is_file():
             found.append(f"{name} is missing")
-        elif told_digest(path, name, report) != digest:
+        elif sha256_with_progress(path, name, report) != digest:
             found.append(f"{name} has changed since it was installed")
     return tuple(found)
 
@@ -77,21 +72,13 @@ def problems(folder: Path, report: Report | None = None) -> tuple[str, ...]:
 def remove(name: str) -> int:
     """Delete an installed model; returns the bytes freed. Raises ModelUnavailable when there is none."""
     folder = demanded(name)
-    freed, going = size(folder), unfinished(folder)
-    folder.rename(
-        going
-    )  # first, so that a removal cut short leaves nothing in the way of the next making
-    shutil.rmtree(going)
+    freed = size(folder)
+    remove_folder(folder)
     return freed
 
 
-def unfinished(folder: Path) -> Path:
-    """A new hidden name beside a folder that is being made or removed; ``making`` sweeps what is left of those."""
-    return folder.with_name(f".{folder.name}.{uuid4().hex[:8]}{PART}")
-
-
 @contextmanager
-def making(name: str, wait: Callable[[], None]) -> Iterator[str]:
+def making(name: str, wait: Callable[[], None]) -> Iterator[Path]:
     """Hold a model's name against other processes while it is made; gives the beginning of names for work in progress.
 
     Folders with such names, ending in PART, are hidden; what a killed process left of them goes
@@ -106,9 +93,8 @@ def making(name: str, wait: Callable[[], None]) -> Iterator[str]:
         wait()
         lock.acquire()
     try:
-        left = re.compile(rf"\.{re.escape(place.name)}\.[a-z0-9_]{{8}}{re.escape(PART)}")
-        for folder in [path for path in place.parent.iterdir() if left.fullmatch(path.name)]:
-            shutil.rmtree(folder)
-        yield f".{place.name}."
+        remove_partial_folders(place)
+        with temporary_folder(place) as scratch:
+            yield scratch
     finally:
         lock.release()

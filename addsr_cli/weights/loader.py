@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.files import digest_of
+from addsr_cli.files import sha256_of
 from addsr_cli.models.architecture import Architecture, LoadOptions, ModelSpec
 from addsr_cli.models.bundle import RECORD, Bundle
 from addsr_cli.models.registry import ARCHITECTURES, BUNDLED, FALLBACK
@@ -48,7 +48,7 @@ class Located:
             return ""
         if self.file.name == RECORD:
             return Bundle.read(self.file.parent).digest
-        return digest_of(self.file)
+        return sha256_of(self.file)
 
 
 def locate(name: str) -> Located:

@@ -9,12 +9,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
-from addsr_cli.files import Report, told_digest
+from addsr_cli.errors import ModelUnavailable, UsageError
+from addsr_cli.files import write_error
 from addsr_cli.weights import cache
 from addsr_cli.weights.archive import AGAIN, DEEPEST, first_bytes, has_networks
 from addsr_cli.weights.components import DAPE, RAM, TAGS, Component, FileSpec
-from addsr_cli.weights.transfer import no_space
+from addsr_cli.weights.progress import ProgressCallback, sha256_with_progress
 
 KNOWN = (RAM, DAPE, TAGS)
 
@@ -69,13 +69,16 @@ def sorted_out(paths: Iterable[Path]) -> Brought:
     return Brought(originals=tuple(originals), student=students[0] if students else None)
 
 
-def adopt(original: Original, report: Report | None = None) -> Path:
+def adopt(original: Original, report: ProgressCallback | None = None) -> Path:
     """Check an original against its digest and take it into the store, where the next pull finds it; its place there.
 
     Raises ModelUnavailable where it is another file, and OutputRefused where it cannot be stored.
     """
     first_bytes(original.file)
-    found, wanted = told_digest(original.file, original.file.name, report), original.spec.sha256
+    found, wanted = (
+        sha256_with_progress(original.file, original.file.name, report),
+        original.spec.sha256,
+    )
     if found != wanted:
         raise ModelUnavailable(
             f"{original.file} is not the {original.spec.path} of {original.component.title}, or is damaged: it has "
@@ -85,9 +88,9 @@ def adopt(original: Original, report: Report | None = None) -> Path:
     try:
         return cache.adopt(original.component, original.spec, original.file, found)
     except OSError as exc:
-        why = "the disk is full" if no_space(exc) else exc.strerror or str(exc)
-        raise OutputRefused(
-            f"{original.file} cannot be put into {cache.folder(original.component.name)}: {why}.",
+        raise write_error(
+            cache.folder(original.component.name) / original.spec.path,
+            exc,
             "Free some space, or set ADDSR_HOME to another folder.",
         ) from exc
 

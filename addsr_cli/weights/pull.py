@@ -1,18 +1,17 @@
 """One component from one source: what it declares, what is missing here, every file checked before it counts."""
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from glob import escape
 from pathlib import Path
 
-from addsr_cli.errors import OutputRefused
-from addsr_cli.files import Report, Stage, Transfer, digest_of, git_blob_of
+from addsr_cli.files import git_blob_sha1_of, require_free_space, sha256_of
 from addsr_cli.weights import cache
 from addsr_cli.weights.cache import CacheEntry, Check, Record, folder
 from addsr_cli.weights.components import Component, FileSpec, Source
+from addsr_cli.weights.progress import Phase, ProgressCallback, TransferProgress
 from addsr_cli.weights.transfer import Access, Remote, SourceFailed, describe, download
 
 TAIL = len(".0123456789abcdef.part")
@@ -63,7 +62,7 @@ class Pull:
         source: Source,
         remotes: tuple[Remote, ...],
         access: Access,
-        report: Report | None,
+        report: ProgressCallback | None,
     ) -> None:
         self.component = component
         self.access = access
@@ -114,19 +113,19 @@ class Pull:
         """Bring one unfinished file to its end and check it; nothing damaged stays. Raises _Damaged."""
         before = sum(entry.size for entry in self.record.files.values())
 
-        def tell(stage: Stage, done: int) -> None:
+        def tell(phase: Phase, done: int) -> None:
             if self.report:
-                here = done if stage == "fetching" else part.stat().st_size
+                here = done if phase == "fetching" else part.stat().st_size
                 total = max(self.manifest.total, before + here)
-                size = remote.size if stage == "fetching" else here
+                size = remote.size if phase == "fetching" else here
                 self.report(
-                    Transfer(
+                    TransferProgress(
                         file=remote.path,
-                        stage=stage,
+                        phase=phase,
                         done=done,
                         size=size,
-                        all_done=before + here,
-                        all_size=total,
+                        total_done=before + here,
+                        total_size=total,
                     )
                 )
 
@@ -149,10 +148,10 @@ def checked(
     tell: Callable[[int], None],
 ) -> CacheEntry:
     """The entry of a complete file, hashed once. Raises _Damaged when it is not what it should be."""
-    found, note = digest_of(part, tell), ""
+    found, note = sha256_of(part, tell), ""
     if remote.sha256 and found != remote.sha256:
         raise _Damaged(f"sent {spec.path} with SHA-256 {found}, but declares {remote.sha256}")
-    if remote.blob and git_blob_of(part) != remote.blob:
+    if remote.blob and git_blob_sha1_of(part) != remote.blob:
         raise _Damaged(f"sent {spec.path} damaged: it is not the git blob {remote.blob}")
     check: Check = "hub" if remote.sha256 else "git" if remote.blob else "first use"
     if cache.must_match(spec):
@@ -234,9 +233,10 @@ def kept_files(component: Component, remotes: tuple[Remote, ...]) -> dict[str, C
 
 def demand_space(component: Component, place: Path, missing: int) -> None:
     """Make sure that ``missing`` bytes fit on the disk of ``place``. Raises OutputRefused."""
-    free = shutil.disk_usage(place).free
-    if missing and missing + SPARE > free:
-        raise OutputRefused(
-            f"{component.title} needs {missing / 1e9:.2f} GB more, but only {free / 1e9:.2f} GB are free at {place}.",
+    if missing:
+        require_free_space(
+            place,
+            missing + SPARE,
+            f"{component.title} needs another",
             "Free some space, or set ADDSR_HOME to a folder on a larger disk.",
         )

@@ -13,19 +13,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
-from addsr_cli.files import Report, Transfer
+from addsr_cli.errors import ModelUnavailable, UsageError
+from addsr_cli.files import write_error
 from addsr_cli.weights import cache
 from addsr_cli.weights.cache import FileState, Record, folder, remove, verify
 from addsr_cli.weights.components import Component, Source
+from addsr_cli.weights.progress import ProgressCallback
 from addsr_cli.weights.pull import Manifest, Planned, Pull, asked, compared, kept_files
-from addsr_cli.weights.transfer import AGAIN, Access, Remote, SourceFailed, no_space
+from addsr_cli.weights.transfer import AGAIN, Access, Remote, SourceFailed
 
 __all__ = [
     "FileState",
     "Manifest",
     "Planned",
-    "Transfer",
     "fetch",
     "find_cached",
     "folder",
@@ -130,7 +130,7 @@ def fetch(
     component: Component,
     *,
     found: Manifest | None = None,
-    report: Report | None = None,
+    report: ProgressCallback | None = None,
     offline: bool | None = None,
     endpoint: str | None = None,
     token: str | None = None,
@@ -219,9 +219,8 @@ def _local(component: Component) -> Iterator[None]:
     try:
         yield
     except OSError as exc:
-        place, why = exc.filename or folder(component.name), exc.strerror or str(exc)
-        full = "The disk is full" if no_space(exc) else f"{place} cannot be used ({why})"
-        raise OutputRefused(
-            f"{full}: {component.title} cannot be stored at {folder(component.name)}.",
+        raise write_error(
+            f"{exc.filename or folder(component.name)} ({component.title})",
+            exc,
             f"Free some space, or set ADDSR_HOME to another folder. {AGAIN}",
         ) from exc

@@ -5,7 +5,6 @@ count here too. Its download functions are not used: since 1.18 they begin from 
 process.
 """
 
-import errno
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -329,8 +328,3 @@ def _translated(exc: Exception, source: Source, path: str) -> SourceFailed:
             f"has trouble of its own (HTTP {status})", f"Wait some minutes. {AGAIN}"
         )
     return SourceFailed(f"refuses {path} (HTTP {status})")
-
-
-def no_space(exc: OSError) -> bool:
-    """Whether an error says that the disk, or the user's share of it, is full."""
-    return exc.errno in (errno.ENOSPC, errno.EDQUOT)

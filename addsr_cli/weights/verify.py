@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.files import Report
 from addsr_cli.models.bundle import RECORD
 from addsr_cli.models.registry import BUNDLED
 from addsr_cli.weights import installed, loader, sources
 from addsr_cli.weights.cache import Record
 from addsr_cli.weights.components import COMPONENTS, MADE_OF, Component
+from addsr_cli.weights.progress import ProgressCallback
 
 State = Literal["intact", "damaged", "incomplete"]
 
@@ -25,7 +25,7 @@ class Checked:
     problems: tuple[str, ...] = ()
 
 
-def verify_all(name: str | None, report: Report | None = None) -> tuple[Checked, ...]:
+def verify_all(name: str | None, report: ProgressCallback | None = None) -> tuple[Checked, ...]:
     """Read every file of a model and of the originals it was made of, or None: of everything that lies here.
 
     ``name`` may also be that of a component. Raises ModelUnavailable when nothing of that name lies
@@ -44,7 +44,7 @@ def verify_all(name: str | None, report: Report | None = None) -> tuple[Checked,
     return (_model(name, report), *downloads)
 
 
-def _model(name: str, report: Report | None) -> Checked:
+def _model(name: str, report: ProgressCallback | None) -> Checked:
     try:
         problems = _problems(loader.locate(name), report)
     except ModelUnavailable as exc:  # not here, or with a record that cannot be read
@@ -59,7 +59,7 @@ def _model(name: str, report: Report | None) -> Checked:
     )
 
 
-def _problems(located: loader.Located, report: Report | None) -> tuple[str, ...]:
+def _problems(located: loader.Located, report: ProgressCallback | None) -> tuple[str, ...]:
     """Return changed or missing files of a bundle; where there are none, unusable weights."""
     if located.file.name == RECORD:
         changed = installed.problems(located.file.parent, report)
@@ -68,12 +68,12 @@ def _problems(located: loader.Located, report: Report | None) -> tuple[str, ...]
     return located.architecture.problems(located.file)
 
 
-def _downloads(parts: Iterable[Component], report: Report | None) -> tuple[Checked, ...]:
+def _downloads(parts: Iterable[Component], report: ProgressCallback | None) -> tuple[Checked, ...]:
     """The components of which something was fetched."""
     return tuple(_download(part, report) for part in parts if Record.read(part.name).files)
 
 
-def _download(part: Component, report: Report | None) -> Checked:
+def _download(part: Component, report: ProgressCallback | None) -> Checked:
     states = sources.verify(part, report)
     known = [state for state in states if state.check is not None]
     damaged = tuple(f"{state.path} {state.problem}" for state in known if not state.ok)

@@ -1,5 +1,6 @@
 """What goes wrong on the way to weights, at the command line: the exit code, one line, and no half file."""
 
+import shutil
 import signal
 import threading
 from collections import namedtuple
@@ -11,7 +12,7 @@ from huggingface_hub import constants
 from loopback import Fault
 from tiny_hub import reach
 
-from addsr_cli.weights import cache, pull
+from addsr_cli.weights import cache
 from addsr_cli.weights.components import MADE_OF, FileSpec
 
 PULL = ("models", "pull", "seesr")
@@ -150,8 +151,8 @@ def test_offline_without_a_cache(addsr, server, monkeypatch):
 def test_a_disk_without_room(addsr, demo, monkeypatch):
     server = demo("first")
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(pull.shutil, "disk_usage", lambda _: usage(10**9, 10**9, MIB))
-    line = f"Demo weights needs 0.00 GB more, but only 0.00 GB are free at {cache.folder('demo')}."
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, MIB))
+    line = f"Demo weights needs another 70 MB, but '{cache.folder('demo')}' has 1 MB free."
     failed(
         addsr(*PULL), 7, f"{line} Free some space, or set ADDSR_HOME to a folder on a larger disk."
     )
@@ -163,8 +164,8 @@ def test_a_disk_that_is_really_full(addsr, demo, disk, monkeypatch):
     place = disk("size=2m")
     monkeypatch.setenv("ADDSR_HOME", str(place))
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(pull.shutil, "disk_usage", lambda _: usage(10**9, 0, 10**9))
-    line = f"The disk is full: Demo weights cannot be stored at {cache.folder('demo')}. Free some space"
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, 10**9))
+    line = f"{cache.folder('demo')} (Demo weights) cannot be written: the disk is full."
     done = addsr(*PULL)
     assert done.code == 7
     assert done.lines[-1].startswith(f"error: {line}")

@@ -14,11 +14,11 @@ REPOSITORY = Path(addsr_cli.__file__).parents[1]
 SHOW = """
 import time
 from addsr_cli.cli.console import Console
-from addsr_cli.files import Transfer
+from addsr_cli.weights.progress import TransferProgress
 with Console().transfer_progress() as report:
-    for stage, done in (("fetching", 2_000_000), ("fetching", 4_000_000), ("checking", 1_000_000)):
-        report(Transfer(file="unet/model.safetensors", stage=stage, done=done, size=4_000_000, all_done=done + 500_000,
-                        all_size=8_000_000))
+    for phase, done in (("fetching", 2_000_000), ("fetching", 4_000_000), ("checking", 1_000_000)):
+        report(TransferProgress(file="unet/model.safetensors", phase=phase, done=done, size=4_000_000, total_done=done + 500_000,
+                        total_size=8_000_000))
         time.sleep(0.25)
 """
 

@@ -329,7 +329,7 @@ class TestByHand:
         def other(*_):
             raise OSError(18, "Invalid cross-device link")
 
-        monkeypatch.setattr(cache.os, "link", other)
+        monkeypatch.setattr(os, "link", other)
         assert addsr("models", "import", brought / "DAPE.pth").code == 0
         assert (cache.folder("dape") / "DAPE.pth").stat().st_ino != (
             brought / "DAPE.pth"

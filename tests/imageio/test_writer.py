@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from addsr_cli.errors import NoSpace, OutputRefused
-from addsr_cli.imageio import WriteOptions, check_output, read, remove_partial_files, write
+from addsr_cli.files import remove_partial_files
+from addsr_cli.imageio import WriteOptions, check_output, read, write
 from addsr_cli.imageio import writer as module
 
 PLAIN = WriteOptions()
@@ -212,15 +213,6 @@ def test_a_link_is_followed_not_replaced(tmp_path, photo):
     assert read(target).size == photo.size
 
 
-PART = ".addsr-0123456789abcdef.part"
-
-
-def test_what_a_killed_process_left_half_written_is_swept(tmp_path):
-    (tmp_path / PART).write_bytes(b"half")
-    remove_partial_files(tmp_path)
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="locks are those of POSIX")
 def test_what_is_being_written_is_not_swept(tmp_path, photo, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: remove_partial_files(tmp_path))
@@ -228,34 +220,3 @@ def test_what_is_being_written_is_not_swept(tmp_path, photo, monkeypatch):
     monkeypatch.setattr(os, "link", lambda *names: (remove_partial_files(tmp_path), true(*names)))
     write(photo, tmp_path / "photo.png", PLAIN)
     assert [p.name for p in tmp_path.iterdir()] == ["photo.png"]
-
-
-@pytest.mark.parametrize(
-    "name", ["a.part", ".addsr-1.part", f"x{PART}", f"{PART}x", PART.upper(), "photo.png"]
-)
-def test_files_of_other_names_are_not_swept(tmp_path, name):
-    (tmp_path / name).write_bytes(b"precious")
-    remove_partial_files(tmp_path)
-    assert (tmp_path / name).read_bytes() == b"precious"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-def test_a_link_and_a_folder_with_the_name_of_a_part_are_not_swept(tmp_path):
-    (tmp_path / "precious").write_bytes(b"precious")
-    (tmp_path / PART).symlink_to(tmp_path / "precious")
-    (tmp_path / PART.replace("0", "1")).mkdir()
-    remove_partial_files(tmp_path)
-    assert len(list(tmp_path.iterdir())) == 3
-
-
-def test_an_empty_part_is_swept_once_it_is_old(tmp_path):
-    (tmp_path / PART).touch()
-    remove_partial_files(tmp_path)
-    assert (tmp_path / PART).exists()  # its writer may be about to lock it
-    os.utime(tmp_path / PART, (1, 1))
-    remove_partial_files(tmp_path)
-    assert not (tmp_path / PART).exists()
-
-
-def test_sweeping_what_is_no_folder_does_nothing(tmp_path):
-    remove_partial_files(tmp_path / "missing")

@@ -184,7 +184,7 @@ def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(run, str
     ended = child(KILLED, config)
     assert ended.returncode == -signal.SIGKILL
     assert checkpoint.find("latest", config.output / "checkpoints").name == "step-0000002.pt"
-    assert list((config.output / "checkpoints").glob("*.partial"))
+    assert list((config.output / "checkpoints").glob(".addsr-*.part"))
     Trainer(config).run("latest")
     assert same(newest(config), straight)
 

@@ -7,7 +7,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list, gather_object
 
 from addsr_cli.canvas import to_tensor
-from addsr_cli.errors import OutputRefused
+from addsr_cli.files import remove_partial_files, write_error, write_text
 from addsr_cli.imageio import read
 from addsr_cli.train.data.dataset import Photos
 from addsr_cli.train.trainable import TrainableModel
@@ -31,6 +31,8 @@ def precomputed(
     found = [json.loads(file.read_text(encoding="utf-8")) if main and file.is_file() else {}]
     known: dict[str, str] = broadcast_object_list(found)[0]
     missing = [path for path in photos.paths if str(path) not in known]
+    if main:
+        remove_partial_files(folder)
     together = SAVE_EVERY * accelerator.num_processes
     for start in range(0, len(missing), together):
         own = missing[start : start + together][
@@ -47,11 +49,7 @@ def precomputed(
 
 
 def _save(file: Path, known: dict[str, str]) -> None:
-    partial = file.with_suffix(".partial")
     try:
-        partial.write_text(json.dumps(known, indent=0), encoding="utf-8")
-        partial.replace(file)
+        write_text(file, json.dumps(known, indent=0))
     except OSError as exc:
-        raise OutputRefused(
-            f"{file} cannot be written: {exc.strerror}.", "Choose another --output."
-        ) from exc
+        raise write_error(file, exc, "Choose another --output.") from exc
