@@ -22,9 +22,9 @@ import psutil
 from PIL import Image
 
 from addsr_cli import Machine, Settings, Upscaler, imageio
+from addsr_cli.batch.config import BatchConfig
 from addsr_cli.batch.pipeline import RunOptions
 from addsr_cli.batch.session import Session
-from addsr_cli.batch.task import BatchConfig
 from addsr_cli.engine.job import Naming
 from addsr_cli.errors import UnreadableInput
 from addsr_cli.imageio import WriteOptions
@@ -121,7 +121,7 @@ def speed(folder: Path) -> None:
     for number, chunk in enumerate(
         sorted(path for path in (folder / "in").iterdir() if path.is_dir())
     ):
-        order = BatchConfig(
+        config = BatchConfig(
             root=chunk,
             output=folder / "speed" / str(number),
             settings=Settings(),
@@ -129,15 +129,15 @@ def speed(folder: Path) -> None:
             naming=naming,
             model_sha256=upscaler.digest(),
         )
-        session = Session(upscaler=upscaler, order=order)
-        agenda = session.look()
+        session = Session(upscaler=upscaler, config=config)
+        queue = session.scan()
         photos = []
-        for task in agenda.todo:
+        for task in queue.pending:
             with suppress(UnreadableInput):
                 photos.append(imageio.read(chunk / task.name))
         upscaler.upscale(photos[0])
         bare = timed(lambda photos=photos: [upscaler.upscale(photo) for photo in photos])
-        piped = timed(lambda: session.run(agenda, Silent(), lambda: False, RunOptions()))  # noqa: B023 (called at once)
+        piped = timed(lambda: session.run(queue, Silent(), lambda: False, RunOptions()))  # noqa: B023 (called at once)
         ratios.append([ours / theirs for ours, theirs in zip(piped, bare, strict=True)])
     whole, network = (statistics.median(each) for each in zip(*ratios, strict=True))
     print(
@@ -158,13 +158,13 @@ def timed(do: Callable[[], object]) -> tuple[float, float]:
 class Silent:
     """An observer that says nothing."""
 
-    def begun(self, task: object) -> None:
+    def on_start(self, task: object) -> None:
         """A file goes through the network."""
 
-    def done(self, job: object, result: object) -> None:
+    def on_success(self, job: object, result: object) -> None:
         """A file is written."""
 
-    def failed(self, task: object, error: object) -> None:
+    def on_failure(self, task: object, error: object) -> None:
         """A file failed."""
 
 

@@ -1,1 +1,1 @@
-"""A whole tree of photos: found, named, journaled, run."""
+"""Many photos: walk a folder, queue the work, read, upscale and write, and journal the outcomes."""

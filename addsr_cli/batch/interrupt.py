@@ -1,4 +1,4 @@
-"""Ctrl-C once asks a batch to end after the files in flight; twice ends it now."""
+"""Ctrl-C in a batch: the first one finishes the files in flight, the second one stops at once."""
 
 import signal
 import threading
@@ -7,17 +7,20 @@ from types import TracebackType
 from typing import Any, Self
 
 
-class Interrupts:
-    """Within ``with Interrupts(...)`` the first Ctrl-C sets ``asked`` and is told of; the second is one as ever."""
+class InterruptHandler:
+    """In the context the first Ctrl-C sets ``interrupted``, the second raises KeyboardInterrupt.
 
-    def __init__(self, tell: Callable[[], None]) -> None:
-        self.asked = False
-        self._tell = tell
-        self._before: Any = None
+    ``on_interrupt`` is called after the first one.
+    """
+
+    def __init__(self, on_interrupt: Callable[[], None]) -> None:
+        self.interrupted = False
+        self._on_interrupt = on_interrupt
+        self._previous: Any = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._caught)
+            self._previous = signal.signal(signal.SIGINT, self._handle)
         return self
 
     def __exit__(
@@ -27,16 +30,15 @@ class Interrupts:
         trace: TracebackType | None,
     ) -> None:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._before)
+            signal.signal(signal.SIGINT, self._previous)
 
-    def stopping(self) -> bool:
-        """Whether it was asked to end."""
-        return self.asked
+    def should_stop(self) -> bool:
+        """Whether Ctrl-C was pressed."""
+        return self.interrupted
 
-    def _caught(self, number: int, frame: object) -> None:
-        if self.asked:
+    def _handle(self, number: int, frame: object) -> None:
+        if self.interrupted:
             raise KeyboardInterrupt
-        self.asked = True
-        threading.Thread(
-            target=self._tell
-        ).start()  # not here: the signal may have come in the middle of a print
+        self.interrupted = True
+        # In a thread: the signal may have arrived in the middle of a print, which is not reentrant.
+        threading.Thread(target=self._on_interrupt).start()

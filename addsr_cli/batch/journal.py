@@ -1,12 +1,12 @@
-"""The memory of a batch: one line of JSON for every file that was begun, done or given up.
+"""The record of a batch: one line of JSON for every output that was begun, finished or failed.
 
-Lines are appended and brought to the disk one by one, so that a run may end at any moment. Every
-process has a journal of its own beside the output (``OUT/.addsr/journal*.jsonl``); reading merges
-them all, and the last word on a file wins. What is last is decided by the order of the lines, and
-between journals by the number of the run, never by a clock.
+Each line is flushed to the disk before the batch goes on, so that a run may be killed at any time.
+Every process has a journal of its own in the output folder (``OUT/.addsr/journal*.jsonl``); reading
+merges them, and the latest entry of an output counts. Within a journal the order of the lines
+decides what is latest, between journals the number of the run, never a clock.
 
-A journal is input like any other: somebody else may have written it. Lines without the types and
-the relative paths that `Journal.write` gives them are counted and passed over.
+A journal is untrusted input: lines without the types and relative paths that `Journal.write`
+produces are counted and ignored.
 """
 
 import json
@@ -25,25 +25,27 @@ from addsr_cli.batch.shards import WHOLE, Shard
 from addsr_cli.errors import OutputRefused, OutputVanished
 
 FOLDER = ".addsr"
-LONGEST = 1 << 20  # characters of a line; names and messages are far shorter
+MAX_LINE = 1 << 20  # characters; names and messages are far shorter
+OMITTED: tuple[object, ...] = ("", -1, {})  # default values that are not written
+
 State = Literal["writing", "ok", "failed"]
 Key = tuple[str, int]
-UNSAID: tuple[object, ...] = ("", -1, {})  # defaults, left out
 
-_PATHS = ("input", "output")
-_TEXTS = (*_PATHS, "root", "settings", "sha256", "output_sha256")
-_COUNTS = ("sample", "size", "mtime_ns", "output_size", "run")
-_TIMES = ("seconds", "at")
-_ERROR = {"code", "message", "hint"}
+_PATH_FIELDS = ("input", "output")
+_TEXT_FIELDS = (*_PATH_FIELDS, "root", "settings", "sha256", "output_sha256")
+_INTEGER_FIELDS = ("sample", "size", "mtime_ns", "output_size", "run")
+_NUMBER_FIELDS = ("seconds", "at")
+_ERROR_FIELDS = {"code", "message", "hint"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class JournalEntry:
-    """The last word on one output: of which input, made with which settings, what came of it.
+    """The state of one output.
 
-    ``input`` and ``output`` are relative to their folders, with ``/``; ``root`` is the folder of
-    the inputs. ``size`` (bytes), ``mtime_ns`` and ``sha256`` are the input's; ``error`` holds code,
-    message and hint; ``at`` is seconds since 1970, for people to read; ``run`` counts the runs that
+    ``input`` and ``output`` are relative to their folders, with ``/``; ``root`` is the absolute
+    folder of the inputs. ``size`` (bytes), ``mtime_ns`` and ``sha256`` are the input's,
+    ``settings`` is the digest of the `BatchConfig`. ``error`` has code, message
+    and hint. ``at`` is in seconds since 1970, for people to read; ``run`` counts the runs that
     wrote into the folder, from 1.
     """
 
@@ -69,58 +71,62 @@ class JournalEntry:
         return self.input, self.sample
 
     @classmethod
-    def parsed(cls, line: str) -> Self | None:
-        """An entry from its line; None for a line that is torn or that this program did not write."""
+    def parse(cls, line: str) -> Self | None:
+        """Return the entry of a line; None if the line is incomplete or not written by addsr."""
         try:
-            raw = json.loads(line)
+            values = json.loads(line)
         except (ValueError, RecursionError):
             return None
-        if not isinstance(raw, dict) or not _well_formed(raw):
+        if not isinstance(values, dict) or not _is_valid(values):
             return None
-        known = {each.name for each in fields(cls)}
-        return cls(**{key: value for key, value in raw.items() if key in known})
+        known = {entry_field.name for entry_field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contents:
-    """What the journals of a folder say: last entries, how many lines are none, runs so far."""
+class JournalContents:
+    """The merged journals of a folder.
+
+    ``entries`` are the latest of each output, ``unknown_lines`` counts the ignored lines, ``runs``
+    the runs so far.
+    """
 
     entries: dict[Key, JournalEntry]
-    unknown: int
+    unknown_lines: int
     runs: int
 
 
 class Journal:
-    """The journal that this process writes. Raises OutputRefused when another process holds it."""
+    """The journal that this process writes. Raises OutputRefused if another process writes it."""
 
     def __init__(self, output: Path, shard: Shard = WHOLE) -> None:
         name = "journal" if shard == WHOLE else f"journal-{shard.number}of{shard.count}"
         self.path = _folder(output) / f"{name}.jsonl"
         lock = self.path.with_suffix(".lock")
-        for path in (self.path, lock):
-            _refuse_link(path)
+        _refuse_link(self.path)
+        _refuse_link(lock)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._lock = FileLock(lock, timeout=0)
             self._lock.acquire()
-            self._run = load_all(output).runs + 1
+            self._run = read(output).runs + 1
             self._file: IO[bytes] = self.path.open("ab")
-            if self.path.stat().st_size and not _ends_whole(self.path):
-                self._file.write(b"\n")  # a line was torn; the next one shall not hang on to it
+            if self.path.stat().st_size and not _ends_with_newline(self.path):
+                self._file.write(b"\n")  # an incomplete line must not spoil the next one
         except Timeout as exc:
             raise OutputRefused(
                 f"Another addsr batch is writing into {str(output)!r}.",
-                "Wait for it, or give each its own --shard.",
+                "Wait until it is done, or split the work with --shard.",
             ) from exc
         except OSError as exc:
             raise imageio.write_error(self.path, exc) from exc
 
     def write(self, entry: JournalEntry) -> None:
-        """Put an entry on the disk. Raises NoSpace, OutputVanished and OutputRefused."""
-        numbered = asdict(replace(entry, run=self._run))
-        said = {key: value for key, value in numbered.items() if value not in UNSAID}
+        """Write an entry to the disk. Raises NoSpace, OutputVanished and OutputRefused."""
+        values = asdict(replace(entry, run=self._run))
+        written = {name: value for name, value in values.items() if value not in OMITTED}
         try:
-            self._file.write(json.dumps(said).encode() + b"\n")
+            self._file.write(json.dumps(written).encode() + b"\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as exc:
@@ -128,74 +134,67 @@ class Journal:
         self.check()
 
     def check(self) -> None:
-        """Raise OutputVanished when the journal, and so the outputs, no longer lie where they did."""
+        """Raise OutputVanished if the journal, and so the output folder, was moved or deleted."""
         try:
             in_place = os.path.samestat(self.path.lstat(), os.fstat(self._file.fileno()))
         except (FileNotFoundError, NotADirectoryError):
             in_place = False
         if not in_place:
+            folder = str(self.path.parents[1])
             raise OutputVanished(
-                f"The output folder {str(self.path.parents[1])!r} was deleted or moved during the run.",
-                "Run the same command again to make what is missing.",
+                f"The output folder {folder!r} was deleted or moved during the run.",
+                "Run the same command again to create the missing outputs.",
             )
 
     def close(self) -> None:
-        """Let go of the file and the lock."""
+        """Close the file and release the lock."""
         try:
             self._file.close()
-        except OSError:  # what a full disk left in the buffer; `write` has told of it
+        except OSError:  # data that a full disk left in the buffer; `write` has raised NoSpace
             pass
         finally:
             self._lock.release()
 
 
-def read(output: Path) -> dict[Key, JournalEntry]:
-    """The last entry of every output, from all journals there."""
-    return load_all(output).entries
-
-
-def load_all(output: Path) -> Contents:
-    """What all journals there say. Raises OutputRefused for one that is no file of its own."""
+def read(output: Path) -> JournalContents:
+    """Read and merge all journals of a folder. Raises OutputRefused if one is no regular file."""
     latest: dict[Key, JournalEntry] = {}
-    unknown = 0
+    unknown_lines = 0
     for path in sorted(_folder(output).glob("journal*.jsonl")):
-        entries, strange = _entries(path)
-        unknown += strange
+        entries, unknown = _read_one(path)
+        unknown_lines += unknown
         for key, entry in entries.items():
-            if key not in latest or _rank(entry) >= _rank(latest[key]):
+            if key not in latest or _order(entry) >= _order(latest[key]):
                 latest[key] = entry
     runs = max((entry.run for entry in latest.values()), default=0)
-    return Contents(
-        entries=latest,
-        unknown=unknown,
-        runs=runs,
-    )
+    return JournalContents(entries=latest, unknown_lines=unknown_lines, runs=runs)
 
 
-def _rank(entry: JournalEntry) -> tuple[int, bool]:
-    """By which the last word of two journals is found: the later run, or else the one with an output."""
+def _order(entry: JournalEntry) -> tuple[int, bool]:
+    """Sort key of entries of different journals: the later run, then the one with an output."""
     return entry.run, entry.state == "ok"
 
 
-def _entries(path: Path) -> tuple[dict[Key, JournalEntry], int]:
-    """The last entry of every output in one journal, and how many lines are no entries."""
+def _read_one(path: Path) -> tuple[dict[Key, JournalEntry], int]:
+    """Return the latest entry of each output in one journal, and the number of ignored lines."""
     _refuse_link(path)
     if not path.is_file():
         raise OutputRefused(
-            f"{str(path)!r} is not a regular file, so the journal cannot be kept there.",
+            f"{str(path)!r} is not a regular file, so no journal can be written there.",
             "Move it away, or choose another folder with -o.",
         )
     entries: dict[Key, JournalEntry] = {}
-    unknown = run = 0
+    unknown = 0
+    run = 0
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
-            for line in iter(partial(file.readline, LONGEST), ""):
-                entry = JournalEntry.parsed(line)
-                if entry is None:
-                    unknown += bool(line.strip())
-                    continue
-                run = max(run, entry.run)  # a later line is never of an earlier run
-                entries[entry.key] = replace(entry, run=run)
+            for line in iter(partial(file.readline, MAX_LINE), ""):
+                entry = JournalEntry.parse(line)
+                if entry is not None:
+                    run = max(run, entry.run)  # lines are in order, so a later one is as recent
+                    entries[entry.key] = replace(entry, run=run)
+                elif line.strip():
+                    unknown += 1
     except OSError as exc:
         raise OutputRefused(
             f"The journal {str(path)!r} cannot be read: {exc.strerror}.",
@@ -204,48 +203,49 @@ def _entries(path: Path) -> tuple[dict[Key, JournalEntry], int]:
     return entries, unknown
 
 
-def _well_formed(raw: Mapping[str, Any]) -> bool:
-    """Whether the fields have the types of an `Entry`, and the paths stay inside their folders."""
+def _is_valid(values: Mapping[str, Any]) -> bool:
+    """Whether values have the types of a `JournalEntry`, and its paths stay in their folders."""
     return (
-        raw.get("state") in get_args(State)
-        and "input" in raw
-        and all(isinstance(raw.get(name, ""), str) for name in _TEXTS)
-        and all(type(raw.get(name, 0)) is int for name in _COUNTS)
-        and all(type(raw.get(name, 0)) in (int, float) for name in _TIMES)
-        and _is_error(raw.get("error", {}))
-        and all(_stays_inside(raw.get(name, "")) for name in _PATHS)
+        values.get("state") in get_args(State)
+        and "input" in values
+        and all(isinstance(values.get(name, ""), str) for name in _TEXT_FIELDS)
+        and all(type(values.get(name, 0)) is int for name in _INTEGER_FIELDS)
+        and all(type(values.get(name, 0)) in (int, float) for name in _NUMBER_FIELDS)
+        and _is_error(values.get("error", {}))
+        and all(_is_relative(values.get(name, "")) for name in _PATH_FIELDS)
     )
 
 
-def _is_error(raw: object) -> bool:
+def _is_error(value: object) -> bool:
     return (
-        isinstance(raw, dict)
-        and raw.keys() <= _ERROR
-        and all(isinstance(text, str) for text in raw.values())
+        isinstance(value, dict)
+        and value.keys() <= _ERROR_FIELDS
+        and all(isinstance(text, str) for text in value.values())
     )
 
 
-def _stays_inside(name: str) -> bool:
-    """Whether a name is relative and does not climb; links are for those to see who use it."""
+def _is_relative(name: str) -> bool:
+    """Whether a path is relative and has no ``..``; whoever opens it must check for links."""
     path = Path(name)
     return not path.anchor and ".." not in path.parts and "\0" not in name
 
 
 def _folder(output: Path) -> Path:
-    """Where journals lie. Raises OutputRefused when that is a link, which may lead outside."""
-    _refuse_link(output / FOLDER)
-    return output / FOLDER
+    """Return the folder of the journals. Raises OutputRefused if it is a link."""
+    folder = output / FOLDER
+    _refuse_link(folder)
+    return folder
 
 
 def _refuse_link(path: Path) -> None:
     if path.is_symlink():
         raise OutputRefused(
-            f"{str(path)!r} is a symbolic link, and a journal stays inside its output folder.",
+            f"{str(path)!r} is a symbolic link, and the journal must be inside the output folder.",
             "Remove the link, or choose another folder with -o.",
         )
 
 
-def _ends_whole(path: Path) -> bool:
+def _ends_with_newline(path: Path) -> bool:
     with path.open("rb") as file:
         file.seek(-1, os.SEEK_END)
         return file.read() == b"\n"

@@ -1,4 +1,4 @@
-"""What outputs are called: mirrored, told apart where names would meet, cut where they are too long."""
+"""Names of the outputs: those of the inputs, without collisions, within the allowed length."""
 
 import hashlib
 import os
@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from addsr_cli import imageio
-from addsr_cli.batch.task import BatchConfig, FileStat, Rejected, Task
+from addsr_cli.batch.config import BatchConfig
+from addsr_cli.batch.task import FileStat, Rejected, Task
 from addsr_cli.engine.job import Job
 from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio import Header
@@ -17,106 +18,114 @@ from addsr_cli.settings import Settings
 
 
 def file_seed(seed: int, name: str) -> int:
-    """The seed of one file: it depends on the user's seed and the relative path, not on order or neighbours."""
+    """Return the seed of one file, a function of the user's seed and the relative path alone."""
     return int.from_bytes(hashlib.sha256(f"{seed}/".encode() + os.fsencode(name)).digest()[:4])
 
 
 def draft_task(
-    order: BatchConfig,
+    config: BatchConfig,
     name: str,
     sample: int,
     header: Header,
     size: tuple[int, int],
     settings: Settings,
-    stamp: FileStat,
+    stat: FileStat,
 ) -> Task:
-    """A task with the name that it has as long as no other wants the same."""
+    """Return a task with its preferred name; `resolve_collisions` may have to change the name."""
     job = Job(
-        source=order.root / name,
-        label=str(order.root / name),
+        source=config.root / name,
+        label=str(config.root / name),
         header=header,
         size=size,
         output=None,
         settings=settings,
-        options=order.options,
+        options=config.options,
     )
-    return _named(
-        Task(
-            job=job,
-            name=name,
-            sample=sample,
-            output="",
-            stamp=stamp,
-        ),
-        order,
-        PurePosixPath(name).stem,
-    )
-
-
-def _named(task: Task, order: BatchConfig, stem: str) -> Task:
-    """The task with the name that ``stem`` makes, cut where the file system takes no more."""
-    path, job = PurePosixPath(task.name), task.job
-    limit = imageio.name_limit(order.output)
-    while True:
-        source = Path(f"{stem}{path.suffix}")
-        made, format = order.naming.file_name(
-            source, job.header, job.size, job.settings, order.options
-        )
-        over = len(os.fsencode(made)) - limit
-        if over <= 0 or len(stem) <= len(_mark(task.name)):
-            break
-        kept = max(0, len(os.fsencode(stem)) - over - len(_mark(task.name)))
-        stem = os.fsencode(path.stem)[:kept].decode(errors="ignore") + _mark(task.name)
-    output = str(path.parent / made)
-    placed = replace(job, output=order.output / output, options=replace(job.options, format=format))
-    return replace(task, output=output, job=placed)
-
-
-def _mark(name: str) -> str:
-    return "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+    task = Task(job=job, name=name, sample=sample, output="", stat=stat)
+    return _with_stem(task, config, PurePosixPath(name).stem)
 
 
 def resolve_collisions(
-    drafts: Sequence[Task | Rejected], order: BatchConfig
+    drafts: Sequence[Task | Rejected], config: BatchConfig
 ) -> list[Task | Rejected]:
-    """Names that would meet are told apart: all of them take their suffix, ``a_jpg`` and ``a_png``, then a hash.
+    """Rename tasks whose outputs would collide: ``a_jpg`` and ``a_png``, or else with a hash.
 
-    What a file is called depends on the names in the tree alone. Names that differ only in case or
-    in Unicode normalisation meet too, as they would on many file systems.
+    The name of an output depends only on the names in the tree. Names that differ in case or in
+    Unicode normalisation count as equal, as many file systems treat them so.
     """
-    for stem in (_suffixed, _hashed):
-        taken = Counter(_folded(each.output) for each in drafts if isinstance(each, Task))
+    for make_stem in (_stem_with_suffix, _stem_with_hash):
+        counts = Counter(_normalized(task.output) for task in drafts if isinstance(task, Task))
         drafts = [
-            _named(each, order, stem(each.name))
-            if isinstance(each, Task) and taken[_folded(each.output)] > 1
-            else each
-            for each in drafts
+            _with_stem(task, config, make_stem(task.name))
+            if isinstance(task, Task) and counts[_normalized(task.output)] > 1
+            else task
+            for task in drafts
         ]
-    seen: dict[str, Task] = {}
-    for each in drafts:
-        if (
-            isinstance(each, Task)
-            and (other := seen.setdefault(_folded(each.output), each)) is not each
-        ):
-            problem = f"{other.name} and {each.name} would both become {each.output}."
-            raise OutputRefused(problem, "Use --name with {stem} in it, and {seed} for samples.")
+    by_output: dict[str, Task] = {}
+    for task in drafts:
+        if not isinstance(task, Task):
+            continue
+        other = by_output.setdefault(_normalized(task.output), task)
+        if other is not task:
+            raise OutputRefused(
+                f"{other.name} and {task.name} would both become {task.output}.",
+                "Use {stem} in --name, and {seed} with --samples.",
+            )
     return list(drafts)
 
 
-def possible_outputs(task: Task, order: BatchConfig) -> set[str]:
-    """All that an output may be called, whatever else lies in the tree."""
-    stems = (PurePosixPath(task.name).stem, _suffixed(task.name), _hashed(task.name))
-    return {_named(task, order, stem).output for stem in stems}
+def possible_outputs(task: Task, config: BatchConfig) -> set[str]:
+    """Return all names that an output can have, whatever other files there are."""
+    stems = (
+        PurePosixPath(task.name).stem,
+        _stem_with_suffix(task.name),
+        _stem_with_hash(task.name),
+    )
+    return {_with_stem(task, config, stem).output for stem in stems}
 
 
-def _suffixed(name: str) -> str:
+def _with_stem(task: Task, config: BatchConfig, stem: str) -> Task:
+    """Return the task named after ``stem``, which is cut if the file system requires it."""
+    path = PurePosixPath(task.name)
+    job = task.job
+    limit = imageio.name_limit(config.output)
+    suffix_hash = _name_hash(task.name)
+    while True:
+        source = Path(f"{stem}{path.suffix}")
+        file_name, format = config.naming.file_name(
+            source,
+            job.header,
+            job.size,
+            job.settings,
+            config.options,
+        )
+        excess = len(os.fsencode(file_name)) - limit
+        if excess <= 0 or len(stem) <= len(suffix_hash):
+            break
+        # The hash keeps names apart that differ only in the part that is cut.
+        length = max(0, len(os.fsencode(stem)) - excess - len(suffix_hash))
+        stem = os.fsencode(path.stem)[:length].decode(errors="ignore") + suffix_hash
+    output = str(path.parent / file_name)
+    options = replace(job.options, format=format)
+    return replace(
+        task,
+        output=output,
+        job=replace(job, output=config.output / output, options=options),
+    )
+
+
+def _name_hash(name: str) -> str:
+    return "-" + hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+
+
+def _stem_with_suffix(name: str) -> str:
     path = PurePosixPath(name)
     return f"{path.stem}_{path.suffix.lstrip('.')}"
 
 
-def _hashed(name: str) -> str:
-    return PurePosixPath(name).stem + _mark(name)
+def _stem_with_hash(name: str) -> str:
+    return PurePosixPath(name).stem + _name_hash(name)
 
 
-def _folded(path: str) -> str:
+def _normalized(path: str) -> str:
     return unicodedata.normalize("NFC", path).casefold()

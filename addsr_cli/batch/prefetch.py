@@ -1,4 +1,4 @@
-"""Photos read before the network asks for them, within a bound of memory."""
+"""Decodes photos in the background before the network needs them, within a bound of memory."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -7,61 +7,67 @@ from dataclasses import dataclass
 from functools import partial
 
 from addsr_cli import imageio
-from addsr_cli.batch.task import FileStat, Task, digest_of, file_stat
+from addsr_cli.batch.task import FileStat, Task, file_sha256, file_stat
 from addsr_cli.batch.worker import Worker
 from addsr_cli.imageio import Photo
 
-FLOAT_PIXEL = 16  # bytes: three colours and perhaps alpha
+BYTES_PER_PIXEL = 16  # float32 RGBA
 
 
 @dataclass(frozen=True, kw_only=True)
-class Input:
-    """A decoded photo, and the file as it was when it was read."""
+class DecodedPhoto:
+    """A decoded photo, with size, time and hash of its file when it was read."""
 
     photo: Photo
-    stamp: FileStat
+    stat: FileStat
     sha256: str
 
 
-Group = list[tuple[Task, "Future[Input]"]]
+Group = list[tuple[Task, "Future[DecodedPhoto]"]]
 
 
-def read(task: Task) -> Input:
-    """Decode one photo. Raises UnreadableInput."""
+def decode(task: Task) -> DecodedPhoto:
+    """Read and decode the photo of a task. Raises UnreadableInput."""
     path = task.job.source
     if isinstance(path, bytes):
         raise TypeError("a batch reads files")
-    stamp, digest = file_stat(path), digest_of(path)
-    return Input(
-        photo=imageio.read(path),
-        stamp=stamp,
-        sha256=digest,
-    )
+    # The stat comes first: if the file changes meanwhile, the next run sees that and repeats it.
+    stat = file_stat(path)
+    sha256 = file_sha256(path)
+    return DecodedPhoto(photo=imageio.read(path), stat=stat, sha256=sha256)
 
 
-def prefetch(groups: Iterable[list[Task]], bound: int) -> Iterator[Group]:
-    """The groups in order, each with its photos being read; the next ones are begun while ``bound`` bytes allow."""
+def prefetch(groups: Iterable[list[Task]], max_bytes: int) -> Iterator[Group]:
+    """Yield the groups in order, with a future for each photo.
+
+    Photos of later groups are decoded in the background while all of them take at most
+    ``max_bytes``; one group is always decoded, however large it is.
+    """
     worker = Worker("addsr-read")
     try:
-        yield from _read_ahead(iter(groups), bound, worker)
+        yield from _prefetch(iter(groups), max_bytes, worker)
     finally:
         worker.close()
 
 
-def _read_ahead(rest: Iterator[list[Task]], bound: int, worker: Worker) -> Iterator[Group]:
-    waiting, following, held = deque[tuple[int, Group]](), next(rest, None), 0
-    while following or waiting:
-        while following and (not waiting or held + _cost(following) <= bound):
-            cost = _cost(following)
-            waiting.append(
-                (cost, [(task, worker.submit(partial(read, task))) for task in following])
+def _prefetch(groups: Iterator[list[Task]], max_bytes: int, worker: Worker) -> Iterator[Group]:
+    queue: deque[tuple[int, Group]] = deque()
+    buffered_bytes = 0
+    following = next(groups, None)
+    while following or queue:
+        while following:
+            size = _decoded_size(following)
+            if queue and buffered_bytes + size > max_bytes:
+                break
+            queue.append(
+                (size, [(task, worker.submit(partial(decode, task))) for task in following])
             )
-            held += cost
-            following = next(rest, None)
-        cost, group = waiting.popleft()
+            buffered_bytes += size
+            following = next(groups, None)
+        size, group = queue.popleft()
         yield group
-        held -= cost
+        buffered_bytes -= size
 
 
-def _cost(tasks: list[Task]) -> int:
-    return sum(task.job.header.width * task.job.header.height * FLOAT_PIXEL for task in tasks)
+def _decoded_size(tasks: list[Task]) -> int:
+    return sum(task.job.header.width * task.job.header.height * BYTES_PER_PIXEL for task in tasks)

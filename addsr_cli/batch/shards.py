@@ -1,4 +1,4 @@
-"""Whose work is what: many processes over one tree, each with a share that needs no word between them."""
+"""Splits a batch over processes that do not communicate: each takes a fixed share of the files."""
 
 import os
 import re
@@ -8,7 +8,7 @@ from hashlib import sha256
 
 from addsr_cli.errors import UsageError
 
-WORLD = "WORLD_SIZE"  # as torchrun and accelerate launch set it
+WORLD_SIZE = "WORLD_SIZE"  # set by torchrun and accelerate launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,22 +19,27 @@ class Shard:
     count: int
 
     def __post_init__(self) -> None:
-        """Refuse what makes no sense."""
+        """Raise UsageError for a number outside 1 to ``count``."""
         if not 1 <= self.number <= self.count:
             raise UsageError(
                 f"--shard {self.number}/{self.count} is out of range.",
                 "Count from 1, as in --shard 1/4.",
             )
 
-    def takes(self, position: int) -> bool:
-        """Whether the file at this place of the sorted tree is ours; every process must see the same tree."""
-        return position % self.count == self.number - 1
+    def contains_index(self, index: int) -> bool:
+        """Whether the file at this index of the sorted tree belongs to this shard.
 
-    def takes_name(self, name: str) -> bool:
-        """Whether a file of this name is ours, whatever else lies in the tree; shares are even only on average."""
-        return (
-            int.from_bytes(sha256(os.fsencode(name)).digest()[:8]) % self.count == self.number - 1
-        )
+        Shards are even, but all processes must see the same files.
+        """
+        return index % self.count == self.number - 1
+
+    def contains_name(self, name: str) -> bool:
+        """Whether a file of this name belongs to this shard, whatever other files there are.
+
+        Shards are even only on average.
+        """
+        digest = sha256(os.fsencode(name)).digest()
+        return self.contains_index(int.from_bytes(digest[:8]))
 
 
 WHOLE = Shard(number=1, count=1)
@@ -44,41 +49,43 @@ def parse_shard(text: str) -> Shard:
     """``2/8`` -> part 2 of 8. Raises UsageError."""
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match:
-        raise UsageError(f"--shard {text} is not a share.", "Write it as 2/8: the second of eight.")
+        raise UsageError(
+            f"--shard {text} is not a part of a whole.", "The second of eight parts is 2/8."
+        )
     return Shard(number=int(match[1]), count=int(match[2]))
 
 
 def is_launched() -> bool:
     """Whether ``accelerate launch`` or ``torchrun`` started this process as one of several."""
-    return int(os.environ.get(WORLD, "1")) > 1
+    return int(os.environ.get(WORLD_SIZE, "1")) > 1
 
 
 def from_launcher(device: str) -> tuple[Shard, str]:
-    """Our share and device among the processes that were launched together, by accelerate's process state."""
+    """Join the processes that were launched together; return this one's shard and device."""
     from accelerate import PartialState
 
-    from addsr_cli import hardware  # here, so that looking at folders needs no torch
+    from addsr_cli import hardware  # imported here, since walking a folder needs no torch
 
-    on_cpu = (hardware.best_device() if device == "auto" else device) == "cpu"
-    state = PartialState(
-        cpu=on_cpu,
-        backend="gloo",
-        timeout=timedelta(weeks=52),
-    )
+    requested = hardware.best_device() if device == "auto" else device
+    on_cpu = requested == "cpu"
+    # Gloo, as the processes only wait for each other: that needs no GPU. The wait at the end may
+    # take as long as the slowest shard.
+    state = PartialState(cpu=on_cpu, backend="gloo", timeout=timedelta(weeks=52))
     shard = Shard(number=state.process_index + 1, count=state.num_processes)
-    own = "cpu" if on_cpu else str(state.device)
-    return shard, own if device == "auto" else device
+    if device != "auto":
+        return shard, device
+    return shard, "cpu" if on_cpu else str(state.device)
 
 
 def wait_for_others() -> None:
-    """Wait until every launched process is here: launchers end them all when the first exits with a code above 0."""
+    """Wait for all launched processes: a launcher stops the others when one exits with an error."""
     from accelerate import PartialState
 
     PartialState().wait_for_everyone()
 
 
 def leave_process_group() -> None:
-    """Part from the other processes."""
+    """Disconnect from the other launched processes."""
     from accelerate import PartialState
 
     PartialState().destroy_process_group()

@@ -1,4 +1,4 @@
-"""What lies in a tree: the photos in a fixed order, and a count of everything else by reason."""
+"""Finds the photos of a folder, in a fixed order, and counts the other files by reason."""
 
 import os
 from collections import Counter
@@ -11,63 +11,39 @@ from addsr_cli import imageio
 from addsr_cli.batch.journal import FOLDER
 from addsr_cli.errors import AddsrError, UnreadableInput
 
-HIDDEN, FOREIGN, UNWANTED, SPECIAL = (
-    "hidden",
-    "not a picture",
-    "left out by --include or --exclude",
-    "special file",
-)
+# Reasons to skip a file or folder.
+HIDDEN = "hidden"
+NOT_A_PICTURE = "not a picture"
 VIDEO = "video"
-KINDS = 5  # suffixes named in a summary
-OURS, KNOWN = "output of addsr", "link to a folder that is here already"
+EXCLUDED = "excluded by --include/--exclude"
+SPECIAL = "special file"
+ADDSR_OUTPUT = "output of addsr"
+ALREADY_VISITED = "link to a folder that was already visited"
 
-# Photos whatever this program can read: where it cannot, that is a failure with a reason, and no
-# file to pass over. HEIF and its relatives, JPEG XL and XR, high dynamic range, camera raw.
-PHOTOS = frozenset(
-    {
-        *(
-            ".heic",
-            ".heif",
-            ".hif",
-            ".heics",
-            ".avci",
-            ".jxl",
-            ".jxr",
-            ".wdp",
-            ".hdp",
-            ".exr",
-            ".hdr",
-        ),
-        *(".3fr", ".arw", ".cr2", ".cr3", ".crw", ".dcr", ".dng", ".erf", ".fff", ".gpr", ".iiq"),
-        *(".k25", ".kdc", ".mef", ".mos", ".mrw", ".nef", ".nrw", ".orf", ".pef", ".raf", ".raw"),
-        *(".rw2", ".rwl", ".sr2", ".srf", ".srw", ".x3f"),
-    }
+MAX_SUFFIXES = 5  # named in a summary
+
+# Photos, even where this program cannot read them: they fail with a reason instead of being
+# skipped. HEIF and its relatives, JPEG XL and XR, high dynamic range, camera raw.
+PHOTO_SUFFIXES = frozenset(
+    """
+    .heic .heif .hif .heics .avci .jxl .jxr .wdp .hdp .exr .hdr
+    .3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw
+    .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f
+    """.split()  # noqa: SIM905 (a list of literals would be four times as long)
 )
-VIDEOS = frozenset(
-    {
-        *(
-            ".3gp",
-            ".avi",
-            ".flv",
-            ".insv",
-            ".lrv",
-            ".m2ts",
-            ".m4v",
-            ".mkv",
-            ".mov",
-            ".mp4",
-            ".mpeg",
-        ),
-        *(".mpg", ".mts", ".mxf", ".ogv", ".webm", ".wmv"),
-    }
+VIDEO_SUFFIXES = frozenset(
+    """
+    .3gp .avi .flv .insv .lrv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .webm .wmv
+    """.split()  # noqa: SIM905
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PhotoTree:
-    """Photos relative to the root, with ``/``, sorted; what was passed over, by reason; folders that may not be read.
+    """The contents of a folder.
 
-    ``suffixes`` counts the files that are no pictures by their suffix, for each reason.
+    ``photos`` are relative to the root, with ``/``, sorted. ``skipped`` counts the other files by
+    reason, ``suffixes`` those that are no photos by reason and suffix. ``unreadable`` are folders.
     """
 
     photos: tuple[str, ...]
@@ -75,20 +51,23 @@ class PhotoTree:
     suffixes: dict[str, Counter[str]]
     unreadable: dict[str, AddsrError]
 
-    def summary(self) -> str:
-        """What was passed over, as in ``1 hidden, 3 not a picture (2 .txt, 1 .pdf)``."""
+    def skipped_summary(self) -> str:
+        """Describe the skipped files, as in ``1 hidden, 3 not a picture (2 .txt, 1 .pdf)``."""
         parts = []
         for reason, count in sorted(self.skipped.items()):
             suffixes = self.suffixes.get(reason, Counter())
-            details = [f"{number} {suffix}" for suffix, number in suffixes.most_common(KINDS)]
-            if len(suffixes) > KINDS:
+            details = [f"{n} {suffix}" for suffix, n in suffixes.most_common(MAX_SUFFIXES)]
+            if len(suffixes) > MAX_SUFFIXES:
                 details.append("...")
-            parts.append(f"{count} {reason}" + (f" ({', '.join(details)})" if details else ""))
+            part = f"{count} {reason}"
+            if details:
+                part += f" ({', '.join(details)})"
+            parts.append(part)
         return ", ".join(parts)
 
 
 def check_root(root: Path) -> None:
-    """Raise UnreadableInput when there is no such folder."""
+    """Raise UnreadableInput unless ``root`` is a folder."""
     if root.is_dir():
         return
     if root.exists():
@@ -104,25 +83,23 @@ def find_photos(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> PhotoTree:
-    """Walk the tree below ``root``. Raises UnreadableInput when that is no folder.
+    """Walk the folder ``root``. Raises UnreadableInput if there is no such folder.
 
-    Links to folders are followed, but each folder is entered once, under its true name where that
-    lies in the tree. The ``output`` folder and others that hold a journal of ours are passed over.
-    Patterns are shell globs, upper and lower case alike: over every part of the relative path, or
-    over the whole of it when they hold a ``/``.
+    Links to folders are followed, but each folder is visited once, under its own name if it lies
+    in the tree. The ``output`` folder and other folders with a journal of addsr are skipped.
+    Patterns are shell globs that ignore case; a pattern with ``/`` matches the whole relative path,
+    any other pattern one part of it.
     """
     check_root(root)
-    walk = _Walk(
-        root=root,
-        output=output,
-        include=include,
-        exclude=exclude,
-    )
-    real, linked = [""], list[str]()
-    while real or linked:
-        inner, links = walk.enter(real.pop() if real else linked.pop())
-        real += reversed(inner)
-        linked[:0] = reversed(links)
+    walk = _Walk(root=root, output=output, include=include, exclude=exclude)
+    # Links come last, so that a folder inside the tree is visited under its own name.
+    folders = [""]
+    links: list[str] = []
+    while folders or links:
+        folder = folders.pop() if folders else links.pop()
+        inner_folders, inner_links = walk.visit(folder)
+        folders += reversed(inner_folders)
+        links[:0] = reversed(inner_links)
     return PhotoTree(
         photos=tuple(sorted(walk.photos)),
         skipped=walk.skipped,
@@ -133,75 +110,88 @@ def find_photos(
 
 @dataclass(kw_only=True)
 class _Walk:
-    """One walk: what is looked for, and what was seen so far."""
+    """The state of one walk."""
 
     root: Path
     output: Path
     include: Sequence[str]
     exclude: Sequence[str]
     photo_suffixes: frozenset[str] = field(
-        default_factory=lambda: imageio.readable_suffixes() | PHOTOS
+        default_factory=lambda: imageio.readable_suffixes() | PHOTO_SUFFIXES
     )
     photos: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     suffixes: dict[str, Counter[str]] = field(default_factory=dict)
     unreadable: dict[str, AddsrError] = field(default_factory=dict)
-    seen: set[tuple[int, int]] = field(default_factory=set)
+    visited: set[tuple[int, int]] = field(default_factory=set)
 
-    def enter(self, folder: str) -> tuple[list[str], list[str]]:
-        """Note the files of one folder; returns the folders in it, and the links to folders."""
+    def visit(self, folder: str) -> tuple[list[str], list[str]]:
+        """Record the files of one folder; return its folders, and its links to folders."""
         try:
-            status = (self.root / folder).stat()
-            identity = status.st_dev, status.st_ino
-            if identity in self.seen:
-                self.skipped[KNOWN] += 1
-                return [], []
-            self.seen.add(identity)
-            entries = sorted(os.scandir(self.root / folder), key=lambda entry: entry.name)
+            entries = self._entries(folder)
         except OSError as exc:
-            reason = exc.strerror or str(exc)
             self.unreadable[folder] = UnreadableInput(
-                f"The folder {str(self.root / folder)!r} cannot be read: {reason}.",
+                f"The folder {str(self.root / folder)!r} cannot be read: {exc.strerror or exc}.",
                 "Check its permissions.",
             )
             return [], []
-        inner: list[str] = []
+        folders: list[str] = []
         links: list[str] = []
         for entry in entries:
             name = f"{folder}/{entry.name}" if folder else entry.name
-            if reason := self._refusal(entry, name):
+            if reason := self._skip_reason(entry, name):
                 self.skipped[reason] += 1
-            elif entry.is_dir():
-                (links if entry.is_symlink() else inner).append(name)
-            else:
+            elif not entry.is_dir():
                 self.photos.append(name)
-        return inner, links
+            elif entry.is_symlink():
+                links.append(name)
+            else:
+                folders.append(name)
+        return folders, links
 
-    def _refusal(self, entry: "os.DirEntry[str]", name: str) -> str:
-        """Why to pass over something; empty for a photo and for a folder to look into."""
+    def _entries(self, folder: str) -> "list[os.DirEntry[str]]":
+        """Return the sorted entries of a folder; none if it was visited before. Raises OSError."""
+        path = self.root / folder
+        status = path.stat()
+        identity = (status.st_dev, status.st_ino)
+        if identity in self.visited:
+            self.skipped[ALREADY_VISITED] += 1
+            return []
+        self.visited.add(identity)
+        with os.scandir(path) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+
+    def _skip_reason(self, entry: "os.DirEntry[str]", name: str) -> str:
+        """Return why an entry is skipped; empty for a photo and for a folder to visit."""
         if entry.name.startswith("."):
             return HIDDEN
         if _matches(name, self.exclude):
-            return UNWANTED
+            return EXCLUDED
         if entry.is_dir():
-            path = Path(entry.path)
-            same = self.output.exists() and path.samefile(self.output)
-            return OURS if same or (path / FOLDER).is_dir() else ""
+            return ADDSR_OUTPUT if self._holds_outputs(Path(entry.path)) else ""
         suffix = PurePosixPath(entry.name).suffix.lower()
         if suffix not in self.photo_suffixes:
-            reason = VIDEO if suffix in VIDEOS else FOREIGN
+            reason = VIDEO if suffix in VIDEO_SUFFIXES else NOT_A_PICTURE
             self.suffixes.setdefault(reason, Counter())[suffix or "no suffix"] += 1
             return reason
         if not entry.is_file() and not entry.is_symlink():
             return SPECIAL
-        return UNWANTED if self.include and not _matches(name, self.include) else ""
+        if self.include and not _matches(name, self.include):
+            return EXCLUDED
+        return ""
+
+    def _holds_outputs(self, folder: Path) -> bool:
+        """Whether a folder is the output folder of this batch or of an earlier one."""
+        if self.output.exists() and folder.samefile(self.output):
+            return True
+        return (folder / FOLDER).is_dir()
 
 
 def _matches(name: str, patterns: Sequence[str]) -> bool:
-    lower = name.lower()
-    return any(
-        fnmatch(lower, pattern.lower())
-        if "/" in pattern
-        else any(fnmatch(p, pattern.lower()) for p in lower.split("/"))
-        for pattern in patterns
-    )
+    return any(_matches_one(name.lower(), pattern.lower()) for pattern in patterns)
+
+
+def _matches_one(name: str, pattern: str) -> bool:
+    if "/" in pattern:
+        return fnmatch(name, pattern)
+    return any(fnmatch(part, pattern) for part in name.split("/"))

@@ -1,4 +1,4 @@
-"""What is to be done: photos become jobs with names and seeds of their own, and the journal says which are left."""
+"""Turns photos into tasks, and decides from the journal which of them are still to be done."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -6,219 +6,212 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from addsr_cli import imageio
-from addsr_cli.batch.disk import estimated_size
+from addsr_cli.batch.config import BatchConfig
+from addsr_cli.batch.failures import UNEXPECTED, to_addsr_error
 from addsr_cli.batch.journal import JournalEntry, Key
 from addsr_cli.batch.naming import draft_task, file_seed, possible_outputs, resolve_collisions
-from addsr_cli.batch.task import (
-    UNEXPECTED_ERRORS,
-    BatchConfig,
-    FileStat,
-    Rejected,
-    Task,
-    digest_of,
-    failure,
-    file_stat,
-    inside,
-    rejected,
-)
+from addsr_cli.batch.output_folder import estimated_size, is_inside
+from addsr_cli.batch.task import FileStat, Rejected, Task, file_sha256, file_stat
 from addsr_cli.errors import AddsrError, NoSpace, OutputRefused, UnreadableInput
 from addsr_cli.imageio import Header
 
 
 @dataclass(kw_only=True)
 class WorkQueue:
-    """The tree sorted by what is to happen: ``todo``, and ``lost`` at once; the rest is left alone.
+    """What a run will do: ``pending`` goes through the network, ``rejected`` fails at once.
 
-    ``done`` and ``failed`` are of earlier runs. ``unknown`` counts lines of the journal that are
-    none.
+    ``already_done`` and ``already_failed`` are left as an earlier run left them. ``unknown_lines``
+    counts the ignored lines of the journal.
     """
 
-    todo: list[Task] = field(default_factory=list)
+    pending: list[Task] = field(default_factory=list)
     rejected: list[Rejected] = field(default_factory=list)
-    done: list[JournalEntry] = field(default_factory=list)
-    failed: list[JournalEntry] = field(default_factory=list)
-    unknown: int = 0
+    already_done: list[JournalEntry] = field(default_factory=list)
+    already_failed: list[JournalEntry] = field(default_factory=list)
+    unknown_lines: int = 0
+
+    @property
+    def total(self) -> int:
+        """Number of outputs that the run will handle."""
+        return len(self.pending) + len(self.rejected)
+
+    @property
+    def input_pixels(self) -> int:
+        """Pixels of all photos that go through the network."""
+        sizes = (task.job.header.size for task in self.pending)
+        return sum(width * height for width, height in sizes)
 
 
 class TaskReader:
-    """Headers of the photos, read once as long as files do not change."""
+    """Reads the headers of photos, each once as long as its file does not change."""
 
-    def __init__(self, order: BatchConfig) -> None:
-        self.order = order
-        self._known: dict[str, tuple[FileStat, Header | AddsrError]] = {}
+    def __init__(self, config: BatchConfig) -> None:
+        self.config = config
+        self._headers: dict[str, tuple[FileStat, Header | AddsrError]] = {}
 
     def tasks(self, names: Iterable[str]) -> list[Task | Rejected]:
-        """Every photo of the tree as tasks with their final names, in the order of ``names``."""
+        """Return the tasks of all photos of the tree, in the order of ``names``.
+
+        All names are needed at once, since the names of outputs depend on each other.
+        """
         drafts: list[Task | Rejected] = []
         for name in names:
-            drafts += self._drafts(name)
-        return resolve_collisions(drafts, self.order)
+            drafts += self._draft(name)
+        return resolve_collisions(drafts, self.config)
 
-    def _drafts(self, name: str) -> list[Task | Rejected]:
-        order, path = self.order, self.order.root / name
-        stamp = file_stat(path)
-        if self._known.get(name, (None,))[0] != stamp:
-            try:
-                self._known[name] = stamp, imageio.read_header(path)
-            except (AddsrError, MemoryError, *UNEXPECTED_ERRORS) as exc:
-                self._known[name] = stamp, failure(exc.with_traceback(None))
-        header = self._known[name][1]
+    def _draft(self, name: str) -> list[Task | Rejected]:
+        config = self.config
+        stat = file_stat(config.root / name)
+        header = self._header(name, stat)
         if isinstance(header, AddsrError):
-            return [
-                Rejected(
-                    name=name,
-                    error=header,
-                    stamp=stamp,
-                )
-            ]
+            return [Rejected(name=name, error=header, stat=stat)]
         try:
-            size = order.settings.output_size(header.width, header.height)
+            size = config.settings.output_size(header.width, header.height)
         except AddsrError as exc:
-            return [
-                Rejected(
-                    name=name,
-                    error=exc,
-                    stamp=stamp,
-                )
-            ]
-        first = file_seed(order.settings.seed, name)
-        return [
-            draft_task(
-                order,
-                name,
-                number,
-                header,
-                size,
-                replace(order.settings, seed=first + number),
-                stamp,
-            )
-            for number in range(order.naming.samples)
-        ]
+            return [Rejected(name=name, error=exc, stat=stat)]
+        first_seed = file_seed(config.settings.seed, name)
+        drafts: list[Task | Rejected] = []
+        for sample in range(config.naming.samples):
+            settings = replace(config.settings, seed=first_seed + sample)
+            drafts.append(draft_task(config, name, sample, header, size, settings, stat))
+        return drafts
+
+    def _header(self, name: str, stat: FileStat) -> Header | AddsrError:
+        cached = self._headers.get(name)
+        if cached is not None and cached[0] == stat:
+            return cached[1]
+        header: Header | AddsrError
+        try:
+            header = imageio.read_header(self.config.root / name)
+        except (AddsrError, MemoryError, *UNEXPECTED) as exc:
+            header = to_addsr_error(exc.with_traceback(None))
+        self._headers[name] = (stat, header)
+        return header
 
 
 def build_queue(
-    tasks: Sequence[Task | Rejected], order: BatchConfig, journal: Mapping[Key, JournalEntry]
+    tasks: Sequence[Task | Rejected],
+    config: BatchConfig,
+    journal: Mapping[Key, JournalEntry],
 ) -> WorkQueue:
-    """What the journal leaves to do.
+    """Sort tasks by what is to be done about them.
 
-    Raises OutputRefused when other settings made what is there, and NoSpace. The journal is
-    believed where it names an output that this photo could have had.
+    Raises OutputRefused if the output folder has outputs of other settings, and NoSpace if not even
+    the smallest picture fits on the disk.
     """
-    agenda = WorkQueue()
+    queue = WorkQueue()
     for task in tasks:
         entry = journal.get(task.key)
-        if entry is None or not _believed(task, entry, order):
-            _put(task, agenda, order, owned=False)
-        elif entry.state == "ok" and entry.settings != order.digest and not order.options.overwrite:
+        if entry is None or not _is_plausible(task, entry, config):
+            _enqueue(task, queue, config, may_replace=False)
+            continue
+        other_settings = entry.settings != config.digest
+        if entry.state == "ok" and other_settings and not config.options.overwrite:
             raise OutputRefused(
-                f"{str(order.output)!r} holds outputs of other settings or of another model.",
-                "Choose a new folder with -o, or add --overwrite to make them anew.",
+                f"{str(config.output)!r} has outputs of other settings or of another model.",
+                "Choose another folder with -o, or replace them with --overwrite.",
             )
-        elif entry.settings == order.digest and _unchanged(task, entry, order):
-            _remembered(task, entry, agenda, order)
+        is_own = entry.state != "failed" and entry.output == task.output
+        if other_settings or not _is_unchanged(task, entry, config):
+            same_root = entry.root == config.resolved_root
+            _enqueue(task, queue, config, may_replace=is_own and same_root)
+        elif _is_complete(entry, config):
+            queue.already_done.append(entry)
+        elif _stays_failed(entry, config):
+            queue.already_failed.append(entry)
         else:
-            _put(task, agenda, order, owned=_owned(task, entry) and entry.root == order.place)
-    _refuse_full_disk(tasks, agenda)
-    return agenda
+            _enqueue(task, queue, config, may_replace=is_own)
+    _check_disk(tasks, queue)
+    return queue
 
 
-def _believed(task: Task | Rejected, entry: JournalEntry, order: BatchConfig) -> bool:
-    """Whether an entry that claims an output of these settings names one that they would make."""
-    if entry.state == "failed" or entry.settings != order.digest or isinstance(task, Rejected):
+def _is_plausible(task: Task | Rejected, entry: JournalEntry, config: BatchConfig) -> bool:
+    """Whether an entry names an output that this photo can have; anyone may edit a journal."""
+    if entry.state == "failed" or entry.settings != config.digest or isinstance(task, Rejected):
         return True
-    if (order.output / entry.output).is_symlink():
-        return False  # this program writes no links
-    return entry.output == task.output or entry.output in possible_outputs(task, order)
+    if (config.output / entry.output).is_symlink():
+        return False  # addsr writes no links
+    return entry.output == task.output or entry.output in possible_outputs(task, config)
 
 
-def _remembered(
-    task: Task | Rejected,
-    entry: JournalEntry,
-    agenda: WorkQueue,
-    order: BatchConfig,
-) -> None:
-    """An input that has not changed since the journal last spoke of it.
-
-    An output that was refused is tried again at once: the reason lay in the output folder, not in
-    the photo.
-    """
-    whole = file_stat(order.output / entry.output).size == entry.output_size
-    if entry.state == "ok" and whole:
-        agenda.done.append(entry)
-    elif (
-        entry.state == "failed"
-        and not order.retry_failed
-        and entry.error.get("code") != OutputRefused.code
-    ):
-        agenda.failed.append(entry)
-    else:
-        _put(task, agenda, order, owned=_owned(task, entry))
-
-
-def _owned(task: Task | Rejected, entry: JournalEntry) -> bool:
-    """Whether what lies at the output's place is a file that a run of ours put there, or was about to."""
-    return entry.state != "failed" and entry.output == task.output
-
-
-def _put(
-    task: Task | Rejected,
-    agenda: WorkQueue,
-    order: BatchConfig,
-    *,
-    owned: bool,
-) -> None:
-    """Let a task be done, unless its output is refused; ``owned`` outputs are ours to replace."""
-    if isinstance(task, Rejected):
-        agenda.rejected.append(task)
-        return
-    task = _allowed(task, overwrite=owned or order.options.overwrite)
+def _is_unchanged(task: Task | Rejected, entry: JournalEntry, config: BatchConfig) -> bool:
+    """Whether an input has the size and time of its entry, or the same bytes with another time."""
+    if task.stat.size != entry.size:
+        return False
+    if task.stat.mtime_ns == entry.mtime_ns:
+        return True
     try:
-        _refuse_outside(task, order.output)
+        return bool(entry.sha256) and file_sha256(config.root / task.name) == entry.sha256
+    except UnreadableInput:  # the run will report it
+        return False
+
+
+def _is_complete(entry: JournalEntry, config: BatchConfig) -> bool:
+    """Whether the output is there in its full size."""
+    if entry.state != "ok":
+        return False
+    return file_stat(config.output / entry.output).size == entry.output_size
+
+
+def _stays_failed(entry: JournalEntry, config: BatchConfig) -> bool:
+    """Whether a failure is not tried again.
+
+    A refused output always is: its cause was in the output folder, not in the photo.
+    """
+    if entry.state != "failed" or config.retry_failed:
+        return False
+    return entry.error.get("code") != OutputRefused.code
+
+
+def _enqueue(
+    task: Task | Rejected,
+    queue: WorkQueue,
+    config: BatchConfig,
+    *,
+    may_replace: bool,
+) -> None:
+    """Queue a task, or reject it if its output is refused.
+
+    ``may_replace``: an existing output was written by addsr for the same photo.
+    """
+    if isinstance(task, Rejected):
+        queue.rejected.append(task)
+        return
+    task = _with_overwrite(task, overwrite=may_replace or config.options.overwrite)
+    try:
+        _check_inside(task, config.output)
         task.job.check()
     except AddsrError as exc:
-        agenda.rejected.append(rejected(task, exc))
+        queue.rejected.append(Rejected.from_task(task, exc))
     else:
-        agenda.todo.append(task)
+        queue.pending.append(task)
 
 
-def _allowed(task: Task, *, overwrite: bool) -> Task:
-    return replace(
-        task, job=replace(task.job, options=replace(task.job.options, overwrite=overwrite))
-    )
+def _with_overwrite(task: Task, *, overwrite: bool) -> Task:
+    options = replace(task.job.options, overwrite=overwrite)
+    return replace(task, job=replace(task.job, options=options))
 
 
-def _refuse_outside(task: Task, output: Path) -> None:
-    """Raise OutputRefused where a link leads to a file outside: that is not ours to replace."""
+def _check_inside(task: Task, output: Path) -> None:
+    """Raise OutputRefused if the output exists and is a link to a file outside the folder."""
     path = output / task.output
-    if os.path.lexists(path) and not inside(output, task.output):
+    if os.path.lexists(path) and not is_inside(output, task.output):
         raise OutputRefused(
-            f"{str(path)!r} leads to a file outside the output folder.",
-            "Remove the link, or choose another folder.",
+            f"{str(path)!r} is a link to a file outside the output folder.",
+            "Remove the link, or choose another folder with -o.",
         )
 
 
-def _refuse_full_disk(tasks: Sequence[Task | Rejected], agenda: WorkQueue) -> None:
-    """Raise NoSpace when not even the smallest picture of the tree would fit: no file is to blame."""
-    if agenda.todo or not any(isinstance(each.error, NoSpace) for each in agenda.rejected):
+def _check_disk(tasks: Sequence[Task | Rejected], queue: WorkQueue) -> None:
+    """Raise NoSpace if not even the smallest picture fits: then no single file is to blame."""
+    disk_full = any(isinstance(rejected.error, NoSpace) for rejected in queue.rejected)
+    if queue.pending or not disk_full:
         return
-    smallest = min(
-        (task for task in tasks if isinstance(task, Task)), key=lambda task: estimated_size([task])
-    )
+    runnable = (task for task in tasks if isinstance(task, Task))
+    smallest = min(runnable, key=lambda task: estimated_size([task]))
     try:
-        _allowed(smallest, overwrite=True).job.check()
+        _with_overwrite(smallest, overwrite=True).job.check()
     except NoSpace:
         raise
-    except AddsrError:
-        return  # it fails for another reason
-
-
-def _unchanged(task: Task | Rejected, entry: JournalEntry, order: BatchConfig) -> bool:
-    """Same size and time, or else the same bytes under another time."""
-    if task.stamp.size != entry.size:
-        return False
-    if task.stamp.mtime_ns == entry.mtime_ns:
-        return True
-    try:
-        return bool(entry.sha256) and digest_of(order.root / task.name) == entry.sha256
-    except UnreadableInput:  # told when its turn comes
-        return False
+    except AddsrError:  # it fails for another reason, which is already reported
+        return

@@ -1,4 +1,4 @@
-"""A thread beside the network's: reading ahead, or writing behind."""
+"""A background thread beside the one that runs the network."""
 
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -7,43 +7,44 @@ from threading import Thread
 from typing import Any, TypeVar
 
 T = TypeVar("T")
-PATIENCE = 2.0  # seconds; one who wants the program to stop now has no more
+JOIN_TIMEOUT = 2.0  # seconds
 
 
 class Worker:
-    """One thread that does things in the order given; the program hardly waits for it at its end, unlike a pool."""
+    """One daemon thread that runs functions in order.
+
+    Unlike a ThreadPoolExecutor it does not keep the program alive until a running function, such as
+    the decoding of a large photo, returns.
+    """
 
     def __init__(self, name: str) -> None:
         self._queue: SimpleQueue[tuple[Future[Any], Callable[[], Any]] | None] = SimpleQueue()
-        self._thread = Thread(
-            target=self._work,
-            name=name,
-            daemon=True,
-        )
+        self._thread = Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
-    def submit(self, do: Callable[[], T]) -> "Future[T]":
-        """Have something done; its result or exception is the future's."""
+    def submit(self, function: Callable[[], T]) -> "Future[T]":
+        """Queue a function; the future gets its result or exception."""
         future: Future[T] = Future()
-        self._queue.put((future, do))
+        self._queue.put((future, function))
         return future
 
     def close(self) -> None:
-        """Let the thread end once it has done what it was given, and wait a moment for that.
+        """End the thread once the queue is empty, and wait for it up to ``JOIN_TIMEOUT``.
 
-        A thread that is just ending while the program does can take it down with an abort from a
-        library's own code.
+        Without the wait, a thread that ends during the interpreter's shutdown can abort the process
+        in native code of a library.
         """
         self._queue.put(None)
-        self._thread.join(PATIENCE)
+        self._thread.join(JOIN_TIMEOUT)
 
-    def _work(self) -> None:
-        while task := self._queue.get():
-            future, do = task
+    def _run(self) -> None:
+        while item := self._queue.get():
+            future, function = item
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                future.set_result(do())
-            except BaseException as exc:  # noqa: BLE001 (not swallowed: whoever asks for the result gets it)
+                future.set_result(function())
+            except BaseException as exc:  # noqa: BLE001 (not swallowed: raised by future.result())
                 future.set_exception(exc)
-            del task, future, do  # they hold pictures, and the next task may be long in coming
+            # They hold pictures, and the next item may take long to arrive.
+            del item, future, function

@@ -1,4 +1,4 @@
-"""How far a batch is: a bar with files, megapixels and time left where somebody watches, else a line for every file."""
+"""Progress of a batch: a bar on a terminal, elsewhere a line for each file."""
 
 import sys
 import time
@@ -20,20 +20,26 @@ if TYPE_CHECKING:
 
 
 class BatchProgress:
-    """Counts the files of a batch and tells of each; told by the writing thread, or by the processes of a fleet."""
+    """Counts the files of a batch and prints each outcome.
+
+    It observes the pipeline of this process (``on_start``, ``on_success``, ``on_failure``), or gets
+    records from the processes of a launcher (``add_success``, ``add_failure``).
+    """
 
     def __init__(self, console: Console, root: str, samples: int = 1) -> None:
-        self.console, self.root = console, root
+        self.console = console
+        self.root = root
         self.duplicates = DuplicateSamples(samples)
-        self.ok = self.failures = 0
-        self.pixels = 0
+        self.succeeded = 0
+        self.failed = 0
+        self.pixels = 0  # of the inputs
         self.current = ""
         self.started = time.monotonic()
         self._bar: TransientProgress | None = None
 
     @contextmanager
-    def shown(self, files: int, pixels: int) -> Iterator[None]:
-        """A bar while the block runs, when stderr is a terminal and silence is not wanted."""
+    def bar(self, files: int, pixels: int) -> Iterator[None]:
+        """Show a bar within the context, if stderr is a terminal and messages are wanted."""
         if self.console.quiet or not sys.stderr.isatty():
             yield
             return
@@ -43,63 +49,67 @@ class BatchProgress:
             progress_bars.bar_column(),
             progress_bars.text_column("{task.description}"),
             progress_bars.TimeLeftColumn(),
-            footer=self._now,
-            redirect_stdout=sys.stdout.isatty(),  # else stdout would become talk
+            footer=self._footer,
+            redirect_stdout=sys.stdout.isatty(),  # otherwise results would go to stderr
             speed_estimate_period=600,
         ) as self._bar:
             self._bar.add_task("", total=pixels, files=files)
-            self._move()
+            self._update_bar()
             try:
                 yield
             finally:
                 self._bar = None
 
-    def _now(self) -> str:
-        """The time so far and the file that is upscaled now, if this process knows."""
-        elapsed = f"{format_seconds(time.monotonic() - self.started)} elapsed"
-        return f"{elapsed}, now {self.root}/{self.current}" if self.current else elapsed
-
-    def begun(self, task: "Task") -> None:
-        """A file goes through the network."""
+    def on_start(self, task: "Task") -> None:
+        """A photo goes through the network."""
         self.current = task.name
 
-    def done(self, job: "Job", result: "Result") -> None:
-        """A file is written."""
-        self.success(result_record(job, self.duplicates.add_warning(job, result)))
+    def on_success(self, job: "Job", result: "Result") -> None:
+        """An output is written."""
+        self.add_success(result_record(job, self.duplicates.add_warning(job, result)))
 
-    def failed(self, task: "Task | Rejected", error: AddsrError) -> None:
-        """A file came to nothing."""
-        self.failures += 1
+    def on_failure(self, task: "Task | Rejected", error: AddsrError) -> None:
+        """A file failed."""
         print_failure(f"{self.root}/{task.name}", error, self.console)
-        self._move()
+        self.add_failure()
 
-    def success(self, record: dict[str, Any]) -> None:
-        """A file is written, as data."""
-        self.ok += 1
+    def add_success(self, record: dict[str, Any]) -> None:
+        """Count and print a record with the status ``ok``."""
+        self.succeeded += 1
         width, height = record["size_in"]
         self.pixels += width * height
         print_result(record, self.console, summary=self._bar is None)
-        self._move()
+        self._update_bar()
 
-    def count_failure(self) -> None:
-        """A file failed of which another process has told already."""
-        self.failures += 1
-        self._move()
+    def add_failure(self) -> None:
+        """Count a failure that is already printed."""
+        self.failed += 1
+        self._update_bar()
 
-    def speed(self) -> str:
-        """``93.1 MP in 1 h 3 min, 0.02 MP/s``; megapixels are those of the inputs."""
-        seconds = time.monotonic() - self.started
-        return f"{self.pixels / 1e6:.2f} MP in {format_seconds(seconds)}, {self.pixels / 1e6 / max(seconds, 1e-9):.3f} MP/s"
+    def throughput(self) -> str:
+        """``93.12 MP in 1 h 3 min, 0.025 MP/s``; megapixels are those of the inputs."""
+        megapixels, seconds = self._measures()
+        duration = format_seconds(seconds)
+        return f"{megapixels:.2f} MP in {duration}, {megapixels / seconds:.3f} MP/s"
 
-    def _move(self) -> None:
+    def _measures(self) -> tuple[float, float]:
+        """Return the megapixels so far and the seconds that they took, which are never 0."""
+        return self.pixels / 1e6, max(time.monotonic() - self.started, 1e-9)
+
+    def _footer(self) -> str:
+        """Return the time so far and, if the pipeline runs in this process, the current file."""
+        elapsed = f"{format_seconds(time.monotonic() - self.started)} elapsed"
+        return f"{elapsed}, now {self.root}/{self.current}" if self.current else elapsed
+
+    def _update_bar(self) -> None:
         if self._bar is None:
             return
         [task] = self._bar.tasks
-        seconds = max(time.monotonic() - self.started, 1e-9)
+        megapixels, seconds = self._measures()
         text = (
-            f"{self.ok + self.failures}/{task.fields['files']} files, {self.pixels / 1e6:.1f} MP, "
+            f"{self.succeeded + self.failed}/{task.fields['files']} files, "
+            f"{megapixels:.1f} MP, {megapixels / seconds:.3f} MP/s"
         )
-        text += f"{self.pixels / 1e6 / seconds:.3f} MP/s" + (
-            f", {self.failures} failed" if self.failures else ""
-        )
+        if self.failed:
+            text += f", {self.failed} failed"
         self._bar.update(task.id, completed=self.pixels, description=text)

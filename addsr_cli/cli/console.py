@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Console:
-    """Where a command writes: ``result`` to stdout; ``info``, ``detail``, ``warn``, ``error`` to stderr."""
+    """Output of one command: ``result`` goes to stdout, everything else to stderr."""
 
     json: options.Json = False
     print0: options.Print0 = False
@@ -174,7 +174,7 @@ class Console:
 
 
 def print_message(text: str) -> None:
-    """Write a message to stderr: on a terminal in colour, wrapped, with control characters escaped."""
+    """Write a message to stderr; on a terminal coloured, wrapped and without control characters."""
     if sys.stderr.isatty():
         from addsr_cli.cli.progress_bars import print_wrapped
 

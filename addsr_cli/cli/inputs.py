@@ -14,7 +14,7 @@ from addsr_cli.errors import AddsrError, OutputRefused, UnreadableInput, UsageEr
 from addsr_cli.imageio import Header
 
 STREAM = Path("-")
-ADDSR_OUTPUT, OUTPUT_EXISTS = "made by addsr", "done before"
+ADDSR_OUTPUT, OUTPUT_EXISTS = "made by addsr", "already done"
 _ADDRESS = re.compile(r"(https?|ftp|s3|gs):/+(.+)")  # Path() makes one slash of two
 
 

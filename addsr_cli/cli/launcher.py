@@ -1,11 +1,11 @@
-"""One batch on many devices: a process for each, started here with a share of its own, and heard as one."""
+"""``--devices``: one process per device, each with a shard of the batch, shown as one batch."""
 
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from threading import Lock, Thread
 from typing import IO, TYPE_CHECKING, Any
 
@@ -18,152 +18,173 @@ from addsr_cli.errors import UsageError
 if TYPE_CHECKING:
     from typer.core import TyperOption
 
-OWN = ("directory", "devices", "shard", "device", "model", "json", "print0", "quiet")
-INTERRUPTED, SOME_FAILED, UNEXPECTED = 130, 3, 1
+# Options that the processes do not inherit: the launcher sets them, or handles them itself.
+NOT_INHERITED = (
+    "directory",
+    "devices",
+    "shard",
+    "device",
+    "model",
+    "json",
+    "print0",
+    "quiet",
+)
+UNEXPECTED = 1
+SOME_FAILED = 3
+INTERRUPTED = 130
 
 
-def named(text: str) -> list[str]:
-    """``all``, ``0,1``, ``cuda:0,cpu`` -> devices. Raises UsageError."""
+def parse_devices(text: str) -> list[str]:
+    """``all``, ``0,1``, ``cuda:0,cpu`` -> names of devices. Raises UsageError."""
     from addsr_cli import hardware
 
     if text == "all":
         return hardware.devices()
-    names = [
-        f"cuda:{word}" if word.isdecimal() else word for word in text.replace(" ", "").split(",")
-    ]
+    names = text.replace(" ", "").split(",")
+    if "" in names:
+        raise UsageError(f"--devices {text} has an empty name.", "Use all, 0,1 or cuda:0,cuda:1.")
+    names = [f"cuda:{name}" if name.isdecimal() else name for name in names]
     for name in names:
         hardware.probe(name)
-    if "" in names:
-        raise UsageError(f"--devices {text} names no device.", "Use all, 0,1 or cuda:0,cuda:1.")
     return names
 
 
-def words_of(context: typer.Context) -> list[str]:
-    """The options given on the command line, but for those that each process gets its own of."""
-    words = []
+def typed_options(context: typer.Context) -> list[str]:
+    """Return the options given on the command line that the processes inherit."""
+    arguments = []
     for option in context.command.params:
-        given = (
-            option.name
-            and getattr(context.get_parameter_source(option.name), "name", "") == "COMMANDLINE"
-        )
-        if given and option.name not in OWN:
-            words += _words(option, context.params[str(option.name)])  # type: ignore[arg-type]
-    return words
+        name = option.name
+        if not name or name in NOT_INHERITED:
+            continue
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            arguments += _arguments(option, context.params[name])  # type: ignore[arg-type]
+    return arguments
 
 
-def _words(option: "TyperOption", value: Any) -> list[str]:  # noqa: ANN401 (whatever the option holds)
+def _arguments(option: "TyperOption", value: Any) -> list[str]:  # noqa: ANN401 (any option's value)
     flag = max(option.opts, key=len)
     if isinstance(value, bool):
         return [flag if value else max(option.secondary_opts, key=len)]
-    return [f"{flag}={each}" for each in (value if isinstance(value, list | tuple) else [value])]
+    values = value if isinstance(value, list | tuple) else [value]
+    return [f"{flag}={item}" for item in values]
 
 
 class Launcher:
-    """The processes of one batch: ``devices`` and the ``words`` of the command line they share.
+    """The processes of one batch, one for each device, with the same ``arguments``.
 
-    ``known`` are inputs that failed in an earlier run and were told of already.
+    ``known_failures`` are inputs that failed in an earlier run and are already reported.
     """
 
-    def __init__(self, devices: Sequence[str], words: Sequence[str], directory: str) -> None:
-        self.devices, self.words, self.directory = devices, words, directory
-        self.known: Collection[str] = ()
-        self._children: list[subprocess.Popen[bytes]] = []
+    def __init__(self, devices: Sequence[str], arguments: Sequence[str], directory: str) -> None:
+        self.devices = devices
+        self.arguments = arguments
+        self.directory = directory
+        self.known_failures: Collection[str] = ()
+        self._processes: list[subprocess.Popen[bytes]] = []
         self._threads: list[Thread] = []
-        self._telling = Lock()
+        self._lock = Lock()  # one line of output at a time
 
-    def run(self, gauge: BatchProgress, console: Console) -> int:
-        """Start them all and hear them to their end; returns the exit code of the whole.
+    def run(self, progress: BatchProgress, console: Console) -> int:
+        """Start the processes, forward their output, and return the exit code of the batch.
 
-        What ended a process early counts most, then Ctrl-C, then files that failed.
+        An error that ended a process counts most, then Ctrl-C, then failed files.
         """
-        self.gauge, self.console = gauge, console
+
+        def on_record(line: str) -> None:
+            self._handle_record(json.loads(line), progress, console)
+
         try:
-            self._start()
-            return self._code([child.wait() for child in self._children])
+            for number, device in enumerate(self.devices, start=1):
+                process = self._start(number, device)
+                self._processes.append(process)
+                self._forward(process.stdout, on_record)
+                self._forward(process.stderr, print_message)
+            codes = [process.wait() for process in self._processes]
+            return self._exit_code(codes, console)
         except BaseException as exc:
             self.stop(signal.SIGINT if isinstance(exc, KeyboardInterrupt) else signal.SIGTERM)
             raise
         finally:
-            for child in self._children:
-                child.wait()
+            for process in self._processes:
+                process.wait()
             for thread in self._threads:
                 thread.join()
 
-    def _start(self) -> None:
-        """One process for each device; a Ctrl-C of the terminal reaches them only through ``stop``."""
-        count = len(self.devices)
-        cores = str(max(1, (os.cpu_count() or 1) // count))
-        threads = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": cores}
-        for number, device in enumerate(self.devices, start=1):
-            share = [
-                f"--shard={number}/{count}",
-                f"--device={device}",
-                "--devices=none",
-                "--json",
-                "--quiet",
-            ]
-            child = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "addsr_cli",
-                    "batch",
-                    *self.words,
-                    *share,
-                    "--",
-                    self.directory,
-                ],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                env=os.environ | (threads if device == "cpu" else {}),
-                start_new_session=True,
-            )
-            self._children.append(child)
-            for pipe, hear in ((child.stdout, self._record), (child.stderr, self._talk)):
-                self._threads.append(
-                    Thread(
-                        target=self._listen,
-                        args=(pipe, hear),
-                        daemon=True,
-                    )
-                )
-                self._threads[-1].start()
-
     def stop(self, number: int = signal.SIGINT) -> None:
-        """Pass a signal on."""
-        for child in self._children:
-            if child.poll() is None:
-                child.send_signal(number)
+        """Send a signal to all processes that still run."""
+        for process in self._processes:
+            if process.poll() is None:
+                process.send_signal(number)
 
-    def _code(self, codes: Sequence[int]) -> int:
-        for device, code in zip(self.devices, codes, strict=True):
-            if code < 0:
-                self.console.info(
-                    f"error: signal {-code} ended the process on {device}; run it again to do its files"
-                )
-        fatal = [
-            UNEXPECTED if code < 0 else code
-            for code in codes
-            if code not in (0, SOME_FAILED, INTERRUPTED)
+    def _start(self, number: int, device: str) -> subprocess.Popen[bytes]:
+        """Start the process of one device, which does shard ``number``."""
+        command = [
+            sys.executable,
+            "-m",
+            "addsr_cli",
+            "batch",
+            *self.arguments,
+            f"--shard={number}/{len(self.devices)}",
+            f"--device={device}",
+            "--devices=none",
+            "--json",
+            "--quiet",
+            "--",
+            self.directory,
         ]
-        return (fatal or sorted(codes, reverse=True))[0]
+        environment = dict(os.environ)
+        if device == "cpu":
+            threads = max(1, (os.cpu_count() or 1) // len(self.devices))
+            environment.setdefault("OMP_NUM_THREADS", str(threads))
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,  # a Ctrl-C of the terminal arrives only through `stop`
+        )
 
-    def _listen(self, pipe: IO[bytes], hear: Any) -> None:  # noqa: ANN401 (a method of ours)
+    def _forward(self, pipe: IO[bytes] | None, handle: Callable[[str], None]) -> None:
+        """Call ``handle`` with every line of a pipe, in a thread."""
+        if pipe is None:
+            raise TypeError("the process has no pipe")
+        thread = Thread(target=self._read_lines, args=(pipe, handle), daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _read_lines(self, pipe: IO[bytes], handle: Callable[[str], None]) -> None:
         with pipe:
             for line in pipe:
-                with self._telling:
-                    hear(line.decode(errors="surrogateescape").rstrip("\n"))
+                with self._lock:
+                    handle(line.decode(errors="surrogateescape").rstrip("\n"))
 
-    def _talk(self, line: str) -> None:
-        print_message(line)
-
-    def _record(self, line: str) -> None:
-        record: dict[str, Any] = json.loads(line)
+    def _handle_record(
+        self,
+        record: dict[str, Any],
+        progress: BatchProgress,
+        console: Console,
+    ) -> None:
         if record["status"] == "ok":
-            self.gauge.success(record)
-        elif record["status"] == "failed" and record.get("input") not in self.known:
-            if "input" in record:  # else it is what ended the process
-                self.gauge.count_failure()
-            if self.console.json:
-                self.console.result("", record)
+            progress.add_success(record)
+            return
+        if record["status"] != "failed" or record.get("input") in self.known_failures:
+            return
+        if "input" in record:  # otherwise it is the error that ended the process
+            progress.add_failure()
+        if console.json:
+            console.result("", record)
+
+    def _exit_code(self, codes: Sequence[int], console: Console) -> int:
+        errors = []
+        for device, code in zip(self.devices, codes, strict=True):
+            if code < 0:
+                console.info(
+                    f"error: signal {-code} ended the process on {device}. "
+                    "Run the same command again to do its files."
+                )
+                errors.append(UNEXPECTED)
+            elif code not in (0, SOME_FAILED, INTERRUPTED):
+                errors.append(code)
+        return errors[0] if errors else max(codes)

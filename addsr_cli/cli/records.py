@@ -1,4 +1,4 @@
-"""Results of single photos: JSON records with the same fields whatever the outcome, and messages."""
+"""Results of single photos: JSON records, with the same fields for any outcome, and messages."""
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any

@@ -19,7 +19,7 @@ def test_what_is_written_is_read_back(tmp_path):
     ours = Journal(tmp_path)
     ours.write(odd)
     ours.close()
-    assert journal.read(tmp_path) == {odd.key: odd}
+    assert journal.read(tmp_path).entries == {odd.key: odd}
 
 
 def written(folder, *entries, shard=WHOLE):
@@ -32,7 +32,7 @@ def written(folder, *entries, shard=WHOLE):
 
 
 def said(folder):
-    return {key[0]: each.state for key, each in journal.read(folder).items()}
+    return {key[0]: each.state for key, each in journal.read(folder).entries.items()}
 
 
 @pytest.mark.parametrize("last", [1, 2])
@@ -64,7 +64,7 @@ def test_samples_are_kept_apart(tmp_path):
     ours.write(entry(sample=0))
     ours.write(entry(sample=1))
     ours.close()
-    assert len(journal.read(tmp_path)) == 2
+    assert len(journal.read(tmp_path).entries) == 2
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_a_torn_line_costs_only_itself(tmp_path, torn):
     ours = Journal(tmp_path)
     ours.write(entry("b.jpg"))
     ours.close()
-    assert [key[0] for key in journal.read(tmp_path)] == ["a.jpg", "b.jpg"]
+    assert [key[0] for key in journal.read(tmp_path).entries] == ["a.jpg", "b.jpg"]
 
 
 def test_two_runs_cannot_share_a_journal(tmp_path):
@@ -132,7 +132,7 @@ PAIRS = [(name, value, type(value) in types) for name, types in TYPES.items() fo
 
 
 def test_a_well_formed_line_is_an_entry():
-    assert JournalEntry.parsed(json.dumps(WELL_FORMED)) == JournalEntry(**WELL_FORMED)
+    assert JournalEntry.parse(json.dumps(WELL_FORMED)) == JournalEntry(**WELL_FORMED)
 
 
 @pytest.mark.parametrize(("name", "value", "fits"), PAIRS, ids=lambda each: f"{each!s:.20}")
@@ -140,15 +140,15 @@ def test_a_value_of_another_type_makes_its_line_an_unknown_one(tmp_path, name, v
     path = written(tmp_path, entry())
     with path.open("a") as file:
         file.write(json.dumps(WELL_FORMED | {name: value}) + "\n")
-    contents = journal.load_all(tmp_path)
-    assert contents.unknown == (0 if fits else 1)
+    contents = journal.read(tmp_path)
+    assert contents.unknown_lines == (0 if fits else 1)
     assert len(contents.entries) == (2 if fits and name in ("input", "sample") else 1)
 
 
 @pytest.mark.parametrize("field", ["input", "output"])
 @pytest.mark.parametrize("name", ["../a.jpg", "a/../../b.jpg", "/etc/passwd", "..", "a\0b"])
 def test_a_line_whose_paths_lead_outside_is_passed_over(field, name):
-    assert JournalEntry.parsed(json.dumps(WELL_FORMED | {field: name})) is None
+    assert JournalEntry.parse(json.dumps(WELL_FORMED | {field: name})) is None
 
 
 @pytest.mark.parametrize(
@@ -158,9 +158,9 @@ def test_a_line_of_anything_is_passed_over(tmp_path, line):
     path = written(tmp_path, entry())
     with path.open("a") as file:
         file.write(line + "\n")
-    contents = journal.load_all(tmp_path)
+    contents = journal.read(tmp_path)
     assert [key[0] for key in contents.entries] == ["a.jpg"]
-    assert contents.unknown >= 1
+    assert contents.unknown_lines >= 1
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link", "folder of journals is a link"])

@@ -3,8 +3,8 @@ import os
 import pytest
 from PIL import Image
 
+from addsr_cli.batch.config import BatchConfig
 from addsr_cli.batch.naming import file_seed
-from addsr_cli.batch.task import BatchConfig
 from addsr_cli.batch.work_queue import TaskReader
 from addsr_cli.engine.job import Naming
 from addsr_cli.errors import OutputRefused
@@ -21,7 +21,7 @@ def outputs(tmp_path):
             path = tmp_path / "in" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.new("RGB", (8, 6)).save(path)
-        order = BatchConfig(
+        config = BatchConfig(
             root=tmp_path / "in",
             output=tmp_path / "out",
             settings=Settings(),
@@ -29,7 +29,7 @@ def outputs(tmp_path):
             naming=Naming(template=template, model="nano", steps=1, samples=samples),
             model_sha256="",
         )
-        return [task.output for task in TaskReader(order).tasks(sorted(inputs))]
+        return [task.output for task in TaskReader(config).tasks(sorted(inputs))]
 
     return names
 

@@ -21,8 +21,8 @@ def test_a_worker_does_things_in_order_and_hands_over_failures():
 def test_reading_ahead_keeps_to_its_bound_but_always_reads_one(monkeypatch):
     begun = []
     gate = threading.Event()
-    monkeypatch.setattr("addsr_cli.batch.prefetch._cost", lambda tasks: 10)
-    monkeypatch.setattr("addsr_cli.batch.prefetch.read", lambda task: (gate.wait(5), task)[1])
+    monkeypatch.setattr("addsr_cli.batch.prefetch._decoded_size", lambda tasks: 10)
+    monkeypatch.setattr("addsr_cli.batch.prefetch.decode", lambda task: (gate.wait(5), task)[1])
     groups = ([begun.append(number) or number] for number in range(9))
     ahead = prefetch(groups, 30)
     first = next(ahead)

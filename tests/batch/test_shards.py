@@ -6,14 +6,14 @@ from addsr_cli.errors import UsageError
 
 def test_shares_take_every_file_once():
     shards = [Shard(number=n, count=3) for n in (1, 2, 3)]
-    assert all(sum(shard.takes(n) for shard in shards) == 1 for n in range(20))
-    assert all(sum(shard.takes_name(f"{n}.jpg") for shard in shards) == 1 for n in range(20))
+    assert all(sum(shard.contains_index(n) for shard in shards) == 1 for n in range(20))
+    assert all(sum(shard.contains_name(f"{n}.jpg") for shard in shards) == 1 for n in range(20))
 
 
 def test_shares_are_even():
     shards = [Shard(number=n, count=4) for n in (1, 2, 3, 4)]
-    assert [sum(shard.takes(n) for n in range(400)) for shard in shards] == [100] * 4
-    assert min(sum(shard.takes_name(f"{n}.jpg") for n in range(400)) for shard in shards) > 60
+    assert [sum(shard.contains_index(n) for n in range(400)) for shard in shards] == [100] * 4
+    assert min(sum(shard.contains_name(f"{n}.jpg") for n in range(400)) for shard in shards) > 60
 
 
 def test_a_share_is_written_as_part_of_all():

@@ -3,7 +3,15 @@ import sys
 
 import pytest
 
-from addsr_cli.batch.walk import FOREIGN, HIDDEN, KNOWN, OURS, UNWANTED, VIDEO, find_photos
+from addsr_cli.batch.walk import (
+    ADDSR_OUTPUT,
+    ALREADY_VISITED,
+    EXCLUDED,
+    HIDDEN,
+    NOT_A_PICTURE,
+    VIDEO,
+    find_photos,
+)
 from addsr_cli.errors import UnreadableInput
 
 
@@ -34,10 +42,13 @@ def test_photos_are_found_in_all_depths_in_one_order(root, tmp_path):
 
 def test_everything_else_is_counted_by_reason(root, tmp_path):
     names = ("a.jpg", ".b.jpg", ".git/c.jpg", "d.txt", "e.TXT", "f", "g.MOV", "h.mp4")
-    found = find_photos(root(*names), tmp_path / "out")
-    assert found.photos == ("a.jpg",)
-    assert found.skipped == {HIDDEN: 2, FOREIGN: 3, VIDEO: 2}
-    assert found.suffixes == {FOREIGN: {".txt": 2, "no suffix": 1}, VIDEO: {".mov": 1, ".mp4": 1}}
+    tree = find_photos(root(*names), tmp_path / "out")
+    assert tree.photos == ("a.jpg",)
+    assert tree.skipped == {HIDDEN: 2, NOT_A_PICTURE: 3, VIDEO: 2}
+    assert tree.suffixes == {
+        NOT_A_PICTURE: {".txt": 2, "no suffix": 1},
+        VIDEO: {".mov": 1, ".mp4": 1},
+    }
 
 
 def test_what_looks_like_a_photo_is_one_whether_it_can_be_read_or_not(root, tmp_path):
@@ -56,16 +67,16 @@ def test_what_looks_like_a_photo_is_one_whether_it_can_be_read_or_not(root, tmp_
     ],
 )
 def test_globs_choose(root, tmp_path, include, exclude, photos):
-    found = find_photos(root("a.JPG", "sub/b.png", "sub/c.jpg"), tmp_path / "out", include, exclude)
-    assert found.photos == photos
-    assert found.skipped[UNWANTED] >= 1
+    tree = find_photos(root("a.JPG", "sub/b.png", "sub/c.jpg"), tmp_path / "out", include, exclude)
+    assert tree.photos == photos
+    assert tree.skipped[EXCLUDED] >= 1
 
 
 def test_outputs_inside_the_tree_are_passed_over(root):
     folder = root("a.jpg", "out/a_x4.jpg", "older/a_x2.jpg", "older/.addsr/journal.jsonl")
-    found = find_photos(folder, folder / "out")
-    assert found.photos == ("a.jpg",)
-    assert found.skipped == {OURS: 2}
+    tree = find_photos(folder, folder / "out")
+    assert tree.photos == ("a.jpg",)
+    assert tree.skipped == {ADDSR_OUTPUT: 2}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
@@ -78,9 +89,9 @@ def test_links_are_followed_but_no_folder_is_entered_twice(root, tmp_path):
     (folder / "more").symlink_to(outside)
     (folder / "link.jpg").symlink_to(folder / "deep" / "a.jpg")
     (folder / "broken.jpg").symlink_to(folder / "nowhere")
-    found = find_photos(folder, tmp_path / "out")
-    assert found.photos == ("broken.jpg", "deep/a.jpg", "link.jpg", "more/b.jpg")
-    assert found.skipped == {KNOWN: 2}
+    tree = find_photos(folder, tmp_path / "out")
+    assert tree.photos == ("broken.jpg", "deep/a.jpg", "link.jpg", "more/b.jpg")
+    assert tree.skipped == {ALREADY_VISITED: 2}
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")

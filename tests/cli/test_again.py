@@ -29,7 +29,7 @@ def test_skip_existing_does_what_is_new_and_exits_with_0(twice, photo, upscale):
     assert (outcome.code, outcome.out) == (0, "c_x4.jpg\n")
     assert any(line.startswith("skipped 4 files: ") for line in outcome.lines)
     assert "2 made by addsr" in outcome.err
-    assert "2 done before" in outcome.err
+    assert "2 already done" in outcome.err
 
 
 def test_skip_existing_also_passes_over_outputs_without_the_mark(photo, upscale, tree):

@@ -47,7 +47,7 @@ def outputs(folder="in_x4"):
 
 
 def states(folder="in_x4"):
-    return {key[0]: entry.state for key, entry in journal.read(Path(folder)).items()}
+    return {key[0]: entry.state for key, entry in journal.read(Path(folder)).entries.items()}
 
 
 def spoil(name="in/bad.jpg"):
@@ -132,7 +132,7 @@ def test_a_second_run_does_nothing(photos, batch):
     before = {path: path.stat().st_mtime_ns for path in Path("in_x4").rglob("*.*g")}
     second = batch()
     assert (second.code, second.out) == (0, "")
-    assert "5 done before" in second.lines[-1]
+    assert "5 already done" in second.lines[-1]
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert first.code == 0
 
@@ -348,7 +348,7 @@ def test_a_dry_run_tells_all_and_writes_nothing(photos, batch, tree):
     outcome = batch("--dry-run", "--verbose")
     assert outcome.code == 0
     assert len(outcome.out.splitlines()) == 5
-    assert "5 photos of 0.00 MP, 1 that will fail, about" in outcome.lines[-1]
+    assert "5 photos of 0.00 MP, 1 will fail, about" in outcome.lines[-1]
     assert (
         len(
             [
@@ -488,7 +488,8 @@ def test_processes_on_many_devices_get_no_option_that_is_about_the_whole(
 ):
     started = []
     monkeypatch.setattr(
-        "addsr_cli.cli.launcher.Launcher.run", lambda self, *words: started.append(self.words) or 0
+        "addsr_cli.cli.launcher.Launcher.run",
+        lambda self, *words: started.append(self.arguments) or 0,
     )
     assert batch("--devices", "cpu,cpu", "--print0", "--quiet", "--scale", "2x").code == 0
     assert started == [["--scale=2.0", "--steps=1"]]
@@ -566,12 +567,13 @@ def test_a_hot_folder_is_watched_until_control_c(photo, batch, denoise):
 
 def test_a_file_that_grows_is_left_alone_until_it_is_whole(photo, tmp_path):
     from addsr_cli.batch.pipeline import RunOptions
+    from addsr_cli.batch.watch import watch
 
     session, growing = watching(tmp_path), tmp_path / "in" / "a.png"
     photo("in/a.png")
     whole, rounds, ran = growing.read_bytes(), [], []
-    session.run = lambda agenda, *more: ran.append(
-        (len(rounds), [task.name for task in agenda.todo])
+    session.run = lambda queue, *more: ran.append(
+        (len(rounds), [task.name for task in queue.pending])
     )
 
     def stopping():
@@ -582,19 +584,19 @@ def test_a_file_that_grows_is_left_alone_until_it_is_whole(photo, tmp_path):
             growing.write_bytes(whole)
         return len(rounds) > 60
 
-    session.watch(None, stopping, RunOptions(), 0.2)
+    watch(session, None, stopping, RunOptions(), 0.2)
     assert [names for _, names in ran] == [["a.png"]]
     assert ran[0][0] > 8
 
 
 def watching(tmp_path):
     from addsr_cli import Machine, Settings, Upscaler
+    from addsr_cli.batch.config import BatchConfig
     from addsr_cli.batch.session import Session
-    from addsr_cli.batch.task import BatchConfig
     from addsr_cli.engine.job import Naming
     from addsr_cli.imageio import WriteOptions
 
-    order = BatchConfig(
+    config = BatchConfig(
         root=tmp_path / "in",
         output=tmp_path / "out",
         settings=Settings(steps=1),
@@ -602,7 +604,9 @@ def watching(tmp_path):
         naming=Naming(template="{stem}{ext}", model="nano", steps=1),
         model_sha256="",
     )
-    return Session(upscaler=Upscaler("nano", Machine(device="cpu")), order=order, steady=True)
+    return Session(
+        upscaler=Upscaler("nano", Machine(device="cpu")), config=config, shard_by_name=True
+    )
 
 
 def test_a_missing_folder_is_told_without_torch(finished):

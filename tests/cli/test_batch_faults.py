@@ -134,7 +134,7 @@ def test_rows_of_wrong_types_are_told_and_passed_over(photo, batch, row):
     plant(**row)
     outcome = batch()
     assert (outcome.code, outcome.out) == (0, "")
-    assert "warning: skipped 2 lines of the journal" in outcome.err
+    assert "warning: ignored 2 lines of the journal" in outcome.err
 
 
 def test_a_folder_in_the_place_of_the_journal_is_one_sentence(photo, batch):
@@ -185,7 +185,7 @@ def test_whatever_fails_while_a_photo_is_read_is_its_row(
     expected = "out_of_memory" if isinstance(exc, MemoryError | OutOfMemory) else "unexpected"
     assert {name: row["code"] for name, row in rows().items()} == {"huge.png": expected}
     assert len(outcome.out.split()) == 2
-    assert journal.read(OUT)[("huge.png", 0)].state == "failed"
+    assert journal.read(OUT).entries[("huge.png", 0)].state == "failed"
 
 
 @pytest.mark.parametrize("function", ["read_header", "encode"])
@@ -360,7 +360,7 @@ def test_a_signal_does_not_wait_until_a_photo_is_decoded(
 
     photo("in/a.png")
     monkeypatch.setattr(imageio, "read", decoding)
-    monkeypatch.setattr("addsr_cli.batch.worker.PATIENCE", 0.01)
+    monkeypatch.setattr("addsr_cli.batch.worker.JOIN_TIMEOUT", 0.01)
     before = signal.signal(signal.SIGTERM, ended)
     finger = threading.Thread(target=pressed)
     finger.start()
@@ -465,5 +465,5 @@ def test_a_dry_run_goes_on_past_what_will_fail_and_tells_it(photo, batch, tree):
     told = [line for line in outcome.lines if line.startswith("will fail: ")]
     assert len(told) == 3
     assert all(any(name in line for line in told) for name in ("huge.png", "b.heic", "c.png"))
-    assert "1 photo of 0.00 MP, 3 that will fail" in outcome.lines[-1]
+    assert "1 photo of 0.00 MP, 3 will fail" in outcome.lines[-1]
     assert tree() == before

@@ -89,7 +89,7 @@ PATH = """
 import sys
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.batch_progress import BatchProgress
-with BatchProgress(Console(), "photos").shown(9, 10**9):
+with BatchProgress(Console(), "photos").bar(9, 10**9):
     Console().result("folder/" * 20, {})
 """
 
@@ -179,12 +179,12 @@ BATCH = """
 import sys
 from addsr_cli.cli.app import run
 from addsr_cli.batch.pipeline import Pipeline
-true = Pipeline._alone
-def alone(self, *words):
+true = Pipeline._upscale
+def upscale(self, *words):
     result = true(self, *words)
     self.observer._bar.refresh()
     return result
-Pipeline._alone = alone
+Pipeline._upscale = upscale
 sys.exit(run(["batch", "photos", "--model", "nano", "--steps", "1"]))
 """
 
