@@ -1,5 +1,6 @@
 """The architectures that addsr knows. To add one, import its record and list it here."""
 
+from addsr_cli.errors import UsageError
 from addsr_cli.models import nano, seesr
 from addsr_cli.models.architecture import Architecture, ModelSpec, TrainingSetup
 
@@ -15,6 +16,13 @@ def register(architecture: Architecture) -> None:
     ARCHITECTURES[architecture.name] = architecture
     BUNDLED.update({spec.name: spec for spec in architecture.bundled})
     TRAINING.update({setup.name: setup for setup in architecture.training})
+
+
+def training_setup(arch: str) -> TrainingSetup:
+    """Return what ``--arch`` names. Raises UsageError for an unknown name."""
+    if arch not in TRAINING:
+        raise UsageError(f"--arch must be one of {', '.join(TRAINING)}, not {arch}.")
+    return TRAINING[arch]
 
 
 for _architecture in BUILT_IN:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -25,12 +25,19 @@ class TrainableModel(Protocol):
         hr: Tensor,
         canvas: Tensor,
         tags: Sequence[str],
-        blank: Tensor,
+        drop_text: Tensor,
     ) -> tuple[Conditioning, Conditioning]:
         """Return the conditioning of the student on the canvas and of the teacher on HR.
 
         ``hr`` and ``canvas`` are (B, 3, H, W) in [0, 1]. ``tags`` (B strings) come with the data,
-        "" to read them from HR; ``blank`` (B,) bool marks texts to leave out.
+        "" to read them from HR; ``drop_text`` (B,) bool marks texts to leave out.
+        """
+        ...
+
+    def optimizer_groups(self) -> list[dict[str, Any]]:
+        """Return the parameter groups of the optimizer, as torch takes them.
+
+        A group's ``lr_scale``, 1 by default, multiplies its learning rate.
         """
         ...
 

@@ -1,50 +1,23 @@
 """What a run will cost, before it starts: parameters, memory by part, arithmetic, hours.
 
-Of the full model the counts are exact and the activations those that autograd saves at 512 px,
-counted on the meta device. A nano and its teacher are small enough to be asked: both run once on a
-small picture.
+What student and teacher cost is said by their architecture (``TrainingSetup.cost``).
 """
 
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
 from addsr_cli import hardware
-from addsr_cli.models.restorer import Conditioning, Restorer
-from addsr_cli.schedule import STEPS, T_MAX
-from addsr_cli.train.build import DTYPES, machine_for
+from addsr_cli.models.architecture import Workload
+from addsr_cli.models.registry import training_setup
+from addsr_cli.schedule import STEPS
+from addsr_cli.train.build import DTYPES, machine_for, training_options
 from addsr_cli.train.config import TrainConfig
-from addsr_cli.train.trainable import trainable_nano
 
 GIB = 1024**3
-PAIR, TRAINED, ENCODER, PER_RANK = (
-    1_615_791_764,
-    386_739_280,
-    1_086_480,
-    607_232,
-)  # UNet and ControlNet, at full size
-CODEC, TEXT, TAGGER, EYES, HEADS = 83_653_863, 340_387_840, 212_117_045, 43_722_240, 7_630_720
-SAVED, SAVED_AGAIN = (
-    4.65 * GIB,
-    0.72 * GIB,
-)  # activations of a 512 px sample in half precision; with checkpointing
-PASSING, PASSING_AGAIN = (
-    2.8 * GIB,
-    1.5 * GIB,
-)  # the largest working set beside them: decoder, or one block again
-ENCODE, STUDENT, ROLLOUT, TEACHER, DECODE, TRAIN_DECODE, TAG = (
-    1.12,
-    4.6,
-    2.3,
-    2.0,
-    2.51,
-    5.0,
-    0.4,
-)  # TFLOP at 512 px
+EYES, HEADS = 43_722_240, 7_630_720  # parameters of DINO with DINOv2, and of the heads on them
 USABLE = 0.92  # of a card's memory: the rest is for the driver's context and for fragments
-PROBE = 64  # pixels per side of the picture that a nano runs on to be measured
 WAYS = 3  # forward, and twice that backward
 REACHED = 0.4  # of the measured matrix rate that training reaches
 
@@ -141,73 +114,40 @@ def budget(config: TrainConfig, card: int | None = None) -> Budget:
 
 
 def _counted(config: TrainConfig, size: int, card: int | None = None) -> Budget:
-    """All but the time; ``size`` is that of a number of the network in bytes."""
-    parameters, trained, memory, tflop = (_full if config.arch == "addsr" else _nano)(config, size)
+    """Return all but the time; ``size`` is the bytes per number of the network."""
+    options = training_options(config, torch.float32 if size == 4 else torch.bfloat16)
+    cost = training_setup(config.arch).cost(options, _workload(config, size))
+    memory = {
+        "frozen networks": cost.frozen,
+        "trained weights": 4 * cost.trained + cost.copies,
+        "gradients": 4 * cost.trained,
+        "optimiser": 8 * cost.trained,
+        "average": 0 if config.ema_on_cpu else 4 * cost.trained,
+        "discriminator": 0,
+        "activations": cost.activations,
+    }
     judged, more = _judges(config, size)
-    memory = {part: memory.get(part, 0) + judged.get(part, 0) for part in memory | judged}
-    tflop = (tflop + more) * config.batch_size * config.accumulate
     return Budget(
-        parameters=parameters,
-        trained=trained,
-        memory=memory,
-        tflop=tflop,
+        parameters=cost.parameters,
+        trained=cost.trained,
+        memory={part: own + judged.get(part, 0) for part, own in memory.items()},
+        tflop=(cost.tflop + more) * config.batch_size * config.accumulate,
         hours=None,
         card=card,
     )
 
 
-def _full(config: TrainConfig, size: int) -> tuple[int, int, dict[str, int], float]:
-    trained = ENCODER + config.lora * PER_RANK if config.lora else TRAINED
-    own = ENCODER if config.lora else TRAINED  # what the student has besides the teacher's
-    area, wide = (config.crop / 512) ** 2, size // 2
-    saved, passing = (SAVED_AGAIN, PASSING_AGAIN) if config.checkpointing else (SAVED, PASSING)
-    projected = config.recipe.adversarial > 0 and config.recipe.discriminator == "dino"
-    memory = {
-        "frozen networks": size * (PAIR + CODEC + TEXT)
-        + 4 * TAGGER
-        + (4 * EYES if projected else 0),
-        "trained weights": 4 * trained
-        + (size * own if size < 4 else 0),  # and their copies in half precision
-        "gradients": 4 * trained,
-        "optimiser": 8 * trained,
-        "average": 0 if config.ema_on_cpu else 4 * trained,
-        "discriminator": 16 * HEADS if projected else 0,
-        "activations": int(wide * area * (config.batch_size * saved + passing)),
-    }
-    recipe, decodes = config.recipe, config.recipe.space == "pixel"
-    taught = recipe.teacher_samples * recipe.teacher_share if recipe.distill else 0
-    tflop = ENCODE + STUDENT + ROLLOUT + taught * (TEACHER + DECODE * decodes) + TRAIN_DECODE + TAG
-    if config.accumulate > 1:
-        tflop += STUDENT / 3 + DECODE
-    return (
-        PAIR + CODEC + TEXT + TAGGER,
-        trained,
-        memory,
-        tflop * area * (4 / 3 if config.checkpointing else 1),
+def _workload(config: TrainConfig, size: int) -> Workload:
+    recipe = config.recipe
+    return Workload(
+        crop=config.crop,
+        batch_size=config.batch_size,
+        bytes_per_number=size,
+        earlier_passes=_earlier(config),
+        teacher_passes=recipe.teacher_samples * recipe.teacher_share if recipe.distill else 0,
+        decodes_teacher=recipe.space == "pixel",
+        accumulates=config.accumulate > 1,
     )
-
-
-def _nano(config: TrainConfig, size: int) -> tuple[int, int, dict[str, int], float]:
-    learner, recipe = (
-        trainable_nano(config.arch, config.stage, config.init, config.teacher),
-        config.recipe,
-    )
-    trained = sum(p.numel() for p in learner.parameters.values())
-    frozen = sum(p.numel() for p in learner.frozen.parameters())
-    dtype = torch.float32 if size == 4 else torch.bfloat16
-    saved, flop = _probed(learner.student, dtype)
-    _, asked = _probed(learner.teacher, dtype) if recipe.distill else (0, 0.0)
-    memory = {
-        "frozen networks": 4 * frozen,
-        "trained weights": 4 * trained,
-        "gradients": 4 * trained,
-        "optimiser": 8 * trained,
-        "average": 4 * trained,
-        "activations": int(saved * config.crop**2 * config.batch_size),
-    }
-    passes = WAYS + _earlier(config) + (config.accumulate > 1)
-    per_pixel = passes * flop + recipe.teacher_samples * recipe.teacher_share * asked
-    return trained, trained, memory, config.crop**2 * per_pixel / 1e12
 
 
 def _earlier(config: TrainConfig) -> float:
@@ -217,34 +157,6 @@ def _earlier(config: TrainConfig) -> float:
     return (1 - first) * middle
 
 
-def _probed(restorer: Restorer, dtype: torch.dtype) -> tuple[float, float]:
-    """Bytes that autograd saves and FLOP of one pass, both per pixel, of a picture of PROBE x PROBE."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    kept: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        kept[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    side = PROBE // restorer.factor
-    z, t, control = (
-        torch.zeros(1, restorer.channels, side, side),
-        torch.tensor([T_MAX]),
-        torch.rand(1, 3, PROBE, PROBE),
-    )
-    counter = FlopCounterMode(display=False)
-    mixed = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
-    with mixed, counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        restorer.decode(restorer.denoise(z, t, control, Conditioning()))
-    saved = sum(
-        each.untyped_storage().nbytes()
-        for each in kept.values()
-        if not isinstance(each, nn.Parameter)
-    )
-    return saved / PROBE**2, counter.get_total_flops() / PROBE**2
-
-
 def _judges(config: TrainConfig, size: int) -> tuple[dict[str, int], float]:
     """Memory and TFLOP a sample of the losses that are networks: VGG16, and discriminators of small pictures."""
     recipe, pixels, half = config.recipe, config.crop**2, size < 4
@@ -252,11 +164,15 @@ def _judges(config: TrainConfig, size: int) -> tuple[dict[str, int], float]:
         {"conv": CONV, "vgg": VGG_HEADS}.get(recipe.discriminator) if recipe.adversarial else None
     )
     memory, saved, flop = {}, 0, 0
+    if recipe.adversarial and recipe.discriminator == "dino":
+        memory["frozen networks"] = 4 * EYES
+        memory["discriminator"] = 16 * HEADS
     if recipe.anchor_lpips or judge is VGG_HEADS:
         looks = 3 + 2 * (
             config.accumulate > 1
         )  # original and picture, backwards to the picture, both again
-        memory["frozen networks"] = size * VGG.parameters
+        frozen = memory.get("frozen networks", 0)
+        memory["frozen networks"] = frozen + size * VGG.parameters
         saved, flop = VGG.saved[half], looks * VGG.flop
     if judge:
         memory["discriminator"] = 16 * judge.parameters

@@ -11,6 +11,9 @@ from accelerate.utils import InitProcessGroupKwargs, patch_environment
 from addsr_cli import hardware
 from addsr_cli.errors import UsageError
 from addsr_cli.hardware import Hardware
+from addsr_cli.models.architecture import TrainingOptions
+from addsr_cli.models.registry import FALLBACK, training_setup
+from addsr_cli.models.trainable import TrainableModel
 from addsr_cli.perceptual import LPIPS
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.discriminators.base import ConvDiscriminator, Discriminator
@@ -18,11 +21,9 @@ from addsr_cli.train.discriminators.step import DiscriminatorStep
 from addsr_cli.train.discriminators.vgg import VggDiscriminator, VggFeatures
 from addsr_cli.train.objectives.base import Objective
 from addsr_cli.train.objectives.distillation import Distillation
-from addsr_cli.train.trainable import TrainableModel, trainable_nano
 from addsr_cli.weights import loader
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-MASTER = "seesr"
 PATIENCE = timedelta(
     hours=6
 )  # of processes that wait while the first measures; launchers notice one that dies
@@ -34,10 +35,11 @@ def machine_for(config: TrainConfig) -> tuple[Hardware, str]:
     Raises UsageError for what is not there.
     """
     machine = hardware.probe(_own_device(config.device))
-    if config.arch == "addsr" and machine.kind == "cpu" and config.device == "auto":
+    needs = training_setup(config.arch).needs
+    if needs and machine.kind == "cpu" and config.device == "auto":
         raise UsageError(
-            "--arch addsr needs a CUDA GPU with 16 GB or more, and this machine has none.",
-            "Train --arch nano here, insist with --device cpu, or plan for a card: --dry-run --memory 40G.",
+            f"--arch {config.arch} needs {needs}, and this machine has none.",
+            f"Train --arch {FALLBACK} here, insist with --device cpu, or plan for a card: --dry-run --memory 40G.",
         )
     return machine, _mixed(config.precision, machine)
 
@@ -84,24 +86,23 @@ def _own_device(wanted: str) -> str:
 def trainable_for(config: TrainConfig, accelerator: Accelerator) -> TrainableModel:
     """Student and teacher, in place. Raises ModelUnavailable when the teacher's weights are not here."""
     torch.manual_seed(config.seed)
-    learner: TrainableModel
-    if config.arch == "addsr":
-        folder = loader.locate(config.teacher or MASTER).file.parent
-        from addsr_cli.train.trainable_seesr import (
-            TrainableSeeSR,  # pulls in diffusers, which nano does without
-        )
-
-        dtype = DTYPES[accelerator.mixed_precision]
-        learner = TrainableSeeSR(
-            folder,
-            dtype=dtype,
-            lora=config.lora,
-            checkpointing=config.checkpointing,
-        )
-    else:
-        learner = trainable_nano(config.arch, config.stage, config.init, config.teacher)
+    options = training_options(config, DTYPES[accelerator.mixed_precision])
+    learner = training_setup(config.arch).build(options)
     learner.to(accelerator.device)
     return learner
+
+
+def training_options(config: TrainConfig, dtype: torch.dtype) -> TrainingOptions:
+    """Return what the architecture needs to know of a run; frozen weights are in ``dtype``."""
+    return TrainingOptions(
+        stage=config.stage,
+        teacher=config.teacher,
+        locate=lambda name: loader.locate(name).file,
+        dtype=dtype,
+        init=config.init,
+        lora=config.lora,
+        checkpointing=config.checkpointing,
+    )
 
 
 def objective_for(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args
 
 from addsr_cli.errors import UsageError
+from addsr_cli.models.registry import FALLBACK, TRAINING, training_setup
 from addsr_cli.options import check_choices, with_overrides
 from addsr_cli.settings import (
     NATIVE_SCALE,
@@ -23,7 +24,8 @@ PATHS = ("data", "output", "init", "pairs")
 BY_ARCH = "by --arch and --stage"
 
 ArchOption = Annotated[
-    Literal["addsr", "nano", "tiny"], train_option("The network; tiny is a smoke test.", RUN)
+    str,
+    train_option("The network; tiny is a smoke test.", RUN, metavar="|".join(TRAINING)),
 ]
 StageOption = Annotated[
     Literal["student", "teacher"],
@@ -256,12 +258,15 @@ class TrainConfig:
             )
 
     def _check_arch(self) -> None:
-        if self.arch == "addsr" and self.stage == "teacher":
+        setup = training_setup(self.arch)
+        if self.stage not in setup.stages:
             raise UsageError(
-                "--arch addsr has its teacher: SeeSR.", "Use --stage student, or --arch nano."
+                f"--arch {self.arch} has its teacher: {setup.teacher}.",
+                f"Use --stage student, or --arch {FALLBACK}.",
             )
-        if self.lora < 0 or (self.lora and self.arch != "addsr"):
-            raise UsageError("--lora is a rank of 1 or more, for --arch addsr.")
+        if self.lora < 0 or (self.lora and not setup.lora):
+            names = " or ".join(name for name, each in TRAINING.items() if each.lora)
+            raise UsageError(f"--lora is a rank of 1 or more, for --arch {names}.")
 
     def portable(self) -> Self:
         """Without the folders of this machine, for what is given to others: names alone."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, Self
 
 from addsr_cli.errors import UsageError
+from addsr_cli.models.registry import training_setup
 from addsr_cli.options import check_choices
 from addsr_cli.schedulers import STEPS
 from addsr_cli.train.losses.timestep_weights import TaWeights
@@ -187,19 +188,6 @@ OFFICIAL = replace(
 )
 LOWMEM = replace(PAPER, teacher_samples=1)
 PRESETS = {"paper": PAPER, "official": OFFICIAL, "lowmem": LOWMEM}
-# nano reads no text, its teacher may know four timesteps, and a network this small must train on
-# what it will be shown
-NANO: dict[str, Any] = {
-    "discriminator": "conv",
-    "timesteps": "official",
-    "first_latent": "lr",
-    "rollout": "chained",
-    "psr": (0.2, 0.7),
-    "teacher_timesteps": "student",
-    "teacher_samples": 1,
-    "adversarial": 0.0005,
-    "blank": 0.0,
-}
 SCRATCH: dict[str, Any] = {
     "distill": 0.0,
     "adversarial": 0.0,
@@ -208,42 +196,22 @@ SCRATCH: dict[str, Any] = {
 
 
 def preset(name: str, arch: str, stage: str = "student") -> Recipe:
-    """The recipe that ``--preset`` names, as it suits a network and stage. Raises UsageError for an unknown one."""
+    """Return the recipe that ``--preset`` names, adapted to a network and stage.
+
+    Raises UsageError for an unknown name.
+    """
     if name not in PRESETS:
         raise UsageError(f"--preset {name} is unknown.", f"Use {', '.join(PRESETS)}.")
-    chosen = PRESETS[name]
-    if arch == "addsr":
-        return chosen
-    return replace(chosen, **NANO | (SCRATCH if stage == "teacher" else {}))
+    adapted = dict(training_setup(arch).recipe)
+    if stage == "teacher":
+        adapted |= SCRATCH
+    return replace(PRESETS[name], **adapted)
 
 
-# What a run is beside its recipe, where it differs from the defaults of ``TrainConfig``, which are
-# a nano teacher's
-RUNS: dict[tuple[str, str], dict[str, Any]] = {
-    ("addsr", "student"): {  # AddSR section 4.1, and the released trainer
-        "steps": 50_000,
-        "batch_size": 2,
-        "crop": 512,
-        "lr": 2e-5,
-        "warmup": 0,
-        "decay": "constant",
-        "ema": 0.99,
-        "framing": "plain",
-        "mix": (("strong", 1.0),),
-        "scales": (4.0, 4.0),
-        "lettering": 0.0,
-        "usm": True,
-        "save_every": 5000,
-        "sample_every": 1000,
-    },
-    ("nano", "student"): {"steps": 3000, "lr": 2e-4, "d_lr": 3e-4},
-    ("tiny", "student"): {"batch_size": 2, "crop": 64, "lr": 1e-4, "d_lr": 1e-3},
-    ("tiny", "teacher"): {"batch_size": 2, "crop": 64},
-}
-SMALL_CARD = {"batch_size": 1, "checkpointing": True, "ema_on_cpu": True}
-
-
-def run_defaults(arch: str, stage: str, name: str) -> dict[str, Any]:
-    """Settings of a run that nobody chose otherwise, without the recipe."""
-    run = RUNS.get((arch, stage), {})
-    return run | SMALL_CARD if name == "lowmem" and arch == "addsr" else run
+def run_defaults(arch: str, stage: str, preset_name: str) -> dict[str, Any]:
+    """Return the settings of ``TrainConfig`` that differ from its defaults, without the recipe."""
+    setup = training_setup(arch)
+    settings = dict(setup.defaults.get(stage, {}))
+    if preset_name == "lowmem":
+        settings |= setup.low_memory
+    return settings

@@ -16,13 +16,13 @@ from torch import Tensor
 
 from addsr_cli.files import write_text
 from addsr_cli.models.restorer import Restorer
+from addsr_cli.models.trainable import TrainableModel
 from addsr_cli.sampler import cpu_noise, sample
 from addsr_cli.schedule import STEPS
 from addsr_cli.similarity import ssim
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.curves import curves
 from addsr_cli.train.data.dataset import PairDataset, Photos
-from addsr_cli.train.trainable import TrainableModel
 from addsr_cli.version import __version__
 
 LOG, CARD, CURVES, GRID = "log.jsonl", "README.md", "curves.svg", "grid.png"

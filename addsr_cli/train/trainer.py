@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from addsr_cli.errors import UsageError
 from addsr_cli.files import write_error, write_text
 from addsr_cli.hardware import peak_bytes
+from addsr_cli.models.registry import training_setup
 from addsr_cli.schedule import STEPS
 from addsr_cli.train import checkpoint, results
 from addsr_cli.train.build import accelerator_for, objective_for, trainable_for
@@ -170,7 +171,7 @@ class Trainer:
         small networks.
         """
         folder = self.config.output / "export"
-        if self.accelerator.is_main_process and (final or self.config.arch != "addsr"):
+        if self.accelerator.is_main_process and (final or training_setup(self.config.arch).small):
             with self.ema.applied(), _written(folder):
                 self.learner.write(folder, {"steps": str(self.step)})
                 write_text(folder / "training.json", self.config.portable().to_json())

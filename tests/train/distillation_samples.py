@@ -4,10 +4,10 @@ from dataclasses import fields, replace
 
 import torch
 
-from addsr_cli.models.nano.restorer import Nano
+from addsr_cli.models.nano.restorer import Nano, build_nano
+from addsr_cli.models.nano.training import TINY, TrainableNano
 from addsr_cli.train.objectives.base import Batch
 from addsr_cli.train.objectives.draws import StudentDraws, draw_student
-from addsr_cli.train.trainable import TrainableNano, fresh
 
 SECOND_AXIS = ("chain", "t", "teacher")  # of draws, where the samples lie
 
@@ -15,7 +15,7 @@ SECOND_AXIS = ("chain", "t", "teacher")  # of draws, where the samples lie
 def learner(seed=0):
     """A student with weights of its own, and a teacher that answers with more than its control image."""
     torch.manual_seed(seed)
-    student, teacher = fresh("tiny"), fresh("tiny")
+    student, teacher = build_nano(TINY), build_nano(TINY)
     for nano in (student, teacher):
         torch.nn.init.normal_(nano.net.out.weight, std=0.02)
     return TrainableNano(student, teacher)

@@ -3,10 +3,13 @@
 import pytest
 import torch
 
+from addsr_cli.models.architecture import TrainingOptions
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, save_nano
+from addsr_cli.models.nano.training import TINY
+from addsr_cli.models.registry import training_setup
 from addsr_cli.models.single_pass.esrgan import Esrgan, OnePassTeacher, save_esrgan
-from addsr_cli.train.trainable import TINY, fresh, trainable_nano
 from addsr_cli.train.trainer import Trainer
+from addsr_cli.weights import loader
 
 OTHER = NanoConfig(groups=(1, 1), width=8, growth=4, embedding=8)
 
@@ -24,38 +27,50 @@ def file(tmp_path):
     return tmp_path / "begin.safetensors"
 
 
+def trainable(arch, stage, init, teacher):
+    """Student and teacher as a run builds them."""
+    options = TrainingOptions(
+        stage=stage,
+        teacher=teacher,
+        locate=lambda name: loader.locate(name).file,
+        dtype=torch.float32,
+        init=init,
+    )
+    return training_setup(arch).build(options)
+
+
 def config(restorer):
     return restorer.net.config
 
 
 def test_a_teacher_in_training_is_fresh_or_what_init_names(file):
-    assert config(trainable_nano("tiny", "teacher", None, "").student) == TINY
-    assert config(trainable_nano("tiny", "teacher", file, "").student) == OTHER
+    assert config(trainable("tiny", "teacher", None, "").student) == TINY
+    assert config(trainable("tiny", "teacher", file, "").student) == OTHER
 
 
 def test_a_student_begins_as_its_teacher_or_as_what_init_names(file, tmp_path):
-    alike = trainable_nano("tiny", "student", None, "")
+    alike = trainable("tiny", "student", None, "")
     assert config(alike.student) == config(alike.teacher) == TINY
     ours, theirs = alike.net.state_dict(), alike.frozen.state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
     assert alike.net is not alike.frozen
-    begun = trainable_nano("tiny", "student", file, "")
+    begun = trainable("tiny", "student", file, "")
     assert (config(begun.student), config(begun.teacher)) == (OTHER, TINY)
 
 
 def test_a_network_of_one_pass_teaches_a_student_of_its_own(x4plus, file):
-    made = trainable_nano("nano", "student", file, str(x4plus))
+    made = trainable("nano", "student", file, str(x4plus))
     assert isinstance(made.teacher, OnePassTeacher)
     assert config(made.student) == OTHER
-    assert config(trainable_nano("tiny", "student", None, str(x4plus)).student) == TINY
+    assert config(trainable("tiny", "student", None, str(x4plus)).student) == TINY
     assert not any(p.requires_grad for p in made.frozen.parameters())
     assert not made.frozen.training
     assert made.parameters.keys() == dict(made.net.named_parameters()).keys()
 
 
-def test_fresh_weights_are_those_of_the_architecture():
-    assert config(fresh("tiny")) == TINY
-    assert config(fresh("nano")) == NanoConfig()
+def test_new_weights_are_those_of_the_architecture():
+    assert config(trainable("tiny", "teacher", None, "").student) == TINY
+    assert config(trainable("nano", "teacher", None, "").student) == NanoConfig()
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

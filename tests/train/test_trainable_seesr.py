@@ -11,6 +11,7 @@ from bundles import write_bundle
 from safetensors.torch import load_file
 
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.seesr import training, training_cost
 from addsr_cli.models.seesr.dual_cross_attention import (
     build_controlnet,
     build_unet,
@@ -19,11 +20,10 @@ from addsr_cli.models.seesr.dual_cross_attention import (
 )
 from addsr_cli.models.seesr.loading import WEIGHTS, load_bundle
 from addsr_cli.models.seesr.random_weights import Sizes
-from addsr_cli.train import budget, trainable_seesr
+from addsr_cli.models.seesr.training import ADAPTED, NETWORKS, TRAINED, TrainableSeeSR, merged
 from addsr_cli.train.objectives.base import Batch
 from addsr_cli.train.objectives.distillation import Distillation
 from addsr_cli.train.recipe import PAPER
-from addsr_cli.train.trainable_seesr import ADAPTED, NETWORKS, TRAINED, TrainableSeeSR, merged
 from addsr_cli.weights import loader
 
 OFFICIAL_NAMES = re.compile(
@@ -48,7 +48,7 @@ def teachers(bundle):
         return found[dtype]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trainable_seesr, "load_bundle", load)
+        patch.setattr(training, "load_bundle", load)
         yield found
 
 
@@ -144,9 +144,9 @@ def test_the_counts_of_the_plan_are_those_of_the_published_networks(published):
     named = [(name, p.numel()) for net in published.values() for name, p in net.named_parameters()]
     trained = [(name, count) for name, count in named if TRAINED.fullmatch(name)]
     encoder = sum(count for name, count in trained if name.startswith("controlnet_cond_embedding."))
-    assert sum(count for _, count in trained) == budget.TRAINED == 386_739_280
-    assert sum(count for _, count in named) == budget.PAIR
-    assert encoder == budget.ENCODER
+    assert sum(count for _, count in trained) == training_cost.TRAINED == 386_739_280
+    assert sum(count for _, count in named) == training_cost.UNET_AND_CONTROLNET
+    assert encoder == training_cost.CONDITION_ENCODER
 
 
 def test_a_low_rank_costs_what_the_plan_says(published):
@@ -156,7 +156,7 @@ def test_a_low_rank_costs_what_the_plan_says(published):
         for name, p in net.named_parameters()
         if re.fullmatch(ADAPTED, name.removesuffix(".weight")) and name.endswith(".weight")
     ]
-    assert sum(adapted) == budget.PER_RANK
+    assert sum(adapted) == training_cost.PER_RANK
 
 
 def test_gradients_reach_the_trained_weights_of_both_networks_and_nothing_else(

@@ -19,7 +19,8 @@ from tiny_hub import WEIGHTS, archive, pair, student
 from addsr_cli import Settings, Upscaler
 from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
 from addsr_cli.models.bundle import Bundle
-from addsr_cli.train.trainable import TrainableNano, fresh
+from addsr_cli.models.nano.restorer import build_nano
+from addsr_cli.models.nano.training import TINY, TrainableNano
 from addsr_cli.weights import convert, download_plan, install, installed, loader, push
 from addsr_cli.weights import sources as library_hub
 from addsr_cli.weights.components import STUDENT
@@ -334,7 +335,7 @@ def test_a_model_is_pushed_whole_with_a_card(tmp_path, monkeypatch):
 
 def test_the_folder_of_a_training_run_is_pushed_with_its_own_card(tmp_path, monkeypatch):
     run = tmp_path / "run"
-    TrainableNano(fresh("tiny")).write(run / "export", {})
+    TrainableNano(build_nano(TINY)).write(run / "export", {})
     (run / "export" / "README.md").write_text("mine")
     monkeypatch.setattr(push, "HfApi", Api)
     monkeypatch.setattr(Api, "calls", [])
@@ -343,7 +344,7 @@ def test_the_folder_of_a_training_run_is_pushed_with_its_own_card(tmp_path, monk
 
 
 def test_a_pushed_nano_comes_back_and_runs(tmp_path, monkeypatch):
-    TrainableNano(fresh("tiny")).write(installed.folder_of("me/mine"), {})
+    TrainableNano(build_nano(TINY)).write(installed.folder_of("me/mine"), {})
     found = loader.locate("me/mine")
     assert found.spec.arch == "nano"
     assert installed.problems(found.file.parent) == ()

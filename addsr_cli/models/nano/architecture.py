@@ -4,10 +4,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.architecture import Architecture, Footprint, LoadOptions, ModelSpec
+from addsr_cli.models.architecture import (
+    Architecture,
+    Footprint,
+    LoadOptions,
+    ModelSpec,
+    TrainingCost,
+    TrainingOptions,
+    TrainingSetup,
+    Workload,
+)
 
 if TYPE_CHECKING:
     from addsr_cli.models.restorer import Restorer
+    from addsr_cli.models.trainable import TrainableModel
 
 NANO = ModelSpec(
     name="nano",
@@ -72,6 +82,60 @@ def _problems(file: Path) -> tuple[str, ...]:
     return ()
 
 
+def _build(options: TrainingOptions) -> "TrainableModel":
+    from addsr_cli.models.nano.training import build_trainable
+
+    return build_trainable(options)
+
+
+def _cost(options: TrainingOptions, work: Workload) -> TrainingCost:
+    from addsr_cli.models.nano.training import training_cost
+
+    return training_cost(options, work)
+
+
+def _build_tiny(options: TrainingOptions) -> "TrainableModel":
+    from addsr_cli.models.nano.training import TINY, build_trainable
+
+    return build_trainable(options, TINY)
+
+
+def _tiny_cost(options: TrainingOptions, work: Workload) -> TrainingCost:
+    from addsr_cli.models.nano.training import TINY, training_cost
+
+    return training_cost(options, work, TINY)
+
+
+# There is no text, the teacher may know four timesteps only, and a network this small has to train
+# on what inference shows it.
+RECIPE = {
+    "discriminator": "conv",
+    "timesteps": "official",
+    "first_latent": "lr",
+    "rollout": "chained",
+    "psr": (0.2, 0.7),
+    "teacher_timesteps": "student",
+    "teacher_samples": 1,
+    "adversarial": 0.0005,
+    "blank": 0.0,
+}
+TRAIN_NANO = TrainingSetup(
+    name="nano",
+    build=_build,
+    cost=_cost,
+    defaults={"student": {"steps": 3000, "lr": 2e-4, "d_lr": 3e-4}},
+    recipe=RECIPE,
+)
+TRAIN_TINY = TrainingSetup(
+    name="tiny",
+    build=_build_tiny,
+    cost=_tiny_cost,
+    defaults={
+        "student": {"batch_size": 2, "crop": 64, "lr": 1e-4, "d_lr": 1e-3},
+        "teacher": {"batch_size": 2, "crop": 64},
+    },
+    recipe=RECIPE,
+)
 ARCHITECTURE = Architecture(
     name="nano",
     spec=_spec,
@@ -79,4 +143,5 @@ ARCHITECTURE = Architecture(
     problems=_problems,
     one_network=True,
     bundled=(NANO, SMALL),
+    training=(TRAIN_NANO, TRAIN_TINY),
 )

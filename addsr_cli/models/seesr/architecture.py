@@ -4,12 +4,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from addsr_cli.models.architecture import Architecture, Footprint, LoadOptions, ModelSpec
+from addsr_cli.models.architecture import (
+    Architecture,
+    Footprint,
+    LoadOptions,
+    ModelSpec,
+    TrainingCost,
+    TrainingOptions,
+    TrainingSetup,
+    Workload,
+)
 from addsr_cli.models.bundle import Bundle
 
 if TYPE_CHECKING:
     from addsr_cli.models.restorer import Restorer
     from addsr_cli.models.seesr.restorer import SeeSR
+    from addsr_cli.models.trainable import TrainableModel
 
 PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
 FOOTPRINT = Footprint(
@@ -77,6 +87,51 @@ def _problems(record: Path) -> tuple[str, ...]:
     return tuple(f"{name}: {problem}" for name, problem in problems.items() if problem)
 
 
+def _build(options: TrainingOptions) -> "TrainableModel":
+    from addsr_cli.models.seesr.training import TrainableSeeSR
+
+    return TrainableSeeSR(
+        options.locate(options.teacher or "seesr").parent,
+        dtype=options.dtype,
+        lora=options.lora,
+        checkpointing=options.checkpointing,
+    )
+
+
+def _cost(options: TrainingOptions, work: Workload) -> TrainingCost:
+    from addsr_cli.models.seesr.training_cost import training_cost
+
+    return training_cost(options, work)
+
+
+TRAIN_ADDSR = TrainingSetup(
+    name="addsr",
+    build=_build,
+    cost=_cost,
+    defaults={
+        "student": {  # AddSR section 4.1, and the released trainer
+            "steps": 50_000,
+            "batch_size": 2,
+            "crop": 512,
+            "lr": 2e-5,
+            "warmup": 0,
+            "decay": "constant",
+            "ema": 0.99,
+            "framing": "plain",
+            "mix": (("strong", 1.0),),
+            "scales": (4.0, 4.0),
+            "lettering": 0.0,
+            "usm": True,
+            "save_every": 5000,
+            "sample_every": 1000,
+        },
+    },
+    low_memory={"batch_size": 1, "checkpointing": True, "ema_on_cpu": True},
+    needs="a CUDA GPU with 16 GB or more",
+    teacher="SeeSR",
+    lora=True,
+    small=False,
+)
 ARCHITECTURE = Architecture(
     name="seesr",
     spec=_spec,
@@ -84,4 +139,5 @@ ARCHITECTURE = Architecture(
     problems=_problems,
     random=_random,
     random_spec=RANDOM,
+    training=(TRAIN_ADDSR,),
 )

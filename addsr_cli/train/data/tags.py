@@ -9,8 +9,8 @@ from accelerate.utils import broadcast_object_list, gather_object
 from addsr_cli.canvas import to_tensor
 from addsr_cli.files import remove_partial_files, write_error, write_text
 from addsr_cli.imageio import read
+from addsr_cli.models.trainable import TrainableModel
 from addsr_cli.train.data.dataset import Photos
-from addsr_cli.train.trainable import TrainableModel
 
 FILE = "tags.json"
 SAVE_EVERY = 32  # photos of each process; a minute or so on a GPU

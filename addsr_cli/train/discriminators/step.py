@@ -29,7 +29,7 @@ class DiscriminatorStep:
         self.parameters = {
             name: p for name, p in discriminator.named_parameters() if p.requires_grad
         }
-        optimiser = adamw(self.parameters.values(), config.d_lr)
+        optimiser = adamw([{"params": list(self.parameters.values())}], config.d_lr)
         self.updater = OptimizerStep(
             "discriminator", self.parameters, [optimiser], accelerator, None
         )

@@ -15,6 +15,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from addsr_cli.models.restorer import Conditioning
+from addsr_cli.models.trainable import TrainableModel
 from addsr_cli.sampler import predict_z0, select
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.discriminators.step import DiscriminatorStep
@@ -24,7 +25,6 @@ from addsr_cli.train.objectives.base import Batch, StepMetrics
 from addsr_cli.train.objectives.draws import StudentDraws, draw_student, stream
 from addsr_cli.train.objectives.rollout import roll_out
 from addsr_cli.train.optim.optimizer_step import OptimizerStep, adamw
-from addsr_cli.train.trainable import TrainableModel
 
 SHOWN = (
     "distance",
@@ -63,7 +63,7 @@ class Distillation:
             accelerator,
         )
         parameters = learner.parameters
-        chosen = adamw(parameters.values(), config.lr)
+        chosen = adamw(learner.optimizer_groups(), config.lr)
         self.student = OptimizerStep("student", parameters, [chosen], accelerator, config.clip)
         self.adversary = adversary
         self.vgg = vgg

@@ -1,7 +1,7 @@
 """One network's way from gradients to new weights: over processes, clipped, checked, applied."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -48,7 +48,7 @@ class OptimizerStep:
         for optimiser in self.optimisers:
             self.scaler.unscale_(optimiser)
             for group in optimiser.param_groups:
-                group["lr"] = lr
+                group["lr"] = lr * group.get("lr_scale", 1.0)
         gradients = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
         norm = float(nn.utils.get_total_norm(gradients.values()))
         if self.clip is not None and math.isfinite(norm):
@@ -83,10 +83,10 @@ class OptimizerStep:
             self.scaler.load_state_dict(state["scaler"])
 
 
-def adamw(parameters: Iterable[nn.Parameter], lr: float) -> torch.optim.AdamW:
+def adamw(groups: list[dict[str, Any]], lr: float) -> torch.optim.AdamW:
     """The released trainer's optimiser (AddSR section 4.1)."""
     return torch.optim.AdamW(
-        parameters,
+        groups,
         lr,
         betas=(0.9, 0.999),
         eps=1e-8,

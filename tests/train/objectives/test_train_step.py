@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from addsr_cli import sampler
 from addsr_cli.models.restorer import Conditioning
+from addsr_cli.models.seesr.training import TrainableSeeSR
 from addsr_cli.schedule import STEPS
 from addsr_cli.train.discriminators.step import DiscriminatorStep
 from addsr_cli.train.objectives.base import Batch
@@ -20,7 +21,6 @@ from addsr_cli.train.objectives.distillation import Distillation
 from addsr_cli.train.objectives.draws import StudentDraws
 from addsr_cli.train.optim.ema import Ema
 from addsr_cli.train.recipe import OFFICIAL
-from addsr_cli.train.trainable_seesr import TrainableSeeSR
 
 SETTINGS = {"recipe": OFFICIAL, "lr": 2e-5, "d_lr": 2e-5, "clip": 0.002, "seed": 0, "accumulate": 1}
 

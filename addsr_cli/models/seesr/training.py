@@ -81,21 +81,32 @@ class TrainableSeeSR:
         hr: Tensor,
         canvas: Tensor,
         tags: Sequence[str],
-        blank: Tensor,
+        drop_text: Tensor,
     ) -> tuple[Conditioning, Conditioning]:
         """One text for both, the tags of HR; image tokens of the canvas and of HR."""
-        text = torch.cat([self.full.text.encode(words) for words in self._texts(hr, tags, blank)])
-        look = self.full.tagger.encode_image
-        return Conditioning(text=text, image=look(canvas)), Conditioning(text=text, image=look(hr))
+        text = torch.cat(
+            [self.full.text.encode(words) for words in self._texts(hr, tags, drop_text)]
+        )
+        tagger = self.full.tagger
+        student = Conditioning(text=text, image=tagger.encode_image(canvas))
+        teacher = Conditioning(text=text, image=tagger.encode_image(hr))
+        return student, teacher
 
-    def _texts(self, hr: Tensor, tags: Sequence[str], blank: Tensor) -> Iterator[str]:
-        """Nothing, the tags that are given, or those read off HR: with a comma behind the last, as SeeSR learnt it."""
-        for picture, given, left_out in zip(hr, tags, blank.tolist(), strict=True):
-            if left_out or given == "none":
+    def _texts(self, hr: Tensor, tags: Sequence[str], drop_text: Tensor) -> Iterator[str]:
+        """Yield the text of every sample: nothing, its known tags, or those read from HR.
+
+        A comma follows the last tag, as in SeeSR's training.
+        """
+        for picture, known, drop in zip(hr, tags, drop_text.tolist(), strict=True):
+            if drop or known == "none":
                 yield ""
-            else:
-                found = given or self.full.tagger.read(picture[None])[1][0]
-                yield f"{found.rstrip(', ')}," if found else ""
+                continue
+            text = known or self.read_tags(picture[None])
+            yield f"{text.rstrip(', ')}," if text else ""
+
+    def optimizer_groups(self) -> list[dict[str, Any]]:
+        """Return all trained parameters as one group."""
+        return [{"params": list(self.parameters.values())}]
 
     def read_tags(self, picture: Tensor) -> str:
         """What the tagger sees."""
