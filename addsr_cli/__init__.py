@@ -1,5 +1,9 @@
-"""addsr: photos made larger and better. ``from addsr_cli import Upscaler`` loads nothing heavy until it is used."""
+"""Few-step diffusion super-resolution for photos.
 
+``from addsr_cli import Upscaler`` is fast: torch is imported when the class is used.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from addsr_cli.version import __version__
@@ -10,17 +14,15 @@ if TYPE_CHECKING:
 
 __all__ = ["Machine", "Settings", "Upscaler", "__version__"]
 
-_HOMES = {
+_MODULES = {
     "Upscaler": "addsr_cli.engine.upscaler",
     "Machine": "addsr_cli.settings",
     "Settings": "addsr_cli.settings",
 }
 
 
-def __getattr__(name: str) -> Any:  # noqa: ANN401 (the type of whatever is asked for)
-    """Import on first use."""
-    if name not in _HOMES:
+def __getattr__(name: str) -> Any:  # noqa: ANN401 (the type depends on the name)
+    """Import a public name on first access."""
+    if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+    return getattr(import_module(_MODULES[name]), name)

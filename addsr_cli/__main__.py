@@ -1,29 +1,33 @@
-"""``python -m addsr_cli`` and the ``addsr`` script."""
+"""``python -m addsr_cli`` and the ``addsr`` command."""
 
 import signal
 import sys
 
 from addsr_cli.cli import streams
+from addsr_cli.cli.exit_codes import INTERRUPTED
 
 
 def main() -> None:
     """Run the command line and exit with its code."""
     streams.prepare()
-    signal.signal(signal.SIGTERM, _terminated)
-    if (
-        hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
-    ):  # as under nohup
-        signal.signal(signal.SIGHUP, _terminated)
+    _exit_on_signals()
     try:
-        from addsr_cli.cli.app import run
+        from addsr_cli.cli.app import run  # takes long enough to be interrupted
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     sys.exit(streams.final_exit_code(run()))
 
 
-def _terminated(number: int, _: object) -> None:
-    """Leave through every ``finally``, so that no half-written file stays; the shell sees 128 + the signal."""
+def _exit_on_signals() -> None:
+    signal.signal(signal.SIGTERM, _exit)
+    # nohup ignores SIGHUP, which must stay so.
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _exit)
+
+
+def _exit(number: int, _: object) -> None:
+    """Exit with 128 + the signal as an exception, so that every ``finally`` removes its files."""
     sys.exit(128 + number)
 
 

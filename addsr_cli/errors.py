@@ -1,24 +1,24 @@
-"""Every failure that addsr foresees, as one tree.
+"""The errors that addsr reports, as one tree.
 
 ::
 
-    AddsrError              exit 1   anything foreseen that fits nowhere below
-    ├── UsageError          exit 2   the request contradicts itself or makes no sense
-    ├── ModelUnavailable    exit 4   weights missing, offline, or not what they should be
+    AddsrError              exit 1   any other error
+    ├── UsageError          exit 2   contradictory or invalid options
+    ├── ModelUnavailable    exit 4   weights are missing, cannot be downloaded, or are damaged
     ├── OutOfMemory         exit 5   even the smallest plan does not fit
-    ├── UnreadableInput     exit 6   not a picture, broken, or not ours to read
-    └── OutputRefused       exit 7   exists, cannot be held by the format, not writable
+    ├── UnreadableInput     exit 6   missing, damaged, not a picture, or no permission
+    └── OutputRefused       exit 7   exists, not possible in this format, or not writable
         ├── NoSpace         exit 7   the disk is full
-        └── OutputVanished  exit 7   the output folder went away during the run
+        └── OutputVanished  exit 7   the output folder was deleted during the run
 
-Exit 3 (some files failed) and 130 (interrupted) belong to the command line, not to one failure.
+Exit 3 (some files failed) and 130 (interrupted) are those of the command line, not of one error.
 """
 
 from typing import ClassVar
 
 
 class AddsrError(Exception):
-    """A failure that says what happened and what to do next.
+    """An error that says what failed and what to do next.
 
     ``message`` is one sentence on what failed and why; ``hint`` is what to type or change next, or
     empty.
@@ -34,14 +34,14 @@ class AddsrError(Exception):
 
 
 class UsageError(AddsrError):
-    """The request contradicts itself, or asks for what cannot be."""
+    """Options or arguments are invalid or contradict each other."""
 
     code = "usage"
     exit_code = 2
 
 
 class ModelUnavailable(AddsrError):
-    """The weights are missing, cannot be fetched, or are not what their checksum says."""
+    """Weights are missing, cannot be downloaded, or do not match their checksum."""
 
     code = "model_unavailable"
     exit_code = 4
@@ -55,22 +55,22 @@ class OutOfMemory(AddsrError):
 
 
 class UnreadableInput(AddsrError):
-    """The input is missing, broken, too large to be true, or not a picture."""
+    """An input is missing, damaged, implausibly large, or not a picture."""
 
     code = "unreadable_input"
     exit_code = 6
 
 
 class OutputRefused(AddsrError):
-    """The output cannot or must not be written."""
+    """An output cannot or must not be written."""
 
     code = "output_refused"
     exit_code = 7
 
 
 class NoSpace(OutputRefused):
-    """The disk is full: what fails for one file will fail for the next."""
+    """The disk is full, so the next file would fail as well."""
 
 
 class OutputVanished(OutputRefused):
-    """The output folder was deleted or moved while it was written into."""
+    """The output folder was deleted or moved during the run."""

@@ -1,1 +1,1 @@
-"""The command line: parse, build one request, call one function, render. No tensors here, and no torch until needed."""
+"""The command line: parse options, call the library, print the result. No tensors here."""

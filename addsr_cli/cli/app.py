@@ -1,4 +1,4 @@
-"""The ``addsr`` command: its subcommands, and how every failure leaves the program."""
+"""The ``addsr`` command: its subcommands, and how errors become messages and exit codes."""
 
 import os
 import sys
@@ -15,12 +15,12 @@ from addsr_cli.cli import batch, bench, compare, config, distill, doctor, models
 from addsr_cli.cli.command import Command, Group, insert_default_command
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
+from addsr_cli.cli.exit_codes import INTERRUPTED
 from addsr_cli.cli.records import error_record
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.version import __version__
 
-INTERRUPTED = 130
-YES = ("1", "true", "t", "yes", "y", "on")
+TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")  # of environment variables, as Typer has them
 
 app = typer.Typer(
     name="addsr",
@@ -39,8 +39,8 @@ app.command("doctor", cls=Command)(doctor.doctor)
 app.add_typer(models.app, name="models")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"addsr {__version__}")
         raise typer.Exit
 
@@ -52,39 +52,42 @@ def addsr(
         typer.Option(
             "--version",
             "-V",
-            help="Print the version and leave.",
-            callback=_version,
+            help="Show the version and exit.",
+            callback=_print_version,
             is_eager=True,
         ),
     ] = False,
 ) -> None:
-    """Make photos larger and better. `addsr PHOTO` is short for `addsr upscale PHOTO`."""
+    """Upscale photos with few-step diffusion. `addsr PHOTO` is short for `addsr upscale PHOTO`."""
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line and return its exit code; failures that addsr foresees become one line each."""
-    given = sys.argv[1:] if arguments is None else arguments
-    words = insert_default_command(given, _group())
+    """Run the command line and return its exit code.
+
+    An AddsrError becomes a one-line message, any other exception too unless ``--debug`` is set.
+    """
+    if arguments is None:
+        arguments = sys.argv[1:]
+    arguments = insert_default_command(arguments, _group())
     defaults = Defaults()
     try:
-        defaults = config.load_defaults(_options())
-        if not _asked("debug", words, defaults):
-            sys.excepthook = _unexpected
-        return _finished(_parsed(words, defaults), words, defaults)
+        defaults = config.load_defaults(_option_names())
+        if not _is_set("debug", arguments, defaults):
+            sys.excepthook = _print_unexpected
+        code = _parse_and_call(arguments, defaults)
     except KeyboardInterrupt:
-        return _finished(INTERRUPTED, words, defaults)
+        code = INTERRUPTED
     except AddsrError as exc:
-        json = _asked("json", words, defaults)
-        console = Console(json=json, debug=_asked("debug", words, defaults))
-        console.error(exc)
-        if json:
-            with suppress(OutputRefused):  # stdout itself may be what failed
-                console.result("", {"status": "failed", "error": error_record(exc)})
+        _print_error(exc, arguments, defaults)
         return exc.exit_code
+    quiet = "-q" in arguments or _is_set("quiet", arguments, defaults)
+    if code == INTERRUPTED and not quiet:
+        Console().info("Interrupted. No incomplete file was left behind.")
+    return code
 
 
-def _options() -> dict[str, frozenset[str]]:
-    """Names of the options of every command."""
+def _option_names() -> dict[str, frozenset[str]]:
+    """Return the names of the options of every command."""
     return {
         name: frozenset(param.name for param in command.params if param.name)
         for name, command in _group().commands.items()
@@ -96,49 +99,64 @@ def _group() -> TyperGroup:
     return cast("TyperGroup", get_command(app))
 
 
-def _parsed(words: list[str], defaults: Defaults) -> int:
-    """Parse and call; what the parser refuses becomes one sentence instead of its box."""
+def _parse_and_call(arguments: list[str], defaults: Defaults) -> int:
+    """Run the command and return its exit code. Raises UsageError for what the parser rejects."""
     try:
         code = _group()(
-            words,
+            arguments,
             prog_name="addsr",
             default_map=defaults.values,
             obj=defaults,
             standalone_mode=False,
         )
     except typer.TyperException as exc:
-        sentence = " ".join(exc.format_message().split())
-        if not sentence:  # no arguments at all: the help has been shown
+        message = " ".join(exc.format_message().split())
+        if not message:  # no arguments at all: the parser has printed the help
             return exc.exit_code
-        name = next((f" {word}" for word in words if word in defaults.values), "")
-        raise UsageError(
-            sentence if sentence.endswith((".", "?")) else f"{sentence}.",
-            f"See addsr{name} --help.",
-        ) from exc
+        if not message.endswith((".", "?")):
+            message += "."
+        command = _command_name(arguments, defaults)
+        raise UsageError(message, f"See {' '.join(['addsr', *command])} --help.") from exc
     except SystemExit as exc:
         code = exc.code
     return code if isinstance(code, int) else 0
 
 
-def _finished(code: int, words: list[str], defaults: Defaults) -> int:
-    if code == INTERRUPTED and not ("-q" in words or _asked("quiet", words, defaults)):
-        Console().info("Interrupted. No half-written file was left behind.")
-    return code
+def _print_error(exc: AddsrError, arguments: list[str], defaults: Defaults) -> None:
+    console = Console(
+        json=_is_set("json", arguments, defaults),
+        debug=_is_set("debug", arguments, defaults),
+    )
+    console.error(exc)
+    if console.json:
+        with suppress(OutputRefused):  # stdout itself may be what failed
+            console.result("", {"status": "failed", "error": error_record(exc)})
 
 
-def _asked(option: str, words: list[str], defaults: Defaults) -> bool:
-    """Whether a switch is on, by flag, environment or file: needed even where parsing itself fails."""
-    if f"--{option}" in words:
+def _is_set(switch: str, arguments: list[str], defaults: Defaults) -> bool:
+    """Whether a switch is on by flag, environment or file; works even if parsing fails."""
+    if f"--{switch}" in arguments:
         return True
-    if variable := os.environ.get(f"ADDSR_{option.upper()}"):
-        return variable.lower() in YES
-    command = next((word for word in words if word in defaults.values), "")
-    return bool(defaults.values.get(command, {}).get(option))
+    if variable := os.environ.get(f"ADDSR_{switch.upper()}"):
+        return variable.lower() in TRUE_VALUES
+    return any(
+        bool(defaults.values[command].get(switch)) for command in _command_name(arguments, defaults)
+    )
 
 
-def _unexpected(kind: type[BaseException], exc: BaseException, trace: TracebackType | None) -> None:
-    """Last resort, in place of a traceback; Python then leaves with 1."""
-    line = " ".join(str(exc).split())[:300]
+def _command_name(arguments: list[str], defaults: Defaults) -> list[str]:
+    """Return the first argument that names a command, or nothing."""
+    return [argument for argument in arguments if argument in defaults.values][:1]
+
+
+def _print_unexpected(
+    kind: type[BaseException],
+    exc: BaseException,
+    trace: TracebackType | None,
+) -> None:
+    """Print an exception that is no AddsrError, as ``sys.excepthook``; Python then exits with 1."""
+    text = " ".join(str(exc).split())[:300]
     Console().info(
-        f"error: unexpected {kind.__name__}: {line}\n  Run it again with --debug and report what it prints."
+        f"error: unexpected {kind.__name__}: {text}\n"
+        "  Run the command again with --debug and report the output."
     )

@@ -12,6 +12,7 @@ from addsr_cli.cli import batch_messages
 from addsr_cli.cli.batch_progress import BatchProgress
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.escape import printable
+from addsr_cli.cli.exit_codes import INTERRUPTED, SOME_FAILED
 from addsr_cli.cli.request import UpscaleOptions
 from addsr_cli.cli.takes_options import takes_options
 from addsr_cli.errors import OutputRefused, OutputVanished, UsageError
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from addsr_cli.cli.launcher import Launcher
     from addsr_cli.engine.upscaler import Upscaler
 
-SOME_FAILED = 3
-INTERRUPTED = 130
 NO_DEVICES = "none"
 TREE = "Tree"  # the help's panel for options about the folder
 

@@ -1,4 +1,4 @@
-"""How every command is called: settings from files and the environment take their places, and are told."""
+"""Commands whose options may come from files and the environment, where stronger sources win."""
 
 import os
 from pathlib import Path
@@ -11,82 +11,91 @@ from addsr_cli.cli import config
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
 
-LONGEST_TYPE = (
-    20  # columns; a longer list of choices stands in the help text, where lines can be broken
-)
-STRENGTH = {"COMMANDLINE": 3, "ENVIRONMENT": 2, "DEFAULT_MAP": 1}
+# In columns. A longer list of choices goes to the help text, where lines can be wrapped.
+MAX_TYPE_WIDTH = 20
+FROM_FILE = 1
+STRENGTH = {"COMMANDLINE": 3, "ENVIRONMENT": 2, "DEFAULT_MAP": FROM_FILE}  # of a value's source
 
 
 class Command(TyperCommand):
-    """A command whose stronger settings silence weaker ones, and that tells which a file set."""
+    """A command that resolves options from several sources and reports those from files."""
 
-    def __init__(self, *words: Any, **more: Any) -> None:  # noqa: ANN401 (the parser's own types)
-        super().__init__(*words, **more)
+    def __init__(self, *args: Any, **kwargs: Any) -> None:  # noqa: ANN401 (those of the base class)
+        super().__init__(*args, **kwargs)
         for param in self.params:
-            _describe(param)
+            _complete_help(param)
 
-    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (the parser's own types)
-        """Settle what was asked for, tell what came from files, and call the function."""
+    def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (those of the base class)
+        """Reset overridden options, report options from files, and call the function."""
         strengths = {name: STRENGTH.get(_source(ctx, name), 0) for name in ctx.params}
-        void = config.overridden(strengths) | _other_formats(ctx.params, strengths)
+        overridden = config.overridden(strengths) | _overridden_format(ctx.params, strengths)
         for param in self.params:
-            if param.name in void:
+            if param.name in overridden:
                 ctx.params[param.name] = param.default
                 strengths[param.name] = 0
         if isinstance(ctx.obj, Defaults):
             console = Console(
-                quiet=ctx.params.get("quiet", False), verbose=ctx.params.get("verbose", False)
+                quiet=ctx.params.get("quiet", False),
+                verbose=ctx.params.get("verbose", False),
             )
-            from_files = [
-                name for name, strength in strengths.items() if strength == STRENGTH["DEFAULT_MAP"]
-            ]
-            _tell(ctx.obj, str(ctx.info_name), from_files, strengths, console)
+            _report_files(ctx.obj, str(ctx.info_name), strengths, console)
         return super().invoke(ctx)
 
 
 class Group(TyperGroup):
     """The program: a photo in the place of a command means ``upscale``."""
 
-    def parse_args(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 (the parser's own types)
-        """Put the command in front that was left out; also while a shell completes a line."""
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 (those of the base class)
+        """Insert a missing command; also while a shell completes a line."""
         return super().parse_args(ctx, insert_default_command(args, self))
 
 
-def insert_default_command(words: list[str], group: TyperGroup) -> list[str]:
-    """``photo.jpg`` -> ``upscale photo.jpg``; words that begin with a command, or could be one, stay."""
-    first = words[0] if words else ""
+def insert_default_command(arguments: list[str], group: TyperGroup) -> list[str]:
+    """``photo.jpg`` -> ``upscale photo.jpg``; arguments that may start with a command stay."""
+    first = arguments[0] if arguments else ""
     if not first or first in group.commands:
-        return words
-    if first.startswith("-") and first != "-":
-        flags = {
-            flag
-            for param in group.commands["upscale"].params
-            for flag in param.opts + param.secondary_opts
-        }
-        own = {"-h", "--help"} | {flag for param in group.params for flag in param.opts}
-        flag = first.partition("=")[0]
-        return ["upscale", *words] if flag in flags - own else words
-    names_a_file = first == "-" or any(mark in first for mark in "./\\") or os.path.lexists(first)
-    return ["upscale", *words] if names_a_file else words
+        return arguments
+    if _is_upscale_flag(first, group) or _is_photo(first):
+        return ["upscale", *arguments]
+    return arguments
 
 
-def _describe(param: Any) -> None:  # noqa: ANN401 (the parser's own types)
-    """Make the help of an option tell its default and choices, in lines that can be broken between words."""
+def _is_upscale_flag(argument: str, group: TyperGroup) -> bool:
+    if not argument.startswith("-") or argument == "-":
+        return False
+    flags: set[str] = set()
+    for param in group.commands["upscale"].params:
+        flags |= {*param.opts, *param.secondary_opts}
+    own_flags = {"-h", "--help"}
+    for param in group.params:
+        own_flags |= set(param.opts)
+    return argument.partition("=")[0] in flags - own_flags
+
+
+def _is_photo(argument: str) -> bool:
+    """Whether an argument is a path, ``-`` for stdin, or the name of a file in this folder."""
+    if argument.startswith("-"):
+        return argument == "-"
+    return any(mark in argument for mark in "./\\") or os.path.lexists(argument)
+
+
+def _complete_help(param: Any) -> None:  # noqa: ANN401 (a parameter of the parser's own types)
+    """Move a long list of choices into the help text, and protect ``[default: ...]`` from rich."""
     text = param.help or ""
-    choices = getattr(param.type_descriptor, "choices", None) or ()
-    if param.metavar is None and len("|".join(map(str, choices))) > LONGEST_TYPE:
+    choices = [str(choice) for choice in getattr(param.type_descriptor, "choices", None) or ()]
+    if param.metavar is None and len("|".join(choices)) > MAX_TYPE_WIDTH:
         head, mark, tail = text.rstrip(".").partition(" [default: ")
-        text = f"{head.rstrip('.')}: {', '.join(map(str, choices))}.{mark}{tail}"
+        text = f"{head.rstrip('.')}: {', '.join(choices)}.{mark}{tail}"
         param.metavar = "<choice>"
-    param.help = text.replace("[default: ", "\\[default: ")  # else it would be taken for markup
+    param.help = text.replace("[default: ", "\\[default: ")
 
 
 def _source(ctx: typer.Context, name: str) -> str:
     return getattr(ctx.get_parameter_source(name), "name", "")
 
 
-def _other_formats(values: dict[str, Any], strengths: dict[str, int]) -> set[str]:
-    """``format``, where a file name from a stronger source says another one."""
+def _overridden_format(values: dict[str, Any], strengths: dict[str, int]) -> set[str]:
+    """``format``, if a file name from a stronger source has the suffix of a format."""
     strongest = max(strengths.get("output", 0), strengths.get("name", 0))
     if not 0 < strengths.get("format", 0) < strongest:
         return set()
@@ -96,23 +105,24 @@ def _other_formats(values: dict[str, Any], strengths: dict[str, int]) -> set[str
     return {"format"} if any(format_from_suffix(Path(name)) for name in names) else set()
 
 
-def _tell(
-    found: Defaults,
+def _report_files(
+    defaults: Defaults,
     command: str,
-    names: list[str],
     strengths: dict[str, int],
     console: Console,
 ) -> None:
-    """Say what a file in the working folder set, or may not set; with --verbose the user's own."""
-    own, folder = config.config_paths()
-    values, origins = found.values.get(command, {}), found.origins.get(command, {})
-    for path, say in ((own, console.detail), (folder, console.info)):
-        settings = [(name, values[name]) for name in names if origins.get(name) == path]
-        if settings:
-            say(f"{path} sets {config.to_toml(settings)}")
-    refused = [key for key in found.refused.get(command, ()) if not strengths.get(key)]
+    """Print options set by the working folder's file, and with --verbose those of the user's."""
+    user_file, folder_file = config.config_paths()
+    values = defaults.values.get(command, {})
+    origins = defaults.origins.get(command, {})
+    names = [name for name, strength in strengths.items() if strength == FROM_FILE]
+    for path, report in ((user_file, console.detail), (folder_file, console.info)):
+        options = {name: values[name] for name in names if origins.get(name) == path}
+        if options:
+            report(f"{path} sets {config.to_toml(options)}")
+    refused = [name for name in defaults.refused.get(command, ()) if not strengths.get(name)]
     if refused:
         console.warn(
-            f"{folder} in the working folder may not set {' and '.join(refused)}, which "
-            f"{'has' if len(refused) == 1 else 'have'} no effect; type it, or write it into {own}"
+            f"ignored {' and '.join(refused)} from {folder_file} in the working folder, which may "
+            f"not set it; type it, or write it into {user_file}"
         )

@@ -1,23 +1,24 @@
-"""Text from outside, such as file names, made harmless for a terminal."""
+"""Makes text from outside, such as file names, safe to print on a terminal."""
 
 import unicodedata
 
-_STEERING = ("Cc", "Zl", "Zp")  # control characters, and what breaks lines
-_TURNING = frozenset(
-    "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-)  # change the direction of text
+_CONTROL_CATEGORIES = ("Cc", "Zl", "Zp")  # control characters, line and paragraph separators
+# Characters that change the direction of text.
+_DIRECTION_MARKS = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def printable(text: str, keep: str = "") -> str:
-    """Control characters, but those to ``keep``, as Python writes them."""
+    """Escape control characters as in a Python literal, except those in ``keep``."""
     if text.isascii() and text.isprintable():
         return text
-    return "".join(_escaped(char) if char not in keep and _steers(char) else char for char in text)
+    return "".join(
+        _escape(char) if char not in keep and _is_control(char) else char for char in text
+    )
 
 
-def _steers(char: str) -> bool:
-    return unicodedata.category(char) in _STEERING or char in _TURNING
+def _is_control(char: str) -> bool:
+    return unicodedata.category(char) in _CONTROL_CATEGORIES or char in _DIRECTION_MARKS
 
 
-def _escaped(char: str) -> str:
+def _escape(char: str) -> str:
     return char.encode("unicode_escape").decode("ascii")

@@ -1,4 +1,4 @@
-"""What was named on the command line, looked at before anything heavy is loaded: is it there, is it a picture."""
+"""Checks the inputs named on the command line before anything heavy is imported."""
 
 import re
 import stat
@@ -14,13 +14,17 @@ from addsr_cli.errors import AddsrError, OutputRefused, UnreadableInput, UsageEr
 from addsr_cli.imageio import Header
 
 STREAM = Path("-")
-ADDSR_OUTPUT, OUTPUT_EXISTS = "made by addsr", "already done"
-_ADDRESS = re.compile(r"(https?|ftp|s3|gs):/+(.+)")  # Path() makes one slash of two
+
+# Reasons to skip an input.
+ADDSR_OUTPUT = "made by addsr"
+OUTPUT_EXISTS = "already done"
+
+_URL = re.compile(r"(https?|ftp|s3|gs):/+(.+)")  # a Path turns // into /
 
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A picture that can be opened: a path, or the bytes of a stream that can be read only once."""
+    """A picture that can be opened; ``source`` is its path, or the bytes of a stream."""
 
     source: Path | bytes
     path: Path
@@ -28,13 +32,13 @@ class Input:
 
     @property
     def label(self) -> str:
-        """What it is called in messages and records."""
+        """Its name in messages and records."""
         return input_label(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Skipped:
-    """An input that is left alone, and why."""
+    """An input that is not upscaled, and why."""
 
     label: str
     reason: str
@@ -45,64 +49,58 @@ CheckedInput = Input | RejectedInput | Skipped
 
 
 def read_inputs(images: Sequence[Path]) -> list[CheckedInput]:
-    """Read the header of every input, in their order; what cannot be opened comes back with its reason.
+    """Read the header of every input, in order; an input that cannot be opened has its error.
 
-    Among several inputs those that addsr made are skipped, so that the same ``*.jpg`` can be given
-    again; when it made all of them, they are what is meant.
+    Among several inputs, outputs of addsr are skipped, so that the same ``*.jpg`` can be used
+    again. If all inputs are outputs of addsr, they are upscaled.
     """
-    found: list[CheckedInput] = list(_opened(images))
-    ours = {
-        item.label
-        for item in found
-        if len(found) > 1 and isinstance(item, Input) and _is_ours(item)
-    }
-    if all(item.label in ours for item in found if isinstance(item, Input)):
-        return found
+    inputs = list(_open_all(images))
+    pictures = [item for item in inputs if isinstance(item, Input)]
+    if len(inputs) == 1:
+        return [*inputs]
+    outputs = {picture.label for picture in pictures if _is_addsr_output(picture)}
+    if len(outputs) == len({picture.label for picture in pictures}):
+        return [*inputs]
     return [
-        Skipped(label=item.label, reason=ADDSR_OUTPUT) if item.label in ours else item
-        for item in found
+        Skipped(label=item.label, reason=ADDSR_OUTPUT) if item.label in outputs else item
+        for item in inputs
     ]
 
 
-def _opened(images: Sequence[Path]) -> Iterator[Input | RejectedInput]:
+def _open_all(images: Sequence[Path]) -> Iterator[Input | RejectedInput]:
     for image in images:
         try:
             source = _open_source(image)
-            yield Input(
-                source=source,
-                path=image,
-                header=imageio.read_header(source),
-            )
-        except (AddsrError, MemoryError) as exc:
-            error = picture_out_of_memory(exc) if isinstance(exc, MemoryError) else exc
-            yield RejectedInput(label=input_label(image), error=error)
+            yield Input(source=source, path=image, header=imageio.read_header(source))
+        except AddsrError as exc:
+            yield RejectedInput(label=input_label(image), error=exc)
+        except MemoryError as exc:
+            yield RejectedInput(label=input_label(image), error=picture_out_of_memory(exc))
 
 
-def _is_ours(item: Input) -> bool:
-    """Whether it carries the mark that addsr writes into its outputs."""
+def _is_addsr_output(picture: Input) -> bool:
+    """Whether a picture has the metadata that addsr writes into its outputs."""
     try:
-        return bool(imageio.read_settings(item.source))
+        return bool(imageio.read_settings(picture.source))
     except AddsrError:
         return False
 
 
 def input_label(image: Path) -> str:
-    """A path as messages call it."""
+    """Return the name of an input in messages: ``stdin``, a URL as it was typed, or a path."""
     if image == STREAM:
         return "stdin"
-    address = _ADDRESS.fullmatch(str(image))
-    return f"{address[1]}://{address[2]}" if address else str(image)
+    if url := _URL.fullmatch(str(image)):
+        return f"{url[1]}://{url[2]}"
+    return str(image)
 
 
 def check_streams(images: Sequence[Path], *, to_stdout: bool) -> None:
-    """Refuse to read a picture from, or write it to, somebody's terminal, or a stream that is closed.
-
-    Raises UsageError and OutputRefused.
-    """
+    """Raise UsageError for a picture from or to a terminal, OutputRefused for a closed stdout."""
     if STREAM in images and sys.stdin and sys.stdin.isatty():
         raise UsageError(
             "- reads a picture from stdin, but stdin is a terminal.",
-            "Redirect it: addsr upscale - < photo.jpg",
+            "Redirect a file: addsr upscale - < photo.jpg",
         )
     if to_stdout and stdout_closed():
         raise OutputRefused(
@@ -116,23 +114,26 @@ def check_streams(images: Sequence[Path], *, to_stdout: bool) -> None:
 
 
 def _open_source(image: Path) -> Path | bytes:
-    """The path itself, or all bytes of what can be read only once. Raises UnreadableInput."""
+    """Return a path, or all bytes of a stream, which can be read only once.
+
+    Raises UnreadableInput.
+    """
     if image == STREAM:
         if sys.stdin is None:
             raise UnreadableInput("stdin is closed.", "Name a file, or redirect one: < photo.jpg")
         return sys.stdin.buffer.read()
     try:
-        kind = image.stat().st_mode
+        mode = image.stat().st_mode
     except (OSError, ValueError):
-        if _ADDRESS.fullmatch(str(image)):
+        if _URL.fullmatch(str(image)):
             url = input_label(image)
             raise UnreadableInput(
-                f"{url} is an address, not a file.",
+                f"{url} is a URL, not a file.",
                 f"Download it first, or: curl -L {url} | addsr upscale - -o FILE",
             ) from None
-        return image  # the reader says why
-    if stat.S_ISDIR(kind):
+        return image  # the reader reports why it cannot be opened
+    if stat.S_ISDIR(mode):
         raise UnreadableInput(
-            f"{str(image)!r} is a folder.", f"All photos in it: addsr batch {image}"
+            f"{str(image)!r} is a folder.", f"Upscale all photos in it: addsr batch {image}"
         )
     return imageio.buffer_pipe(image)

@@ -13,6 +13,7 @@ import typer
 
 from addsr_cli.cli.batch_progress import BatchProgress
 from addsr_cli.cli.console import Console, print_message
+from addsr_cli.cli.exit_codes import INTERRUPTED, SOME_FAILED, UNEXPECTED
 from addsr_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,9 +30,6 @@ NOT_INHERITED = (
     "print0",
     "quiet",
 )
-UNEXPECTED = 1
-SOME_FAILED = 3
-INTERRUPTED = 130
 
 
 def parse_devices(text: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""stdin, stdout and stderr as they may be found: closed, full, or of an encoding that misses names."""
+"""Standard streams that are closed, full, or have an encoding without the characters of a name."""
 
 import io
 import os
@@ -10,82 +10,88 @@ from addsr_cli.errors import OutputRefused
 
 
 class StandardOutput(io.TextIOWrapper):
-    """stdout as text: when it takes no more, that is one OutputRefused, and silence afterwards.
+    """stdout: the first failed write raises OutputRefused, later ones are ignored.
 
-    A reader that went away stays a BrokenPipeError, which ends the program without a word.
+    A closed pipe remains a BrokenPipeError, which ends the program silently.
     """
 
-    refused: OutputRefused | None = None
+    error: OutputRefused | None = None
 
     def write(self, text: str) -> int:
-        """Write, or raise OutputRefused the first time that it fails."""
-        if not self.refused:
+        """Write, or raise OutputRefused the first time that this fails."""
+        if not self.error:
             try:
                 return super().write(text)
             except BrokenPipeError:
                 raise
             except OSError as exc:
-                raise self._refusal(exc) from exc
+                raise self._refused(exc) from exc
         return len(text)
 
     def flush(self) -> None:
-        """Flush, or raise OutputRefused the first time that it fails."""
-        if not self.refused:
+        """Flush, or raise OutputRefused the first time that this fails."""
+        if not self.error:
             try:
                 super().flush()
             except BrokenPipeError:
                 raise
             except OSError as exc:
-                raise self._refusal(exc) from exc
+                raise self._refused(exc) from exc
 
-    def _refusal(self, exc: OSError) -> OutputRefused:
-        hint = "Redirect it to a file on a disk with room."
-        self.refused = OutputRefused(f"stdout takes no more: {exc.strerror}.", hint)
-        return self.refused
+    def _refused(self, exc: OSError) -> OutputRefused:
+        self.error = OutputRefused(
+            f"stdout cannot be written: {exc.strerror}.",
+            "Redirect it to a file on a disk with free space.",
+        )
+        return self.error
 
 
 class StandardError(io.TextIOWrapper):
-    """stderr: what cannot be said there is not said, and the work goes on."""
+    """stderr: messages that cannot be written are dropped, and the work continues."""
 
     def write(self, text: str) -> int:
-        """Write if that is possible."""
+        """Write if possible."""
         try:
             return super().write(text)
         except OSError:
             return len(text)
 
     def flush(self) -> None:
-        """Flush if that is possible."""
+        """Flush if possible."""
         with suppress(OSError):
             super().flush()
 
 
 def prepare() -> None:
-    """Make the standard streams safe to use: call it once, before anything else opens a file.
+    """Make the standard streams safe to use; call this once, before any other file is opened.
 
-    Descriptors that are closed are opened on the null device, or the next file to be opened would
-    take their numbers and receive what libraries print. stdin stays None where it was closed.
+    Closed descriptors are opened on the null device: otherwise the next file to be opened would get
+    their numbers, and would receive what libraries print. ``sys.stdin`` stays None if it was
+    closed.
     """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        pass
-    os.close(descriptor)
-    sys.stdout = _nowhere() if sys.stdout is None else _wrapped(sys.stdout, StandardOutput)
-    sys.stderr = _nowhere() if sys.stderr is None else _wrapped(sys.stderr, StandardError)
+    while True:
+        descriptor = os.open(os.devnull, os.O_RDWR)
+        if descriptor > 2:
+            os.close(descriptor)
+            break
+    sys.stdout = _null_stream() if sys.stdout is None else _wrap(sys.stdout, StandardOutput)
+    sys.stderr = _null_stream() if sys.stderr is None else _wrap(sys.stderr, StandardError)
 
 
 def final_exit_code(code: int) -> int:
-    """The exit code, changed when everything went well except that stdout took not all of it.
+    """Return the exit code, changed from 0 if stdout could not be written.
 
-    Libraries that print may have kept that to themselves.
+    Libraries that print may have caught the error.
     """
-    if isinstance(sys.stdout, StandardOutput):
-        with suppress(OutputRefused, BrokenPipeError):
-            sys.stdout.flush()
-        refused = sys.stdout.refused
-        if refused and code == 0:
-            print(f"error: {refused.message} {refused.hint}", file=sys.stderr, flush=True)
-            return refused.exit_code
-    return code
+    if not isinstance(sys.stdout, StandardOutput):
+        return code
+    with suppress(OutputRefused, BrokenPipeError):
+        sys.stdout.flush()
+    error = sys.stdout.error
+    if error is None or code != 0:
+        return code
+    print(f"error: {error.message} {error.hint}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 def stdout_closed() -> bool:
@@ -93,24 +99,25 @@ def stdout_closed() -> bool:
     return sys.__stdout__ is None
 
 
-def _nowhere() -> io.TextIOWrapper:
+def _null_stream() -> io.TextIOWrapper:
     return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace")
 
 
-def _wrapped(stream: TextIO, kind: type[StandardOutput] | type[StandardError]) -> TextIO:
-    """The same stream as ``kind``; what a test or another program put in its place stays."""
+def _wrap(stream: TextIO, kind: type[StandardOutput] | type[StandardError]) -> TextIO:
+    """Return a stream as ``kind``; a stream that a test or another program replaced stays."""
     if type(stream) is not io.TextIOWrapper:
         return stream
     stream.flush()
     return kind(
         stream.buffer,
         encoding=stream.encoding,
-        errors=_errors(stream.encoding),
+        errors=_error_handler(stream.encoding),
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
 
 
-def _errors(encoding: str) -> str:
-    """How file names that an encoding does not know pass: as their bytes, or escaped."""
-    return "surrogateescape" if encoding.lower().replace("-", "") == "utf8" else "backslashreplace"
+def _error_handler(encoding: str) -> str:
+    """Return how to write file names that are not valid in an encoding: as bytes, or escaped."""
+    is_utf8 = encoding.lower().replace("-", "") == "utf8"
+    return "surrogateescape" if is_utf8 else "backslashreplace"

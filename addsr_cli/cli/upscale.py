@@ -14,6 +14,7 @@ from addsr_cli.cli import options
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.duplicates import DuplicateSamples
 from addsr_cli.cli.escape import printable
+from addsr_cli.cli.exit_codes import SOME_FAILED
 from addsr_cli.cli.formatting import format_bytes, format_seconds, pluralize
 from addsr_cli.cli.records import (
     job_record,
@@ -38,8 +39,6 @@ if TYPE_CHECKING:
     from addsr_cli.engine.result import Result
     from addsr_cli.engine.upscaler import Upscaler
     from addsr_cli.imageio import Photo
-
-SOME_FAILED = 3
 
 
 @takes_options

@@ -186,13 +186,16 @@ def test_a_folder_as_input_is_sent_to_batch(upscale, tmp_path):
     (tmp_path / "holiday").mkdir()
     outcome = upscale("holiday")
     assert outcome.code == 6
-    assert outcome.err == "error: 'holiday' is a folder. All photos in it: addsr batch holiday\n"
+    assert (
+        outcome.err
+        == "error: 'holiday' is a folder. Upscale all photos in it: addsr batch holiday\n"
+    )
 
 
 def test_an_address_as_input_is_to_be_downloaded_first(upscale):
     outcome = upscale("https://example.org/cat.jpg")
     assert outcome.code == 6
-    assert outcome.err.startswith("error: https://example.org/cat.jpg is an address, not a file. ")
+    assert outcome.err.startswith("error: https://example.org/cat.jpg is a URL, not a file. ")
     assert "curl -L https://example.org/cat.jpg | addsr upscale -" in outcome.err
 
 

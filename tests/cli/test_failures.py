@@ -32,7 +32,7 @@ def test_control_c_in_the_middle_of_a_run_leaves_nothing_behind(photo, process, 
     child.send_signal(signal.SIGINT)
     out, err = child.communicate(timeout=60)
     assert (child.returncode, out) == (130, b"")
-    assert err == b"Interrupted. No half-written file was left behind.\n"
+    assert err == b"Interrupted. No incomplete file was left behind.\n"
     assert tree() == {"large.png"}
 
 

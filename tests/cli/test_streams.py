@@ -154,7 +154,7 @@ def test_stdout_that_takes_no_more_exits_with_7(photo, upscale, monkeypatch):
 )
 def test_a_name_beyond_the_streams_encoding_is_no_failure(encoding, said):
     before = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
-    stream = streams._wrapped(before, streams.StandardOutput)
+    stream = streams._wrap(before, streams.StandardOutput)
     print(os.fsdecode(b"\xff \xe6\x97\xa5"), file=stream, flush=True)
     assert stream.buffer.getvalue() == said
 
@@ -252,9 +252,9 @@ def test_what_cannot_be_said_is_not_said_elsewhere_and_the_exit_code_stays(finis
     [
         ("<&-", ["upscale", "-", "-o", "x.png"], 6, "stdin is closed"),
         (">&-", ["upscale", "photo.jpg", "-o", "-"], 7, "stdout, which is closed"),
-        (">/dev/full", ["--version"], 7, "stdout takes no more: No space left on device"),
-        (">/dev/full", ["--help"], 7, "stdout takes no more"),
-        (">/dev/full", ["upscale", "none.jpg", "--json"], 7, "stdout takes no more"),
+        (">/dev/full", ["--version"], 7, "stdout cannot be written: No space left on device"),
+        (">/dev/full", ["--help"], 7, "stdout cannot be written"),
+        (">/dev/full", ["upscale", "none.jpg", "--json"], 7, "stdout cannot be written"),
         (">/dev/full", ["upscale", "--steps", "many", "--json"], 2, "--steps"),
     ],
 )
