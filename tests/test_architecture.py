@@ -79,3 +79,8 @@ def test_training_never_imports_the_engine():
     texts = [file.read_text(encoding="utf-8") for file in (PACKAGE / "train").glob("*.py")]
     assert texts
     assert not [text for text in texts if "addsr_cli.engine.upscaler" in text]
+
+
+def test_the_registry_of_models_does_without_torch():
+    code = "import sys, addsr_cli.models.registry; print('torch' in sys.modules)"
+    assert python(code) == "False"

@@ -27,19 +27,20 @@ def chosen(
 
 
 def _best(console: Console, *, fetch: bool) -> str:
-    """The full model where there is a GPU; nano, with the reason, when the full one cannot be had."""
+    """Return the full model, or a bundled one when the full one cannot be had, and say why."""
+    from addsr_cli.models.registry import FALLBACK
     from addsr_cli.weights import installed
 
     if installed.find_installed(FULL) is None and not fetch:
         console.info(
             f"auto: {FULL} would be fetched first; `addsr models pull {FULL} --dry-run` says what"
         )
-        return "nano"
+        return FALLBACK
     try:
         _ensure(FULL, console)
     except (ModelUnavailable, OutputRefused) as exc:
-        console.info(f"auto takes nano, since {FULL} cannot be had: {exc.message} {exc.hint}")
-        return "nano"
+        console.info(f"auto takes {FALLBACK}, since {FULL} cannot be had: {exc.message} {exc.hint}")
+        return FALLBACK
     return FULL
 
 

@@ -14,6 +14,7 @@ from addsr_cli.engine.result import Result, resize_only, with_pixels
 from addsr_cli.engine.source import ImageInput, as_source, load_photo, opaque_rgb, size_of
 from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import Photo
+from addsr_cli.models.registry import FALLBACK
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.schedule import Schedule
 from addsr_cli.settings import Machine, PromptSettings, Settings, pass_sizes
@@ -226,7 +227,7 @@ class Upscaler:
                 problem = _first_line(exc)
                 if next_plan is None:
                     raise AddsrError(
-                        f"The model gave unusable numbers: {exc}.", "Try --model nano."
+                        f"The model gave unusable numbers: {exc}.", f"Try --model {FALLBACK}."
                     ) from exc
             except (MemoryError, RuntimeError) as exc:
                 if not hardware.is_out_of_memory(exc):

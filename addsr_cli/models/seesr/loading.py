@@ -1,8 +1,7 @@
 """From a bundle's files to networks in memory, and back."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +11,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import CLIPTextModel, CLIPTokenizer
-from transformers.utils import logging
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.checks import check_numbers
+from addsr_cli.models.pretrained import no_progress_bars
 from addsr_cli.models.seesr.architecture import PARTS
 from addsr_cli.models.seesr.dual_cross_attention import (
     build_controlnet,
@@ -90,7 +89,7 @@ def _pairs(
 
 
 def _text(folder: Path, device: str, dtype: torch.dtype) -> TextEncoder:
-    with silence():
+    with no_progress_bars():
         model = CLIPTextModel.from_pretrained(folder / "text_encoder", **_local(dtype))
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
     return TextEncoder(tokenizer=tokenizer, model=_ready(model, device))
@@ -102,18 +101,6 @@ def _tagger(folder: Path, device: str) -> Tagger:
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
     )
     return load_tagger(config, load_file(folder / TAGGER_WEIGHTS), device=device)
-
-
-@contextmanager
-def silence() -> Iterator[None]:
-    """No progress bar of transformers' own while it loads."""
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _local(dtype: torch.dtype) -> dict[str, Any]:

@@ -25,8 +25,8 @@ from torch import Tensor, nn
 from transformers import SwinConfig, SwinModel
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.pretrained import normalize_imagenet
 
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's colours
 RAM_TAGS = 4585  # in ram_tag_list.txt
 LORA_ALPHA, LORA_RANK = 1, 8  # of DAPE's training
 TAKE_RAM, TAKE_DAPE = "Take ram_swin_large_14m.pth.", "Take DAPE.pth of SeeSR."
@@ -94,7 +94,7 @@ def first_view(image: Tensor, size: int = 384) -> Tensor:
     Bilinear without antialiasing, as in the torchvision of the official code; it shows in photos
     above ``size``.
     """
-    return normalised(
+    return normalize_imagenet(
         F.interpolate(
             image.float(),
             (size, size),
@@ -106,7 +106,7 @@ def first_view(image: Tensor, size: int = 384) -> Tensor:
 
 def psr_view(image: Tensor, size: int = 384) -> Tensor:
     """What RAM sees of a refined picture between steps: as ``first_view``, but bicubic; overshoot is kept."""
-    return normalised(
+    return normalize_imagenet(
         F.interpolate(
             image.float(),
             (size, size),
@@ -114,11 +114,6 @@ def psr_view(image: Tensor, size: int = 384) -> Tensor:
             align_corners=False,
         )
     )
-
-
-def normalised(image: Tensor) -> Tensor:
-    """Colours (B, 3, H, W) in [0, 1] -> mean 0 and deviation 1 over ImageNet, as networks trained on it expect."""
-    return (image - image.new_tensor(MEAN).view(3, 1, 1)) / image.new_tensor(STD).view(3, 1, 1)
 
 
 class HeadLayer(nn.Module):

@@ -22,7 +22,7 @@ from transformers import (
 from transformers.utils import logging
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.seesr.loading import silence
+from addsr_cli.models.pretrained import no_progress_bars
 from addsr_cli.weights.convert import read_weights
 
 WEIGHTS = "model.safetensors"
@@ -128,7 +128,7 @@ def _filled(kind: Any, state: State, config: PreTrainedConfig) -> PreTrainedMode
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # its table of missing and unused weights: what matters is checked below
     try:
-        with silence():
+        with no_progress_bars():
             net, report = kind.from_pretrained(
                 None,
                 config=config,

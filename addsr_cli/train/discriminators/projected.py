@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 from transformers import PreTrainedModel
 
-from addsr_cli.models.seesr.tagger import normalised
+from addsr_cli.models.pretrained import normalize_imagenet
 from addsr_cli.train.discriminators.backbones import load_backbone
 from addsr_cli.train.discriminators.base import SLOPE, Discriminator
 from addsr_cli.train.discriminators.diffaug import augment, draw
@@ -101,12 +101,12 @@ class ProjectedDiscriminator(Discriminator):
             mode="bilinear",
             align_corners=False,
         )
-        return self.eye(seen if self.raw else normalised(seen)).pooler_output.float()
+        return self.eye(seen if self.raw else normalize_imagenet(seen)).pooler_output.float()
 
     def features(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
         """Image (B, 3, H, W) in [0, 1] -> five maps (B, C, N): class token added to each patch token."""
         seen = self.trunk(
-            normalised(self._view(image, generator)), output_hidden_states=True
+            normalize_imagenet(self._view(image, generator)), output_hidden_states=True
         ).hidden_states
         picked = [seen[block + 1] for block in BLOCKS] + [seen[0]]
         return [(tokens[:, 1:] + tokens[:, :1]).transpose(1, 2) for tokens in picked]
