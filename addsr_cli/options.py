@@ -106,13 +106,23 @@ def with_overrides(instance: "D", overrides: Mapping[str, Any]) -> "D":
 
 def check_choices(instance: "DataclassInstance") -> None:
     """Raise UsageError for a value outside the ``Literal`` of its field."""
-    for field, annotation in annotated_fields(type(instance)):
-        value = getattr(instance, field.name)
+    for name, flag, choices in _fields_with_choices(type(instance)):
+        value = getattr(instance, name)
+        if value not in choices:
+            raise UsageError(f"{flag} must be one of {', '.join(map(str, choices))}, not {value}.")
+
+
+@cache
+def _fields_with_choices(cls: type) -> list[tuple[str, str, tuple[Any, ...]]]:
+    """Name, flag and choices of every field that has choices."""
+    entries = []
+    for field, annotation in annotated_fields(cls):
         choices = _choices(annotation)
-        if choices and value not in choices:
+        if choices:
             option = option_of(annotation)
-            name = option.flag(field.name) if option else field.name
-            raise UsageError(f"{name} must be one of {', '.join(map(str, choices))}, not {value}.")
+            flag = option.flag(field.name) if option else field.name
+            entries.append((field.name, flag, choices))
+    return entries
 
 
 def _choices(annotation: object) -> tuple[Any, ...]:

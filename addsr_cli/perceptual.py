@@ -201,15 +201,17 @@ class DISTS(nn.Module):
         _fill(made, read_weights() if weights is None else weights, "dists")
         return made.to(device).eval()
 
-    def forward(self, a: Tensor, b: Tensor) -> Tensor:
-        """Distance (B,) of images in [0, 1]; gradients go to ``a`` alone."""
-        with torch.autocast(a.device.type, enabled=False):
-            with torch.no_grad():
-                of_b = self._stages(b.detach().float())
-            of_a = self._stages(a.float())
+    def features(self, image: Tensor) -> list[Tensor]:
+        """The image and its features (B, C, h, w) of five stages, float32."""
+        with torch.autocast(image.device.type, enabled=False):
+            return self._stages(image.float())
+
+    def between(self, of_a: Features, of_b: Features) -> Tensor:
+        """Distance (B,) of two images by their features, float32."""
+        with torch.autocast(of_a[0].device.type, enabled=False):
             parts = [len(x[0]) for x in of_a]
             total = self.alpha.sum() + self.beta.sum()
-            similarity = a.new_zeros(len(a), dtype=torch.float32)
+            similarity = of_a[0].new_zeros(len(of_a[0]), dtype=torch.float32)
             weights = zip(
                 torch.split(self.alpha, parts), torch.split(self.beta, parts), strict=True
             )
@@ -217,6 +219,12 @@ class DISTS(nn.Module):
                 luminance, structure = _similarities(x, y)
                 similarity = similarity + (luminance @ alpha + structure @ beta) / total
         return 1 - similarity
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """Distance (B,) of images in [0, 1]; gradients go to ``a`` alone."""
+        with torch.no_grad():
+            of_b = self.features(b.detach())
+        return self.between(self.features(a), of_b)
 
     def _stages(self, image: Tensor) -> list[Tensor]:
         """The image itself and the features of five stages."""

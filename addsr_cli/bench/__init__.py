@@ -1,1 +1,1 @@
-"""Measures speed and quality, and nothing else: rows of numbers come out, nothing is drawn."""
+"""How fast is a model, and how good are its pictures? Measurements, and the report of them."""

@@ -1,9 +1,9 @@
-"""Metrics that are networks: LPIPS with AlexNet and with VGG16, and DISTS, all in float32."""
+"""Metrics that are networks: LPIPS with AlexNet and VGG16, and DISTS, all in float32."""
 
 import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +19,8 @@ VARIANTS = {
 NAMES = tuple(VARIANTS)
 
 
-def learned(device: str, names: Sequence[str] = NAMES) -> tuple[list[Metric], str]:
-    """The metrics of those names, or one line on how to get their weights."""
+def learned_metrics(device: str, names: Sequence[str] = NAMES) -> tuple[list[Metric], str]:
+    """The metrics of those names; without their weights, one line on how to get them."""
     try:
         weights = perceptual.read_weights()
         return [_metric(name, device, weights) for name in names], ""
@@ -28,34 +28,45 @@ def learned(device: str, names: Sequence[str] = NAMES) -> tuple[list[Metric], st
         return [], f"no {', '.join(VARIANTS[name] for name in names)}: {exc.hint}"
 
 
+class _Measure:
+    """A network as a metric. All methods of a photo share the features of its reference."""
+
+    def __init__(self, network: perceptual.LPIPS | perceptual.DISTS, device: str) -> None:
+        self.network = network
+        self.device = device
+        self._reference: Picture | None = None
+        self._features: list[Tensor] = []
+
+    @torch.inference_mode()
+    def __call__(self, reference: Picture, result: Picture) -> float:
+        """The distance; NaN for pictures that are too small to have one."""
+        if min(reference.shape[:2]) < perceptual.SMALLEST:
+            return math.nan
+        features = self.network.features(_tensor(result, self.device))
+        return float(self.network.between(features, self._of_reference(reference)))
+
+    def _of_reference(self, reference: Picture) -> list[Tensor]:
+        if self._reference is None or not np.array_equal(self._reference, reference):
+            self._features = self.network.features(_tensor(reference, self.device))
+            self._reference = reference
+        return self._features
+
+
 def _metric(name: str, device: str, weights: dict[str, Tensor]) -> Metric:
-    network: Callable[[Tensor, Tensor], Tensor]
+    network: perceptual.LPIPS | perceptual.DISTS
     if name == "dists":
         network = perceptual.DISTS.load(device=device, weights=weights)
     else:
         net: perceptual.Net = "vgg" if name == "lpips_vgg" else "alex"
         network = perceptual.LPIPS.load(net, device=device, weights=weights)
-    measure = partial(_measure, network, device)
     return Metric(
         name=name,
-        measure=measure,
-        larger=False,
+        measure=_Measure(network, device),
+        higher_is_better=False,
         variant=VARIANTS[name],
     )
 
 
-@torch.inference_mode()
-def _measure(
-    network: Callable[[Tensor, Tensor], Tensor],
-    device: str,
-    reference: Picture,
-    result: Picture,
-) -> float:
-    """The distance; not a number for pictures that are too small to have one."""
-    if min(reference.shape[:2]) < perceptual.SMALLEST:
-        return math.nan
-    return float(network(_tensor(result, device), _tensor(reference, device)))
-
-
 def _tensor(picture: Picture, device: str) -> Tensor:
+    """uint8 (H, W, 3) as float32 (1, 3, H, W) in [0, 1]."""
     return torch.from_numpy(picture.copy()).permute(2, 0, 1)[None].to(device).float() / 255

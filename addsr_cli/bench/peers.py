@@ -1,4 +1,4 @@
-"""What our pictures are laid beside: plain interpolation, folders of other programs' results, other networks."""
+"""Methods to compare with: interpolation, pictures of other programs, other networks."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -6,144 +6,150 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 
 from addsr_cli import hardware
-from addsr_cli.bench.dataset import Item, by_stem, eight_bit, rounded
+from addsr_cli.bench.dataset import TestPhoto, pictures_by_stem, read_uint8, to_uint8
 from addsr_cli.bench.metrics import Picture
 from addsr_cli.errors import ModelUnavailable, UnreadableInput, UsageError
 
 Size = tuple[int, int]  # width, height
+MAX_SPARE = 4  # pixels that a result may exceed a reference that was cropped to its input
 
 
 @dataclass(frozen=True, kw_only=True)
-class Made:
-    """A picture and the seconds it took; None where it was there already."""
+class Output:
+    """A picture, and the seconds that it took; None where it existed already."""
 
     picture: Picture
     seconds: float | None = None
 
 
-Maker = Callable[
-    [Item, Picture, Size], Made | None
-]  # item, input, wanted size -> picture, None when it has none
+# Photo, its input and the size of the output -> the output, or None without one
+Runner = Callable[[TestPhoto, Picture, Size], Output | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Method:
-    """One row of a table: its name, what makes its pictures, its steps if it has any, and where it comes from."""
+    """One row of a table: a name, how to get its pictures, its steps if any, and its origin."""
 
     name: str
-    make: Maker
+    run: Runner
     steps: int | None = None
     detail: str = ""
 
 
-def told_apart(*methods: Method) -> list[Method]:
-    """The methods, each with a name of its own: where two have the same, where they come from is added."""
+def with_unique_names(*methods: Method) -> list[Method]:
+    """The methods; where several have one name, their origin is appended."""
     count = Counter(method.name for method in methods)
-    return [replace(m, name=f"{m.name} ({m.detail})") if count[m.name] > 1 else m for m in methods]
+    unique = []
+    for method in methods:
+        if count[method.name] > 1:
+            method = replace(method, name=f"{method.name} ({method.detail})")
+        unique.append(method)
+    return unique
 
 
-def plain() -> Iterator[Method]:
-    """Bicubic and Lanczos enlargement by Pillow."""
+def interpolation() -> Iterator[Method]:
+    """Bicubic and Lanczos interpolation by Pillow."""
     for name in ("bicubic", "lanczos"):
-
-        def make(
-            _: Item,
-            lr: Picture,
-            size: Size,
-            kind: str = name,
-        ) -> Made:
-            start = perf_counter()
-            picture = np.asarray(Image.fromarray(lr).resize(size, Image.Resampling[kind.upper()]))
-            return Made(picture=picture, seconds=perf_counter() - start)
-
-        yield Method(
-            name=name,
-            make=make,
-            detail="Pillow",
-        )
+        kernel = Image.Resampling[name.upper()]
+        yield Method(name=name, run=_pillow_runner(kernel), detail="Pillow")
 
 
-def results(folder: Path) -> Method:
-    """Pictures that another program made, matched by stem; ``photo_x4.png`` also belongs to ``photo``."""
+def _pillow_runner(kernel: Image.Resampling) -> Runner:
+    def run(_: TestPhoto, lr: Picture, size: Size) -> Output:
+        start = perf_counter()
+        picture = np.asarray(Image.fromarray(lr).resize(size, kernel))
+        return Output(picture=picture, seconds=perf_counter() - start)
+
+    return run
+
+
+def result_folder(folder: Path) -> Method:
+    """Pictures of another program, matched by stem; ``photo_x4.png`` also belongs to ``photo``.
+
+    Raises UsageError for a folder that does not exist; running it raises UnreadableInput for a
+    picture of another size.
+    """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not a folder.", "Give --results a folder of pictures.")
-    held = by_stem(folder)
-    short = {stem.rsplit("_x", 1)[0]: path for stem, path in held.items()}
+    paths = pictures_by_stem(folder)
+    without_scale = {stem.rsplit("_x", 1)[0]: path for stem, path in paths.items()}
 
-    def make(item: Item, _: Picture, size: Size) -> Made | None:
-        path = held.get(item.stem) or short.get(item.stem)
+    def run(photo: TestPhoto, _: Picture, size: Size) -> Output | None:
+        path = paths.get(photo.stem) or without_scale.get(photo.stem)
         if path is None:
             return None
-        picture = eight_bit(path)
-        spare = (picture.shape[1] - size[0], picture.shape[0] - size[1])
-        if not all(
-            0 <= side < 4 for side in spare
-        ):  # the reference may have been cut to a multiple of its input
-            found = f"{picture.shape[1]}x{picture.shape[0]}"
+        picture = read_uint8(path)
+        width, height = size
+        spare = (picture.shape[1] - width, picture.shape[0] - height)
+        if not all(0 <= side < MAX_SPARE for side in spare):
             raise UnreadableInput(
-                f"{path} is {found} px, not {size[0]}x{size[1]}.",
+                f"{path} is {picture.shape[1]}x{picture.shape[0]} px, not {width}x{height}.",
                 "Results must be as large as hr/.",
             )
-        return Made(picture=picture[: size[1], : size[0]])
+        return Output(picture=picture[:height, :width])
 
-    return Method(
-        name=folder.name,
-        make=make,
-        detail=str(folder),
-    )
+    return Method(name=folder.name, run=run, detail=str(folder))
 
 
-def network(file: Path, device: str) -> Method:
-    """A super-resolution network in any file that spandrel loads, run in one piece in float32.
+def peer_network(file: Path, device: str) -> Method:
+    """A super-resolution network in any file that spandrel loads, run untiled in float32.
 
     Raises ModelUnavailable when spandrel is not installed or does not know the file.
     """
+    placed = hardware.probe(device).device
+    model = _load_with_spandrel(file, placed)
+
+    @torch.inference_mode()
+    def run(_: TestPhoto, lr: Picture, size: Size) -> Output:
+        start = perf_counter()
+        image = torch.from_numpy(lr.astype(np.float32) / 255).permute(2, 0, 1)[None].to(placed)
+        output = model(image)[0].permute(1, 2, 0).float().cpu().numpy()
+        picture = to_uint8(output)
+        if (picture.shape[1], picture.shape[0]) != size:
+            picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+        return Output(picture=picture, seconds=perf_counter() - start)
+
+    return Method(
+        name=file.stem,
+        run=run,
+        detail=f"{model.architecture.name} x{model.scale}, spandrel",
+    )
+
+
+def _load_with_spandrel(file: Path, device: str) -> Any:  # noqa: ANN401 (an optional library's type)
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError as exc:
-        problem = f"--peer needs spandrel ({exc})."
-        raise ModelUnavailable(problem, 'pip install "addsr[peers]".') from exc
-    place = hardware.probe(device).device
-    try:
-        model = ModelLoader(device=place).load_from_file(file)
-    except (
+        raise ModelUnavailable(
+            f"--peer needs spandrel ({exc}).", 'pip install "addsr[peers]".'
+        ) from exc
+    load_errors = (
         UnsupportedModelError,
         UnpicklingError,
         OSError,
         RuntimeError,
         ValueError,
         KeyError,
-    ) as exc:
+    )
+    try:
+        model = ModelLoader(device=device).load_from_file(file)
+    except load_errors as exc:
         raise ModelUnavailable(
-            f"{file} cannot be loaded: {exc}", "spandrel's list tells which networks it knows."
+            f"{file} cannot be loaded: {exc}", "See spandrel's list of supported networks."
         ) from exc
     if not isinstance(model, ImageModelDescriptor) or (
         model.input_channels,
         model.output_channels,
     ) != (3, 3):
         raise ModelUnavailable(
-            f"{file} is no network from RGB to RGB.", "Give a super-resolution network."
+            f"{file} is not a network from RGB to RGB.", "Give a super-resolution network."
         )
     model.eval()
-
-    @torch.inference_mode()
-    def make(_: Item, lr: Picture, size: Size) -> Made:
-        start = perf_counter()
-        image = torch.from_numpy(lr.astype(np.float32) / 255).permute(2, 0, 1)[None].to(place)
-        output = model(image)[0].permute(1, 2, 0).float().cpu().numpy()
-        picture = rounded(output)
-        if (picture.shape[1], picture.shape[0]) != size:
-            picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
-        return Made(picture=picture, seconds=perf_counter() - start)
-
-    return Method(
-        name=file.stem,
-        make=make,
-        detail=f"{model.architecture.name} x{model.scale}, spandrel",
-    )
+    return model

@@ -1,4 +1,4 @@
-"""How it was measured: what every report says, so that two numbers can be told apart or laid side by side."""
+"""The protocol of a report: all that must be known to compare its numbers with others."""
 
 import os
 import platform
@@ -27,54 +27,60 @@ LIBRARIES = (
 )
 
 
-def machine(device: str, located: Located, base: Settings) -> dict[str, str]:
-    """Command, model, settings, device and versions, as words by name; ``base`` holds what no row says otherwise."""
-    found = hardware.probe(device)
-    driver = hardware.gpu_driver_version() if found.kind == "cuda" else ""
-    cuda = torch.version.cuda if found.kind == "cuda" else ""
+def describe_machine(device: str, located: Located, base: Settings) -> dict[str, str]:
+    """Command, model, settings, device and versions as text by name.
+
+    ``base`` holds the settings that apply where a row does not say otherwise.
+    """
+    probed = hardware.probe(device)
+    driver = hardware.gpu_driver_version() if probed.kind == "cuda" else ""
+    cuda = torch.version.cuda if probed.kind == "cuda" else ""
     return {
         "command": shlex.join(["addsr", *sys.argv[1:]]),
         "model": f"{located.spec.name} ({located.reason})",
         "sha256": located.digest() or "random weights",
         "seed": str(base.seed),
         "settings": f"psr {base.effective_psr:g}, start {base.start}, color {base.color}, unless a row says otherwise",
-        "device": f"{found.device}: {found.name}"
+        "device": f"{probed.device}: {probed.name}"
         + (f", driver {driver}, CUDA {cuda}" if driver or cuda else ""),
-        "processor": f"{hardware.probe('cpu').name}, {os.cpu_count()} logical cores, {found.threads} threads used",
+        "processor": f"{hardware.probe('cpu').name}, {os.cpu_count()} logical cores, {probed.threads} threads used",
         "busy": f"{hardware.load_per_core():.2f} running processes per core before the start",
-        "memory": f"{found.total_bytes / 1e9:.1f} GB on {found.device}",
+        "memory": f"{probed.total_bytes / 1e9:.1f} GB on {probed.device}",
         "system": f"{platform.platform()}, Python {platform.python_version()}",
         "versions": ", ".join([f"addsr {__version__}", *_versions()]),
     }
 
 
-def pictures(
+def describe_data(
     folder: str,
-    cases: Sequence[TestSet],
+    test_sets: Sequence[TestSet],
     metrics: Sequence[Metric],
     border: int,
 ) -> dict[str, str]:
-    """Data and metrics, as words by name."""
-    told = [f"{case.name} ({len(case.items)} photos{_made(case)})" for case in cases]
+    """Data and metrics as text by name."""
+    described = [f"{s.name} ({len(s.photos)} photos{_degradation(s)})" for s in test_sets]
     variants = [
-        f"{metric.name} {'up' if metric.larger else 'down'}: {metric.variant}" for metric in metrics
+        f"{metric.name} {'up' if metric.higher_is_better else 'down'}: {metric.variant}"
+        for metric in metrics
     ]
     return {
-        "data": f"{folder}: {', '.join(told)}",
+        "data": f"{folder}: {', '.join(described)}",
         "metrics": "; ".join(variants),
         "pixels": f"8-bit RGB as in the files, profiles not applied; border cropped: {border} px; means over photos",
     }
 
 
-def _made(case: TestSet) -> str:
-    return f", degraded by {case.degradation}, seed {case.seed}" if case.degradation else ""
+def _degradation(test_set: TestSet) -> str:
+    if not test_set.degradation:
+        return ""
+    return f", degraded by {test_set.degradation}, seed {test_set.seed}"
 
 
 def _versions() -> list[str]:
-    found = []
+    versions = []
     for name in LIBRARIES:
         try:
-            found.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return found
+    return versions

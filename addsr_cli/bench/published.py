@@ -1,4 +1,4 @@
-"""Numbers that others published, to be laid beside ours: data with its source, in ``assets/published.json``."""
+"""Published results to compare with: data with its sources, in ``assets/published.json``."""
 
 import json
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Published:
     """One published table: ``rows`` maps method to values by metric, under our metrics' names.
 
     ``source`` is where it was printed, ``protocol`` how it was measured as far as that is known,
-    ``data`` how to get and lay out the pictures.
+    ``data`` how to get and arrange the pictures.
     """
 
     name: str
@@ -26,49 +26,48 @@ class Published:
     rows: dict[str, dict[str, float]]
 
 
-def preset(name: str) -> Published:
+def load_table(name: str) -> Published:
     """A table by name, or from a JSON file that holds one. Raises UsageError and UnreadableInput."""
-    held = _read(DATA)
-    if name in held:
-        return _table(name, held[name], DATA)
+    tables = _read_object(DATA)
+    if name in tables:
+        return _parse_table(name, tables[name], DATA)
     path = Path(name)
     if path.suffix.lower() != ".json":
-        known = ", ".join(held)
         raise UsageError(
-            f"There is no table {name} on record.",
-            f"Use {known}, or a .json file with title, source and rows.",
+            f"There is no published table {name}.",
+            f"Use {', '.join(tables)}, or a .json file with title, source and rows.",
         )
-    return _table(path.stem, _read(path), path)
+    return _parse_table(path.stem, _read_object(path), path)
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read_object(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise UnreadableInput(
-            f"{path} is not readable as JSON: {exc}", "Give a file as the documentation shows."
+            f"{path} cannot be read as JSON: {exc}", "Give a file as the documentation shows."
         ) from exc
-    if not isinstance(found, dict):
-        raise UnreadableInput(f"{path} holds no JSON object.", "Give title, source and rows.")
-    return found
+    if not isinstance(content, dict):
+        raise UnreadableInput(f"{path} is not a JSON object.", "Give title, source and rows.")
+    return content
 
 
-def _table(name: str, raw: dict[str, Any], path: Path) -> Published:
+def _parse_table(name: str, content: dict[str, Any], path: Path) -> Published:
     try:
         rows = {
             str(method): {str(metric): float(value) for metric, value in values.items()}
-            for method, values in raw["rows"].items()
+            for method, values in content["rows"].items()
         }
         return Published(
             name=name,
-            title=str(raw.get("title", name)),
-            source=str(raw["source"]),
-            protocol=str(raw.get("protocol", "not stated")),
-            data=str(raw.get("data", "")),
+            title=str(content.get("title", name)),
+            source=str(content["source"]),
+            protocol=str(content.get("protocol", "not stated")),
+            data=str(content.get("data", "")),
             rows=rows,
         )
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
-        problem = f"{path} is not a table: {exc}"
         raise UnreadableInput(
-            problem, 'It needs "source" and "rows": {method: {metric: number}}.'
+            f"{path} is not a table: {exc}",
+            'It needs "source" and "rows": {method: {metric: number}}.',
         ) from exc

@@ -1,4 +1,4 @@
-"""How good the pictures are: every method on every photo of a case, scored against the references."""
+"""Quality of pictures: every method on every photo of a test set, scored against the references."""
 
 import math
 import statistics
@@ -8,21 +8,25 @@ from pathlib import Path
 from time import perf_counter
 
 from addsr_cli import imageio
-from addsr_cli.bench.dataset import Item, TestSet, rounded
-from addsr_cli.bench.metrics import SMALLEST, Metric, Picture, scores
-from addsr_cli.bench.peers import Made, Method, Size
+from addsr_cli.bench.dataset import TestPhoto, TestSet, to_uint8
+from addsr_cli.bench.metrics import MIN_SIDE, Metric, Picture, scores
+from addsr_cli.bench.peers import Method, Output, Runner, Size
 from addsr_cli.bench.variants import Variant
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import UsageError
-from addsr_cli.settings import NATIVE_SCALE, Machine
+from addsr_cli.settings import NATIVE_SCALE, Machine, Settings
 from addsr_cli.weights.loader import Located
 
-Keep = Callable[[str, str, str, Picture], None]  # case, method, stem, picture
+PictureCallback = Callable[[str, str, str, Picture], None]  # case, method, stem, picture
 
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """One row: a method on a case. ``means`` are over its photos but for NaN, ``seconds`` the median of one photo."""
+    """One row: a method on a test set (``case``).
+
+    ``means`` are over its photos except those without a value, ``seconds`` is the median of one
+    photo, ``photos`` holds the scores by stem.
+    """
 
     case: str
     method: str
@@ -34,94 +38,95 @@ class Quality:
     photos: dict[str, dict[str, float]] = field(repr=False)
 
 
-def models(located: Located, machine: Machine, sweep: Sequence[Variant]) -> Iterator[Method]:
-    """One method per variant; those of one precision share the weights in memory."""
-    held: dict[str, Upscaler] = {}
-    for variant in sweep:
-        if variant.precision not in held:
-            held[variant.precision] = Upscaler(
-                located, replace(machine, precision=variant.precision)
-            )
-        upscaler = held[variant.precision]
-
-        def make(
-            _: Item,
-            lr: Picture,
-            size: Size,
-            upscaler: Upscaler = upscaler,
-            variant: Variant = variant,
-        ) -> Made:
-            scale = size[0] / lr.shape[1]
-            settings = (
-                variant.settings
-                if scale == NATIVE_SCALE
-                else replace(variant.settings, scale=scale)
-            )
-            start = perf_counter()
-            result = upscaler.upscale(lr, settings)
-            seconds = perf_counter() - start - result.seconds.get("load", 0.0)
-            return Made(picture=rounded(result.photo.rgb), seconds=seconds)
-
-        name = f"{upscaler.spec.name}, {variant.label}"
-        yield Method(
-            name=name,
-            make=make,
-            steps=upscaler.steps(variant.settings),
-            detail=located.reason,
-        )
-
-
-def measure(
-    cases: Sequence[TestSet],
-    methods: Sequence[Method],
-    metrics: Sequence[Metric],
-    *,
-    border: int = 0,
-    keeps: Sequence[Keep] = (),
-    on_photo: Callable[[int, str], None] = lambda *_: None,
-) -> list[Quality]:
-    """One row per case and method. ``keeps`` are given every picture, the reference as a method of its own.
-
-    Photos for which a method has no picture are left out of its row, whose count says so. Raises
-    UsageError when a method has no picture at all, UnreadableInput for broken files.
-    """
-    rows: list[Quality] = []
-    done = 0
-    for case in cases:
-        found = {method.name: _Found() for method in methods}
-        for item, lr, hr in case.pictures():
-            on_photo(done, f"{case.name} {item.stem}")
-            _check_size(lr if hr is None else hr, border, item.stem)
-            height, width = (
-                (NATIVE_SCALE * side for side in lr.shape[:2]) if hr is None else hr.shape[:2]
-            )
-            pictures = {} if hr is None else {"reference": hr}
-            for method in methods:
-                made = method.make(item, lr, (width, height))
-                if made is not None:
-                    found[method.name].photos[item.stem] = scores(metrics, hr, made.picture, border)
-                    found[method.name].seconds += [made.seconds] if made.seconds is not None else []
-                    pictures[method.name] = made.picture
-            for keep in keeps:
-                for name, picture in pictures.items():
-                    keep(case.name, name, item.stem, picture)
-            done += 1
-        rows += [_row(case, method, found[method.name]) for method in methods]
-    return rows
-
-
-@dataclass
-class _Found:
-    """What one method reached so far: scores by photo, seconds of each."""
+@dataclass(kw_only=True)
+class _Scores:
+    """What was measured of one method: scores by stem, and the seconds of each photo."""
 
     photos: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: list[float] = field(default_factory=list)
 
 
-def saver(folder: Path) -> Keep:
-    """Writes every picture as ``folder/case/method/stem.png``. Raises OutputRefused, also for files that exist."""
+def model_methods(
+    located: Located,
+    machine: Machine,
+    sweep: Sequence[Variant],
+) -> Iterator[Method]:
+    """One method per variant; those of one precision share the weights in memory."""
+    upscalers: dict[str, Upscaler] = {}
+    for variant in sweep:
+        if variant.precision not in upscalers:
+            placed = replace(machine, precision=variant.precision)
+            upscalers[variant.precision] = Upscaler(located, placed)
+        upscaler = upscalers[variant.precision]
+        yield Method(
+            name=f"{upscaler.spec.name}, {variant.label}",
+            run=_model_runner(upscaler, variant.settings),
+            steps=upscaler.steps(variant.settings),
+            detail=located.reason,
+        )
 
-    def keep(
+
+def _model_runner(upscaler: Upscaler, base: Settings) -> Runner:
+    def run(_: TestPhoto, lr: Picture, size: Size) -> Output:
+        scale = size[0] / lr.shape[1]
+        settings = base if scale == NATIVE_SCALE else replace(base, scale=scale)
+        start = perf_counter()
+        result = upscaler.upscale(lr, settings)
+        seconds = perf_counter() - start - result.seconds.get("load", 0.0)
+        return Output(picture=to_uint8(result.photo.rgb), seconds=seconds)
+
+    return run
+
+
+def measure(
+    test_sets: Sequence[TestSet],
+    methods: Sequence[Method],
+    metrics: Sequence[Metric],
+    *,
+    border: int = 0,
+    on_picture: Sequence[PictureCallback] = (),
+    on_photo: Callable[[int, str], None] = lambda *_: None,
+) -> list[Quality]:
+    """One row per test set and method.
+
+    ``on_picture`` callbacks get every picture, the reference as a method of its own; ``on_photo``
+    gets the number of finished photos and the name of the next one. A photo for which a method has
+    no picture is left out of its row, whose ``count`` says so.
+
+    Raises UsageError when a method has no picture at all, UnreadableInput for broken files.
+    """
+    rows: list[Quality] = []
+    done = 0
+    for test_set in test_sets:
+        measured = {method.name: _Scores() for method in methods}
+        for photo, lr, hr in test_set.pictures():
+            on_photo(done, f"{test_set.name} {photo.stem}")
+            _check_size(lr if hr is None else hr, border, photo.stem)
+            pictures = {} if hr is None else {"reference": hr}
+            for method in methods:
+                output = method.run(photo, lr, _target_size(lr, hr))
+                if output is None:
+                    continue
+                pictures[method.name] = output.picture
+                entry = measured[method.name]
+                entry.photos[photo.stem] = scores(metrics, hr, output.picture, border)
+                if output.seconds is not None:
+                    entry.seconds.append(output.seconds)
+            for callback in on_picture:
+                for name, picture in pictures.items():
+                    callback(test_set.name, name, photo.stem, picture)
+            done += 1
+        rows += [_row(test_set, method, measured[method.name]) for method in methods]
+    return rows
+
+
+def picture_saver(folder: Path) -> PictureCallback:
+    """A callback that writes every picture as ``folder/case/method/stem.png``.
+
+    It raises OutputRefused, also for files that exist.
+    """
+
+    def save(
         case: str,
         method: str,
         stem: str,
@@ -132,38 +137,46 @@ def saver(folder: Path) -> Keep:
         path.parent.mkdir(parents=True, exist_ok=True)
         imageio.write(imageio.from_array(picture), path, imageio.WriteOptions())
 
-    return keep
+    return save
 
 
-def _row(case: TestSet, method: Method, found: _Found) -> Quality:
-    if not found.photos:
+def _target_size(lr: Picture, hr: Picture | None) -> Size:
+    """Width and height of the reference; four times the input without one."""
+    if hr is None:
+        return NATIVE_SCALE * lr.shape[1], NATIVE_SCALE * lr.shape[0]
+    return hr.shape[1], hr.shape[0]
+
+
+def _row(test_set: TestSet, method: Method, measured: _Scores) -> Quality:
+    if not measured.photos:
         raise UsageError(
-            f"{method.name} has no picture for {case.name}.", "Name its files like the references."
+            f"{method.name} has no picture for {test_set.name}.",
+            "Name its files like the references.",
         )
-    names = dict.fromkeys(name for values in found.photos.values() for name in values)
+    names = dict.fromkeys(name for values in measured.photos.values() for name in values)
+    means = {}
+    for name in names:
+        means[name] = _mean([values[name] for values in measured.photos.values() if name in values])
     return Quality(
-        case=case.name,
+        case=test_set.name,
         method=method.name,
         detail=method.detail,
         steps=method.steps,
-        count=len(found.photos),
-        means={
-            name: _mean([values[name] for values in found.photos.values() if name in values])
-            for name in names
-        },
-        seconds=statistics.median(found.seconds) if found.seconds else None,
-        photos=found.photos,
+        count=len(measured.photos),
+        means=means,
+        seconds=statistics.median(measured.seconds) if measured.seconds else None,
+        photos=measured.photos,
     )
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Mean without what is no number; infinite when a perfect picture makes it so."""
-    good = [value for value in values if not math.isnan(value)]
-    return statistics.fmean(good) if good else math.nan
+    """The mean without NaN; infinite when one picture is perfect."""
+    numbers = [value for value in values if not math.isnan(value)]
+    return statistics.fmean(numbers) if numbers else math.nan
 
 
 def _check_size(picture: Picture, border: int, stem: str) -> None:
-    if min(picture.shape[:2]) < SMALLEST + 2 * border:
+    if min(picture.shape[:2]) < MIN_SIDE + 2 * border:
         raise UsageError(
-            f"The picture {stem} is too small to be measured.", f"Less than {SMALLEST} px remain."
+            f"The picture {stem} is too small to be measured.", f"Less than {MIN_SIDE} px remain."
         )

@@ -1,68 +1,131 @@
-"""What is measured one against another: every combination of the settings that were listed."""
+"""The combinations of settings that a benchmark compares."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import product
+from typing import Annotated, TypeVar, get_args
 
-from addsr_cli.settings import Color, Precision, Settings, Start
+from addsr_cli.errors import UsageError
+from addsr_cli.options import Option, with_overrides
+from addsr_cli.schedulers import Scheduler
+from addsr_cli.settings import Color, Precision, SeedOption, Settings, Start
+
+T = TypeVar("T")
+PANEL = "Sweeps: lists, of which every combination is measured"
+
+_list_option = partial(Option, panel=PANEL, metavar="A,B...", variable=False)
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """``a, b`` as ("a", "b")."""
+    return tuple(item.strip() for item in text.split(",") if item.strip())
+
+
+def _parse_numbers(flag: str, kind: Callable[[str], T]) -> Callable[[str], tuple[T, ...]]:
+    """A parser of ``1,4``. It raises UsageError."""
+
+    def parse(text: str) -> tuple[T, ...]:
+        try:
+            return tuple(kind(item) for item in split_list(text))
+        except ValueError as exc:
+            raise UsageError(
+                f"{flag} {text} is not a list of numbers.", f"Write {flag} 1,4."
+            ) from exc
+
+    return parse
+
+
+def _parse_choices(flag: str, choices: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
+    """A parser of ``lr,noise``. It raises UsageError for an item that is not one of ``choices``."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        items = split_list(text)
+        unknown = [item for item in items if item not in choices]
+        if unknown:
+            raise UsageError(f"{flag} {unknown[0]} is unknown.", f"Use {', '.join(choices)}.")
+        return items
+
+    return parse
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Values to go through; an empty list means the default alone. ``base`` holds everything that does not vary."""
+    """Values of which every combination is measured; an empty list means the default alone."""
 
-    steps: Sequence[int] = ()
-    psr: Sequence[float] = ()
-    start: Sequence[Start] = ()
-    color: Sequence[Color] = ()
-    precision: Sequence[Precision] = ()
-    base: Settings = field(default_factory=Settings)
+    steps: Annotated[
+        Sequence[int],
+        _list_option("Numbers of steps.", default="1,4", parse=_parse_numbers("--steps", int)),
+    ] = ()
+    psr: Annotated[
+        Sequence[float], _list_option("PSR weights.", parse=_parse_numbers("--psr", float))
+    ] = ()
+    start: Annotated[
+        Sequence[Start],
+        _list_option("lr, noise.", parse=_parse_choices("--start", get_args(Start))),
+    ] = ()
+    color: Annotated[
+        Sequence[Color],
+        _list_option(
+            "wavelet, adain, lab, none.", parse=_parse_choices("--color", get_args(Color))
+        ),
+    ] = ()
+    precision: Annotated[
+        Sequence[Precision],
+        _list_option(
+            "auto, fp32, bf16, fp16.", parse=_parse_choices("--precision", get_args(Precision))
+        ),
+    ] = ()
+    seed: SeedOption = 0
+
+    @property
+    def base(self) -> Settings:
+        """The settings that all variants share."""
+        return Settings(seed=self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Variant:
-    """One combination, and the words that tell it from the others."""
+    """One combination; ``label`` names what distinguishes it from the others."""
 
     settings: Settings
     precision: Precision
     label: str
 
 
-def variants(sweep: Sweep, usual_steps: Sequence[int]) -> list[Variant]:
-    """All combinations, without those that cannot differ: PSR does nothing in a single step.
+def variants(sweep: Sweep, default_steps: Sequence[int]) -> list[Variant]:
+    """All combinations that differ: PSR has no effect on a single step.
 
-    Raises UsageError for values that ``Settings`` or the planner refuse.
+    Raises UsageError for values that ``Settings`` refuses.
     """
-    found: dict[tuple[Settings, str], Variant] = {}
-    for steps, psr, start, color, precision in product(
-        sweep.steps or usual_steps,
+    unique: dict[tuple[Settings, Precision], Variant] = {}
+    combinations = product(
+        sweep.steps or default_steps,
         sweep.psr or (None,),
         sweep.start or (None,),
         sweep.color or (None,),
         sweep.precision or ("auto",),
-    ):
-        settings = replace(sweep.base, steps=steps)
-        words = [f"{steps} step{'' if steps == 1 else 's'}"]
+    )
+    for steps, psr, start, color, precision in combinations:
+        changes: dict[str, object] = {"steps": steps}
+        labels = [f"{steps} step{'' if steps == 1 else 's'}"]
         if psr is not None and steps > 1:
-            settings = replace(settings, psr=psr)
-            words.append(f"psr {psr:g}")
+            changes["psr"] = psr
+            labels.append(f"psr {psr:g}")
         if start is not None:
-            settings = replace(settings, start=start)
-            words.append(f"from {start}")
+            changes["start"] = start
+            labels.append(f"from {start}")
         if color is not None:
-            settings = replace(settings, color=color)
-            words.append(f"color {color}")
+            changes["color"] = color
+            labels.append(f"color {color}")
         if sweep.precision:
-            words.append(precision)
-        variant = Variant(
-            settings=settings,
-            precision=precision,
-            label=", ".join(words),
-        )
-        found.setdefault((settings, precision), variant)
-    return list(found.values())
+            labels.append(precision)
+        settings = with_overrides(sweep.base, changes)
+        variant = Variant(settings=settings, precision=precision, label=", ".join(labels))
+        unique.setdefault((settings, precision), variant)
+    return list(unique.values())
 
 
-def usual_steps(rule: str, default: int) -> tuple[int, ...]:
-    """Steps to measure when none are given: one and four for AddSR's few, else what the model is made for."""
-    return (1, 4) if rule == "renoise" else (default,)
+def default_steps(scheduler: Scheduler, steps: int) -> tuple[int, ...]:
+    """Steps to measure by default: one and four for AddSR, else the model's own number."""
+    return (1, 4) if scheduler == "renoise" else (steps,)

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from addsr_cli.bench.dataset import degraded, find_cases, fitting, parse_steps
+from addsr_cli.bench.dataset import crop_to_multiple, degraded, find_test_sets, parse_steps
 from addsr_cli.errors import UnreadableInput, UsageError
 
 
 def test_pairs_are_found_by_folder_and_stem(pairs):
-    (case,) = find_cases(pairs)
+    (case,) = find_test_sets(pairs)
     assert case.name == "LR_small"
     found = list(case.pictures())
     assert [item.stem for item, _, _ in found] == ["a", "b"]
@@ -16,32 +16,32 @@ def test_pairs_are_found_by_folder_and_stem(pairs):
 
 def test_every_input_folder_is_a_case_unless_one_is_named(pairs, save, clean):
     save("set/LR_other/a.png", clean[::4, ::4])
-    assert [case.name for case in find_cases(pairs)] == ["LR_other", "LR_small"]
-    assert [case.name for case in find_cases(pairs, lr=["LR_other"])] == ["LR_other"]
+    assert [case.name for case in find_test_sets(pairs)] == ["LR_other", "LR_small"]
+    assert [case.name for case in find_test_sets(pairs, lr=["LR_other"])] == ["LR_other"]
     with pytest.raises(UsageError, match="no folder LR_none"):
-        find_cases(pairs, lr=["LR_none"])
+        find_test_sets(pairs, lr=["LR_none"])
 
 
 def test_photos_without_a_reference_are_left_out(pairs, save, clean):
     save("set/LR_small/stranger.png", clean[::4, ::4])
-    assert [item.stem for item in find_cases(pairs)[0].items] == ["a", "b"]
+    assert [item.stem for item in find_test_sets(pairs)[0].photos] == ["a", "b"]
 
 
 def test_inputs_alone_have_no_reference(save, clean, tmp_path):
     save("set/LR/a.png", clean)
-    ((_, lr, hr),) = find_cases(tmp_path / "set")[0].pictures()
+    ((_, lr, hr),) = find_test_sets(tmp_path / "set")[0].pictures()
     assert (lr.shape, hr) == (clean.shape, None)
 
 
 def test_references_alone_are_degraded(save, clean, tmp_path):
     save("plain/a.png", clean[:95, :126])
-    (case,) = find_cases(tmp_path / "plain")
+    (case,) = find_test_sets(tmp_path / "plain")
     ((_, lr, hr),) = case.pictures()
     assert (case.name, lr.shape, hr.shape) == ("bicubic", (23, 31, 3), (92, 124, 3))
 
 
 def test_a_limit_takes_the_first(pairs):
-    assert [item.stem for item in find_cases(pairs, limit=1)[0].items] == ["a"]
+    assert [item.stem for item in find_test_sets(pairs, limit=1)[0].photos] == ["a"]
 
 
 @pytest.mark.parametrize(
@@ -83,13 +83,13 @@ def test_an_unknown_degradation_is_refused(text):
 
 
 def test_a_reference_is_cut_to_a_multiple_of_its_input(clean):
-    assert fitting(clean[:95, :126], clean[:23, :31], "a").shape == (92, 124, 3)
-    with pytest.raises(UsageError, match="do not belong together: 128x96 and 20x24"):
-        fitting(clean, clean[:24, :20], "a")
+    assert crop_to_multiple(clean[:95, :126], clean[:23, :31], "a").shape == (92, 124, 3)
+    with pytest.raises(UsageError, match="do not match: 128x96 and 20x24"):
+        crop_to_multiple(clean, clean[:24, :20], "a")
 
 
 def test_a_folder_that_holds_nothing_is_refused(tmp_path):
     with pytest.raises(UnreadableInput, match="no picture"):
-        find_cases(tmp_path)
+        find_test_sets(tmp_path)
     with pytest.raises(UsageError, match="not a folder"):
-        find_cases(tmp_path / "none")
+        find_test_sets(tmp_path / "none")

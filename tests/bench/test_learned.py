@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from addsr_cli.bench.learned import NAMES, learned
+from addsr_cli.bench.learned import NAMES, learned_metrics
 from addsr_cli.perceptual import DISTS, LPIPS
 
 
@@ -14,14 +14,14 @@ def tensor(picture):
 
 
 def test_each_metric_names_its_variant_and_gives_its_value(clean, noisy, perceptual_weights):
-    found, missing = learned("cpu")
+    found, missing = learned_metrics("cpu")
     assert missing == ""
     assert {metric.name: metric.variant for metric in found} == {
         "lpips": "LPIPS-Alex v0.1",
         "lpips_vgg": "LPIPS-VGG v0.1",
         "dists": "DISTS v0.1",
     }
-    assert not any(metric.larger or metric.blind for metric in found)
+    assert not any(metric.higher_is_better or metric.no_reference for metric in found)
     clean, noisy = clean[:40, :36], noisy[:40, :36]
     networks = [LPIPS.load("alex"), LPIPS.load("vgg"), DISTS.load()]
     for metric, network in zip(found, networks, strict=True):
@@ -31,17 +31,17 @@ def test_each_metric_names_its_variant_and_gives_its_value(clean, noisy, percept
 
 
 def test_only_those_that_are_asked_for_are_loaded(perceptual_weights):
-    found, _ = learned("cpu", ["dists"])
+    found, _ = learned_metrics("cpu", ["dists"])
     assert [metric.name for metric in found] == ["dists"]
 
 
 def test_a_picture_below_the_smallest_has_no_value(clean, perceptual_weights):
-    found, _ = learned("cpu", ["lpips"])
+    found, _ = learned_metrics("cpu", ["lpips"])
     assert math.isnan(found[0].measure(clean[:20], clean[:20]))
 
 
 def test_without_weights_one_line_says_how_to_get_them():
-    found, missing = learned("cpu")
+    found, missing = learned_metrics("cpu")
     assert found == []
     assert "\n" not in missing
     assert missing.startswith("no LPIPS-Alex v0.1, LPIPS-VGG v0.1, DISTS v0.1: ")

@@ -6,9 +6,9 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from addsr_cli.bench import metrics
-from addsr_cli.bench.metrics import PLAIN, installed, luma, scores, without_border
+from addsr_cli.bench.metrics import BASIC_METRICS, installed, luma, scores, without_border
 
-NAMED = {metric.name: metric for metric in PLAIN}
+NAMED = {metric.name: metric for metric in BASIC_METRICS}
 PERFECT = {
     "psnr": math.inf,
     "ssim": 1,
@@ -31,7 +31,7 @@ def test_a_perfect_pair_is_better_than_a_noisy_one(name, clean, noisy):
         assert NAMED[name].measure(clean, noisy) > 1
         return
     perfect, other = (NAMED[name].measure(clean, picture) for picture in (clean, noisy))
-    assert (perfect > other) is NAMED[name].larger
+    assert (perfect > other) is NAMED[name].higher_is_better
 
 
 def test_psnr_and_ssim_of_rgb_are_those_of_scikit_image(clean, noisy):
@@ -70,7 +70,7 @@ def test_the_border_is_not_measured(clean):
 
 
 def test_without_a_reference_only_blind_metrics_are_measured(clean):
-    assert list(scores(PLAIN, None, np.tile(clean, (3, 3, 1)))) == ["niqe"]
+    assert list(scores(BASIC_METRICS, None, np.tile(clean, (3, 3, 1)))) == ["niqe"]
 
 
 def test_a_package_that_is_missing_costs_its_metric_and_a_line(monkeypatch):

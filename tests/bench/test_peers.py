@@ -6,11 +6,11 @@ import pytest
 import torch
 from PIL import Image
 
-from addsr_cli.bench.dataset import Item
-from addsr_cli.bench.peers import network, plain, results, told_apart
+from addsr_cli.bench.dataset import TestPhoto
+from addsr_cli.bench.peers import interpolation, peer_network, result_folder, with_unique_names
 from addsr_cli.errors import ModelUnavailable, UnreadableInput, UsageError
 
-ITEM = Item(stem="a", lr=None, hr=None)
+ITEM = TestPhoto(stem="a", lr=None, hr=None)
 SIZE = (128, 96)
 
 
@@ -55,8 +55,8 @@ def spandrel(monkeypatch):
 
 
 def test_bicubic_and_lanczos_are_pillows(small):
-    for method, kind in zip(plain(), ("BICUBIC", "LANCZOS"), strict=True):
-        made = method.make(ITEM, small, SIZE)
+    for method, kind in zip(interpolation(), ("BICUBIC", "LANCZOS"), strict=True):
+        made = method.run(ITEM, small, SIZE)
         theirs = np.asarray(Image.fromarray(small).resize(SIZE, Image.Resampling[kind]))
         assert np.array_equal(made.picture, theirs)
         assert made.seconds > 0
@@ -65,35 +65,37 @@ def test_bicubic_and_lanczos_are_pillows(small):
 @pytest.mark.parametrize("name", ["a.png", "a_x4.png"])
 def test_results_are_matched_by_stem(save, clean, small, name):
     folder = save(f"theirs/{name}", clean).parent
-    made = results(folder).make(ITEM, small, SIZE)
+    made = result_folder(folder).run(ITEM, small, SIZE)
     assert np.array_equal(made.picture, clean)
     assert made.seconds is None
-    assert results(folder).make(Item(stem="b", lr=None, hr=None), small, SIZE) is None
+    assert result_folder(folder).run(TestPhoto(stem="b", lr=None, hr=None), small, SIZE) is None
 
 
 def test_methods_of_one_name_are_told_apart(save, clean):
     folders = [save(f"{maker}/out/a.png", clean).parent for maker in ("one", "two")]
-    names = [method.name for method in told_apart(*plain(), *map(results, folders))]
+    names = [
+        method.name for method in with_unique_names(*interpolation(), *map(result_folder, folders))
+    ]
     assert names == ["bicubic", "lanczos", *(f"out ({folder})" for folder in folders)]
 
 
 def test_results_of_another_size_are_refused(save, clean, small):
     folder = save("theirs/a.png", clean[:80]).parent
     with pytest.raises(UnreadableInput, match="128x80 px, not 128x96"):
-        results(folder).make(ITEM, small, SIZE)
+        result_folder(folder).run(ITEM, small, SIZE)
     with pytest.raises(UsageError, match="not a folder"):
-        results(folder / "none")
+        result_folder(folder / "none")
 
 
 def test_results_may_be_as_large_as_a_reference_before_it_was_cut(save, clean, small):
     folder = save("theirs/a.png", clean).parent
-    assert results(folder).make(ITEM, small, (126, 94)).picture.shape == (94, 126, 3)
+    assert result_folder(folder).run(ITEM, small, (126, 94)).picture.shape == (94, 126, 3)
 
 
 @pytest.mark.usefixtures("spandrel")
 def test_a_peer_runs_and_is_brought_to_the_size_of_the_reference(tmp_path, small):
-    method = network(tmp_path / "peer.pth", "cpu")
-    made = method.make(ITEM, small, SIZE)
+    method = peer_network(tmp_path / "peer.pth", "cpu")
+    made = method.run(ITEM, small, SIZE)
     twice = Image.fromarray(np.repeat(np.repeat(small, 2, 0), 2, 1))
     assert np.array_equal(made.picture, np.asarray(twice.resize(SIZE, Image.Resampling.BICUBIC)))
     assert (method.name, method.detail) == ("peer", "Doubling x2, spandrel")
@@ -101,15 +103,15 @@ def test_a_peer_runs_and_is_brought_to_the_size_of_the_reference(tmp_path, small
 
 @pytest.mark.usefixtures("spandrel")
 @pytest.mark.parametrize(
-    ("stem", "words"), [("unknown", "no such network"), ("mask", "no network from RGB to RGB")]
+    ("stem", "words"), [("unknown", "no such network"), ("mask", "not a network from RGB to RGB")]
 )
 def test_a_file_that_is_no_peer_is_refused(tmp_path, stem, words):
     with pytest.raises(ModelUnavailable, match=words):
-        network(tmp_path / f"{stem}.pth", "cpu")
+        peer_network(tmp_path / f"{stem}.pth", "cpu")
 
 
 def test_without_spandrel_one_line_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(ModelUnavailable, match="needs spandrel") as caught:
-        network(tmp_path / "peer.pth", "cpu")
+        peer_network(tmp_path / "peer.pth", "cpu")
     assert "addsr[peers]" in caught.value.hint

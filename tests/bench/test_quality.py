@@ -4,24 +4,24 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from addsr_cli.bench.dataset import find_cases
-from addsr_cli.bench.metrics import PLAIN
-from addsr_cli.bench.peers import plain, results
-from addsr_cli.bench.quality import measure, models, saver
+from addsr_cli.bench.dataset import find_test_sets
+from addsr_cli.bench.metrics import BASIC_METRICS
+from addsr_cli.bench.peers import interpolation, result_folder
+from addsr_cli.bench.quality import measure, model_methods, picture_saver
 from addsr_cli.bench.variants import Sweep, variants
 from addsr_cli.errors import OutputRefused, UsageError
 from addsr_cli.settings import Machine
 from addsr_cli.weights.loader import locate
 
-TWO = PLAIN[:2]
+TWO = BASIC_METRICS[:2]
 
 
 def test_every_method_is_scored_on_every_photo(pairs):
     methods = [
-        *plain(),
-        *models(locate("nano"), Machine(device="cpu"), variants(Sweep(steps=[1]), ())),
+        *interpolation(),
+        *model_methods(locate("nano"), Machine(device="cpu"), variants(Sweep(steps=[1]), ())),
     ]
-    rows = measure(find_cases(pairs), methods, TWO)
+    rows = measure(find_test_sets(pairs), methods, TWO)
     assert [row.method for row in rows] == ["bicubic", "lanczos", "nano, 1 step"]
     assert {(row.case, row.count) for row in rows} == {("LR_small", 2)}
     for row in rows:
@@ -34,31 +34,31 @@ def test_every_method_is_scored_on_every_photo(pairs):
 
 
 def test_the_references_themselves_are_perfect(pairs):
-    (row,) = measure(find_cases(pairs), [results(pairs / "HR")], TWO)
+    (row,) = measure(find_test_sets(pairs), [result_folder(pairs / "HR")], TWO)
     assert row.means == {"psnr": math.inf, "ssim": pytest.approx(1, abs=1e-9)}
     assert row.seconds is None
 
 
 def test_photos_without_a_result_are_not_counted(pairs, save, clean):
     folder = save("theirs/b.png", clean).parent
-    (row,) = measure(find_cases(pairs), [results(folder)], TWO)
+    (row,) = measure(find_test_sets(pairs), [result_folder(folder)], TWO)
     assert (row.count, list(row.photos)) == (1, ["b"])
 
 
 def test_a_folder_without_any_of_the_pictures_is_refused(pairs, save, clean):
     folder = save("theirs/other.png", clean).parent
     with pytest.raises(UsageError, match="theirs has no picture for LR_small"):
-        measure(find_cases(pairs), [results(folder)], TWO)
+        measure(find_test_sets(pairs), [result_folder(folder)], TWO)
 
 
 def test_a_border_that_eats_the_picture_is_refused(pairs):
     with pytest.raises(UsageError, match="too small"):
-        measure(find_cases(pairs), list(plain()), TWO, border=45)
+        measure(find_test_sets(pairs), list(interpolation()), TWO, border=45)
 
 
 def test_pictures_are_kept_and_never_written_twice(pairs, tmp_path):
-    kept = saver(tmp_path / "kept")
-    measure(find_cases(pairs), list(plain()), TWO, keeps=[kept])
+    kept = picture_saver(tmp_path / "kept")
+    measure(find_test_sets(pairs), list(interpolation()), TWO, on_picture=[kept])
     files = sorted(
         str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.png")
     )
@@ -71,7 +71,7 @@ def test_pictures_are_kept_and_never_written_twice(pairs, tmp_path):
     ):
         assert np.array_equal(np.asarray(held), np.asarray(true))
     with pytest.raises(OutputRefused):
-        measure(find_cases(pairs), list(plain()), TWO, keeps=[kept])
+        measure(find_test_sets(pairs), list(interpolation()), TWO, on_picture=[kept])
 
 
 def test_any_whole_scale_is_measured(save, clean, tmp_path):
@@ -79,8 +79,8 @@ def test_any_whole_scale_is_measured(save, clean, tmp_path):
     save("set/LR/a.png", clean[::2, ::2])
     sweep = variants(Sweep(steps=[1]), ())
     (row,) = measure(
-        find_cases(tmp_path / "set"),
-        list(models(locate("nano"), Machine(device="cpu"), sweep)),
+        find_test_sets(tmp_path / "set"),
+        list(model_methods(locate("nano"), Machine(device="cpu"), sweep)),
         TWO,
     )
     assert row.count == 1

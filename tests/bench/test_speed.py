@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from addsr_cli.bench import speed
-from addsr_cli.bench.speed import Repeats, measure, synthetic_photo
-from addsr_cli.bench.stages import STAGES, Timed, ordered
+from addsr_cli.bench.options import Repeats
+from addsr_cli.bench.speed import measure, synthetic_photo
+from addsr_cli.bench.stages import STAGES, TimedRestorer, seconds_by_stage
 from addsr_cli.bench.variants import Sweep, variants
 from addsr_cli.engine import progress
 from addsr_cli.errors import UsageError
@@ -26,7 +27,7 @@ def rows():
         torch.set_num_threads(1)
         try:
             return measure(
-                locate("nano"), Machine(device="cpu"), sweep, [(48, 32)], Repeats(runs=3)
+                locate("nano"), Machine(device="cpu"), sweep, [(48, 32)], Repeats(runs=3, seconds=0)
             )
         finally:
             torch.set_num_threads(threads)
@@ -103,7 +104,7 @@ def test_the_stopwatch_tells_psr_decodes_from_the_last_one():
         def embed(self, image, cond):
             return cond
 
-    timed, z = Timed(Model()), torch.zeros(1)
+    timed, z = TimedRestorer(Model()), torch.zeros(1)
     timed.embed(timed.decode(z), Conditioning())
     before = timed.clock.seconds["psr decode"]
     assert before > 0
@@ -114,7 +115,7 @@ def test_the_stopwatch_tells_psr_decodes_from_the_last_one():
 
 
 def test_the_network_of_the_engine_is_split_and_loading_is_left_out():
-    found = ordered(
+    found = seconds_by_stage(
         {"load": 9, "read": 1, "write": 2, "plan": 0.5, "network": 5}, {"denoise": 3, "decode": 1}
     )
     assert {name: value for name, value in found.items() if value} == {

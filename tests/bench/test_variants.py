@@ -1,14 +1,11 @@
 import pytest
 
-from addsr_cli.bench.variants import Sweep, usual_steps, variants
+from addsr_cli.bench.variants import Sweep, default_steps, variants
 from addsr_cli.errors import UsageError
-from addsr_cli.settings import Settings
 
 
 def test_every_combination_is_measured_once():
-    found = variants(
-        Sweep(steps=[1, 4], psr=[0, 0.4], color=["none", "lab"], base=Settings(seed=7)), ()
-    )
+    found = variants(Sweep(steps=[1, 4], psr=[0, 0.4], color=["none", "lab"], seed=7), ())
     assert [each.label for each in found] == [
         "1 step, color none",
         "1 step, color lab",
@@ -22,8 +19,11 @@ def test_every_combination_is_measured_once():
 
 
 def test_without_lists_the_usual_steps_are_measured():
-    assert [each.settings.steps for each in variants(Sweep(), usual_steps("renoise", 4))] == [1, 4]
-    assert [each.label for each in variants(Sweep(), usual_steps("leading", 50))] == ["50 steps"]
+    assert [each.settings.steps for each in variants(Sweep(), default_steps("renoise", 4))] == [
+        1,
+        4,
+    ]
+    assert [each.label for each in variants(Sweep(), default_steps("leading", 50))] == ["50 steps"]
 
 
 def test_precisions_are_told_apart():

@@ -195,7 +195,7 @@ def test_lpips_and_dists_are_measured_where_their_weights_are(bench, data, perce
         (("--preset", "realsr"), 2, "needs --data"),
         (("--results", "x"), 2, "--results needs --data"),
         (("--data", "none"), 2, "not a folder"),
-        (("--data", "set", "--metrics", "beauty"), 2, "beauty cannot be had here"),
+        (("--data", "set", "--metrics", "beauty"), 2, "beauty is not available here"),
         (("--data", "set", "--save", "set"), 7, "not an empty folder"),
         (("--data", "set", "--peer", "x.pth"), 4, "needs spandrel"),
         (("--csv", "set/hr/a.png", *QUICK), 7, "exists"),
