@@ -27,7 +27,7 @@ def rows():
         torch.set_num_threads(1)
         try:
             return measure(
-                locate("nano"), Machine(device="cpu"), sweep, [(48, 32)], Repeats(runs=3, seconds=0)
+                locate("nano"), Machine(device="cpu"), sweep, [(64, 48)], Repeats(runs=3, seconds=0)
             )
         finally:
             torch.set_num_threads(threads)
@@ -51,8 +51,8 @@ def test_only_later_steps_have_the_stages_of_psr(rows):
 def test_a_row_says_what_ran(rows):
     one, three = rows
     assert (one.size, one.out, one.steps, one.dtype, one.tiles, one.runs) == (
-        (48, 32),
-        (192, 128),
+        (64, 48),
+        (256, 192),
         1,
         "fp32",
         1,
@@ -64,12 +64,12 @@ def test_a_row_says_what_ran(rows):
     assert three.load == 0
     assert one.peak_memory > 50e6
     assert one.images_per_second == pytest.approx(1 / one.median)
-    assert one.megapixels_per_second == pytest.approx(192 * 128 / one.median / 1e6)
+    assert one.megapixels_per_second == pytest.approx(256 * 192 / one.median / 1e6)
 
 
 def test_work_is_counted_and_grows_with_the_steps(rows):
     one, three = rows
-    per_pixel = one.flop / (192 * 128)
+    per_pixel = one.flop / (256 * 192)
     assert per_pixel == pytest.approx(locate("nano").spec.footprint.flop, rel=0.05)
     assert three.flop == pytest.approx(3 * one.flop, rel=0.01)
     assert one.rate == three.rate > 1e8
