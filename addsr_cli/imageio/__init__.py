@@ -1,4 +1,4 @@
-"""Bytes <-> `Photo`: upright float pixels, and all that is worth keeping from the file. No torch."""
+"""Reads and writes photos: upright float pixels and the metadata of the file. No torch."""
 
 from addsr_cli.imageio.access import Access, common_access
 from addsr_cli.imageio.encoder import encode

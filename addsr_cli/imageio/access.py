@@ -1,4 +1,4 @@
-"""Who may read an output: nobody who could not read the input or the file that it replaces."""
+"""File permissions of outputs: at most those of the input, or of the file that is replaced."""
 
 import os
 import sys
@@ -7,73 +7,81 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 
-_NEW = 0o666  # what a new file may be at most, before the umask
-_OWNER = 0o600  # whoever makes a file may always read and write it
-_ANYBODY = 0o777
+_NEW_FILE = 0o666  # permissions of a new file before the umask
+_OWNER_READ_WRITE = 0o600
+_ALL_BITS = 0o777
 
 
 @dataclass(frozen=True, kw_only=True)
 class Access:
-    """Permission bits of a file, and the number of the group that its group bits are about."""
+    """Permission bits of a file, and the id of the group that its group bits are for."""
 
     mode: int
     group: int
 
     @classmethod
     def of(cls, descriptor: int) -> "Access | None":
-        """Those of an open file; None on systems without permission bits."""
+        """Return those of an open file; None on systems without permission bits."""
         if sys.platform == "win32":
             return None
         status = os.fstat(descriptor)
-        return cls(mode=status.st_mode & _ANYBODY, group=status.st_gid)
+        return cls(mode=status.st_mode & _ALL_BITS, group=status.st_gid)
 
     def within(self, group: int) -> int:
-        """The bits that a file of another owner, and perhaps of another group, may have."""
+        """Return the bits for a file of ``group`` that may be read by nobody new.
+
+        A different group gets no more than everybody.
+        """
         if group == self.group:
-            return self.mode | _OWNER
-        return self.mode & ~0o070 | (self.mode & 0o007) << 3 | _OWNER
+            return self.mode | _OWNER_READ_WRITE
+        others = self.mode & 0o007
+        return self.mode & ~0o070 | others << 3 | _OWNER_READ_WRITE
 
 
-def common_access(found: Iterable[Access | None]) -> Access | None:
-    """What all of several inputs allow."""
+def common_access(accesses: Iterable[Access | None]) -> Access | None:
+    """Return what all of several inputs allow; None when none of them has permissions."""
 
-    def both(a: Access, b: Access) -> Access:
+    def intersect(a: Access, b: Access) -> Access:
         return Access(mode=a.mode & b.within(a.group), group=a.group)
 
-    known = [each for each in found if each]
-    return reduce(both, known) if known else None
+    known = [access for access in accesses if access]
+    return reduce(intersect, known) if known else None
 
 
 def apply_access(descriptor: int, source: Access | None, older: os.stat_result | None) -> None:
-    """Give a file that was made with mode 600 its true one.
+    """Set the final permissions of a file that was created with mode 600.
 
-    A file that replaces ``older`` takes over its owner and mode, where that is allowed. New files
-    follow the umask within what ``source`` allows. File systems without permissions are left as
-    they are.
+    A file that replaces ``older`` gets its mode and, where allowed, its owner. A new file follows
+    the umask within what ``source`` allows. On file systems without permissions nothing happens.
     """
     if sys.platform == "win32":
         return
     with suppress(OSError):
-        os.fchmod(
-            descriptor, _replacing(descriptor, older) if older else _fresh(descriptor, source)
-        )
+        if older:
+            os.fchmod(descriptor, _replacement_mode(descriptor, older))
+        else:
+            os.fchmod(descriptor, _new_file_mode(descriptor, source))
 
 
-def _fresh(descriptor: int, source: Access | None) -> int:
-    umask = os.umask(0o077)  # there is no other way to read it; files made meanwhile are private
+def _new_file_mode(descriptor: int, source: Access | None) -> int:
+    # The umask can only be read by setting it. Files that other threads create meanwhile are
+    # private.
+    umask = os.umask(0o077)
     os.umask(umask)
-    usual = _NEW & ~umask
-    return usual & source.within(os.fstat(descriptor).st_gid) if source else usual
+    mode = _NEW_FILE & ~umask
+    if source is None:
+        return mode
+    return mode & source.within(os.fstat(descriptor).st_gid)
 
 
-def _replacing(descriptor: int, older: os.stat_result) -> int:
-    for owner in (
-        older.st_uid,
-        -1,
-    ):  # who may not give files away may still choose among own groups
+def _replacement_mode(descriptor: int, older: os.stat_result) -> int:
+    """Hand on the owner of ``older`` where that is allowed, and return the mode to set."""
+    keep_owner = -1  # a user who may not give files away may still choose among own groups
+    for owner in (older.st_uid, keep_owner):
         with suppress(PermissionError):
             os.fchown(descriptor, owner, older.st_gid)
             break
-    before = Access(mode=older.st_mode & _ANYBODY, group=older.st_gid)
-    same = os.fstat(descriptor).st_gid == older.st_gid
-    return before.mode if same else before.within(-1)
+    access = Access(mode=older.st_mode & _ALL_BITS, group=older.st_gid)
+    if os.fstat(descriptor).st_gid == older.st_gid:
+        return access.mode
+    return access.within(-1)

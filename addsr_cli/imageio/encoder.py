@@ -1,4 +1,4 @@
-"""`Photo` -> the bytes of a file, with its profile, its metadata and a note on how it was made."""
+"""Encodes a `Photo` into the bytes of a file, with its metadata and the settings it was made by."""
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
@@ -25,7 +25,7 @@ _JPEG_ICC = 255 * (_JPEG_SEGMENT - 14)  # 255 numbered segments
 
 @dataclass(frozen=True, kw_only=True)
 class _Extras:
-    """What goes into the file beside the pixels."""
+    """Metadata to write beside the pixels."""
 
     icc: bytes | None
     exif: bytes | None
@@ -43,14 +43,14 @@ def encode(
     *,
     warn: Warn | None = None,
 ) -> bytes:
-    """Turn the photo into the bytes of a file; without ``options.format``, in the photo's own format or PNG.
+    """Return the bytes of a file; without ``options.format``, in the photo's own format or PNG.
 
     ``settings`` (names to texts) are embedded, with a note that the picture was AI-upscaled.
-    ``warn`` is called with a sentence for each thing that had to be left out. Raises OutputRefused
-    when the format cannot hold the picture or a value is not finite, UsageError when the options do
-    not suit the format.
+    ``warn`` is called with a sentence about everything that was left out. Raises OutputRefused when
+    the format cannot hold the picture or a value is not finite, UsageError when the options do not
+    suit the format.
     """
-    tell: Warn = warn or (lambda _: None)
+    warn = warn or _ignore
     name = options.format or choose_format(photo)
     options.check_format(name)
     depth = options.depth_for(photo, name)
@@ -61,9 +61,9 @@ def encode(
         channels=photo.channels,
         bit_depth=depth,
     )
-    extras = _extras(photo, options, settings or {}, tell)
-    _tell_left_out(name, extras, tell)
-    samples = _samples(photo, name, depth, tell)
+    extras = _extras(photo, options, settings or {}, warn)
+    _warn_unsupported(name, extras, warn)
+    samples = _samples(photo, name, depth, warn)
     if name == "PNG":
         return _png(samples, extras)
     if name == "TIFF":
@@ -77,17 +77,22 @@ def encode(
         )
     arguments = _lossy_arguments(name, photo, options)
     if name == "JPEG":
-        extras = _within_segments(extras, tell)
-        arguments |= {"dpi": extras.dpi} if extras.dpi else {}
+        extras = _within_segments(extras, warn)
+        if extras.dpi:
+            arguments["dpi"] = extras.dpi
         arguments["extra"] = b"".join(_jpeg_segments(extras))
     return _pillow(name, samples, extras, arguments)
+
+
+def _ignore(warning: str) -> None:
+    """Do nothing with a warning that no caller asked for."""
 
 
 def _extras(
     photo: Photo,
     options: WriteOptions,
     settings: Mapping[str, str],
-    tell: Warn,
+    warn: Warn,
 ) -> _Extras:
     if not options.metadata:
         return _Extras(
@@ -99,18 +104,19 @@ def _extras(
             dpi=None,
             settings={},
         )
-    exif, xmp = photo.exif, photo.xmp
+    exif = photo.exif
     if exif:
         try:
             exif = exif_blob.resized(exif, photo.width, photo.height)
         except exif_blob.BROKEN:
             exif = None
-            tell("the EXIF data is damaged and was left out")
+            warn("the EXIF data is damaged and was left out")
+    xmp = photo.xmp
     if xmp:
         xmp = xmp_packet.resized(xmp, photo.width, photo.height)
     if settings:
         if xmp and not xmp_packet.can_merge(xmp):
-            tell("the XMP data cannot be edited and was replaced")
+            warn("the XMP data cannot be edited and was replaced")
         xmp = xmp_packet.with_settings(xmp, settings)
     return _Extras(
         icc=photo.icc,
@@ -123,17 +129,21 @@ def _extras(
     )
 
 
-def _tell_left_out(name: str, extras: _Extras, tell: Warn) -> None:
-    """Say what of the file's metadata the format has no place for."""
+def _warn_unsupported(name: str, extras: _Extras, warn: Warn) -> None:
+    """Warn about metadata that the format has no place for."""
     if extras.iptc and name not in ("JPEG", "PNG", "TIFF"):
-        tell(f"{name} has no place for IPTC data, which was left out")
-    places = {"JPEG": {"Comment"}, "PNG": {key for key, _ in extras.texts}}.get(name, set())
-    if lost := dict.fromkeys(key for key, _ in extras.texts if key not in places):
-        tell(f"{name} has no place for the text of {', '.join(lost)}, which was left out")
+        warn(f"{name} has no place for IPTC data, which was left out")
+    keywords = list(dict.fromkeys(keyword for keyword, _ in extras.texts))
+    if name == "PNG":
+        keywords = []
+    elif name == "JPEG":
+        keywords = [keyword for keyword in keywords if keyword != "Comment"]
+    if keywords:
+        warn(f"{name} has no place for the text of {', '.join(keywords)}, which was left out")
 
 
 def _jpeg_segments(extras: _Extras) -> Iterator[bytes]:
-    """APP13 with IPTC data, and one COM for each comment."""
+    """Yield APP13 with IPTC data, and one COM for each comment."""
     if extras.iptc:
         yield _segment(0xED, iptc.JPEG_PREFIX + extras.iptc)
     for key, text in extras.texts:
@@ -149,17 +159,16 @@ def _samples(
     photo: Photo,
     name: str,
     depth: int,
-    tell: Warn,
+    warn: Warn,
 ) -> IntArray:
-    """Integers in a layout that the format (and its readers) can take."""
+    """Return integers in a layout that the format and its readers support."""
     if photo.alpha is not None and not FORMATS[name].alpha:
         if photo.alpha.min() < 1:
-            tell(f"{name} has no transparency: the picture was put on white")
+            warn(f"{name} has no transparency: the picture was put on white")
         return _on_white(photo).to_array(depth)
     samples = photo.to_array(depth)
-    if (
-        name == "TIFF" and depth == 16 and photo.channels == 2
-    ):  # hardly any reader takes 16-bit grey with alpha
+    if name == "TIFF" and depth == 16 and photo.channels == 2:
+        # hardly any reader supports 16-bit grey with alpha
         return samples[:, :, [0, 0, 0, 1]]
     return samples
 
@@ -170,34 +179,32 @@ def _on_white(photo: Photo) -> Photo:
     alpha = np.clip(photo.alpha, 0, 1)[:, :, None]
     rgb = (photo.rgb - 1) * alpha
     rgb += 1
-    return Photo(
-        rgb=rgb,
-        gray=photo.gray,
-        bit_depth=photo.bit_depth,
-    )
+    return Photo(rgb=rgb, gray=photo.gray, bit_depth=photo.bit_depth)
 
 
 def _png(samples: IntArray, extras: _Extras) -> bytes:
     if samples.dtype == np.uint16:
-        plain = png.encode16(samples.astype(np.uint16, copy=False))
+        pixels = png.encode16(samples.astype(np.uint16, copy=False))
     else:
         with BytesIO() as out:
             Image.fromarray(samples).save(out, "PNG")
-            plain = out.getvalue()
-    chunks = [png.icc_chunk(extras.icc)] if extras.icc else []
+            pixels = out.getvalue()
+    chunks = []
+    if extras.icc:
+        chunks.append(png.icc_chunk(extras.icc))
     if extras.dpi:
         chunks.append(png.resolution_chunk(extras.dpi))
     chunks += png.metadata_chunks(extras.exif, extras.xmp, extras.settings)
     if extras.iptc:
         chunks.append(png.text_chunk("Raw profile type iptc", iptc.as_raw_profile(extras.iptc)))
-    # after our own: of two texts with one keyword many readers show the last, and ours are in the
-    # XMP too
-    chunks += [png.text_chunk(key, _readable(text)) for key, text in extras.texts]
-    return png.insert_chunks(plain, chunks)
+    # The photo's texts follow those of our settings: of two with one keyword many readers show the
+    # last, and our settings are in the XMP too.
+    chunks += [png.text_chunk(keyword, _decodable(text)) for keyword, text in extras.texts]
+    return png.insert_chunks(pixels, chunks)
 
 
-def _readable(text: str) -> str:
-    """A text without escaped bytes: those were of no known encoding, most often Latin-1."""
+def _decodable(text: str) -> str:
+    """Return the text with escaped bytes read as Latin-1, their most likely encoding."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -206,7 +213,7 @@ def _readable(text: str) -> str:
 
 
 def _lossy_arguments(name: str, photo: Photo, options: WriteOptions) -> dict[str, Any]:
-    """Pillow's keywords. Colour is never subsampled: an upscaled picture should not lose it again."""
+    """Return Pillow's keywords. Colour is never subsampled, to keep the detail that was added."""
     quality = options.quality or FORMATS[name].quality
     if name == "WEBP":
         if options.lossless:
@@ -214,42 +221,39 @@ def _lossy_arguments(name: str, photo: Photo, options: WriteOptions) -> dict[str
         return {"quality": quality, "method": 4, "alpha_quality": 100}
     if name == "AVIF":
         return {"quality": quality, "subsampling": "4:0:0" if photo.gray else "4:4:4"}
-    return {"quality": quality} if photo.gray else {"quality": quality, "subsampling": 0}
+    if photo.gray:
+        return {"quality": quality}
+    return {"quality": quality, "subsampling": 0}
 
 
-def _within_segments(extras: _Extras, tell: Warn) -> _Extras:
-    """Leave out what JPEG's 64 KB segments cannot hold, and tell."""
-    exif, xmp, icc = extras.exif, extras.xmp, extras.icc
+def _within_segments(extras: _Extras, warn: Warn) -> _Extras:
+    """Leave out, with a warning, what does not fit into JPEG's segments of 64 KB."""
+    exif = extras.exif
     if exif and len(exif) + 6 > _JPEG_SEGMENT:
         exif = None
-        tell("the EXIF data is larger than JPEG allows and was left out")
+        warn("the EXIF data is larger than JPEG allows and was left out")
+    icc = extras.icc
     if icc and len(icc) > _JPEG_ICC:
         icc = None
-        tell("the colour profile is larger than JPEG allows and was left out")
+        warn("the colour profile is larger than JPEG allows and was left out")
+    xmp = extras.xmp
     if xmp and len(xmp) > _JPEG_XMP:
-        tell("the XMP data is larger than JPEG allows and was left out")
+        warn("the XMP data is larger than JPEG allows and was left out")
         xmp = xmp_packet.with_settings(None, extras.settings) if extras.settings else None
         if xmp and len(xmp) > _JPEG_XMP:
             xmp = None
-    kept = extras.iptc
-    if kept and len(kept) + len(iptc.JPEG_PREFIX) > _JPEG_SEGMENT:
-        kept = None
-        tell("the IPTC data is larger than JPEG allows and was left out")
+    iptc_blocks = extras.iptc
+    if iptc_blocks and len(iptc_blocks) + len(iptc.JPEG_PREFIX) > _JPEG_SEGMENT:
+        iptc_blocks = None
+        warn("the IPTC data is larger than JPEG allows and was left out")
     texts = tuple(
-        each
-        for each in extras.texts
-        if len(each[1].encode("utf-8", "surrogateescape")) <= _JPEG_SEGMENT
+        (keyword, text)
+        for keyword, text in extras.texts
+        if len(text.encode("utf-8", "surrogateescape")) <= _JPEG_SEGMENT
     )
     if len(texts) < len(extras.texts):
-        tell("a comment is longer than JPEG allows and was left out")
-    return replace(
-        extras,
-        icc=icc,
-        exif=exif,
-        xmp=xmp,
-        iptc=kept,
-        texts=texts,
-    )
+        warn("a comment is longer than JPEG allows and was left out")
+    return replace(extras, icc=icc, exif=exif, xmp=xmp, iptc=iptc_blocks, texts=texts)
 
 
 def _pillow(
@@ -270,11 +274,8 @@ def _pillow(
     with BytesIO() as out:
         try:
             image.save(out, name, **arguments)
-        except (
-            OSError,
-            ValueError,
-            KeyError,
-        ) as exc:  # KeyError: this Pillow was built without the format
+        except (OSError, ValueError, KeyError) as exc:
+            # KeyError: this Pillow was built without the format
             reason = str(exc).splitlines()[0] if str(exc) else type(exc).__name__
             raise OutputRefused(
                 f"{name} could not be written: {reason}.", "Use --format png."

@@ -1,4 +1,4 @@
-"""EXIF edited in place, byte by byte, so that maker notes (which hold absolute offsets) stay where they are.
+"""EXIF edited in place, byte by byte: maker notes hold absolute offsets and must not move.
 
 An EXIF blob is a small TIFF file: byte order, then directories of 12-byte entries (tag, type,
 count, value or offset). See CIPA DC-008 (Exif 2.32), section 4.6. Malformed blobs raise ValueError
@@ -20,14 +20,14 @@ _HEIGHTS = {0x0101, 0xA003}
 
 @dataclass(frozen=True, kw_only=True)
 class Directory:
-    """Where one image file directory keeps its entries: tag -> byte position, and the position of the next pointer."""
+    """Byte positions in an image file directory: of entries by tag, and of the next pointer."""
 
     entries: dict[int, int]
     next_pointer: int
 
 
 class Blob:
-    """A mutable EXIF structure with the few edits a changed picture needs."""
+    """A mutable EXIF structure with the edits that a changed picture needs."""
 
     def __init__(self, exif: bytes) -> None:
         self.data = bytearray(strip_prefix(exif))
@@ -37,7 +37,7 @@ class Blob:
         self.main = self.directory(self.unpack("I", 4))
 
     def unpack(self, code: str, offset: int) -> int:
-        """One unsigned integer (``H`` or ``I``) at a byte offset."""
+        """Return the unsigned integer (``H`` or ``I``) at a byte offset."""
         return int(struct.unpack_from(self.endian + code, self.data, offset)[0])
 
     def pack(self, code: str, offset: int, *values: int) -> None:
@@ -45,7 +45,7 @@ class Blob:
         struct.pack_into(self.endian + code, self.data, offset, *values)
 
     def directory(self, offset: int) -> Directory:
-        """Find the entries of the directory at a byte offset."""
+        """Return the directory at a byte offset. Raises one of `BROKEN`."""
         if offset < 8:
             raise ValueError(f"directory at impossible offset {offset}")
         first = offset + 2
@@ -56,7 +56,7 @@ class Blob:
         return Directory(entries=entries, next_pointer=end)
 
     def value(self, directory: Directory, tag: int) -> int | None:
-        """Get a single SHORT or LONG value, or None when the tag is missing or of another type."""
+        """Return a single SHORT or LONG value; None when the tag is missing or of another type."""
         position = directory.entries.get(tag)
         if position is None or self.unpack("I", position + 4) != 1:
             return None
@@ -64,7 +64,7 @@ class Blob:
         return self.unpack(code, position + 8) if code else None
 
     def replace(self, directory: Directory, tag: int, value: int) -> None:
-        """Set a single SHORT or LONG value where the tag exists; SHORT grows to LONG when it must."""
+        """Set a single SHORT or LONG value where the tag exists; SHORT becomes LONG if needed."""
         if self.value(directory, tag) is None:
             return
         position = directory.entries[tag]
@@ -75,7 +75,10 @@ class Blob:
             self.pack("I", position + 8, value)
 
     def drop_thumbnail(self) -> None:
-        """Unlink the second directory (the thumbnail's) and blank its JPEG; cut the blob when the JPEG ends it."""
+        """Unlink the second directory (the thumbnail's) and overwrite its JPEG with zeros.
+
+        A JPEG at the end of the blob is cut off.
+        """
         second = self.unpack("I", self.main.next_pointer)
         self.pack("I", self.main.next_pointer, 0)
         if not 8 <= second < len(self.data) - 6:
@@ -94,19 +97,22 @@ class Blob:
 
 
 def strip_prefix(exif: bytes) -> bytes:
-    """Get the bare TIFF structure, whether or not the ``Exif`` prefix was there."""
+    """Return the TIFF structure without the ``Exif`` prefix."""
     return exif.removeprefix(_PREFIX)
 
 
 def orientation(exif: bytes) -> int | None:
-    """Get the orientation tag, 1..8, or None when it is missing or makes no sense. Raises one of `BROKEN`."""
+    """Return the orientation tag, 1..8, or None when it is missing or invalid.
+
+    Raises one of `BROKEN`.
+    """
     blob = Blob(exif)
     value = blob.value(blob.main, _ORIENTATION)
     return value if value is not None and 1 <= value <= 8 else None
 
 
 def upright(exif: bytes) -> bytes:
-    """Make the EXIF of an upright picture: orientation 1, no thumbnail. Raises one of `BROKEN`."""
+    """Return EXIF with orientation 1 and without thumbnail. Raises one of `BROKEN`."""
     blob = Blob(exif)
     blob.replace(blob.main, _ORIENTATION, 1)
     blob.drop_thumbnail()
@@ -114,7 +120,7 @@ def upright(exif: bytes) -> bytes:
 
 
 def resized(exif: bytes, width: int, height: int) -> bytes:
-    """Set the width and height tags that are there to the new size in pixels. Raises one of `BROKEN`."""
+    """Return EXIF with existing width and height tags set (pixels). Raises one of `BROKEN`."""
     blob = Blob(exif)
     directories = [blob.main]
     sub = blob.value(blob.main, _EXIF_IFD)

@@ -1,4 +1,4 @@
-"""The formats this program writes, what each can hold, and which one an output takes."""
+"""The formats that can be written, their limits, and the choice of an output's format."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +9,11 @@ from addsr_cli.imageio.photo import Header, Photo
 
 @dataclass(frozen=True, kw_only=True)
 class Format:
-    """What one file format can hold. ``max_side`` is in pixels; ``quality``: the default, None where lossless."""
+    """Limits and defaults of a file format.
+
+    ``max_side`` is in pixels; ``sixteen`` tells whether 16 bits per channel are supported;
+    ``quality`` is the default, None for a lossless format.
+    """
 
     name: str
     suffix: str
@@ -21,8 +25,8 @@ class Format:
     quality: int | None = None
 
 
-# JPEG: the format allows 65535, libjpeg (all common software) stops at 65500. AVIF: libavif's
-# decoders refuse more.
+# JPEG allows 65535 px a side, but libjpeg, and so nearly all software, stops at 65500. AVIF may be
+# larger, but libavif's decoders refuse it.
 FORMATS = {
     "PNG": Format(
         name="PNG",
@@ -65,10 +69,10 @@ _KNOWN = "png, jpg, webp, tiff or avif"
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
-    """How to write a photo. Raises UsageError when the wishes contradict each other.
+    """How to write a photo. Raises UsageError when the options contradict each other.
 
-    ``format``: PNG, JPEG, WEBP, TIFF, AVIF (``jpg`` and ``tif`` are understood), or None for what
-    the suffix says. ``quality``: 1..100, None for the format's own default. ``bit_depth``: 8, 16,
+    ``format``: PNG, JPEG, WEBP, TIFF, AVIF (or ``jpg``, ``tif``), or None for the format of the
+    suffix. ``quality``: 1..100, None for the format's own default. ``bit_depth``: 8, 16,
     None for the photo's where it fits. ``metadata=False`` embeds no EXIF, XMP, resolution or
     settings; the ICC profile stays, since colours depend on it.
     """
@@ -92,7 +96,7 @@ class WriteOptions:
             self.check_format(str(self.format))
 
     def check_format(self, name: str) -> None:
-        """Raise UsageError when the format cannot do what these options ask for."""
+        """Raise UsageError when the format does not support these options."""
         fmt = FORMATS[name]
         if self.lossless and not fmt.lossless:
             raise UsageError(
@@ -104,12 +108,17 @@ class WriteOptions:
             )
 
     def depth_for(self, photo: Photo, name: str) -> int:
-        """Bits per channel in the file: as asked, else the photo's where the format holds them, else 8."""
-        return self.bit_depth or (photo.bit_depth if FORMATS[name].sixteen else 8)
+        """Return the bits per channel to write: as requested, else the photo's where supported."""
+        if self.bit_depth:
+            return self.bit_depth
+        return photo.bit_depth if FORMATS[name].sixteen else 8
 
 
 def canonical(name: str) -> str:
-    """``jpg``, ``.tif``, ``WebP`` ... -> the key in `FORMATS`. Raises UsageError for a format we do not write."""
+    """Return the key in `FORMATS` of ``jpg``, ``.tif``, ``WebP`` and the like.
+
+    Raises UsageError for a format that cannot be written.
+    """
     upper = name.strip().lstrip(".").upper()
     upper = _ALIASES.get(upper, upper)
     if upper not in FORMATS:
@@ -118,7 +127,7 @@ def canonical(name: str) -> str:
 
 
 def format_from_suffix(path: Path) -> str | None:
-    """The format that the suffix of a file name says; None when it says none that is written here."""
+    """Return the format of a file name's suffix; None when it is none that can be written."""
     upper = path.suffix.removeprefix(".").upper()
     name = _ALIASES.get(upper, upper)
     return name if name in FORMATS else None
@@ -127,31 +136,36 @@ def format_from_suffix(path: Path) -> str | None:
 def choose_format(
     source: Photo | Header, *, suffix: str | None = None, explicit: str | None = None
 ) -> str:
-    """Pick the output format: ``explicit`` wins, then the ``suffix`` of the named file, then the input's own.
+    """Return the output format: ``explicit``, else that of ``suffix``, else the input's own.
 
-    Without a wish PNG stands in for formats we do not write (GIF, BMP, ...) and where alpha does
-    not fit. Raises UsageError when ``explicit`` or a non-empty ``suffix`` names no format we write.
+    Instead of the input's own it is PNG for formats that cannot be written (GIF, BMP, ...) and
+    where alpha does not fit. Raises UsageError when ``explicit`` or ``suffix`` cannot be written.
     """
     if explicit:
         return canonical(explicit)
     if suffix:
         return canonical(suffix)
     own = FORMATS.get(source.format)
-    return own.name if own and (own.alpha or not source.has_alpha) else "PNG"
+    if own is None or (source.has_alpha and not own.alpha):
+        return "PNG"
+    return own.name
 
 
 def require_format(path: Path) -> str:
-    """Get the format a file name asks for. Raises UsageError when it has no suffix, or one that says nothing."""
+    """Return the format of a file name's suffix. Raises UsageError when there is none."""
     if not path.suffix:
         raise UsageError(
-            f"{path.name!r} has no suffix to tell the format by.",
+            f"{path.name!r} has no suffix that names a format.",
             f"Add one, or --format ({_KNOWN}).",
         )
     return canonical(path.suffix)
 
 
 def suffix_for(name: str) -> str:
-    """Get the usual file suffix with its dot: ``JPEG`` -> ``.jpg``. Raises UsageError for a format we do not write."""
+    """Return the default suffix with its dot: ``.jpg`` for ``JPEG``.
+
+    Raises UsageError for a format that cannot be written.
+    """
     return FORMATS[canonical(name)].suffix
 
 
@@ -163,15 +177,15 @@ def check_limits(
     channels: int,
     bit_depth: int,
 ) -> None:
-    """Raise OutputRefused when the format cannot hold such a picture (sides in pixels, bits per channel)."""
+    """Raise OutputRefused when a picture exceeds the format (pixels, bits per channel)."""
     fmt = FORMATS[canonical(name)]
-    what = f"{width}x{height} pixels do not fit into {fmt.name}"
+    problem = f"{width}x{height} pixels do not fit into {fmt.name}"
     hint = "Use --format png or tiff, or a smaller --scale."
     if max(width, height) > fmt.max_side:
-        raise OutputRefused(f"{what}, which holds at most {fmt.max_side} a side.", hint)
+        raise OutputRefused(f"{problem}, which holds at most {fmt.max_side} a side.", hint)
     if fmt.max_pixels and width * height > fmt.max_pixels:
         raise OutputRefused(
-            f"{what}, which readers open up to {fmt.max_pixels / 1e6:.0f} megapixels.", hint
+            f"{problem}, which readers open up to {fmt.max_pixels / 1e6:.0f} megapixels.", hint
         )
     if bit_depth == 16 and not fmt.sixteen:
         raise OutputRefused(
@@ -179,7 +193,7 @@ def check_limits(
         )
     if fmt.name == "TIFF" and raw_bytes(width, height, channels, bit_depth) > 2**32 - 2**26:
         raise OutputRefused(
-            f"{what}, which ends at 4 GB.", "Use --format png, or a smaller --scale."
+            f"{problem}, which ends at 4 GB.", "Use --format png, or a smaller --scale."
         )
 
 
@@ -189,5 +203,5 @@ def raw_bytes(
     channels: int,
     bit_depth: int,
 ) -> int:
-    """Count the bytes of the uncompressed samples."""
+    """Return the size of the uncompressed pixels in bytes."""
     return width * height * channels * (bit_depth // 8)

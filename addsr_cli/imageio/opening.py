@@ -1,4 +1,4 @@
-"""Opening files that may be anything: every reason why a picture cannot be had becomes one `UnreadableInput`."""
+"""Opens files that may be anything; every failure becomes an `UnreadableInput`."""
 
 import re
 import stat
@@ -17,48 +17,45 @@ from PIL import Image, UnidentifiedImageError
 from addsr_cli.errors import UnreadableInput
 
 MAX_PIXELS = 300_000_000
-"""Larger pictures are refused before they are decoded: 300 megapixels are 3.6 GB of floats."""
+"""Larger pictures are rejected before decoding: 300 megapixels are 3.6 GB of floats."""
 
-# What Pillow's decoders raise on damaged files; anything else is a bug and should surface as one.
+# Raised by Pillow's decoders on damaged files. Anything else is a bug and should surface as one.
 DAMAGE = (
-    *(
-        OSError,
-        SyntaxError,
-        ValueError,
-        struct.error,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        zlib.error,
-    ),
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    zlib.error,
     RuntimeError,  # libavif
 )
 
 # Raster photos only: no PostScript interpreter, no formats without a signature of their own.
 _READABLE = (
-    *(
-        "JPEG",
-        "PNG",
-        "WEBP",
-        "TIFF",
-        "AVIF",
-        "GIF",
-        "BMP",
-        "DIB",
-        "PPM",
-        "ICO",
-        "JPEG2000",
-        "QOI",
-        "PCX",
-        "SGI",
-        "PSD",
-    ),
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "TIFF",
+    "AVIF",
+    "GIF",
+    "BMP",
+    "DIB",
+    "PPM",
+    "ICO",
+    "JPEG2000",
+    "QOI",
+    "PCX",
+    "SGI",
+    "PSD",
 )
 _CONVERT = "Convert it to JPEG or PNG first."
 _FETCH = "Get a complete copy of the file."
 _DEVELOP = "Develop it to TIFF, PNG or JPEG first."
-_NOT_OURS = (
+# Beginnings of files that cannot be read: pattern, name, hint.
+_UNSUPPORTED = (
     (rb"....ftyp(hei|hev|mif|msf)", "a HEIC/HEIF file", _CONVERT),
     (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL file", _CONVERT),
     (rb"IIU\0|FUJIFILMCCD-RAW|....ftypcrx", "a camera raw file", _DEVELOP),
@@ -72,24 +69,24 @@ _NOT_OURS = (
 )
 _GRAY16 = {"I;16", "I;16L", "I;16B", "I;16N"}
 _MODES = {
-    *(
-        "1",
-        "L",
-        "LA",
-        "La",
-        "P",
-        "PA",
-        "RGB",
-        "RGBA",
-        "RGBa",
-        "RGBX",
-        "CMYK",
-        "YCbCr",
-        "LAB",
-        "HSV",
-    ),
     *_GRAY16,
+    "1",
+    "L",
+    "LA",
+    "La",
+    "P",
+    "PA",
+    "RGB",
+    "RGBA",
+    "RGBa",
+    "RGBX",
+    "CMYK",
+    "YCbCr",
+    "LAB",
+    "HSV",
 }
+# TIFF tags
+_NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _DNG_VERSION = 254, 258, 284, 50706
 _CANON_RAW = re.compile(rb"II\*\0....CR", re.DOTALL)
 
 _lock = threading.Lock()
@@ -99,9 +96,10 @@ _saved: "tuple[int | None, warnings.catch_warnings[None]] | None" = None
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Within it Pillow neither warns nor applies its own size limit: `MAX_PIXELS` is ours, checked at the header.
+    """Disable Pillow's warnings and its size limit; `MAX_PIXELS` is checked at the header instead.
 
-    Both are global state, so the first thread in switches them, the last one out restores them.
+    Both are global state: the first thread to enter changes them, the last one to leave restores
+    them.
     """
     global _users, _saved
     with _lock:
@@ -109,7 +107,8 @@ def quiet_pillow() -> Iterator[None]:
             quiet = warnings.catch_warnings()
             quiet.__enter__()
             warnings.simplefilter("ignore")
-            _saved, Image.MAX_IMAGE_PIXELS = (Image.MAX_IMAGE_PIXELS, quiet), None
+            _saved = (Image.MAX_IMAGE_PIXELS, quiet)
+            Image.MAX_IMAGE_PIXELS = None
         _users += 1
     try:
         yield
@@ -123,22 +122,25 @@ def quiet_pillow() -> Iterator[None]:
 
 
 def readable_suffixes() -> frozenset[str]:
-    """Suffixes, with their dot and in lower case, of the files that can be read."""
+    """Return the suffixes of readable files, in lower case with their dot."""
     Image.init()
     return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in _READABLE)
 
 
 def display_name(source: Path | bytes) -> str:
-    """Name the input as messages call it."""
+    """Return the input's name at the start of a message."""
     return "The input" if isinstance(source, bytes) else f"{str(source)!r}"
 
 
 def buffer_pipe(path: Path) -> Path | bytes:
-    """The path of a file; of a pipe all its bytes, since they come only once. Raises UnreadableInput."""
+    """Return the path, or for a pipe, which can be read only once, its bytes.
+
+    Raises UnreadableInput.
+    """
     try:
         is_pipe = stat.S_ISFIFO(path.stat().st_mode)
     except (OSError, ValueError):
-        return path  # whoever opens it says why
+        return path  # opening it reports the reason
     if not is_pipe:
         return path
     name = display_name(path)
@@ -147,13 +149,13 @@ def buffer_pipe(path: Path) -> Path | bytes:
 
 
 def name_in_sentence(source: Path | bytes) -> str:
-    """As `name_of`, but not at the beginning."""
+    """Return the input's name within a sentence."""
     return "the input" if isinstance(source, bytes) else display_name(source)
 
 
 @contextmanager
 def open_image(source: Path | bytes) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """Open a picture, read and check its header: (the picture, its pixels not yet decoded; the file).
+    """Open a picture and check its header; yields the image, not decoded yet, and its file.
 
     ``source`` is a path or the file's bytes. Raises UnreadableInput, also for damage that shows
     inside the block.
@@ -167,7 +169,7 @@ def open_image(source: Path | bytes) -> Iterator[tuple[Image.Image, BinaryIO]]:
 
 @contextmanager
 def translate_damage(name: str) -> Iterator[None]:
-    """Translate what Pillow raises on damaged pictures into UnreadableInput."""
+    """Translate Pillow's errors on damaged pictures into UnreadableInput."""
     try:
         yield
     except DAMAGE as exc:
@@ -175,7 +177,7 @@ def translate_damage(name: str) -> Iterator[None]:
 
 
 def check_header(image: Image.Image, name: str) -> None:
-    """Raise UnreadableInput for a picture that is too large, of a mode we cannot show, or only a raw file's preview."""
+    """Raise UnreadableInput for a picture that is too large or of an unsupported kind."""
     width, height = image.size
     if width * height > MAX_PIXELS:
         limit = f"{MAX_PIXELS // 1_000_000} megapixels"
@@ -193,16 +195,14 @@ def check_header(image: Image.Image, name: str) -> None:
 
 
 def _check_tiff(tags: Mapping[int, Any], name: str) -> None:
-    """Raise UnreadableInput for TIFF files of which Pillow would show something else than the photo."""
-    if (
-        int(tags.get(254, 0)) & 1 or 50706 in tags
-    ):  # NewSubfileType "reduced resolution", DNGVersion
+    """Raise UnreadableInput for TIFF files that Pillow would decode into something else."""
+    is_preview = int(tags.get(_NEW_SUBFILE_TYPE, 0)) & 1
+    if is_preview or _DNG_VERSION in tags:
         raise UnreadableInput(
             f"{name} is a camera raw file (only its small preview can be read).", _DEVELOP
         )
-    if (
-        tags.get(284) == 2 and max(tags.get(258, (8,))) > 8
-    ):  # PlanarConfiguration, BitsPerSample: decoded to garbage
+    separate_planes = tags.get(_PLANAR_CONFIGURATION) == 2
+    if separate_planes and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8:
         raise UnreadableInput(
             f"{name} is a 16-bit TIFF with separate colour planes, which is not supported.",
             "Save it with interleaved channels, or as PNG.",
@@ -210,7 +210,7 @@ def _check_tiff(tags: Mapping[int, Any], name: str) -> None:
 
 
 def _file(path: Path, name: str) -> BinaryIO:
-    """Open for reading and seeking; a pipe is read to its end."""
+    """Open a file for reading and seeking; a pipe is read to its end. Raises UnreadableInput."""
     try:
         file = path.open("rb")
         if file.seekable():
@@ -238,26 +238,27 @@ def _file(path: Path, name: str) -> BinaryIO:
 
 @contextmanager
 def _identified(stream: BinaryIO, name: str) -> Iterator[Image.Image]:
+    """Open the image in one of the readable formats. Raises UnreadableInput."""
     head = stream.read(64)
     stream.seek(0)
     if not head:
         raise UnreadableInput(f"{name} is empty (0 bytes).", _FETCH)
-    if _CANON_RAW.match(head):  # Pillow takes it for a TIFF and shows the preview
+    if _CANON_RAW.match(head):  # Pillow would open the preview as a TIFF
         raise UnreadableInput(f"{name} is a camera raw file.", _DEVELOP)
     try:
         image = Image.open(stream, formats=_READABLE)
     except UnidentifiedImageError as exc:
-        what, hint = _sniff(head)
-        raise UnreadableInput(f"{name} is {what}.", hint) from exc
+        kind, hint = _sniff(head)
+        raise UnreadableInput(f"{name} is {kind}.", hint) from exc
     with image:
         yield image
 
 
 def _sniff(head: bytes) -> tuple[str, str]:
-    """Guess what a file nobody recognises is, and what to do."""
-    for pattern, what, hint in _NOT_OURS:
+    """Return what kind of file this seems to be, and a hint, for a file that Pillow rejects."""
+    for pattern, kind, hint in _UNSUPPORTED:
         if re.match(pattern, head, re.DOTALL):
-            return what, hint
+            return kind, hint
     known = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
     if head.startswith(known) or head[4:12] == b"ftypavif":
         return "damaged: its header is incomplete", _FETCH
@@ -265,6 +266,8 @@ def _sniff(head: bytes) -> tuple[str, str]:
 
 
 def _reason(exc: BaseException) -> str:
-    """Make a third-party message the end of our sentence."""
-    text = (exc.strerror if isinstance(exc, OSError) else None) or str(exc) or type(exc).__name__
+    """Return the first line of an error's message, to end a sentence with."""
+    text = str(exc) or type(exc).__name__
+    if isinstance(exc, OSError) and exc.strerror:
+        text = exc.strerror
     return text.splitlines()[0].rstrip(".")

@@ -1,4 +1,4 @@
-"""What a picture is to the rest of the program: `Photo` (pixels and what came with them) and `Header` (facts only)."""
+"""`Photo`, pixels with their metadata, and `Header`, what a file declares before decoding."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,12 @@ from addsr_cli.imageio.access import Access
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.uint8] | NDArray[np.uint16]
 
-_BAND_PIXELS = 1 << 20  # a band of this many pixels bounds the temporary floats while converting
+_BAND_PIXELS = 1 << 20  # bounds the temporary floats while quantizing
 
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a file says about its picture before any pixel is decoded.
+    """What a file declares about its picture, before any pixel is decoded.
 
     ``format`` is Pillow's name (JPEG, PNG, ...); ``width`` and ``height`` are pixels once upright;
     ``mode`` is Pillow's mode; ``bit_depth`` is 8 or 16; ``frames`` counts the pictures in an
@@ -45,15 +45,15 @@ class Header:
     eq=False,
 )
 class Photo:
-    """An upright picture and everything worth keeping from its file.
+    """An upright picture and the metadata of its file.
 
     ``rgb``: float32 (H, W, 3), C-contiguous, nominally [0, 1] (values outside are clipped on
     encoding); grey has three equal channels. ``alpha``: float32 (H, W) in [0, 1], straight (not
-    premultiplied), or None. ``exif``: the bare TIFF structure, without the ``Exif`` prefix,
-    orientation 1, no thumbnail. ``iptc``: Photoshop's resource blocks that hold it. ``texts``:
+    premultiplied), or None. ``exif``: the TIFF structure without the ``Exif`` prefix, orientation
+    1, no thumbnail. ``iptc``: IPTC data in Photoshop's resource blocks. ``texts``:
     comments and PNG's texts, keyword first; bytes of no known encoding are escaped as surrogates.
-    ``dpi``: horizontal and vertical dots per inch. ``access``: who may read the file that it came
-    from, and so may read what is made of it. Raises ValueError for arrays of another shape or
+    ``dpi``: horizontal and vertical dots per inch. ``access``: the permissions of the file, which
+    outputs do not exceed. Raises ValueError for arrays of another shape or
     dtype.
     """
 
@@ -72,39 +72,31 @@ class Photo:
     access: Access | None = None
 
     def __post_init__(self) -> None:
-        if (
-            self.rgb.ndim != 3
-            or self.rgb.shape[2] != 3
-            or self.rgb.dtype != np.float32
-            or not self.rgb.size
-        ):
-            raise ValueError(
-                f"rgb must be float32 (H, W, 3), not {self.rgb.dtype} {self.rgb.shape}"
-            )
-        if not self.rgb.flags.c_contiguous:
-            object.__setattr__(self, "rgb", np.ascontiguousarray(self.rgb))
-        if self.alpha is not None and (
-            self.alpha.shape != self.rgb.shape[:2] or self.alpha.dtype != np.float32
-        ):
-            raise ValueError(
-                f"alpha must be float32 {self.rgb.shape[:2]}, not {self.alpha.dtype} {self.alpha.shape}"
-            )
+        rgb = self.rgb
+        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.float32 or not rgb.size:
+            raise ValueError(f"rgb must be float32 (H, W, 3), not {rgb.dtype} {rgb.shape}")
+        if not rgb.flags.c_contiguous:
+            object.__setattr__(self, "rgb", np.ascontiguousarray(rgb))
+        alpha = self.alpha
+        size = rgb.shape[:2]
+        if alpha is not None and (alpha.shape != size or alpha.dtype != np.float32):
+            raise ValueError(f"alpha must be float32 {size}, not {alpha.dtype} {alpha.shape}")
         if self.bit_depth not in (8, 16):
             raise ValueError(f"bit_depth must be 8 or 16, not {self.bit_depth}")
 
     @property
     def width(self) -> int:
-        """Pixels from left to right."""
+        """Width in pixels."""
         return self.rgb.shape[1]
 
     @property
     def height(self) -> int:
-        """Pixels from top to bottom."""
+        """Height in pixels."""
         return self.rgb.shape[0]
 
     @property
     def size(self) -> tuple[int, int]:
-        """(width, height) in pixels, Pillow's order."""
+        """(width, height) in pixels."""
         return self.width, self.height
 
     @property
@@ -114,11 +106,11 @@ class Photo:
 
     @property
     def channels(self) -> int:
-        """Samples per pixel in a file that holds all of it: 1 grey, 2 grey + alpha, 3 colour, 4 colour + alpha."""
+        """Channels of the picture: 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha."""
         return (1 if self.gray else 3) + int(self.has_alpha)
 
     def to_array(self, bit_depth: int | None = None) -> IntArray:
-        """Round to integers: uint8 or uint16, (H, W) grey, (H, W, 2) grey + alpha, (H, W, 3) or (H, W, 4).
+        """Round to integers: uint8 or uint16, (H, W) for grey, else (H, W, channels).
 
         ``bit_depth`` is 8, 16 or None for the photo's own. Raises OutputRefused when a value is not
         finite.
@@ -132,7 +124,7 @@ class Photo:
         return out[:, :, 0] if self.channels == 1 else out
 
     def to_pil(self) -> Image.Image:
-        """Make an 8-bit Pillow image of mode L, LA, RGB or RGBA, with ICC and EXIF in its ``info``."""
+        """Return an 8-bit Pillow image, L, LA, RGB or RGBA, with ICC and EXIF in ``info``."""
         image = Image.fromarray(self.to_array(8))
         if self.icc:
             image.info["icc_profile"] = self.icc
@@ -142,9 +134,9 @@ class Photo:
 
 
 def from_array(array: NDArray[Any]) -> Photo:
-    """Make a photo from uint8, uint16 or float [0, 1] pixels of shape (H, W) or (H, W, 1 to 4).
+    """Return the photo of uint8, uint16 or float [0, 1] pixels, (H, W) or (H, W, 1 to 4).
 
-    One or two channels are grey, the last of two or four is straight alpha. Raises UsageError for
+    One or two channels are grey; the last of two or four is straight alpha. Raises UsageError for
     any other array.
     """
     channels = array.shape[2] if array.ndim == 3 else 1
@@ -156,18 +148,14 @@ def from_array(array: NDArray[Any]) -> Photo:
     pixels = to_float(array).reshape(*array.shape[:2], channels)
     alpha = np.ascontiguousarray(pixels[:, :, -1]) if channels in (2, 4) else None
     depth = 16 if array.dtype == np.uint16 else 8
-    return Photo(
-        rgb=as_rgb(pixels),
-        alpha=alpha,
-        gray=channels <= 2,
-        bit_depth=depth,
-    )
+    return Photo(rgb=as_rgb(pixels), alpha=alpha, gray=channels <= 2, bit_depth=depth)
 
 
 def to_float(array: NDArray[Any]) -> FloatArray:
-    """Integers of the full uint8 or uint16 range, bools or floats, any shape -> float32 in [0, 1] (floats as they are).
+    """Return float32 of any shape; uint8 and uint16 are scaled from their full range to [0, 1].
 
-    Raises UsageError for other types and for floats that are not finite.
+    Bools and floats keep their values. Raises UsageError for other types, and for floats that are
+    not finite.
     """
     if array.dtype in (np.uint8, np.uint16):
         scaled: FloatArray = array.astype(np.float32)
@@ -186,14 +174,17 @@ def to_float(array: NDArray[Any]) -> FloatArray:
 
 
 def as_rgb(pixels: FloatArray) -> FloatArray:
-    """Float (H, W, C) with C = 1..4 -> contiguous (H, W, 3): grey is repeated, alpha is left behind."""
+    """Return contiguous (H, W, 3) of float (H, W, 1..4): grey is repeated, alpha is dropped."""
     if pixels.shape[2] <= 2:
         return np.repeat(pixels[:, :, :1], 3, axis=2)
     return np.ascontiguousarray(pixels[:, :, :3])
 
 
 def _quantize(pixels: FloatArray, out: IntArray) -> None:
-    """Write [0, 1] floats into ``out``, rounded to the nearest level, in bands so that no second float image exists."""
+    """Write [0, 1] floats into ``out``, rounded to the nearest level.
+
+    Works in bands of rows, so that there is never a second float image.
+    """
     top = np.float32(np.iinfo(out.dtype).max)
     rows = max(1, _BAND_PIXELS // pixels.shape[1])
     for start in range(0, pixels.shape[0], rows):

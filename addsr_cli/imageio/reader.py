@@ -1,5 +1,6 @@
-"""Files, bytes and Pillow images -> `Photo`, upright, with all that is worth keeping set aside."""
+"""Reads files, bytes and Pillow images into upright photos with their metadata."""
 
+from contextlib import suppress
 from dataclasses import replace
 from io import SEEK_END, BytesIO
 from pathlib import Path
@@ -23,32 +24,34 @@ from addsr_cli.imageio.opening import (
 from addsr_cli.imageio.photo import FloatArray, Header, Photo
 
 _FORMAT_NAMES = {"MPO": "JPEG", "DIB": "BMP"}
-# IFD0 tags of a TIFF file that describe the photo; the others describe the file's own layout.
+# IFD0 tags of a TIFF file that describe the photo; the others describe the file's layout.
+_DESCRIPTION, _MAKE, _MODEL = 270, 271, 272
+_RESOLUTION = {282, 283, 296}
+_SOFTWARE, _DATE, _ARTIST, _HOST, _COPYRIGHT = 305, 306, 315, 316, 33432
+_WINDOWS = {18246, 18249, *range(40091, 40096)}  # rating, title, comment, author, keywords, subject
 _DESCRIPTIVE = {
-    270,
-    271,
-    272,
-    282,
-    283,
-    296,
-    305,
-    306,
-    315,
-    316,
-    18246,
-    18249,
-    33432,
-    *range(40091, 40096),
+    _DESCRIPTION,
+    _MAKE,
+    _MODEL,
+    _SOFTWARE,
+    _DATE,
+    _ARTIST,
+    _HOST,
+    _COPYRIGHT,
+    *_RESOLUTION,
+    *_WINDOWS,
 }
 _EXIF_IFD, _GPS_IFD = 34665, 34853
 _PHOTOSHOP, _IPTC = 34377, 33723
+# Names of PNG texts by which ImageMagick stores EXIF and IPTC.
+_RAW_EXIF = "Raw profile type exif"
 _RAW_IPTC = ("Raw profile type iptc", "Raw profile type 8bim")
 
 
 def read_header(source: Path | bytes) -> Header:
-    """Read what the file says about its picture, with the upright size, without decoding pixels.
+    """Return what the file declares about its picture, without decoding pixels.
 
-    Raises UnreadableInput when it is missing, not a picture, of an unsupported kind, or beyond
+    Raises UnreadableInput when it is missing, not a picture, of an unsupported kind, or larger than
     `MAX_PIXELS`.
     """
     with open_image(source) as (image, _):
@@ -67,10 +70,10 @@ def read_header(source: Path | bytes) -> Header:
 
 
 def read(source: Path | bytes) -> Photo:
-    """Read the first frame of a file (path or bytes).
+    """Return the first frame of a file (path or bytes).
 
     Raises UnreadableInput when it is missing, damaged, not a picture, of an unsupported kind, or
-    beyond `MAX_PIXELS`; OutOfMemory when there is no room for its pixels.
+    larger than `MAX_PIXELS`; OutOfMemory when its pixels do not fit.
     """
     try:
         with open_image(source) as (image, stream):
@@ -84,7 +87,7 @@ def read(source: Path | bytes) -> Photo:
 
 
 def from_pil(image: Image.Image) -> Photo:
-    """Make a photo from a Pillow image of any supported mode; its EXIF orientation is applied.
+    """Return the photo of a Pillow image; its EXIF orientation is applied.
 
     Raises UnreadableInput for unsupported modes and sizes.
     """
@@ -94,7 +97,7 @@ def from_pil(image: Image.Image) -> Photo:
 
 
 def read_settings(source: Path | bytes) -> dict[str, str]:
-    """Read back the settings that `encode` embedded, from any format we write; empty when there are none.
+    """Return the settings that `encode` embedded in a file; empty when there are none.
 
     Raises UnreadableInput when the file cannot be opened as a picture.
     """
@@ -105,12 +108,15 @@ def read_settings(source: Path | bytes) -> dict[str, str]:
 
 def _photo(image: Image.Image, stream: BinaryIO | None) -> Photo:
     notes: list[str] = []
-    frames, fmt = _frames(image), _format(image)
+    format = _format(image)
+    frames = _frames(image)
     if frames > 1:
         notes.append(_frames_note(image, frames))
     if stream is not None:
-        _check_end(fmt, stream)
-    raw_exif, raw_xmp, dpi = _raw_exif(image), _raw_xmp(image, notes), _dpi(image)
+        _check_end(format, stream)
+    raw_exif = _raw_exif(image)
+    raw_xmp = _raw_xmp(image, notes)
+    dpi = _dpi(image)
     orientation = _orientation(image, raw_exif, raw_xmp)
     exif = _upright_exif(raw_exif, notes)
     pixels = decode(image, stream)
@@ -126,23 +132,23 @@ def _photo(image: Image.Image, stream: BinaryIO | None) -> Photo:
         xmp=xmp_packet.upright(raw_xmp) if raw_xmp else None,
         iptc=_iptc(image),
         texts=_texts(image, raw_xmp),
-        format=fmt,
+        format=format,
         warnings=(*notes, *pixels.warnings),
         dpi=dpi,
     )
 
 
-def _check_end(fmt: str, stream: BinaryIO) -> None:
-    """Raise EOFError for cut files that decoders accept, filling what is missing with one colour.
+def _check_end(format: str, stream: BinaryIO) -> None:
+    """Raise EOFError for truncated files that decoders accept, filling the rest with one colour.
 
-    That is a GIF without its end mark, and a JPEG of which only zeros follow: a download that
-    reserved space and broke.
+    These are a GIF without its end mark, and a JPEG that ends in zeros: a download that reserved
+    its space and was interrupted.
     """
     stream.seek(-min(1024, stream.seek(0, SEEK_END)), SEEK_END)
     tail = stream.read()
-    if fmt == "GIF" and not tail.rstrip(b"\0").endswith(b";"):
+    if format == "GIF" and not tail.rstrip(b"\0").endswith(b";"):
         raise EOFError("the GIF ends before its end mark, it is truncated")
-    if fmt == "JPEG" and not tail.strip(b"\0"):
+    if format == "JPEG" and not tail.strip(b"\0"):
         stream.seek(0)
         if not stream.read().rstrip(b"\0").endswith(b"\xff\xd9"):
             raise EOFError("its end is empty, it is truncated")
@@ -159,40 +165,47 @@ def _frames(image: Image.Image) -> int:
 
 def _frames_note(image: Image.Image, frames: int) -> str:
     if image.format == "MPO":
-        return f"the file holds {frames} pictures (a preview, depth or gain map): only the first was used"
+        return (
+            f"the file holds {frames} pictures (a preview, depth or gain map): "
+            "only the first was used"
+        )
     if image.format == "TIFF":
         return f"multi-page file: only the first of {frames} pages was used"
     return f"animated file: only the first of {frames} frames was used"
 
 
 def _raw_exif(image: Image.Image) -> bytes | None:
-    """Get the EXIF bytes as they lie in the file; for TIFF, which spreads them over the file, the descriptive tags."""
+    """Return the EXIF bytes of the file; for TIFF, whose tags are spread, the descriptive ones."""
     if image.format == "TIFF":
         return _tiff_exif(image)
     raw = image.info.get("exif")
-    if raw is None and isinstance(text := image.info.get("Raw profile type exif"), str):
+    text = image.info.get(_RAW_EXIF)
+    if raw is None and isinstance(text, str):
         try:
-            raw = bytes.fromhex(
-                "".join(text.split("\n")[3:])
-            )  # ImageMagick's older way to put EXIF into PNG
+            raw = bytes.fromhex("".join(text.split("\n")[3:]))
         except ValueError:
-            raw = text.encode("utf-8", "replace")
-    return exif_blob.strip_prefix(raw) if isinstance(raw, bytes) and raw else None
+            raw = text.encode("utf-8", "replace")  # reported as damaged later
+    if not isinstance(raw, bytes) or not raw:
+        return None
+    return exif_blob.strip_prefix(raw)
 
 
 def _tiff_exif(image: Image.Image) -> bytes | None:
-    found = image.getexif()
-    kept = Image.Exif()  # a new one: Pillow still needs the orientation in the one it found
-    for tag in _DESCRIPTIVE & found.keys():
-        kept[tag] = found[tag]
+    exif = image.getexif()
+    copy = Image.Exif()  # Pillow still needs the orientation in the original
+    for tag in _DESCRIPTIVE & exif.keys():
+        copy[tag] = exif[tag]
     for tag in (_EXIF_IFD, _GPS_IFD):
-        if directory := found.get_ifd(tag):
-            kept[tag] = dict(directory)
-    return exif_blob.strip_prefix(kept.tobytes()) if len(kept) else None
+        directory = exif.get_ifd(tag)
+        if directory:
+            copy[tag] = dict(directory)
+    if not len(copy):
+        return None
+    return exif_blob.strip_prefix(copy.tobytes())
 
 
 def _raw_xmp(image: Image.Image, notes: list[str] | None = None) -> bytes | None:
-    """The XMP packet, if it is one; ``notes`` get a word when it is not."""
+    """Return the XMP packet; None when it is damaged, which is added to ``notes``."""
     raw: Any = image.info.get("xmp")
     if isinstance(raw, str):
         raw = raw.encode()
@@ -207,71 +220,75 @@ def _raw_xmp(image: Image.Image, notes: list[str] | None = None) -> bytes | None
 
 
 def _apply_gamma(image: Image.Image, rgb: FloatArray, notes: list[str]) -> None:
-    """Make sRGB of a PNG that says by gAMA or cHRM that it is not; the samples change in place."""
+    """Convert a PNG to sRGB, in place, whose gAMA or cHRM chunk declares something else."""
     info = image.info
     if image.format != "PNG" or "icc_profile" in info or "srgb" in info:
         return
-    told = info.get("gamma"), info.get("chromaticity")
-    if gamma.differs(*told):
-        gamma.to_srgb(rgb, *told)
+    file_gamma = info.get("gamma")
+    primaries = info.get("chromaticity")
+    if gamma.differs(file_gamma, primaries):
+        gamma.to_srgb(rgb, file_gamma, primaries)
         notes.append(
             "the colours were converted to sRGB from the gamma and primaries that the file names"
         )
 
 
 def _iptc(image: Image.Image) -> bytes | None:
-    """IPTC data in Photoshop's blocks, from wherever the format keeps it."""
-    found = b""
+    """Return IPTC data in Photoshop's blocks, from where the format stores it."""
+    blocks = b""
     if image.format in ("JPEG", "MPO"):
         segments = [data for name, data in getattr(image, "applist", ()) if name == "APP13"]
-        found = b"".join(data.removeprefix(iptc.JPEG_PREFIX) for data in segments)
+        blocks = b"".join(data.removeprefix(iptc.JPEG_PREFIX) for data in segments)
     elif image.format == "TIFF":
         tags = getattr(image, "tag_v2", {})
-        blocks, plain = (tags.get(tag) for tag in (_PHOTOSHOP, _IPTC))
-        found = blocks if isinstance(blocks, bytes) else b""
-        if isinstance(plain, bytes) and iptc.extract_iim(found) is None:
-            found = iptc.wrap_iim(plain)
+        photoshop = tags.get(_PHOTOSHOP)
+        iim = tags.get(_IPTC)
+        if isinstance(photoshop, bytes):
+            blocks = photoshop
+        if isinstance(iim, bytes) and iptc.extract_iim(blocks) is None:
+            blocks = iptc.wrap_iim(iim)
     elif image.format == "PNG":
         texts = getattr(image, "text", {})
-        raw = next((texts[name] for name in _RAW_IPTC if name in texts), None)
-        found = (raw and iptc.from_raw_profile(raw)) or b""
-    return iptc.photo_blocks(found)
+        profile = next((texts[name] for name in _RAW_IPTC if name in texts), None)
+        if profile:
+            blocks = iptc.from_raw_profile(profile) or b""
+    return iptc.photo_blocks(blocks)
 
 
 def _texts(image: Image.Image, xmp: bytes | None) -> tuple[tuple[str, str], ...]:
-    """Comments, and the texts of a PNG less those that hold other data and those that addsr wrote."""
+    """Return comments, or a PNG's texts without other metadata and without those of addsr."""
     if image.format in ("JPEG", "MPO"):
         comments = [data for name, data in getattr(image, "applist", ()) if name == "COM"]
         return tuple(
             ("Comment", data.rstrip(b"\0").decode("utf-8", "surrogateescape")) for data in comments
         )
     if image.format == "PNG":
-        ours = xmp_packet.settings_in(xmp) if xmp else {}
+        embedded = xmp_packet.settings_in(xmp) if xmp else {}
         texts = getattr(image, "text", {}).items()
         return tuple(
             (str(key), str(text))
             for key, text in texts
-            if ours.get(key) != text and not key.startswith(("Raw profile type", "XML:"))
+            if embedded.get(key) != text and not key.startswith(("Raw profile type", "XML:"))
         )
     comment = image.info.get("comment")
     if isinstance(comment, bytes):
         comment = comment.decode("utf-8", "surrogateescape")
-    return (("Comment", comment),) if isinstance(comment, str) and comment else ()
+    if not isinstance(comment, str) or not comment:
+        return ()
+    return (("Comment", comment),)
 
 
 def _orientation(image: Image.Image, exif: bytes | None, xmp: bytes | None) -> int:
-    """1..8, from EXIF or else from XMP; 1 for TIFF, which Pillow turns while loading."""
+    """Return the orientation, 1..8, of EXIF or else XMP; 1 for TIFF, which Pillow turns itself."""
     if image.format == "TIFF":
         return 1
-    found = None
+    orientation = None
     if exif:
-        try:
-            found = exif_blob.orientation(exif)
-        except exif_blob.BROKEN:
-            found = None  # `_upright_exif` tells the user
-    if found is None and xmp:
-        found = xmp_packet.orientation(xmp)
-    return found or 1
+        with suppress(*exif_blob.BROKEN):  # reported by `_upright_exif`
+            orientation = exif_blob.orientation(exif)
+    if orientation is None and xmp:
+        orientation = xmp_packet.orientation(xmp)
+    return orientation or 1
 
 
 def _upright_exif(raw: bytes | None, notes: list[str]) -> bytes | None:
@@ -296,4 +313,6 @@ def _dpi(image: Image.Image) -> tuple[float, float] | None:
         x, y = (float(value) for value in image.info.get("dpi", ()))
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    return (x, y) if 1 <= x <= 65535 and 1 <= y <= 65535 else None
+    if not (1 <= x <= 65535 and 1 <= y <= 65535):
+        return None
+    return x, y

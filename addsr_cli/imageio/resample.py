@@ -1,4 +1,4 @@
-"""Resizing in float, and what to do with the colour under transparency before it."""
+"""Resizing in float, and filling the colour under transparency before it."""
 
 from typing import Any
 
@@ -9,13 +9,15 @@ from PIL import Image
 from addsr_cli.errors import UsageError
 from addsr_cli.imageio.photo import FloatArray
 
-# Below four 8-bit levels a pixel adds less than 1.2 % of its colour to anything: not seen, and too
-# coarse to trust.
+# Below four 8-bit levels of alpha a pixel contributes less than 1.2 % of its colour: invisible, and
+# too coarsely quantized to be reliable.
 _INVISIBLE = np.float32(3.5 / 255)
 
 
 def resize(pixels: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """Resample float32 (H, W) or (H, W, C) to ``size`` = (width, height) by antialiased bicubic (a = -0.5).
+    """Resample float32 (H, W) or (H, W, C) to ``size`` (width, height), bicubic with antialiasing.
+
+    The filter is Pillow's BICUBIC (a = -0.5).
 
     Works channel by channel in float and does not clamp: results may overshoot the input range.
     Returns a new contiguous float32 array. Raises UsageError when a side would be smaller than one
@@ -35,31 +37,31 @@ def resize(pixels: FloatArray, size: tuple[int, int]) -> FloatArray:
 
 
 def resize_alpha(alpha: FloatArray, size: tuple[int, int]) -> FloatArray:
-    """`resize` for an alpha channel (H, W): the same filter, clamped to [0, 1]."""
+    """Resize an alpha channel (H, W) with the same filter, clamped to [0, 1]."""
     out = resize(alpha, size)
     return np.clip(out, 0, 1, out=out)
 
 
 def fill_transparent(rgb: FloatArray, alpha: FloatArray) -> FloatArray:
-    """Colour (H, W, 3) whose invisible pixels (alpha under 4/255) continue the visible ones around them.
+    """Return colour (H, W, 3) whose invisible pixels (alpha below 4/255) continue the visible ones.
 
     Straight alpha leaves arbitrary colour under transparency, and any filter would pull it over the
     edge as a fringe. Every visible pixel stays bit-identical. Normalised convolution on a pyramid
     (Knutsson & Westin 1993): average the visible colour weighted by alpha at ever coarser scales,
-    then fill holes from the next coarser level.
+    then fill what is still undefined from the next coarser level.
     """
-    holes = alpha < _INVISIBLE
-    if not holes.any() or holes.all():
+    invisible = alpha < _INVISIBLE
+    if not invisible.any() or invisible.all():
         return rgb
     weight = alpha.copy()
-    weight[holes] = 0
+    weight[invisible] = 0
     filled = _pull_push(rgb * weight[:, :, None], weight)
-    filled[~holes] = rgb[~holes]
+    filled[~invisible] = rgb[~invisible]
     return filled
 
 
 def _pull_push(colour: FloatArray, weight: FloatArray) -> FloatArray:
-    """Premultiplied colour (H, W, 3) and its weight (H, W) -> colour defined everywhere."""
+    """Return colour for every pixel, of premultiplied colour (H, W, 3) and its weight (H, W)."""
     height, width = weight.shape
     coarse: FloatArray | None = None
     if max(height, width) > 1:

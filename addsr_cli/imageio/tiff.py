@@ -1,12 +1,13 @@
-"""TIFF 6.0 written by hand: 8 or 16 bits, deflated strips, and EXIF that keeps every one of its offsets.
+"""Writes TIFF 6.0: 8 or 16 bits, deflated strips, and EXIF whose offsets stay valid.
 
-An EXIF blob is itself a TIFF file without pixels. So the file starts with that blob as it is,
-pixels follow, and a new first directory takes over the blob's entries, whose offsets (maker notes
-too) are still right.
+Libraries rewrite EXIF and so break the absolute offsets in maker notes. An EXIF blob is itself a
+TIFF file without pixels. So the file starts with the unchanged blob, the pixels follow, and a new
+first directory repeats the blob's entries, whose offsets still point into it.
 """
 
 import struct
 import zlib
+from enum import IntEnum
 from fractions import Fraction
 
 import numpy as np
@@ -20,31 +21,39 @@ _EMPTY = b"II*\0\x08\0\0\0\0\0\0\0\0\0"  # a header and one directory without en
 _SHORT, _LONG, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 5, 1, 7
 _CODES = {_SHORT: "H", _LONG: "I", _RATIONAL: "I", _BYTE: "B", _UNDEFINED: "B"}
 _DEFLATE, _HORIZONTAL_PREDICTOR, _STRAIGHT_ALPHA, _INCH = 8, 2, 2, 2
-# Tags of the old directory that describe pixels which are not there: never taken over.
-_LAYOUT = {
-    *range(254, 270),
-    273,
-    274,
-    277,
-    278,
-    279,
-    284,
-    317,
-    320,
-    *range(322, 326),
-    330,
-    338,
-    339,
-    513,
-    514,
-    700,
-    34675,
-}
+# Tags of the EXIF blob's directory that are not copied: they describe other pixels (254 to 514), or
+# are written anew (700 XMP, 34675 ICC).
+_NOT_COPIED = {*range(254, 270), *range(322, 326)}
+_NOT_COPIED |= {273, 274, 277, 278, 279, 284, 317, 320, 330, 338, 339, 513, 514, 700, 34675}
 _STRIP_BYTES = 1 << 20
 
 
+class Tag(IntEnum):
+    """Numbers of the TIFF tags that are written."""
+
+    WIDTH = 256
+    HEIGHT = 257
+    BITS_PER_SAMPLE = 258
+    COMPRESSION = 259
+    PHOTOMETRIC = 262
+    STRIP_OFFSETS = 273
+    SAMPLES_PER_PIXEL = 277
+    ROWS_PER_STRIP = 278
+    STRIP_BYTE_COUNTS = 279
+    X_RESOLUTION = 282
+    Y_RESOLUTION = 283
+    PLANAR_CONFIGURATION = 284
+    RESOLUTION_UNIT = 296
+    PREDICTOR = 317
+    EXTRA_SAMPLES = 338
+    XMP = 700
+    IPTC = 33723
+    PHOTOSHOP = 34377
+    ICC_PROFILE = 34675
+
+
 class _Writer:
-    """The growing file and the directory entries collected for it."""
+    """The parts of the file so far, and the entries for its directory."""
 
     def __init__(self, exif: bytes | None) -> None:
         blob = Blob(exif or _EMPTY)
@@ -54,11 +63,11 @@ class _Writer:
         self.entries = {
             tag: bytes(blob.data[at : at + 12])
             for tag, at in blob.main.entries.items()
-            if tag not in _LAYOUT
+            if tag not in _NOT_COPIED
         }
 
     def append(self, data: bytes) -> int:
-        """Add bytes at an even offset; returns it. Raises OutputRefused at 4 GB."""
+        """Add bytes at an even offset and return it. Raises OutputRefused at 4 GB."""
         pad = self.position % 2
         start = self.position + pad
         self.parts += [b"\0" * pad, data]
@@ -71,12 +80,8 @@ class _Writer:
 
     def tag(self, number: int, kind: int, *values: int) -> None:
         """Set an entry from integers; a RATIONAL takes two of them per value."""
-        self.raw_tag(
-            number,
-            kind,
-            len(values) // (2 if kind == _RATIONAL else 1),
-            self.pack(_CODES[kind], *values),
-        )
+        count = len(values) // 2 if kind == _RATIONAL else len(values)
+        self.raw_tag(number, kind, count, self.pack(_CODES[kind], *values))
 
     def raw_tag(
         self,
@@ -85,11 +90,12 @@ class _Writer:
         count: int,
         payload: bytes,
     ) -> None:
-        """Set an entry from its bytes, in place when four hold them."""
-        where = (
-            payload.ljust(4, b"\0") if len(payload) <= 4 else self.pack("I", self.append(payload))
-        )
-        self.entries[number] = self.pack("H", number, kind) + self.pack("I", count) + where
+        """Set an entry from its bytes, which are stored in the entry itself when four suffice."""
+        if len(payload) <= 4:
+            value = payload.ljust(4, b"\0")
+        else:
+            value = self.pack("I", self.append(payload))
+        self.entries[number] = self.pack("H", number, kind) + self.pack("I", count) + value
 
     def pack(self, code: str, *values: int) -> bytes:
         return struct.pack(f"{self.endian}{len(values)}{code}", *values)
@@ -113,49 +119,52 @@ def encode(
     iptc: bytes | None = None,
     dpi: tuple[float, float] | None,
 ) -> bytes:
-    """(H, W) or (H, W, 1..4) integers -> a TIFF file. ``exif`` must be a sound TIFF structure.
+    """Return a TIFF file of (H, W) or (H, W, 1..4) integers. ``exif`` must be valid.
 
-    Raises OutputRefused when it would pass 4 GB.
+    Raises OutputRefused when it would be larger than 4 GB.
     """
     writer = _Writer(exif)
     channels = samples.shape[2] if samples.ndim == 3 else 1
-    writer.tag(256, _LONG, samples.shape[1])
-    writer.tag(257, _LONG, samples.shape[0])
-    writer.tag(258, _SHORT, *[samples.dtype.itemsize * 8] * channels)
-    writer.tag(259, _SHORT, _DEFLATE)
-    writer.tag(262, _SHORT, 1 if channels <= 2 else 2)
-    writer.tag(277, _SHORT, channels)
-    writer.tag(284, _SHORT, 1)
-    writer.tag(317, _SHORT, _HORIZONTAL_PREDICTOR)
+    writer.tag(Tag.WIDTH, _LONG, samples.shape[1])
+    writer.tag(Tag.HEIGHT, _LONG, samples.shape[0])
+    writer.tag(Tag.BITS_PER_SAMPLE, _SHORT, *[samples.dtype.itemsize * 8] * channels)
+    writer.tag(Tag.COMPRESSION, _SHORT, _DEFLATE)
+    writer.tag(Tag.PHOTOMETRIC, _SHORT, 1 if channels <= 2 else 2)
+    writer.tag(Tag.SAMPLES_PER_PIXEL, _SHORT, channels)
+    writer.tag(Tag.PLANAR_CONFIGURATION, _SHORT, 1)
+    writer.tag(Tag.PREDICTOR, _SHORT, _HORIZONTAL_PREDICTOR)
     if channels in (2, 4):
-        writer.tag(338, _SHORT, _STRAIGHT_ALPHA)
+        writer.tag(Tag.EXTRA_SAMPLES, _SHORT, _STRAIGHT_ALPHA)
     if dpi:
-        for tag, value in zip((282, 283), dpi, strict=True):
+        for tag, value in zip((Tag.X_RESOLUTION, Tag.Y_RESOLUTION), dpi, strict=True):
             ratio = Fraction(value).limit_denominator(1000)
             writer.tag(tag, _RATIONAL, ratio.numerator, ratio.denominator)
-        writer.tag(296, _SHORT, _INCH)
+        writer.tag(Tag.RESOLUTION_UNIT, _SHORT, _INCH)
     if xmp:
-        writer.raw_tag(700, _BYTE, len(xmp), xmp)
+        writer.raw_tag(Tag.XMP, _BYTE, len(xmp), xmp)
     if iptc:
-        writer.raw_tag(34377, _BYTE, len(iptc), iptc)
-        if plain := extract_iim(iptc):
-            writer.raw_tag(33723, _UNDEFINED, len(plain), plain)
+        writer.raw_tag(Tag.PHOTOSHOP, _BYTE, len(iptc), iptc)
+        iim = extract_iim(iptc)
+        if iim:
+            writer.raw_tag(Tag.IPTC, _UNDEFINED, len(iim), iim)
     if icc:
-        writer.raw_tag(34675, _UNDEFINED, len(icc), icc)
-    _strips(writer, samples.reshape(*samples.shape[:2], channels))
+        writer.raw_tag(Tag.ICC_PROFILE, _UNDEFINED, len(icc), icc)
+    _write_strips(writer, samples.reshape(*samples.shape[:2], channels))
     return writer.finish()
 
 
-def _strips(writer: _Writer, samples: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+def _write_strips(writer: _Writer, samples: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
     height, width, channels = samples.shape
     rows = max(1, _STRIP_BYTES // (width * channels * samples.dtype.itemsize))
-    offsets, sizes = [], []
+    offsets = []
+    sizes = []
     for start in range(0, height, rows):
         strip = samples[start : start + rows].copy()
-        strip[:, 1:] -= samples[start : start + rows, :-1]
-        packed = zlib.compress(strip.astype(f"{writer.endian}u{strip.itemsize}").tobytes(), 6)
-        offsets.append(writer.append(packed))
-        sizes.append(len(packed))
-    writer.tag(273, _LONG, *offsets)
-    writer.tag(278, _LONG, rows)
-    writer.tag(279, _LONG, *sizes)
+        strip[:, 1:] -= samples[start : start + rows, :-1]  # horizontal predictor
+        ordered = strip.astype(f"{writer.endian}u{strip.itemsize}")
+        compressed = zlib.compress(ordered.tobytes(), 6)
+        offsets.append(writer.append(compressed))
+        sizes.append(len(compressed))
+    writer.tag(Tag.STRIP_OFFSETS, _LONG, *offsets)
+    writer.tag(Tag.ROWS_PER_STRIP, _LONG, rows)
+    writer.tag(Tag.STRIP_BYTE_COUNTS, _LONG, *sizes)

@@ -1,4 +1,4 @@
-"""Bytes to disk: refused early when it cannot work, never half written, never over another file unasked."""
+"""Writes photos to disk: checked early, atomic, and never over another file by default."""
 
 import errno
 import os
@@ -23,7 +23,8 @@ from addsr_cli.imageio.formats import (
 )
 from addsr_cli.imageio.photo import Photo
 
-_MARGIN = 1 << 20  # metadata, and the file system's own needs
+_MARGIN_BYTES = 1 << 20  # for metadata and the file system
+DEFAULT_NAME_LIMIT = 255  # bytes, on nearly all file systems
 
 
 def check_output(
@@ -36,11 +37,11 @@ def check_output(
     bit_depth: int,
     overwrite: bool,
 ) -> None:
-    """Raise OutputRefused when writing such a picture there would fail, before any work is done. Leaves nothing behind.
+    """Raise OutputRefused when writing a picture to ``path`` would fail, before any work is done.
 
-    Checks the format's limits, what is at ``path`` now, that its folder exists or can be made and
-    takes a file, and that the disk has room for the worst case (samples uncompressed; half of that
-    for lossy formats).
+    Checks the format's limits, what is at ``path`` now, that its folder exists or can be created
+    and is writable, and that the disk has space for the worst case (pixels uncompressed; half of
+    that for lossy formats). Leaves nothing behind.
     """
     name = canonical(format)
     check_limits(
@@ -55,12 +56,12 @@ def check_output(
         return
     folder = _existing_folder(path)
     _check_folder(folder, path)
-    need = raw_bytes(width, height, channels, bit_depth) * 101 // 100 + _MARGIN
+    needed = raw_bytes(width, height, channels, bit_depth) * 101 // 100 + _MARGIN_BYTES
     if not FORMATS[name].lossless:
-        need //= 2
+        needed //= 2
     require_free_space(
         folder,
-        need,
+        needed,
         f"{str(path)!r} may need",
         "Free some space, or choose another folder with -o.",
     )
@@ -74,22 +75,17 @@ def write(
     *,
     warn: Warn | None = None,
 ) -> int:
-    """Write the photo to ``path`` and return the file's size in bytes; missing folders are made.
+    """Write the photo to ``path`` and return the size of the file in bytes.
 
-    The format is ``options.format`` or what the suffix says. Either the whole file appears under
-    its name or nothing does. It is not readable for more people than the file that the photo came
-    from. Raises OutputRefused (exists, no space, not writable, format limit) and UsageError
-    (unknown suffix). ``warn`` is called with a sentence for each thing that had to be left out.
+    The format is ``options.format`` or that of the suffix. Missing folders are created. Either the
+    whole file appears under its name or nothing does, and it is not readable by more users than the
+    photo's own file. ``warn`` is called with a sentence about everything that was left out. Raises
+    OutputRefused (exists, no space, not writable, format limit) and UsageError (unknown suffix).
     """
-    chosen = replace(options, format=options.format or require_format(path))
+    options = replace(options, format=options.format or require_format(path))
     check_target(path, overwrite=options.overwrite)
-    data = encode(photo, chosen, settings, warn=warn)
-    return write_bytes(
-        path,
-        data,
-        overwrite=options.overwrite,
-        access=photo.access,
-    )
+    data = encode(photo, options, settings, warn=warn)
+    return write_bytes(path, data, overwrite=options.overwrite, access=photo.access)
 
 
 def write_bytes(
@@ -99,15 +95,15 @@ def write_bytes(
     overwrite: bool,
     access: Access | None = None,
 ) -> int:
-    """Put a whole file in place, atomically; returns its size. Raises OutputRefused. A symbolic link is followed.
+    """Write a file atomically and return its size in bytes. Raises OutputRefused.
 
-    Until it is whole it has another name in the same folder, where `files.remove_partial_files` finds it after a kill.
-    A new file follows the umask and is at most as readable as ``access``, the input's; a file that
-    is replaced hands on its mode and, where that is allowed, its owner. Devices and pipes are
-    written into.
+    Symbolic links are followed; devices and pipes are written to directly. Until it is complete,
+    the file has another name in the same folder, where `files.remove_partial_files` finds it after
+    a crash. A new file follows the umask and is at most as readable as ``access``, the input's
+    permissions; a file that replaces another gets its mode and, where allowed, its owner.
     """
     if _is_stream(path):
-        return _into_stream(path, data)
+        return _write_to_stream(path, data)
     target = path.resolve()
     older = _status(target) if overwrite else None
 
@@ -131,16 +127,17 @@ def _status(path: Path) -> os.stat_result | None:
 
 
 def _is_stream(path: Path) -> bool:
-    """Whether a device such as /dev/null or a pipe is there, of which nothing can be overwritten."""
+    """Return whether the path is a device such as /dev/null, or a pipe."""
     status = _status(path)
-    return status is not None and (stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode))
+    if status is None:
+        return False
+    return stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode)
 
 
-def _into_stream(path: Path, data: bytes) -> int:
+def _write_to_stream(path: Path, data: bytes) -> int:
     try:
-        descriptor = os.open(
-            path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK
-        )  # a pipe nobody reads is an error
+        # O_NONBLOCK makes a pipe without a reader an error
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
         with os.fdopen(descriptor, "wb") as file:
             if os.isatty(descriptor):
                 raise OutputRefused(f"{str(path)!r} is a terminal.", "Name a file with -o.")
@@ -152,7 +149,7 @@ def _into_stream(path: Path, data: bytes) -> int:
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:
-    """Raise OutputRefused when a file cannot be put there for what is there now: a folder, a device, an older file."""
+    """Raise OutputRefused when what is at ``path`` now, such as a folder, prevents writing."""
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -173,38 +170,37 @@ def check_target(path: Path, *, overwrite: bool) -> None:
 
 
 def name_limit(path: Path) -> int:
-    """How many bytes a file name may have there."""
+    """Return the most bytes that a file name may have in the folder of ``path``."""
     if hasattr(os, "pathconf"):
-        try:
+        with suppress(OSError, ValueError):  # the file system does not report it
             return os.pathconf(_existing_folder(path), "PC_NAME_MAX")
-        except (OSError, ValueError):
-            pass  # the file system does not say
-    return 255  # what nearly all have
+    return DEFAULT_NAME_LIMIT
 
 
 def _check_name(path: Path) -> None:
     limit = name_limit(path)
     if any(len(os.fsencode(part)) > limit for part in path.parts):
-        raise OutputRefused(
-            f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o."
-        )
+        raise _name_too_long(path)
 
 
 def _existing_folder(path: Path) -> Path:
-    """Find the nearest folder above ``path`` that exists. Raises OutputRefused when something else is in the way."""
+    """Return the nearest existing folder above ``path``. Raises OutputRefused for a file there."""
     for folder in path.absolute().parents:
         if folder.is_dir():
             return folder
         if folder.exists():
             raise OutputRefused(
-                f"{str(folder)!r} is a file, so {str(path)!r} cannot be made.",
+                f"{str(folder)!r} is a file, so {str(path)!r} cannot be created.",
                 "Choose another folder.",
             )
     return Path(path.absolute().anchor)
 
 
 def _check_folder(folder: Path, path: Path) -> None:
-    """Make a nameless file there: mode bits do not bind root, and say nothing of read-only or full disks."""
+    """Raise OutputRefused when no file can be created in ``folder``.
+
+    Creates one without a name: mode bits do not bind root, and do not show full disks.
+    """
     if hasattr(os, "statvfs") and os.statvfs(folder).f_flag & os.ST_RDONLY:
         raise write_error(path, OSError(errno.EROFS, os.strerror(errno.EROFS)))
     try:
@@ -221,17 +217,23 @@ def _exists(path: Path) -> OutputRefused:
 
 
 def write_error(path: Path, exc: OSError | ValueError) -> OutputRefused:
-    """What the system said about writing to ``path``, as a sentence; NoSpace when the disk is full."""
+    """Return the error for a failure to write to ``path``; NoSpace when the disk is full."""
     if is_disk_full(exc):
         return NoSpace(
             f"No space is left for {str(path)!r}.",
             "Free some space, or choose another folder with -o.",
         )
     if isinstance(exc, OSError) and exc.errno == errno.ENAMETOOLONG:
-        return OutputRefused(
-            f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o."
-        )
-    reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else str(exc)
+        return _name_too_long(path)
+    reason = str(exc)
+    if isinstance(exc, OSError) and exc.strerror:
+        reason = exc.strerror
     return OutputRefused(
         f"{str(path)!r} cannot be written: {reason}.", "Choose another folder with -o."
+    )
+
+
+def _name_too_long(path: Path) -> OutputRefused:
+    return OutputRefused(
+        f"The file name {path.name[:40] + '...'!r} is too long.", "Give a shorter one with -o."
     )

@@ -1,7 +1,7 @@
-"""XMP packets edited as bytes: what is not named here stays as it was.
+"""XMP packets, edited as bytes so that everything else in them stays as it was.
 
-Packets come from strangers. `is_sound` lets the system's XML parser decide what is one, without
-declarations of entities; every search here takes time in proportion to the packet's length.
+Packets are untrusted. `is_sound` accepts what the XML parser accepts, without declarations of
+entities; every search here takes time in proportion to the packet's length.
 
 Properties come as attributes (``tiff:Orientation="6"``) or as elements
 (``<tiff:Orientation>6</tiff:Orientation>``).
@@ -20,9 +20,13 @@ AI_UPSCALED = "http://cv.iptc.org/newscodes/digitalsourcetype/compositeWithTrain
 
 _CLOSE = b"</rdf:RDF>"
 _DESCRIPTION_TAG = re.compile(rb"<(/?)rdf:Description\b[^>]*>")
-_OURS = b' xmlns:addsr="'
-_HEAD = '<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>\n<x:xmpmeta xmlns:x="adobe:ns:meta/">\n'
-_RDF = '<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">\n</rdf:RDF>\n</x:xmpmeta>\n<?xpacket end="w"?>'
+_OUR_NAMESPACE = b' xmlns:addsr="'
+_EMPTY_PACKET = """<?xpacket begin="\ufeff" id="W5M0MpCehiHzreSzNTczkc9d"?>
+<x:xmpmeta xmlns:x="adobe:ns:meta/">
+<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">
+</rdf:RDF>
+</x:xmpmeta>
+<?xpacket end="w"?>"""
 _DESCRIPTION = """<rdf:Description rdf:about={about}\
  xmlns:addsr="{namespace}"\
  xmlns:xmp="http://ns.adobe.com/xap/1.0/"\
@@ -34,45 +38,38 @@ _DESCRIPTION = """<rdf:Description rdf:about={about}\
 """
 
 
-class _DeclaresThings(ValueError):
-    """A packet brings a document type, in which entities are declared; no XMP has one."""
+class _HasDocumentType(ValueError):
+    """The packet has a document type, which can declare entities; XMP never has one."""
 
 
 def is_sound(packet: bytes) -> bool:
-    """Whether a packet is well-formed XML without a document type."""
+    """Return whether a packet is well-formed XML without a document type."""
     parser = expat.ParserCreate()
     parser.StartDoctypeDeclHandler = _refuse
     try:
         parser.Parse(packet, True)
-    except (
-        expat.ExpatError,
-        _DeclaresThings,
-        ValueError,
-    ):  # ValueError: an encoding it does not know
+    except (expat.ExpatError, ValueError):  # ValueError: a document type, or an unknown encoding
         return False
     return True
 
 
 def _refuse(*_: object) -> None:
-    raise _DeclaresThings
+    raise _HasDocumentType
 
 
 def orientation(packet: bytes) -> int | None:
-    """Get ``tiff:Orientation``, 1..8, or None."""
-    found = _attribute("tiff:Orientation").search(packet) or _element("tiff:Orientation").search(
-        packet
-    )
-    text = found[2].strip() if found else b""
+    """Return ``tiff:Orientation``, 1..8, or None."""
+    text = (_property(packet, "tiff:Orientation") or b"").strip()
     return int(text) if text in (b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8") else None
 
 
 def upright(packet: bytes) -> bytes:
-    """Set ``tiff:Orientation``, where present, to 1."""
+    """Return the packet with ``tiff:Orientation``, where present, set to 1."""
     return _replace(packet, "tiff:Orientation", 1)
 
 
 def resized(packet: bytes, width: int, height: int) -> bytes:
-    """Set the TIFF and EXIF dimensions that are there to the new size in pixels."""
+    """Return the packet with existing TIFF and EXIF dimensions set (pixels)."""
     for name, value in (("ImageWidth", width), ("ImageLength", height)):
         packet = _replace(packet, f"tiff:{name}", value)
     for name, value in (("PixelXDimension", width), ("PixelYDimension", height)):
@@ -81,22 +78,23 @@ def resized(packet: bytes, width: int, height: int) -> bytes:
 
 
 def can_merge(packet: bytes) -> bool:
-    """Whether settings can be added to this packet: UTF-8 RDF with the usual prefix."""
+    """Return whether settings can be added to this packet: UTF-8 RDF with the default prefix."""
     return _CLOSE in packet
 
 
 def with_settings(packet: bytes | None, settings: Mapping[str, str]) -> bytes:
-    """Say in the packet (a new one for None, or where it cannot be merged) how and by what the picture was made.
+    """Return the packet with the settings, the tool, and the note that AI upscaled the picture.
 
-    The settings travel as one JSON object, because their names need not be XML names.
+    It is a new packet for None, and for one that cannot be merged. The settings are one JSON
+    object, since their names need not be XML names.
     """
-    base = packet if packet is not None and can_merge(packet) else (_HEAD + _RDF).encode()
-    base = _without_ours(base)
-    for name in (
-        "xmp:CreatorTool",
-        "Iptc4xmpExt:DigitalSourceType",
-    ):  # a property may occur once per packet
-        base = _element(name).sub(b"", _attribute(name).sub(b"", base))
+    if packet is None or not can_merge(packet):
+        packet = _EMPTY_PACKET.encode()
+    base = _without_settings(packet)
+    # a property may occur only once in a packet
+    for name in ("xmp:CreatorTool", "Iptc4xmpExt:DigitalSourceType"):
+        base = _attribute(name).sub(b"", base)
+        base = _element(name).sub(b"", base)
     about = re.search(rb"rdf:about\s*=\s*(\"[^\"<>]*\"|'[^'<>]*')", base)
     description = _DESCRIPTION.format(
         about=about[1].decode("utf-8", "replace") if about else '""',
@@ -109,33 +107,47 @@ def with_settings(packet: bytes | None, settings: Mapping[str, str]) -> bytes:
     return head + description.encode() + close + tail
 
 
-def _without_ours(packet: bytes) -> bytes:
-    """The packet less the descriptions that `with_settings` wrote into it before, and the space in front of them."""
-    kept, end, ours = [], 0, None
+def _without_settings(packet: bytes) -> bytes:
+    """Return the packet without earlier descriptions of `with_settings` and the space before."""
+    pieces = []
+    end = 0  # of the last description that was left out
+    start = None  # of a description of ours that is open
     for tag in _DESCRIPTION_TAG.finditer(packet):
-        if tag[1] and ours is not None:
-            kept.append(packet[end:ours].rstrip())
+        is_closing = bool(tag[1])
+        if is_closing and start is not None:
+            pieces.append(packet[end:start].rstrip())
             end = tag.end()
-        closed = tag[1] or tag[0].endswith(b"/>")
-        ours = tag.start() if not closed and _OURS in tag[0] else None
-    return b"".join([*kept, packet[end:]])
+        opens = not is_closing and not tag[0].endswith(b"/>")
+        start = tag.start() if opens and _OUR_NAMESPACE in tag[0] else None
+    pieces.append(packet[end:])
+    return b"".join(pieces)
 
 
 def settings_in(packet: bytes) -> dict[str, str]:
-    """Get what `with_settings` put there; empty when there are none or they are damaged."""
-    found = _element("addsr:settings").search(packet) or _attribute("addsr:settings").search(packet)
-    if not found:
+    """Return the settings of `with_settings`; empty when there are none or they are damaged."""
+    match = _element("addsr:settings").search(packet) or _attribute("addsr:settings").search(packet)
+    if not match:
         return {}
-    text = html.unescape(found[2].decode("utf-8", "replace"))
+    text = html.unescape(match[2].decode("utf-8", "replace"))
     try:
         values = json.loads(text)
     except ValueError:
         return {}
-    return {str(k): str(v) for k, v in values.items()} if isinstance(values, dict) else {}
+    if not isinstance(values, dict):
+        return {}
+    return {str(name): str(value) for name, value in values.items()}
+
+
+def _property(packet: bytes, name: str) -> bytes | None:
+    """Return the value of a property, an attribute or else an element."""
+    match = _attribute(name).search(packet) or _element(name).search(packet)
+    return match[2] if match else None
 
 
 def _attribute(name: str) -> re.Pattern[bytes]:
-    text = name.encode()  # before what must not precede it: literal text is searched for faster
+    # The name comes before the lookbehind for what must not precede it: a search for literal text
+    # is faster.
+    text = name.encode()
     return re.compile(rb"(" + text + rb"(?<![\w:.-]" + text + rb")\s*=\s*[\"'])([^\"'<>]*)([\"'])")
 
 
@@ -147,5 +159,5 @@ def _element(name: str) -> re.Pattern[bytes]:
 def _replace(packet: bytes, name: str, value: int) -> bytes:
     new = str(value).encode()
     for pattern in (_attribute(name), _element(name)):
-        packet = pattern.sub(lambda found: found[1] + new + found[3], packet)
+        packet = pattern.sub(lambda match: match[1] + new + match[3], packet)
     return packet

@@ -35,7 +35,7 @@ def srgb_profile():
 
 
 def make_exif(orientation=6, width=40, height=30, endian="<", thumbnail=b"\xff\xd8thumb\xff\xd9"):
-    """An EXIF blob as cameras write it: IFD0 (maker, orientation), Exif IFD (sizes, maker note), IFD1 (thumbnail)."""
+    """An EXIF blob as cameras write it: IFD0, Exif IFD with a maker note, IFD1 (thumbnail)."""
     e = endian
     make, exif_at, ifd1_at = 8 + 2 + 36 + 4, 60, 60 + 2 + 36 + 4 + len(MAKER_NOTE) + 1
     ifd0 = struct.pack(e + "H", 3)

@@ -65,7 +65,7 @@ def test_a_linear_middle_grey_is_shown_as_188():
         (USUAL, chromaticities(gamma.SRGB)),
         (chunk(b"gAMA", struct.pack(">I", 0)),),
     ],
-    ids=["nothing", "usual", "srgb wins", "sRGB's own", "senseless"],
+    ids=["nothing", "sRGB gamma", "srgb wins", "sRGB's own", "senseless"],
 )
 def test_what_is_srgb_is_left_as_it_is(chunks):
     array = noise(7, 9, 3)

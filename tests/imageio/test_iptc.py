@@ -55,18 +55,18 @@ def photo():
 
 
 def written(photo, fmt, settings=SETTINGS):
-    told = []
-    return encode(photo, WriteOptions(format=fmt), settings, warn=told.append), told
+    warnings = []
+    return encode(photo, WriteOptions(format=fmt), settings, warn=warnings.append), warnings
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "TIFF"])
 def test_other_programs_find_the_iptc_data(photo, fmt, tmp_path):
-    data, told = written(photo, fmt)
+    data, warnings = written(photo, fmt)
     (tmp_path / "x").write_bytes(data)
     with Image.open(tmp_path / "x") as image:
         assert IptcImagePlugin.getiptcinfo(image) == {(2, 120): b"Hello", (2, 90): b"Rome"}
     assert b"thumbnail" not in data
-    assert not [each for each in told if "IPTC" in each]
+    assert not [each for each in warnings if "IPTC" in each]
 
 
 @pytest.mark.parametrize("fmt", ["JPEG", "TIFF", "PNG"])
@@ -90,19 +90,19 @@ def test_a_tiff_with_bare_iptc_data_is_understood():
 
 @pytest.mark.parametrize("fmt", ["WEBP", "AVIF"])
 def test_what_a_format_has_no_place_for_is_a_warning(photo, fmt):
-    _, told = written(photo, fmt)
-    assert f"{fmt} has no place for IPTC data, which was left out" in told
-    assert f"{fmt} has no place for the text of Comment, which was left out" in told
+    _, warnings = written(photo, fmt)
+    assert f"{fmt} has no place for IPTC data, which was left out" in warnings
+    assert f"{fmt} has no place for the text of Comment, which was left out" in warnings
 
 
 def test_comments_of_a_jpeg_stay_byte_for_byte(photo):
-    data, told = written(photo, "JPEG")
+    data, warnings = written(photo, "JPEG")
     with Image.open(BytesIO(data)) as image:
         assert [value for name, value in image.applist if name == "COM"] == [
             b"a comment",
             b"caf\xe9",
         ]
-    assert told == []
+    assert warnings == []
 
 
 def test_comments_become_texts_of_a_png_and_ours_are_not_taken_for_them(photo):
@@ -110,10 +110,10 @@ def test_comments_become_texts_of_a_png_and_ours_are_not_taken_for_them(photo):
     assert once.texts == (
         ("Comment", "caf\u00e9"),
     )  # of two texts with one keyword readers show the last
-    twice, told = written(once, "PNG")
+    twice, warnings = written(once, "PNG")
     assert read(twice).texts == once.texts
     assert read_settings(twice) == SETTINGS
-    assert told == []
+    assert warnings == []
 
 
 def test_texts_of_a_png_stay_and_are_a_warning_where_there_is_no_place():
@@ -139,10 +139,12 @@ def test_texts_of_our_own_are_not_kept_twice():
 
 def test_without_metadata_nothing_stays(photo):
     for fmt in ("JPEG", "PNG", "TIFF"):
-        told = []
-        data = encode(photo, WriteOptions(format=fmt, metadata=False), SETTINGS, warn=told.append)
+        warnings = []
+        data = encode(
+            photo, WriteOptions(format=fmt, metadata=False), SETTINGS, warn=warnings.append
+        )
         back = read(data)
-        assert (back.iptc, back.texts, told) == (None, (), [])
+        assert (back.iptc, back.texts, warnings) == (None, (), [])
 
 
 def test_what_is_too_long_for_a_jpeg_is_a_warning():
@@ -150,8 +152,8 @@ def test_what_is_too_long_for_a_jpeg_is_a_warning():
     long = replace(
         photo, iptc=block(1028, bytes(70_000)), texts=(("Comment", "x" * 70_000), ("Comment", "y"))
     )
-    data, told = written(long, "JPEG")
-    assert len(told) == 2
+    data, warnings = written(long, "JPEG")
+    assert len(warnings) == 2
     assert read(data).texts == (("Comment", "y"),)
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from addsr_cli.errors import OutOfMemory, UnreadableInput
 from addsr_cli.imageio import exif, from_pil, read, read_header, reader
 
-# Where the upright picture's rows come from, told independently of the code: Pillow's
+# Where the upright picture's rows come from, independently of the code: Pillow's
 # transpositions per EXIF value.
 STORED = {
     1: None,

@@ -119,8 +119,8 @@ def test_other_descriptions_are_left_alone_when_ours_goes():
     other = (
         b'<rdf:Description rdf:about="" xmlns:dc="x">b</rdf:Description><rdf:Description dc:c="1"/>'
     )
-    assert xmp._without_ours(other + mine + other + mine) == other + other
+    assert xmp._without_settings(other + mine + other + mine) == other + other
     nested = (
         b'<rdf:Description xmlns:addsr="x"><rdf:Description>c</rdf:Description></rdf:Description>'
     )
-    assert xmp._without_ours(nested) == nested
+    assert xmp._without_settings(nested) == nested
