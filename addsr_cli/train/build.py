@@ -18,7 +18,8 @@ from addsr_cli.perceptual import LPIPS
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.discriminators.base import ConvDiscriminator, Discriminator
 from addsr_cli.train.discriminators.step import DiscriminatorStep
-from addsr_cli.train.discriminators.vgg import VggDiscriminator, VggFeatures
+from addsr_cli.train.discriminators.vgg import VggDiscriminator
+from addsr_cli.train.losses.perceptual import VggFeatures
 from addsr_cli.train.objectives.base import Objective
 from addsr_cli.train.objectives.distillation import Distillation
 from addsr_cli.weights import loader
@@ -87,9 +88,9 @@ def trainable_for(config: TrainConfig, accelerator: Accelerator) -> TrainableMod
     """Student and teacher, in place. Raises ModelUnavailable when the teacher's weights are not here."""
     torch.manual_seed(config.seed)
     options = training_options(config, DTYPES[accelerator.mixed_precision])
-    learner = training_setup(config.arch).build(options)
-    learner.to(accelerator.device)
-    return learner
+    model = training_setup(config.arch).build(options)
+    model.to(accelerator.device)
+    return model
 
 
 def training_options(config: TrainConfig, dtype: torch.dtype) -> TrainingOptions:
@@ -106,17 +107,17 @@ def training_options(config: TrainConfig, dtype: torch.dtype) -> TrainingOptions
 
 
 def objective_for(
-    config: TrainConfig, learner: TrainableModel, accelerator: Accelerator
+    config: TrainConfig, model: TrainableModel, accelerator: Accelerator
 ) -> Objective:
     """What is learnt, as the recipe says. Raises ModelUnavailable when a loss needs weights that are not here."""
-    recipe, vgg, adversary = config.recipe, None, None
+    recipe, vgg, discriminator_step = config.recipe, None, None
     if recipe.anchor_lpips or (recipe.adversarial and recipe.discriminator == "vgg"):
         dtype = DTYPES[accelerator.mixed_precision]
         vgg = VggFeatures(LPIPS.load("vgg", device=accelerator.device, dtype=dtype))
     if recipe.adversarial:
         torch.manual_seed(config.seed + 1)
-        adversary = DiscriminatorStep(_discriminator(config, vgg), config, accelerator)
-    return Distillation(config, learner, adversary, accelerator, vgg)
+        discriminator_step = DiscriminatorStep(_discriminator(config, vgg), config, accelerator)
+    return Distillation(config, model, discriminator_step, accelerator, vgg)
 
 
 def _discriminator(config: TrainConfig, vgg: VggFeatures | None) -> Discriminator:

@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: one file each, written aside and moved into place."""
+"""Checkpoints: one file per step, complete or absent."""
 
 import pickle
 from pathlib import Path
@@ -10,6 +10,11 @@ from addsr_cli.errors import OutputRefused, UsageError
 from addsr_cli.files import atomic_file, remove_partial_files
 
 PATTERN = "step-*.pt"
+RENAMED = {  # keys that older versions wrote under another name
+    "adversary": "discriminator_step",
+    "updater": "optimizer_step",
+    "optimisers": "optimizers",
+}
 
 
 def save(
@@ -18,7 +23,10 @@ def save(
     state: dict[str, Any],
     keep: int,
 ) -> Path:
-    """Write ``state`` as ``step-NNNNNNN.pt`` and drop all but the newest ``keep``."""
+    """Write ``state`` as ``step-NNNNNNN.pt`` and delete all but the newest ``keep`` checkpoints.
+
+    Raises OutputRefused.
+    """
     path = folder / f"step-{step:07d}.pt"
     remove_partial_files(folder)
     try:
@@ -35,7 +43,10 @@ def save(
 
 
 def find(resume: str, folder: Path) -> Path:
-    """The checkpoint that ``--resume`` means: ``latest`` in ``folder``, or a path."""
+    """Return the checkpoint for ``--resume``: the newest in ``folder`` for "latest", or a path.
+
+    Raises UsageError when there is none.
+    """
     if resume != "latest":
         path = Path(resume)
         if not path.is_file():
@@ -44,20 +55,34 @@ def find(resume: str, folder: Path) -> Path:
                 "Use --resume latest, or the path of a step-*.pt file.",
             )
         return path
-    found = sorted(folder.glob(PATTERN))
-    if not found:
+    checkpoints = sorted(folder.glob(PATTERN))
+    if not checkpoints:
         raise UsageError(
             f"There is no checkpoint in {folder} to resume from.",
-            "Leave --resume out to start afresh.",
+            "Leave --resume out to start a new run.",
         )
-    return found[-1]
+    return checkpoints[-1]
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read a checkpoint onto the CPU; only tensors and plain values are accepted."""
+    """Read a checkpoint onto the CPU, tensors and plain values only.
+
+    Raises UsageError when it cannot be read.
+    """
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as exc:
         raise UsageError(
             f"{path} is not a usable checkpoint: {exc}", "Resume from an older step-*.pt file."
         ) from exc
+    if "objective" in state:
+        state["objective"] = _with_current_names(state["objective"])
+    return state
+
+
+def _with_current_names(state: dict[str, Any]) -> dict[str, Any]:
+    renamed = {}
+    for key, value in state.items():
+        nested = key in ("student", *RENAMED, *RENAMED.values()) and isinstance(value, dict)
+        renamed[RENAMED.get(key, key)] = _with_current_names(value) if nested else value
+    return renamed

@@ -21,6 +21,7 @@ from addsr_cli.train.recipe import Recipe, run_defaults
 from addsr_cli.train.recipe import preset as preset_recipe
 
 PATHS = ("data", "output", "init", "pairs")
+RENAMED = {"framing": "augmentation"}  # fields that older versions wrote under another name
 BY_ARCH = "by --arch and --stage"
 
 ArchOption = Annotated[
@@ -71,7 +72,7 @@ class TrainConfig:
     """Settings of one run.
 
     ``crop`` and ``batch_size`` shape a batch (HR pixels per side, samples per process);
-    ``accumulate`` batches make a step. ``mix`` is the share of each degradation recipe; ``framing``
+    ``accumulate`` batches make a step. ``mix`` is the share of each degradation recipe; ``augmentation``
     "varied" also turns, shrinks and defocuses crops. ``steps`` is the length of the whole schedule:
     with ``decay`` "cosine" the learning rate falls to zero over it. ``init`` starts from another
     model's weights, ``teacher`` names the model to distil, "" the usual one.
@@ -162,7 +163,7 @@ class TrainConfig:
     lora: Annotated[
         int, train_option("Train low-rank corrections of this rank; 0 for all weights.", LOSSES)
     ] = 0
-    framing: Literal["varied", "plain"] = "varied"
+    augmentation: Literal["varied", "plain"] = "varied"
     scales: Annotated[
         tuple[float, float],
         train_option(
@@ -285,7 +286,8 @@ class TrainConfig:
     @classmethod
     def from_json(cls, text: str) -> Self:
         """Read back what ``to_json`` wrote."""
-        raw: dict[str, Any] = json.loads(text)
+        written: dict[str, Any] = json.loads(text)
+        raw = {RENAMED.get(name, name): value for name, value in written.items()}
         known = {each.name for each in fields(cls)}
         values = {key: value for key, value in raw.items() if key in known}
         for key in PATHS:

@@ -22,13 +22,13 @@ def psr_range(text: str) -> tuple[float, float]:
         raise UsageError(problem, "Write a number, or uniform:0.4,1.0.") from exc
 
 
-def timestep_weights(text: str) -> tuple[float, ...]:
+def parse_timestep_weights(text: str) -> tuple[float, ...]:
     """``0.1,1,1,1`` -> weights at 999, 749, 499 and 249."""
     try:
         return tuple(float(weight) for weight in text.split(","))
     except ValueError as exc:
         raise UsageError(
-            f"--perception {text} is not understood.", "Write four numbers: 0.1,1,1,1."
+            f"--timestep-weights {text} is not understood.", "Write four numbers: 0.1,1,1,1."
         ) from exc
 
 
@@ -42,10 +42,10 @@ class Recipe:
     the weight of that picture in the control image. ``teacher_samples``: teacher timesteps per
     sample, averaged, drawn from ``all`` 1000 or from the student's four; ``shared_noise`` gives
     them the student's noise. ``teacher_sees`` is its control image. ``space``: where student and
-    teacher are compared. ``distill``, ``adversarial``, ``r1`` and the anchors weigh the losses, 0
-    for off; anchors are distances to HR: Charbonnier (l1) and LPIPS with VGG16. ``teacher_share``
-    of the samples are compared with the teacher, which may be a large network. ``perception`` is
-    how much the adversarial loss counts at 999, 749, 499 and 249. ``blank``: share of samples whose
+    teacher are compared. ``distill``, ``adversarial``, ``r1`` and the reconstruction weigh the losses, 0
+    for off; reconstruction are distances to HR: Charbonnier (l1) and LPIPS with VGG16. ``teacher_share``
+    of the samples are compared with the teacher, which may be a large network. ``timestep_weights`` is
+    how much the adversarial loss counts at 999, 749, 499 and 249. ``text_dropout``: share of samples whose
     text is left out.
     """
 
@@ -127,56 +127,64 @@ class Recipe:
         float,
         train_option("Weight of LPIPS (VGG16) to HR.", LOSSES, flags=("--anchor-lpips",)),
     ] = 0.0
-    perception: Annotated[
+    timestep_weights: Annotated[
         tuple[float, ...],
         train_option(
             "Weights of the adversarial loss at t = 999, 749, 499, 249.",
             LOSSES,
-            flags=("--perception",),
+            flags=("--timestep-weights",),
             default="1,1,1,1",
-            parse=timestep_weights,
+            parse=parse_timestep_weights,
         ),
     ] = (1.0, 1.0, 1.0, 1.0)
-    blank: float = 0.5
+    text_dropout: float = 0.5
 
     def __post_init__(self) -> None:
         """Raise UsageError for unknown choices and for weights and shares out of range."""
         check_choices(self)
-        weights = (self.distill, self.adversarial, *self.anchors.values())
+        weights = (self.distill, self.adversarial, *self.reconstruction.values())
         if not all(0 <= weight < math.inf for weight in (*weights, self.r1)) or sum(weights) == 0:
             raise UsageError("Loss weights must be 0 or more, and not all of them 0.")
-        if len(self.perception) != len(STEPS) or not all(
-            0 <= weight < math.inf for weight in self.perception
+        if len(self.timestep_weights) != len(STEPS) or not all(
+            0 <= weight < math.inf for weight in self.timestep_weights
         ):
             raise UsageError(
-                "--perception must be four weights of 0 or more, for t = 999, 749, 499 and 249."
+                "--timestep-weights must be four weights of 0 or more, for t = 999, 749, 499 and 249."
             )
         if not 0 <= self.psr[0] <= self.psr[1] <= 1:
             raise UsageError(
                 "The PSR weight in training must be a number or a range within 0 and 1."
             )
-        if self.teacher_samples < 1 or not 0 <= self.blank <= 1 or not 0 < self.teacher_share <= 1:
+        if (
+            self.teacher_samples < 1
+            or not 0 <= self.text_dropout <= 1
+            or not 0 < self.teacher_share <= 1
+        ):
             raise UsageError(
-                "Teacher samples must be at least 1, shares of teacher and blank texts within 0 and 1."
+                "Teacher samples must be at least 1, shares of teacher and text_dropout texts within 0 and 1."
             )
 
     @property
-    def anchors(self) -> dict[str, float]:
+    def reconstruction(self) -> dict[str, float]:
         """Weights of the distances to HR."""
         return {"l1": self.anchor_l1, "lpips": self.anchor_lpips}
 
     @classmethod
     def from_json(cls, raw: dict[str, Any]) -> Self:
-        """Read back what ``dataclasses.asdict`` and JSON made of one."""
+        """Return the recipe that ``dataclasses.asdict`` and JSON wrote, by older versions too."""
+        raw = {RENAMED.get(name, name): value for name, value in raw.items()}
         return cls(
             **raw
             | {
                 "ta": TaWeights(**raw["ta"]),
                 "psr": tuple(raw["psr"]),
-                "perception": tuple(raw["perception"]),
+                "timestep_weights": tuple(raw["timestep_weights"]),
             }
         )
 
+
+# fields of Recipe that older versions wrote under another name
+RENAMED = {"perception": "timestep_weights", "blank": "text_dropout"}
 
 PAPER = Recipe()
 OFFICIAL = replace(

@@ -40,7 +40,7 @@ class Score:
 
 
 def restored(
-    learner: TrainableModel,
+    model: TrainableModel,
     which: Restorer,
     pair: dict[str, Any],
     steps: int,
@@ -51,8 +51,8 @@ def restored(
     The network is told the pair's tags or, where none are known, what the tagger reads off the
     canvas.
     """
-    canvas = pair["canvas"][None].to(_device(learner))
-    told = learner.conditions(canvas, canvas, (pair["tags"],), torch.zeros(1, dtype=torch.bool))[0]
+    canvas = pair["canvas"][None].to(_device(model))
+    told = model.conditions(canvas, canvas, (pair["tags"],), torch.zeros(1, dtype=torch.bool))[0]
     with autocast():
         picture = sample(
             which,
@@ -65,7 +65,7 @@ def restored(
 
 
 def write_grid(
-    learner: TrainableModel,
+    model: TrainableModel,
     pairs: PairDataset,
     path: Path,
     autocast: Autocast = nullcontext,
@@ -74,7 +74,7 @@ def write_grid(
     rows = []
     for position in range(GRID_PHOTOS):
         pair = pairs[position]
-        shots = [restored(learner, learner.student, pair, n, autocast) for n in COUNTS]
+        shots = [restored(model, model.student, pair, n, autocast) for n in COUNTS]
         rows.append(torch.cat([pair["canvas"], *shots, pair["hr"]], dim=2))
     grid = torch.cat(rows, dim=1).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def write_grid(
 
 
 def score(
-    learner: TrainableModel,
+    model: TrainableModel,
     which: Restorer | None,
     pairs: PairDataset,
     steps: int,
@@ -94,9 +94,7 @@ def score(
     psnr, structure = [], []
     for position in range(len(pairs.photos.paths)):
         pair = pairs[position]
-        picture = (
-            pair["canvas"] if which is None else restored(learner, which, pair, steps, autocast)
-        )
+        picture = pair["canvas"] if which is None else restored(model, which, pair, steps, autocast)
         error = (picture - pair["hr"]).square().mean().clamp(min=1e-10)
         psnr.append(-10 * float(error.log10()))
         structure.append(float(ssim(picture[None], pair["hr"][None])))
@@ -105,7 +103,7 @@ def score(
 
 def write_card(
     config: TrainConfig,
-    learner: TrainableModel,
+    model: TrainableModel,
     photos: Photos,
     held_out: Photos,
     folder: Path,
@@ -119,11 +117,11 @@ def write_card(
     """
     pairs = PairDataset(held_out if held_out.paths else photos, config, tags)
     write_text(folder / CURVES, curves(config.output / LOG))
-    write_grid(learner, pairs, folder / GRID, autocast)
+    write_grid(model, pairs, folder / GRID, autocast)
     figures = "No photos were held out (`--validation`), so nothing was measured."
     if held_out.paths:
         figures = _table(
-            learner, learner.teacher if config.stage == "student" else None, pairs, autocast
+            model, model.teacher if config.stage == "student" else None, pairs, autocast
         )
     text = CARD_TEXT.format(
         arch=config.arch,
@@ -170,7 +168,7 @@ Trained with addsr {version}. Use it with `addsr upscale PHOTO --model FOLDER`, 
 
 
 def _table(
-    learner: TrainableModel,
+    model: TrainableModel,
     base: Restorer | None,
     pairs: PairDataset,
     autocast: Autocast,
@@ -181,12 +179,12 @@ def _table(
     def row(name: str, found: Score) -> None:
         lines.append(f"| {name} | {found.psnr:.2f} | {found.ssim:.4f} |")
 
-    row("bicubic", score(learner, None, pairs, 1))
-    for name, which in (("before", base), ("after", learner.student)):
+    row("bicubic", score(model, None, pairs, 1))
+    for name, which in (("before", base), ("after", model.student)):
         for steps in COUNTS if which else ():
             row(
                 f"{name}, {steps} step{'s' * (steps > 1)}",
-                score(learner, which, pairs, steps, autocast),
+                score(model, which, pairs, steps, autocast),
             )
     lines.append(
         f"\n{len(pairs.photos.paths)} held-out photos, one {pairs.config.crop} px crop of each, RGB, seed 0."
@@ -194,5 +192,5 @@ def _table(
     return "\n".join(lines)
 
 
-def _device(learner: TrainableModel) -> torch.device:
-    return next(iter(learner.parameters.values())).device
+def _device(model: TrainableModel) -> torch.device:
+    return next(iter(model.parameters.values())).device

@@ -60,9 +60,9 @@ class Trainer:
         found = find_photos(config.data, config.crop, config.pairs)
         self.photos, self.held_out = found.split(config.validation)
         self.accelerator = accelerator_for(config)
-        self.learner = trainable_for(config, self.accelerator)
-        self.objective = objective_for(config, self.learner, self.accelerator)
-        self.ema = Ema(self.learner.parameters, config.ema, "cpu" if config.ema_on_cpu else None)
+        self.model = trainable_for(config, self.accelerator)
+        self.objective = objective_for(config, self.model, self.accelerator)
+        self.ema = Ema(self.model.parameters, config.ema, "cpu" if config.ema_on_cpu else None)
         self.step = 0
         self.tags: dict[str, str] = {}
         self.recent: list[StepMetrics] = []
@@ -156,7 +156,7 @@ class Trainer:
             )
             path = self.config.output / "samples" / f"step-{self.step:07d}.png"
             with _written(path):
-                return results.write_grid(self.learner, pairs, path, self.accelerator.autocast)
+                return results.write_grid(self.model, pairs, path, self.accelerator.autocast)
 
     def save(self) -> None:
         """Write a checkpoint (main process only)."""
@@ -173,19 +173,19 @@ class Trainer:
         folder = self.config.output / "export"
         if self.accelerator.is_main_process and (final or training_setup(self.config.arch).small):
             with self.ema.applied(), _written(folder):
-                self.learner.write(folder, {"steps": str(self.step)})
+                self.model.write(folder, {"steps": str(self.step)})
                 write_text(folder / "training.json", self.config.portable().to_json())
                 if final:
                     autocast, photos = self.accelerator.autocast, (self.photos, self.held_out)
                     results.write_card(
-                        self.config, self.learner, *photos, folder, autocast, self.tags
+                        self.config, self.model, *photos, folder, autocast, self.tags
                     )
         self.accelerator.wait_for_everyone()
         return folder
 
     def state_dict(self) -> dict[str, Any]:
         """All that a later process needs besides the configuration."""
-        weights = {name: p.detach() for name, p in self.learner.parameters.items()}
+        weights = {name: p.detach() for name, p in self.model.parameters.items()}
         return {
             "weights": weights,
             "objective": self.objective.state_dict(),
@@ -195,9 +195,9 @@ class Trainer:
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a checkpoint."""
-        if state["weights"].keys() != self.learner.parameters.keys():
+        if state["weights"].keys() != self.model.parameters.keys():
             raise KeyError("it holds other weights")
-        for name, p in self.learner.parameters.items():
+        for name, p in self.model.parameters.items():
             p.copy_(state["weights"][name])
         self.objective.load_state_dict(state["objective"])
         self.ema.load_state_dict(state["ema"])
@@ -224,7 +224,7 @@ class Trainer:
             write_text(config.output / "config.json", config.to_json())
         self.accelerator.init_trackers("addsr")
         if config.precompute:
-            self.tags = precomputed(self.photos, self.learner, config.output, self.accelerator)
+            self.tags = precomputed(self.photos, self.model, config.output, self.accelerator)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

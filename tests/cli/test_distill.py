@@ -132,7 +132,7 @@ def test_every_choice_reaches_the_run(distill, small_vgg):
         "vgg",
         "--teacher-share",
         0.5,
-        "--perception",
+        "--timestep-weights",
         "0,1,2,3",
     )
     words += ("--degradation", "mild", "--scales", "2:3", "--lettering", 0.4)
@@ -167,9 +167,9 @@ def test_every_choice_reaches_the_run(distill, small_vgg):
         "latent",
     )
     assert (recipe.rollout, recipe.first_latent, recipe.psr) == ("teacher-forced", "hr", (0.4, 0.8))
-    assert recipe.anchors == {"l1": 0.1, "lpips": 0.2}
+    assert recipe.reconstruction == {"l1": 0.1, "lpips": 0.2}
     assert (recipe.discriminator, recipe.teacher_share) == ("vgg", 0.5)
-    assert recipe.perception == (0, 1, 2, 3)
+    assert recipe.timestep_weights == (0, 1, 2, 3)
     assert (run.mix, run.usm, run.lr, run.d_lr, run.decay) == (
         (("mild", 1.0),),
         True,

@@ -9,7 +9,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
-from distillation_samples import learner
+from distillation_samples import trainable_model
 
 from addsr_cli.models.nano.restorer import Nano
 from addsr_cli.train.config import TrainConfig
@@ -135,10 +135,10 @@ def objective(configured, monkeypatch):
         AcceleratorState._reset_state(True)  # which else keeps the first precision
         accelerator = Accelerator(cpu=True, mixed_precision=precision)
         torch.manual_seed(seed)
-        judge = (
-            DiscriminatorStep(ConvDiscriminator(), config, accelerator) if discriminator else None
-        )
-        made = Distillation(config, learner(seed), judge, accelerator)
+        step = None
+        if discriminator:
+            step = DiscriminatorStep(ConvDiscriminator(), config, accelerator)
+        made = Distillation(config, trainable_model(seed), step, accelerator)
         if draws:
             turns = iter(draws * 1000)
             monkeypatch.setattr(made, "draw", lambda batch, generator: next(turns))

@@ -10,7 +10,7 @@ from addsr_cli.train.discriminators.backbones import backbone_from
 from addsr_cli.train.discriminators.projected import ProjectedDiscriminator
 
 CASE = Path(__file__).parent.parent / "golden" / "discriminator"
-TRUNK = "dino.model.model."
+BACKBONE = "dino.model.model."
 NAMES = {
     **{
         "main.0.0.": "first.0.",
@@ -33,37 +33,37 @@ def golden_weights(name):
     return {key: value.float() for key, value in load_file(CASE / f"{name}.safetensors").items()}
 
 
-def golden_trunk():
+def golden_backbone():
     """DINO's weights of the golden case, in the authors' naming."""
     return {
-        k.removeprefix(TRUNK): v
+        k.removeprefix(BACKBONE): v
         for k, v in golden_weights("discriminator").items()
-        if k.startswith(TRUNK)
+        if k.startswith(BACKBONE)
     }
 
 
 def official(*, raw=True):
     """The discriminator of the golden files, before its first forward."""
-    trunk, eye = (
-        backbone_from(golden_trunk(), heads=2),
+    backbone, condition_encoder = (
+        backbone_from(golden_backbone(), heads=2),
         backbone_from(golden_weights("dinov2"), heads=3),
     )
-    judge = ProjectedDiscriminator(trunk, eye, raw=raw)
+    discriminator = ProjectedDiscriminator(backbone, condition_encoder, raw=raw)
     weights = golden_weights("discriminator")
-    judge.load_state_dict(
+    discriminator.load_state_dict(
         {our_name(key): value for key, value in weights.items() if key.startswith("heads.")}
     )
-    return judge
+    return discriminator
 
 
 def full_width(layers=12):
-    """Heads at full width on random networks of the published sizes; ``layers`` for those of the canvas's eye."""
+    """Heads at full width on random networks of the published sizes; ``layers`` for those of the canvas's condition_encoder."""
     sizes = {"hidden_size": 384, "num_attention_heads": 6}
-    trunk = ViTModel(ViTConfig(**sizes, intermediate_size=1536), add_pooling_layer=False)
-    eye = Dinov2Model(
+    backbone = ViTModel(ViTConfig(**sizes, intermediate_size=1536), add_pooling_layer=False)
+    condition_encoder = Dinov2Model(
         Dinov2Config(**sizes, patch_size=14, image_size=518, num_hidden_layers=layers)
     )
-    return ProjectedDiscriminator(trunk, eye)
+    return ProjectedDiscriminator(backbone, condition_encoder)
 
 
 def seeded(seed=0):

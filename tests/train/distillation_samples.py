@@ -12,7 +12,7 @@ from addsr_cli.train.objectives.draws import StudentDraws, draw_student
 SECOND_AXIS = ("chain", "t", "teacher")  # of draws, where the samples lie
 
 
-def learner(seed=0):
+def trainable_model(seed=0):
     """A student with weights of its own, and a teacher that answers with more than its control image."""
     torch.manual_seed(seed)
     student, teacher = build_nano(TINY), build_nano(TINY)
@@ -51,7 +51,7 @@ def cut(batch, chosen):
 
 
 def losses(made, batch, draws):
-    return made.losses(made.view(batch, draws), torch.Generator().manual_seed(0))
+    return made.losses(made.run_student(batch, draws), torch.Generator().manual_seed(0))
 
 
 class Forwards:
@@ -62,7 +62,7 @@ class Forwards:
         denoise = Nano.denoise
 
         def counted(nano, z, t, control, cond):
-            which = "student" if nano is made.learner.student else "teacher"
+            which = "student" if nano is made.model.student else "teacher"
             self.calls.append((which, torch.is_grad_enabled(), control, t))
             self.latents.append(z)
             return denoise(nano, z, t, control, cond)

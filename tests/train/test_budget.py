@@ -98,7 +98,7 @@ def test_a_small_network_is_counted_itself(configured, stage):
     config = configured(stage=stage)
     plan = budget(config)
     trainer = Trainer(config)
-    assert plan.trained == sum(p.numel() for p in trainer.learner.parameters.values())
+    assert plan.trained == sum(p.numel() for p in trainer.model.parameters.values())
     assert plan.tflop > 0
 
 

@@ -116,3 +116,13 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
     torch.save({"step": 1, "evil": subprocess.run}, tmp_path / "step-0000001.pt")
     with pytest.raises(UsageError, match="not a usable checkpoint"):
         load(tmp_path / "step-0000001.pt")
+
+
+def test_a_checkpoint_of_an_older_version_is_read_under_the_current_names(tmp_path):
+    optimizer = {"optimisers": [{"state": {0: {"step": 1}}}], "scaler": {}}
+    adversary = {"weights": {"heads.0": torch.ones(1)}, "updater": optimizer}
+    state = {"objective": {"student": optimizer, "adversary": adversary}}
+    objective = load(save(tmp_path, 1, state, keep=1))["objective"]
+    assert objective["student"]["optimizers"] == optimizer["optimisers"]
+    assert objective["discriminator_step"]["weights"].keys() == {"heads.0"}
+    assert objective["discriminator_step"]["optimizer_step"]["optimizers"]

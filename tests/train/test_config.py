@@ -50,7 +50,7 @@ def test_settings_of_a_later_version_are_passed_over():
         {"arch": "addsr"},
         {"stage": "master"},
         {"decay": "linear"},
-        {"framing": "wide"},
+        {"augmentation": "wide"},
         {"tags": "a cat"},
         {"lora": 4},
         {"arch": "addsr", "stage": "student", "lora": -1},
@@ -129,3 +129,16 @@ def test_options_of_training_are_read_without_heavy_libraries():
         "sys.exit(bool({'torch', 'numpy', 'PIL', 'cv2'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+
+
+def test_a_file_of_an_older_version_is_read_under_the_current_names(tmp_path):
+    config = TrainConfig(data=tmp_path, output=tmp_path / "run", augmentation="plain")
+    text = config.to_json()
+    for current, older in (
+        ("augmentation", "framing"),
+        ("timestep_weights", "perception"),
+        ("text_dropout", "blank"),
+    ):
+        assert f'"{current}"' in text
+        text = text.replace(f'"{current}"', f'"{older}"')
+    assert TrainConfig.from_json(text) == config

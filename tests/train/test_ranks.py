@@ -81,7 +81,8 @@ def test_two_processes_end_with_the_same_weights_and_speak_once(
     other = torch.load("2.pt", weights_only=True)
     assert not same(other["weights"], first["weights"])
     assert not same(
-        other["objective"]["adversary"]["weights"], first["objective"]["adversary"]["weights"]
+        other["objective"]["discriminator_step"]["weights"],
+        first["objective"]["discriminator_step"]["weights"],
     )
     assert Path("two/log.jsonl").read_text().count("\n") == 2
     assert len(json.loads(Path("two/tags.json").read_text())) == 3

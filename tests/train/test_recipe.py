@@ -11,16 +11,16 @@ from addsr_cli.train.recipe import (
     OFFICIAL,
     PAPER,
     Recipe,
+    parse_timestep_weights,
     preset,
     psr_range,
     run_defaults,
-    timestep_weights,
 )
 
 
 def test_the_paper_is_the_default():
     assert preset("paper", "addsr") == PAPER == Recipe()
-    assert (PAPER.ta.mu, PAPER.ta.nu, PAPER.adversarial, PAPER.psr, PAPER.blank) == (
+    assert (PAPER.ta.mu, PAPER.ta.nu, PAPER.adversarial, PAPER.psr, PAPER.text_dropout) == (
         0.5,
         2.1,
         0.02,
@@ -33,7 +33,7 @@ def test_the_paper_is_the_default():
         False,
         0.0,
     )
-    assert set(PAPER.anchors.values()) == {0.0}
+    assert set(PAPER.reconstruction.values()) == {0.0}
 
 
 def test_the_official_preset_draws_and_weighs_as_the_released_trainer():
@@ -61,14 +61,18 @@ def test_nano_keeps_the_weights_of_a_preset_and_trains_on_what_inference_runs(na
     assert recipe.ta == preset(name, "addsr").ta
     assert (recipe.discriminator, recipe.first_latent, recipe.rollout) == ("conv", "lr", "chained")
     assert (recipe.adversarial, recipe.timesteps) == (0.0005, "official")
-    assert (recipe.teacher_timesteps, recipe.psr, recipe.blank) == ("student", (0.2, 0.7), 0.0)
+    assert (recipe.teacher_timesteps, recipe.psr, recipe.text_dropout) == (
+        "student",
+        (0.2, 0.7),
+        0.0,
+    )
 
 
 @pytest.mark.parametrize("arch", ["nano", "tiny"])
 def test_a_teacher_learns_from_the_original_alone(arch):
     recipe = preset("paper", arch, "teacher")
     assert (recipe.distill, recipe.adversarial) == (0, 0)
-    assert recipe.anchors == {"l1": 1, "lpips": 0}
+    assert recipe.reconstruction == {"l1": 1, "lpips": 0}
     assert replace(recipe, distill=1.0, adversarial=0.0005, anchor_l1=0.0) == preset("paper", arch)
 
 
@@ -90,9 +94,9 @@ def test_an_unknown_preset_is_refused():
         {"r1": float("inf")},
         {"distill": 0.0, "adversarial": 0.0},
         {"psr": (0.6, 0.4)},
-        {"perception": (1.0, 1.0, 1.0)},
-        {"perception": (1.0, 1.0, 1.0, -0.1)},
-        {"perception": (1.0, float("nan"), 1.0, 1.0)},
+        {"timestep_weights": (1.0, 1.0, 1.0)},
+        {"timestep_weights": (1.0, 1.0, 1.0, -0.1)},
+        {"timestep_weights": (1.0, float("nan"), 1.0, 1.0)},
         {"anchor_lpips": -1.0},
         {"teacher_share": 0.0},
         {"teacher_share": 1.1},
@@ -100,7 +104,7 @@ def test_an_unknown_preset_is_refused():
         {"psr": (0.0, 1.1)},
         {"psr": (float("nan"), 1.0)},
         {"teacher_samples": 0},
-        {"blank": 1.5},
+        {"text_dropout": 1.5},
     ],
 )
 def test_what_cannot_be_distilled_is_refused(wrong):
@@ -109,7 +113,7 @@ def test_what_cannot_be_distilled_is_refused(wrong):
 
 
 def test_one_loss_is_enough():
-    assert replace(PAPER, distill=0.0, adversarial=0.0, anchor_lpips=1.0).anchors == {
+    assert replace(PAPER, distill=0.0, adversarial=0.0, anchor_lpips=1.0).reconstruction == {
         "l1": 0,
         "lpips": 1,
     }
@@ -121,7 +125,7 @@ def test_a_recipe_survives_json():
         ta=TaWeights(form="linear", gamma=0.2),
         psr=(0.4, 1.0),
         anchor_lpips=2.0,
-        perception=(0.0, 1.0, 2.0, 3.0),
+        timestep_weights=(0.0, 1.0, 2.0, 3.0),
         teacher_share=0.5,
         discriminator="vgg",
     )
@@ -142,7 +146,7 @@ def test_a_weight_that_is_not_understood_is_refused(text):
         psr_range(text)
 
 
-def test_perception_is_four_numbers():
-    assert timestep_weights("0.1,1, 1,2") == (0.1, 1, 1, 2)
-    with pytest.raises(UsageError, match="--perception"):
-        timestep_weights("a,1,1,1")
+def test_timestep_weights_are_four_numbers():
+    assert parse_timestep_weights("0.1,1, 1,2") == (0.1, 1, 1, 2)
+    with pytest.raises(UsageError, match="--timestep-weights"):
+        parse_timestep_weights("a,1,1,1")

@@ -68,12 +68,10 @@ def test_the_card_measures_before_and_after_on_held_out_photos(student, precisio
     with trainer.ema.applied():
         for name, which, steps in (
             ("bicubic", None, 1),
-            ("before, 4 steps", trainer.learner.teacher, 4),
-            ("after, 1 step", trainer.learner.student, 1),
+            ("before, 4 steps", trainer.model.teacher, 4),
+            ("after, 1 step", trainer.model.student, 1),
         ):
-            found = results.score(
-                trainer.learner, which, pairs, steps, trainer.accelerator.autocast
-            )
+            found = results.score(trainer.model, which, pairs, steps, trainer.accelerator.autocast)
             assert rows[name] == f"{found.psnr:.2f} | {found.ssim:.4f}"
     assert rows["before, 1 step"] != rows["after, 1 step"]
     assert "2 held-out photos" in card
@@ -122,11 +120,11 @@ def test_held_out_photos_are_never_trained_on(student, monkeypatch):
 def test_the_canvas_scores_as_itself_and_as_what_a_mirror_makes_of_it(student, mirror):
     trainer = Trainer(student(validation=1, mix=(("clean", 1.0),)))
     pairs = PairDataset(trainer.held_out, trainer.config)
-    plain = results.score(trainer.learner, None, pairs, 1)
+    plain = results.score(trainer.model, None, pairs, 1)
     pair = pairs[0]
     error = (pair["canvas"] - pair["hr"]).square().mean()
     assert plain.psnr == pytest.approx(-10 * error.log10().item(), abs=1e-4)
-    same = results.score(trainer.learner, trainer.learner.teacher, pairs, 1)
+    same = results.score(trainer.model, trainer.model.teacher, pairs, 1)
     assert same.psnr == pytest.approx(plain.psnr, abs=1e-3)
 
 
@@ -172,7 +170,7 @@ def test_the_full_model_is_looked_at_and_exported_in_half_precision(
         path.name for path in folder.iterdir()
     }
     assert "| after, 1 step |" in (folder / "README.md").read_text()
-    assert all(p.dtype == torch.float32 for p in trainer.learner.parameters.values())
+    assert all(p.dtype == torch.float32 for p in trainer.model.parameters.values())
 
 
 @pytest.mark.parametrize(
@@ -184,19 +182,19 @@ def test_grids_and_figures_tell_the_network_the_photos_own_tags(
     monkeypatch.setattr(results, "COUNTS", (1,))
     trainer, told = Trainer(student(validation=1)), []
 
-    def conditions(hr, canvas, tags, blank):
-        assert not blank.any()
+    def conditions(hr, canvas, tags, text_dropout):
+        assert not text_dropout.any()
         told.extend(given or "read off it" for given in tags)
-        return type(trainer.learner).conditions(trainer.learner, hr, canvas, tags, blank)
+        return type(trainer.model).conditions(trainer.model, hr, canvas, tags, text_dropout)
 
-    monkeypatch.setattr(trainer.learner, "conditions", conditions)
+    monkeypatch.setattr(trainer.model, "conditions", conditions)
     trainer.tags = {str(path): tags for path in trainer.held_out.paths for tags in known.values()}
     trainer.write_samples()
     trainer.config.output.mkdir(exist_ok=True)
     (trainer.config.output / "log.jsonl").write_text("")
     folder = trainer.config.output
     results.write_card(
-        trainer.config, trainer.learner, trainer.photos, trainer.held_out, folder, tags=trainer.tags
+        trainer.config, trainer.model, trainer.photos, trainer.held_out, folder, tags=trainer.tags
     )
     assert len(told) == 2 * results.GRID_PHOTOS + 2
     assert set(told) == set(expected)

@@ -105,16 +105,14 @@ def test_a_checkpoint_holds_both_networks_their_optimisers_and_the_average(confi
     trainer = Trainer(config)
     trainer.run()
     state = newest(config)
-    judge = state["objective"]["adversary"]
+    judge = state["objective"]["discriminator_step"]
     assert any(name.endswith("weight_u") for name in judge["weights"])
-    for updater in (judge["updater"], state["objective"]["student"]):
+    for optimizer_step in (judge["optimizer_step"], state["objective"]["student"]):
         assert {
-            float(moments["step"]) for moments in updater["optimisers"][0]["state"].values()
+            float(moments["step"]) for moments in optimizer_step["optimizers"][0]["state"].values()
         } == {2.0}
     assert (
-        state["weights"].keys()
-        == state["ema"]["shadow"].keys()
-        == trainer.learner.parameters.keys()
+        state["weights"].keys() == state["ema"]["shadow"].keys() == trainer.model.parameters.keys()
     )
     assert state["ema"]["updates"] == state["step"] == 2
 
@@ -143,7 +141,7 @@ def test_a_discriminator_on_vgg_goes_on_with_its_scales(
     )
     Trainer(straight).run()
     interrupted(stopped, 2)
-    weights = newest(stopped)["objective"]["adversary"]["weights"]
+    weights = newest(stopped)["objective"]["discriminator_step"]["weights"]
     assert weights["scale_3"].min() > 0
     Trainer(stopped).run("latest")
     assert same(newest(stopped), newest(straight))
@@ -160,14 +158,14 @@ def test_also_in_another_process(run, straight, same):
 def test_ctrl_c_in_the_middle_of_a_step_saves_after_it(run, straight, same, monkeypatch):
     config = run()
     trainer = Trainer(config)
-    backward = trainer.objective.student.backward
+    backward = trainer.objective.optimizer_step.backward
 
     def pressed(loss):
         if trainer.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
         backward(loss)
 
-    monkeypatch.setattr(trainer.objective.student, "backward", pressed)
+    monkeypatch.setattr(trainer.objective.optimizer_step, "backward", pressed)
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
     assert newest(config)["step"] == 3

@@ -14,7 +14,7 @@ def test_a_step_moves_float32_weights_where_the_run_is(configured, device, stage
     if (device, precision) == ("cpu", "fp16"):
         pytest.skip("accelerate has fp16 on GPUs only")
     trainer = Trainer(configured(stage=stage, device=device, precision=precision))
-    before = {name: p.detach().clone() for name, p in trainer.learner.parameters.items()}
+    before = {name: p.detach().clone() for name, p in trainer.model.parameters.items()}
     batch = Batch.of(
         next(iter(loader(PairDataset(trainer.photos, trainer.config), 0))),
         trainer.accelerator.device,
@@ -27,11 +27,9 @@ def test_a_step_moves_float32_weights_where_the_run_is(configured, device, stage
     assert all(
         torch.isfinite(torch.tensor(value)) for name, value in figures.items() if "norm" not in name
     )
-    assert {(p.device.type, p.dtype) for p in trainer.learner.parameters.values()} == {
+    assert {(p.device.type, p.dtype) for p in trainer.model.parameters.values()} == {
         (device, torch.float32)
     }
-    assert all(torch.isfinite(p).all() for p in trainer.learner.parameters.values())
+    assert all(torch.isfinite(p).all() for p in trainer.model.parameters.values())
     if precision != "fp16":
-        assert any(
-            not torch.equal(p, before[name]) for name, p in trainer.learner.parameters.items()
-        )
+        assert any(not torch.equal(p, before[name]) for name, p in trainer.model.parameters.items())

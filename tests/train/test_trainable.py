@@ -78,10 +78,10 @@ def test_a_run_distils_a_network_of_one_pass(configured, x4plus, precision):
     trainer = Trainer(
         configured(stage="student", teacher=str(x4plus), steps=2, validation=1, precision=precision)
     )
-    before = {name: p.clone() for name, p in trainer.learner.frozen.state_dict().items()}
+    before = {name: p.clone() for name, p in trainer.model.frozen.state_dict().items()}
     folder = trainer.run()
     assert all(
-        torch.equal(p, before[name]) for name, p in trainer.learner.frozen.state_dict().items()
+        torch.equal(p, before[name]) for name, p in trainer.model.frozen.state_dict().items()
     )
     card = (folder / "README.md").read_text()
     assert str(x4plus.parent) not in card

@@ -166,8 +166,8 @@ def test_gradients_reach_the_trained_weights_of_both_networks_and_nothing_else(
     made = objective(learner)
     frozen = state(learner.teacher)
     seen = {}
-    step = made.student.step
-    made.student.step = lambda lr: (
+    step = made.optimizer_step.step
+    made.optimizer_step.step = lambda lr: (
         seen.update({n: p.grad for n, p in learner.parameters.items()}),
         step(lr),
     )[1]
@@ -203,8 +203,10 @@ def test_computing_again_gives_the_same_gradients(bundle, teachers, objective):
         assert all(block.gradient_checkpointing is checkpointing for block in blocks)
         assert len(blocks) > 5
         made = objective(learner)
-        view = made.view(pictures(), made.draw(pictures(), torch.Generator().manual_seed(0)))
-        made._total(made.losses(view, None), view.draws.index).backward()
+        student = made.run_student(
+            pictures(), made.draw(pictures(), torch.Generator().manual_seed(0))
+        )
+        made.total(made.losses(student, None), student.draws.index).backward()
         gradients.append({name: p.grad for name, p in learner.parameters.items()})
     teachers.clear()  # the decoder computes again from now on
     for name, gradient in gradients[0].items():

@@ -81,23 +81,23 @@ def test_a_checkpoint_of_the_other_stage_is_refused(configured, tmp_path):
 def test_an_unusable_loss_ends_the_run_before_the_weights_move(run, monkeypatch, value):
     config = run(save_every=1)
     trainer = Trainer(config)
-    backward = trainer.objective.student.backward
+    backward = trainer.objective.optimizer_step.backward
 
     def spoilt(loss):
         backward(loss * (value if trainer.step == 2 else 1))
 
-    monkeypatch.setattr(trainer.objective.student, "backward", spoilt)
+    monkeypatch.setattr(trainer.objective.optimizer_step, "backward", spoilt)
     with pytest.raises(AddsrError, match=r"loss of the student became (nan|inf)"):
         trainer.run()
     assert newest(config)["step"] == trainer.step == 2
     kept = newest(config)["weights"]
-    assert all(torch.equal(p, kept[name]) for name, p in trainer.learner.parameters.items())
+    assert all(torch.equal(p, kept[name]) for name, p in trainer.model.parameters.items())
 
 
 def test_what_is_exported_is_the_average_and_what_trains_is_not(run):
     trainer = Trainer(run())
     stored = load_file(trainer.run() / "nano.safetensors")
-    own, frozen = trainer.learner.parameters, dict(trainer.learner.frozen.named_parameters())
+    own, frozen = trainer.model.parameters, dict(trainer.model.frozen.named_parameters())
     assert all(
         torch.equal(stored[name], value.half()) for name, value in trainer.ema.shadow.items()
     )
@@ -113,8 +113,8 @@ def test_without_the_adversarial_loss_there_is_no_discriminator(configured, monk
     recipe = replace(preset("paper", "tiny"), adversarial=0.0)
     trainer = Trainer(configured(stage="student", recipe=recipe, steps=1))
     trainer.run()
-    assert trainer.objective.adversary is None
-    assert newest(trainer.config)["objective"]["adversary"] == {}
+    assert trainer.objective.discriminator_step is None
+    assert newest(trainer.config)["objective"]["discriminator_step"] == {}
 
 
 def test_photos_without_a_partner_are_left_out_of_a_run_on_pairs(configured, photos, tmp_path):
@@ -143,14 +143,14 @@ def test_a_run_may_start_from_the_weights_of_another(configured, tmp_path):
     first = Trainer(configured(output=tmp_path / "first")).run() / "nano.safetensors"
     second = Trainer(configured(init=first))
     loaded = load_nano(first).net.state_dict()
-    assert all(torch.equal(p, loaded[name]) for name, p in second.learner.net.state_dict().items())
+    assert all(torch.equal(p, loaded[name]) for name, p in second.model.net.state_dict().items())
 
 
 def test_weights_depend_on_the_seed_alone(configured):
     torch.manual_seed(99)
-    first = Trainer(configured()).learner.net.control_in.weight
-    assert torch.equal(first, Trainer(configured()).learner.net.control_in.weight)
-    assert not torch.equal(first, Trainer(configured(seed=1)).learner.net.control_in.weight)
+    first = Trainer(configured()).model.net.control_in.weight
+    assert torch.equal(first, Trainer(configured()).model.net.control_in.weight)
+    assert not torch.equal(first, Trainer(configured(seed=1)).model.net.control_in.weight)
 
 
 def test_samples_are_a_grid_of_canvas_results_and_target(configured):

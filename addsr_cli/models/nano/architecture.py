@@ -117,7 +117,7 @@ RECIPE = {
     "teacher_timesteps": "student",
     "teacher_samples": 1,
     "adversarial": 0.0005,
-    "blank": 0.0,
+    "text_dropout": 0.0,
 }
 TRAIN_NANO = TrainingSetup(
     name="nano",

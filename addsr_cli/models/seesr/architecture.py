@@ -117,7 +117,7 @@ TRAIN_ADDSR = TrainingSetup(
             "warmup": 0,
             "decay": "constant",
             "ema": 0.99,
-            "framing": "plain",
+            "augmentation": "plain",
             "mix": (("strong", 1.0),),
             "scales": (4.0, 4.0),
             "lettering": 0.0,

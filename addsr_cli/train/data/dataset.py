@@ -143,12 +143,12 @@ class PairDataset(Dataset[dict[str, Any]]):
         side, photo = self.config.crop, self._photo(index)
         hr = (
             crop(photo, side, rng)
-            if self.config.framing == "varied"
+            if self.config.augmentation == "varied"
             else plain_crop(photo, side, rng)
         )
         if self.config.lettering and rng.random() < self.config.lettering:
             hr = lettering(hr, rng)
-        elif self.config.framing == "varied":
+        elif self.config.augmentation == "varied":
             hr = defocus(hr, rng)
         if self.config.usm:
             hr = usm_sharpen(hr)

@@ -18,7 +18,7 @@ SAVE_EVERY = 32  # photos of each process; a minute or so on a GPU
 
 def precomputed(
     photos: Photos,
-    learner: TrainableModel,
+    model: TrainableModel,
     folder: Path,
     accelerator: Accelerator,
 ) -> dict[str, str]:
@@ -39,7 +39,7 @@ def precomputed(
             accelerator.process_index :: accelerator.num_processes
         ]
         read_here = [
-            (str(path), learner.read_tags(to_tensor(read(path).rgb).to(accelerator.device)))
+            (str(path), model.read_tags(to_tensor(read(path).rgb).to(accelerator.device)))
             for path in own
         ]
         known |= dict(gather_object(read_here))

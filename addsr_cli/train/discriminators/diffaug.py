@@ -1,7 +1,7 @@
-"""DiffAugment (Zhao et al. 2020): real and fake pictures are shifted and holed before a discriminator sees them.
+"""DiffAugment (Zhao et al. 2020): translation and cutout of real and fake images alike.
 
-What is random is drawn apart from what is done with it, on the CPU, so that a seed gives the same
-pictures on every device. Both operations pass gradients through.
+Draws are made on the CPU, apart from their application, so that a seed gives the same images on
+every device. Gradients flow through both operations.
 """
 
 from dataclasses import dataclass
@@ -10,55 +10,63 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor
 
-FURTHEST = 0.125  # shift, as a share of each side
-HOLE = 0.2  # side of the hole, as a share of each side
+MAX_SHIFT = 0.125  # share of each side
+CUTOUT = 0.2  # share of each side
 
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """One batch of draws: whole pixels, down and right, int64 (B, 2) on the CPU."""
+    """Draws for one batch in whole pixels, down and right, int64 (B, 2) on the CPU."""
 
-    shift: Tensor  # how far the picture moves up and left
-    hole: Tensor  # where the middle of the hole lies
+    shift: Tensor  # how far the image moves up and left
+    cutout: Tensor  # center of the cutout
 
 
 def draw(shape: tuple[int, ...], generator: torch.Generator) -> Augmentation:
-    """Draws for pictures of ``shape`` (B, C, H, W); uniform, each sample its own. ``generator`` lives on the CPU."""
-    batch, (height, width) = shape[0], shape[-2:]
+    """Draw uniformly for each image of a batch of ``shape`` (B, C, H, W).
+
+    ``generator`` lives on the CPU.
+    """
+    batch = shape[0]
+    sides = shape[-2:]
 
     def uniform(low: int, high: int) -> Tensor:
         return torch.randint(low, high, (batch,), generator=generator)
 
-    far = _share(height, FURTHEST), _share(width, FURTHEST)
-    shift = torch.stack([uniform(-reach, reach + 1) for reach in far], dim=1)
-    ends = (side + 1 - _share(side, HOLE) % 2 for side in (height, width))
-    return Augmentation(shift=shift, hole=torch.stack([uniform(0, end) for end in ends], dim=1))
+    reaches = [_share(side, MAX_SHIFT) for side in sides]
+    shift = torch.stack([uniform(-reach, reach + 1) for reach in reaches], dim=1)
+    ends = [side + 1 - _share(side, CUTOUT) % 2 for side in sides]
+    cutout = torch.stack([uniform(0, end) for end in ends], dim=1)
+    return Augmentation(shift=shift, cutout=cutout)
 
 
-def augment(image: Tensor, alteration: Augmentation) -> Tensor:
-    """Shift, then hole: image (B, C, H, W) of any range -> the same shape; what is not picture is zero."""
-    return cut_out(translate(image, alteration.shift), alteration.hole)
+def augment(image: Tensor, augmentation: Augmentation) -> Tensor:
+    """Translate, then cut out: (B, C, H, W) of any range -> the same shape, zero where empty."""
+    return cut_out(translate(image, augmentation.shift), augmentation.cutout)
 
 
 def translate(image: Tensor, shift: Tensor) -> Tensor:
-    """``out[b, :, y, x] = image[b, :, y + shift[b, 0], x + shift[b, 1]]``, zero beyond the edge; |shift| <= side."""
+    """``out[b, :, y, x] = image[b, :, y + shift[b, 0], x + shift[b, 1]]``, zero beyond the edge.
+
+    Shifts are at most the side.
+    """
     height, width = image.shape[-2:]
     down, right = (int(reach) for reach in shift.abs().amax(0))
     padded = F.pad(image, (right, right, down, down))
     corners = (shift + torch.tensor([down, right])).tolist()
-    rows = [padded[b, :, y : y + height, x : x + width] for b, (y, x) in enumerate(corners)]
-    return torch.stack(rows)
+    moved = [padded[b, :, y : y + height, x : x + width] for b, (y, x) in enumerate(corners)]
+    return torch.stack(moved)
 
 
-def cut_out(image: Tensor, hole: Tensor) -> Tensor:
-    """Zero in a rectangle of ``HOLE`` of each side about ``hole`` (B, 2); less where it reaches over the edge."""
-    within = []
+def cut_out(image: Tensor, center: Tensor) -> Tensor:
+    """Set a rectangle of ``CUTOUT`` of each side around ``center`` (B, 2) to zero."""
+    inside = []
     for axis, side in enumerate(image.shape[-2:]):
-        size = _share(side, HOLE)
-        along = torch.arange(side) - (hole[:, axis, None] - size // 2)
-        within.append((along >= 0) & (along < size))
-    inside = within[0][:, None, :, None] & within[1][:, None, None, :]
-    return image.masked_fill(inside.to(image.device), 0.0)
+        size = _share(side, CUTOUT)
+        offset = torch.arange(side) - (center[:, axis, None] - size // 2)
+        inside.append((offset >= 0) & (offset < size))
+    rectangle = inside[0][:, None, :, None] & inside[1][:, None, None, :]
+    return image.masked_fill(rectangle.to(image.device), 0.0)
 
 
 def _share(side: int, share: float) -> int:

@@ -1,4 +1,4 @@
-"""The other side of the training: a discriminator, its optimiser, and what it thinks of the student's pictures."""
+"""A discriminator in training: its optimizer, its own loss, and the adversarial loss."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,56 +16,62 @@ from addsr_cli.train.optim.optimizer_step import OptimizerStep, adamw
 
 
 class DiscriminatorStep:
-    """A discriminator in training. Its gradients come from ``learn`` alone, whatever it judges besides."""
+    """The discriminator's part of a training step.
+
+    ``backward`` alone adds gradients to its parameters; ``adversarial_loss`` adds none.
+    """
 
     def __init__(
         self, discriminator: Discriminator, config: TrainConfig, accelerator: Accelerator
     ) -> None:
-        self.discriminator, self.accelerator, self.r1 = (
-            discriminator.to(accelerator.device),
-            accelerator,
-            config.recipe.r1,
-        )
+        self.discriminator = discriminator.to(accelerator.device)
+        self.accelerator = accelerator
+        self.r1 = config.recipe.r1
         self.parameters = {
             name: p for name, p in discriminator.named_parameters() if p.requires_grad
         }
-        optimiser = adamw([{"params": list(self.parameters.values())}], config.d_lr)
-        self.updater = OptimizerStep(
-            "discriminator", self.parameters, [optimiser], accelerator, None
+        self.optimizer_step = OptimizerStep(
+            "discriminator",
+            self.parameters,
+            [adamw([{"params": list(self.parameters.values())}], config.d_lr)],
+            accelerator,
+            None,
         )
 
-    def learn(
+    def backward(
         self,
         batch: Batch,
         fake: Tensor,
         generator: torch.Generator,
         share: float,
     ) -> dict[str, float]:
-        """Add the gradients of one batch; returns the loss and the mean logits of real and fake."""
+        """Add ``share`` of the gradients of one batch, with ``fake`` (B, 3, H, W) in [0, 1].
+
+        Returns the loss and the mean logits of real and fake images.
+        """
         with self.accelerator.autocast():
             condition = self.discriminator.condition(batch.canvas)
-            features = self.discriminator.features(batch.hr, generator)
-            real = self.discriminator.judge(features, condition)
-            false = self.discriminator.judge(
-                self.discriminator.observed(fake, generator), condition
-            )
-        loss = discriminator_loss(real, false).mean()
-        figures = {"discriminator": loss.item(), "real": _mean(real), "fake": _mean(false)}
+            real_features = self.discriminator.features(batch.hr, generator)
+            real = self.discriminator.logits(real_features, condition)
+            fake_features = self.discriminator.detached_features(fake, generator)
+            fake_logits = self.discriminator.logits(fake_features, condition)
+        loss = discriminator_loss(real, fake_logits).mean()
+        metrics = {"discriminator": loss.item(), "real": _mean(real), "fake": _mean(fake_logits)}
         if self.r1:
-            loss = loss + self.r1 * r1(self.discriminator, features, condition).mean()
-        self.updater.backward(share * loss)
-        return figures
+            loss = loss + self.r1 * r1(self.discriminator, real_features, condition).mean()
+        self.optimizer_step.backward(share * loss)
+        return metrics
 
     def step(self, lr: float) -> float:
-        """Update the discriminator; returns the norm of its gradients."""
-        return self.updater.step(lr)
+        """Update the discriminator; return the norm of its gradients."""
+        return self.optimizer_step.step(lr)
 
-    def judge(self, batch: Batch, fake: Tensor, generator: torch.Generator) -> Tensor:
-        """How much each picture (B, 3, H, W) is taken for a fake, (B,), with gradients to the pictures alone."""
+    def adversarial_loss(self, batch: Batch, fake: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the generator loss (B,) of images (B, 3, H, W), with gradients to them alone."""
         with self._frozen(), self.accelerator.autocast():
             condition = self.discriminator.condition(batch.canvas)
             features = self.discriminator.features(fake, generator)
-            return generator_loss(self.discriminator.judge(features, condition))
+            return generator_loss(self.discriminator.logits(features, condition))
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:
@@ -78,14 +84,17 @@ class DiscriminatorStep:
                 p.requires_grad_(True)
 
     def state_dict(self) -> dict[str, Any]:
-        """The trained weights with the buffers of their spectral norms, and the optimiser."""
-        return {"weights": self.discriminator.state_dict(), "updater": self.updater.state_dict()}
+        """Return the trained weights, the buffers of the spectral norms, and the optimizer."""
+        return {
+            "weights": self.discriminator.state_dict(),
+            "optimizer_step": self.optimizer_step.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Restore ``state_dict``."""
         self.discriminator.load_state_dict(state["weights"])
-        self.updater.load_state_dict(state["updater"])
+        self.optimizer_step.load_state_dict(state["optimizer_step"])
 
 
-def _mean(logits: Sequence[Tensor]) -> float:
-    return sum(each.mean().item() for each in logits) / len(logits)
+def _mean(heads: Sequence[Tensor]) -> float:
+    return sum(logits.mean().item() for logits in heads) / len(heads)

@@ -1,4 +1,4 @@
-"""What a pretrained VGG16 sees in the pictures of a step: for LPIPS and for a discriminator on the same features."""
+"""A projected discriminator on features of VGG16."""
 
 from collections.abc import Sequence
 
@@ -7,88 +7,64 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
-from addsr_cli.perceptual import LPIPS, STAGES
+from addsr_cli.perceptual import STAGES
 from addsr_cli.train.discriminators.base import SLOPE, Discriminator
+from addsr_cli.train.losses.perceptual import VggFeatures
 
-JUDGED = (
-    4  # stages that the discriminator looks at; the last sees too much at once to judge texture
-)
-WIDTHS = (32, 64, 64, 64)  # of its heads
-FAINTEST = 1e-3  # least scale of a feature: a stage may see nothing at all in the first photos
-REMEMBERED = 2  # pictures: the student's and the original
-
-
-class VggFeatures:
-    """LPIPS with VGG16, which remembers the pictures of the present step: several losses look at the same ones."""
-
-    def __init__(self, lpips: LPIPS) -> None:
-        self.lpips = lpips
-        self.recent: list[tuple[Tensor, list[Tensor]]] = []
-
-    def __call__(self, image: Tensor) -> list[Tensor]:
-        """Features of five stages of an image (B, 3, H, W) in [0, 1], with gradients to it if it has them."""
-        for seen, features in self.recent:
-            if seen is image:
-                return features
-        features = self.lpips.features(image)
-        self.recent = [*self.recent[1 - REMEMBERED :], (image, features)]
-        return features
-
-    def distance(self, picture: Tensor, hr: Tensor) -> Tensor:
-        """LPIPS (B,) with gradients to ``picture``."""
-        return self.lpips.between(self(picture), self(hr))
-
-    def forget(self) -> None:
-        """Let go of the last step's pictures."""
-        self.recent.clear()
+STAGE_COUNT = 4  # of VGG16's five; the last sees too much at once to judge texture
+HEAD_WIDTHS = (32, 64, 64, 64)
+MIN_SCALE = 1e-3  # a stage may be all zero on the first photos
 
 
 class VggDiscriminator(Discriminator):
-    """Small heads on the first four stages of a frozen VGG16, one logit for every place of each.
+    """Small heads on the first four stages of a frozen VGG16, with one logit for every place.
 
     A projected discriminator (Sauer et al. 2021), as AddSR's is on DINO. Features are divided by
-    what they measure on average in the first photos seen; spectral norm keeps the heads smooth.
+    their root mean square on the first photos; spectral norm keeps the heads smooth.
     """
-
-    scales: Tensor
 
     def __init__(self, vgg: VggFeatures) -> None:
         super().__init__()
         self.vgg = vgg
-        stages = STAGES["vgg"][:JUDGED]
-        self.heads = nn.ModuleList(_head(*sizes) for sizes in zip(stages, WIDTHS, strict=True))
+        stages = STAGES["vgg"][:STAGE_COUNT]
+        self.heads = nn.ModuleList(_head(*sizes) for sizes in zip(stages, HEAD_WIDTHS, strict=True))
         for number, channels in enumerate(stages):
             self.register_buffer(f"scale_{number}", torch.zeros(channels))
 
     def condition(self, canvas: Tensor) -> Tensor:
-        """Nothing: LPIPS holds the picture to its original, the heads judge whether it looks like a photo."""
+        """Return nothing: the heads judge realism alone, LPIPS compares the image with HR."""
         return canvas.new_zeros(len(canvas), 0)
 
     def features(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
-        """Four stages of VGG16 (B, C, h, w); nothing is random."""
-        return self.vgg(image)[:JUDGED]
+        """Return four stages of VGG16 (B, C, h, w), without augmentation."""
+        return self.vgg(image)[:STAGE_COUNT]
 
-    def observed(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
-        """The same without gradient, from what the losses of the student have seen of the picture anyway."""
-        return [each.detach() for each in self.features(image, generator)]
+    def detached_features(
+        self, image: Tensor, generator: torch.Generator | None = None
+    ) -> list[Tensor]:
+        """Return the same without gradient, from the pass that the student's losses share."""
+        return [feature_map.detach() for feature_map in self.features(image, generator)]
 
-    def heads_on(self, features: Sequence[Tensor], condition: Tensor) -> list[Tensor]:
-        """Logits of each stage (B, h * w)."""
+    def compute_logits(self, features: Sequence[Tensor], condition: Tensor) -> list[Tensor]:
+        """Return the logits of each stage (B, h * w)."""
         logits = []
-        for number, (head, seen) in enumerate(zip(self.heads, features, strict=True)):
-            logits.append(head(seen / self._scale(number, seen)).flatten(1))
+        for number, (head, feature_map) in enumerate(zip(self.heads, features, strict=True)):
+            scaled = feature_map / self._scale(number, feature_map)
+            logits.append(head(scaled).flatten(1))
         return logits
 
-    def _scale(self, number: int, seen: Tensor) -> Tensor:
+    def _scale(self, number: int, feature_map: Tensor) -> Tensor:
+        """Return the scale (C, 1, 1) of a stage; measure it on first use."""
         scale = self.get_buffer(f"scale_{number}")
         if not scale.any():
-            power = _over_processes(seen.detach().square().mean((0, 2, 3))).sqrt()
-            scale.copy_((power + 0.01 * power.mean()).clamp(min=FAINTEST))
+            power = _mean_over_processes(feature_map.detach().square().mean((0, 2, 3)))
+            rms = power.sqrt()
+            scale.copy_((rms + 0.01 * rms.mean()).clamp(min=MIN_SCALE))
         return scale[:, None, None]
 
 
-def _over_processes(values: Tensor) -> Tensor:
-    """Their mean over all processes, which train one discriminator and see different photos."""
+def _mean_over_processes(values: Tensor) -> Tensor:
+    """Average over all processes, which train one discriminator and see different photos."""
     if dist.is_available() and dist.is_initialized():
         dist.all_reduce(values)
         values = values / dist.get_world_size()
@@ -96,11 +72,8 @@ def _over_processes(values: Tensor) -> Tensor:
 
 
 def _head(channels: int, width: int) -> nn.Sequential:
-    sizes = ((channels, width, 1), (width, width, 3), (width, width, 3))
     layers: list[nn.Module] = []
-    for before, after, side in sizes:
-        layers += [
-            spectral_norm(nn.Conv2d(before, after, side, padding=side // 2)),
-            nn.LeakyReLU(SLOPE),
-        ]
+    for before, after, side in ((channels, width, 1), (width, width, 3), (width, width, 3)):
+        conv = nn.Conv2d(before, after, side, padding=side // 2)
+        layers += [spectral_norm(conv), nn.LeakyReLU(SLOPE)]
     return nn.Sequential(*layers, nn.Conv2d(width, 1, 1))

@@ -1,4 +1,4 @@
-"""Distances between pictures, float32 (B, 3, H, W) in [0, 1] -> one value per sample (B,)."""
+"""Distances of the student's images to HR: (B, 3, H, W) in [0, 1], float32 -> one per sample (B,)."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from addsr_cli.similarity import in_float32
-from addsr_cli.train.discriminators.vgg import VggFeatures
+from addsr_cli.train.losses.perceptual import VggFeatures
 
 
 @in_float32
@@ -16,18 +16,18 @@ def charbonnier(a: Tensor, b: Tensor, eps: float = 1e-3) -> Tensor:
 
 
 class ReconstructionLosses:
-    """Distances to HR that hold a student to the truth, each (B,), for the names whose weight is above 0."""
+    """The distances to HR whose weight is above 0, by name: "l1" (Charbonnier) and "lpips"."""
 
     def __init__(self, weights: Mapping[str, float], vgg: VggFeatures | None = None) -> None:
         self.names = [name for name, weight in weights.items() if weight > 0]
         self.vgg = vgg
 
-    def __call__(self, picture: Tensor, hr: Tensor) -> dict[str, Tensor]:
-        """Pictures (B, 3, H, W) in [0, 1] -> loss by name."""
-        return {name: self._distance(name, picture, hr) for name in self.names}
+    def __call__(self, image: Tensor, hr: Tensor) -> dict[str, Tensor]:
+        """Return each loss (B,), unweighted."""
+        return {name: self._distance(name, image, hr) for name in self.names}
 
-    def _distance(self, name: str, picture: Tensor, hr: Tensor) -> Tensor:
+    def _distance(self, name: str, image: Tensor, hr: Tensor) -> Tensor:
         if name == "l1":
-            return charbonnier(picture, hr)
+            return charbonnier(image, hr)
         assert self.vgg is not None
-        return self.vgg.distance(picture, hr)
+        return self.vgg.distance(image, hr)

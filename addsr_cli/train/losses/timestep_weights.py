@@ -1,4 +1,12 @@
-"""Timestep-adaptive weights of the distillation loss: TA-ADD, ``d(s, t) = sqrt(abar_t) * f(p(s))`` (AddSR eq. 3, 4)."""
+"""TA-ADD's timestep-adaptive weight of the distillation loss (AddSR eq. 3 and 4).
+
+``d(s, t) = sqrt(abar_t) * f(p(s))``, where ``s`` is the student's timestep, ``p(s)`` its position,
+1 to 4, in 999, 749, 499, 249, and ``t`` the teacher's timestep:
+
+- exponential: ``f(p) = mu * nu^(p - 1)`` (eq. 3; the paper's mu is 0.5, nu 2.1)
+- linear: ``f(p) = gamma * p + kappa`` (eq. 4)
+- none: ``f(p) = 1``, plain ADD
+"""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -16,12 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TaWeights:
-    """How much the distillation loss counts against the adversarial one, by the student's timestep.
+    """The weight ``f`` and its parameters, and how it is looked up.
 
-    ``exponential`` is ``mu * nu^(p(s) - 1)`` (eq. 3; the paper's 0.5 and 2.1), ``linear`` is
-    ``gamma * p(s) + kappa`` (eq. 4), ``none`` is plain ADD: 1. ``p`` counts 999, 749, 499, 249 from
-    1 to 4. Indexing ``official`` is the released trainer's, which looks up the timestep before the
-    trained one and gives the last value where there is none.
+    Indexing "official" is the released trainer's: it looks up the timestep before the trained one,
+    and takes the last value where there is none.
     """
 
     form: Annotated[
@@ -45,7 +51,7 @@ class TaWeights:
             raise UsageError("The weights of --ta must be above 0 at every timestep.")
 
     def table(self) -> tuple[float, ...]:
-        """The factor at each of 999, 749, 499, 249."""
+        """Return ``f`` at each of 999, 749, 499, 249."""
         positions = range(1, len(STEPS) + 1)
         values = {
             "exponential": tuple(self.mu * self.nu ** (p - 1) for p in positions),
@@ -55,7 +61,7 @@ class TaWeights:
         return values if self.indexing == "target" else (values[-1], *values[:-1])
 
     def factor(self, index: "Tensor") -> "Tensor":
-        """Factors (B,), float32, of samples trained at ``STEPS[index]`` (B,).
+        """Return ``f`` (B,), float32, of samples trained at ``STEPS[index]``.
 
         Raises IndexError for an index beyond the steps.
         """
@@ -64,6 +70,9 @@ class TaWeights:
         return torch.tensor(self.table(), device=index.device)[index]
 
     def __call__(self, schedule: "Schedule", index: "Tensor", t: "Tensor") -> "Tensor":
-        """``d(s, t)`` (..., B): ``index`` (B,) says which of STEPS is trained, ``t`` (..., B) is the teacher's."""
+        """Return ``d(s, t)`` (..., B).
+
+        The student's timesteps are ``STEPS[index]`` (B,), ``t`` (..., B) is the teacher's.
+        """
         abar = schedule.alphas_cumprod.to(t.device)[t]
         return abar.sqrt() * self.factor(index)

@@ -1,4 +1,4 @@
-"""What the training loop knows of what is being learnt."""
+"""The interface between the training loop and what it optimizes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """Pairs: ``hr`` and ``canvas`` (B, 3, H, W), float32 in [0, 1], and the tags of each, "" where none are known."""
+    """Training pairs: ``hr`` and ``canvas`` (B, 3, H, W), float32 in [0, 1].
+
+    ``tags`` has a string for each, "" where they are not known.
+    """
 
     hr: Tensor
     canvas: Tensor
@@ -18,7 +21,7 @@ class Batch:
 
     @classmethod
     def of(cls, raw: dict[str, Any], device: torch.device) -> Self:
-        """From what the loader collated."""
+        """Return a batch of the data loader on a device."""
         return cls(
             hr=raw["hr"].to(device),
             canvas=raw["canvas"].to(device),
@@ -28,23 +31,26 @@ class Batch:
 
 @dataclass(frozen=True, kw_only=True)
 class StepMetrics:
-    """One step's figures by name, and each sample's loss with the index of its timestep."""
+    """Metrics of one step by name, and the loss of each sample with the index of its timestep."""
 
     values: dict[str, float]
     by_timestep: tuple[tuple[int, float], ...] = ()
 
 
 class Objective(Protocol):
-    """Gradients and updates: everything of a step but its data."""
+    """A training step: losses, gradients and updates."""
 
     def step(self, batches: Sequence[Batch], number: int, lr: float) -> StepMetrics:
-        """One update from the batches that are accumulated. Raises AddsrError before weights become unusable."""
+        """Make update ``number`` from the accumulated batches.
+
+        Raises AddsrError for a loss or gradient that is not finite, before weights move.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later process needs besides the student's weights."""
+        """Return everything but the student's weights that resuming needs."""
         ...
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
+        """Restore ``state_dict``."""
         ...

@@ -1,9 +1,9 @@
-"""TA-ADD: a few-step student from a frozen teacher and a discriminator (AddSR section 3, eq. 1 to 4).
+"""TA-ADD: a few-step student from a frozen teacher and a discriminator (AddSR section 3, eq. 1-4).
 
-For every sample one of the student's four timesteps is drawn. The student predicts a clean picture
-from the LR side; the teacher, told HR, predicts one from that prediction under noise, and their
-distance counts by ``TaWeights``. The discriminator learns to tell the student's pictures from HR,
-and the student to be taken for HR.
+For every sample one of the student's four timesteps is drawn. The student predicts a clean image
+from the LR side. The teacher, conditioned on HR, predicts one from the student's prediction under
+noise; their distance is weighted by ``TaWeights``. The discriminator learns to tell the student's
+images from HR, and the student to pass for HR.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,185 +19,209 @@ from addsr_cli.models.trainable import TrainableModel
 from addsr_cli.sampler import predict_z0, select
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.discriminators.step import DiscriminatorStep
-from addsr_cli.train.discriminators.vgg import VggFeatures
+from addsr_cli.train.losses.perceptual import VggFeatures
 from addsr_cli.train.losses.reconstruction import ReconstructionLosses
 from addsr_cli.train.objectives.base import Batch, StepMetrics
-from addsr_cli.train.objectives.draws import StudentDraws, draw_student, stream
+from addsr_cli.train.objectives.draws import StudentDraws, draw_student, generator_for
 from addsr_cli.train.objectives.rollout import roll_out
 from addsr_cli.train.optim.optimizer_step import OptimizerStep, adamw
 
-SHOWN = (
-    "distance",
-    "lpips",
-    "l1",
-    "adversarial",
-)  # the first of them that a recipe has is told by timestep
+# the first of these losses that a recipe has is logged by timestep
+LOGGED_BY_TIMESTEP = ("distance", "lpips", "l1", "adversarial")
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
-    """One batch as the student sees it: its clean latent and picture, and what the teacher is told."""
+class StudentPass:
+    """The student's prediction for one batch, as latent and image, and the teacher's conditioning.
+
+    ``z0`` is (B, C, h, w), ``image`` (B, 3, H, W) in [0, 1].
+    """
 
     batch: Batch
     draws: StudentDraws
     z0: Tensor
-    picture: Tensor
-    teacher: Conditioning
+    image: Tensor
+    teacher_cond: Conditioning
 
 
 class Distillation:
-    """The discriminator's update, then the student's against the new discriminator, both from the same batches."""
+    """Update the discriminator, then the student against it, on the same batches."""
 
     def __init__(
         self,
         config: TrainConfig,
-        learner: TrainableModel,
-        adversary: DiscriminatorStep | None,
+        model: TrainableModel,
+        discriminator_step: DiscriminatorStep | None,
         accelerator: Accelerator,
         vgg: VggFeatures | None = None,
     ) -> None:
-        self.config, self.recipe, self.learner, self.accelerator = (
-            config,
-            config.recipe,
-            learner,
+        self.config = config
+        self.recipe = config.recipe
+        self.model = model
+        self.accelerator = accelerator
+        self.optimizer_step = OptimizerStep(
+            "student",
+            model.parameters,
+            [adamw(model.optimizer_groups(), config.lr)],
             accelerator,
+            config.clip,
         )
-        parameters = learner.parameters
-        chosen = adamw(learner.optimizer_groups(), config.lr)
-        self.student = OptimizerStep("student", parameters, [chosen], accelerator, config.clip)
-        self.adversary = adversary
+        self.discriminator_step = discriminator_step
         self.vgg = vgg
-        self.anchors = ReconstructionLosses(self.recipe.anchors, vgg)
+        self.reconstruction = ReconstructionLosses(self.recipe.reconstruction, vgg)
 
     def step(self, batches: Sequence[Batch], number: int, lr: float) -> StepMetrics:
-        """One update of both networks from the batches that are accumulated.
+        """Update both networks once from the accumulated batches.
 
-        With one batch its graph serves both. With more, the student runs again for its own turn,
-        since the discriminator must have seen all of them before.
+        With one batch, the student's graph serves both updates. With several, the student runs
+        again for its own update, because the discriminator must see all of them first.
         """
-        alone, views, share = len(batches) == 1, [], 1 / len(batches)
+        single = len(batches) == 1
+        share = 1 / len(batches)
         values: dict[str, float] = {}
+        passes: list[tuple[StudentPass, torch.Generator]] = []
         for micro, batch in enumerate(batches):
-            generator = stream(self.config, number, micro, self.accelerator.process_index)
+            generator = generator_for(self.config, number, micro, self.accelerator.process_index)
             draws = self.draw(batch, generator)
-            with torch.set_grad_enabled(alone):
-                views.append((self.view(batch, draws), generator))
-            if self.adversary:
-                told = self.adversary.learn(batch, views[-1][0].picture, generator, share)
-                _add(values, told, share)
-        if self.adversary:
-            values["discriminator_norm"] = self.adversary.step(
-                lr * self.config.d_lr / self.config.lr
-            )
-        seen: list[tuple[int, float]] = []
-        for view, generator in views:
-            current = view if alone else self.view(view.batch, view.draws)
-            losses = self.losses(current, generator)
-            self.student.backward(share * self._total(losses, view.draws.index))
+            with torch.set_grad_enabled(single):
+                student = self.run_student(batch, draws)
+            passes.append((student, generator))
+            if self.discriminator_step:
+                metrics = self.discriminator_step.backward(batch, student.image, generator, share)
+                _add(values, metrics, share)
+        if self.discriminator_step:
+            d_lr = lr * self.config.d_lr / self.config.lr
+            values["discriminator_norm"] = self.discriminator_step.step(d_lr)
+
+        by_timestep: list[tuple[int, float]] = []
+        for student, generator in passes:
+            if not single:
+                student = self.run_student(student.batch, student.draws)
+            losses = self.losses(student, generator)
+            self.optimizer_step.backward(share * self.total(losses, student.draws.index))
             _add(values, {name: loss.mean().item() for name, loss in losses.items()}, share)
-            seen += self._shown(losses, view.draws)
+            by_timestep += _by_timestep(losses, student.draws)
         if self.vgg:
-            self.vgg.forget()
-        return StepMetrics(
-            values=values | {"grad_norm": self.student.step(lr)}, by_timestep=tuple(seen)
-        )
+            self.vgg.clear()
+        values["grad_norm"] = self.optimizer_step.step(lr)
+        return StepMetrics(values=values, by_timestep=tuple(by_timestep))
 
     def draw(self, batch: Batch, generator: torch.Generator) -> StudentDraws:
-        """What is random about a batch, on its device."""
-        student = self.learner.student
-        height, width = (side // student.factor for side in batch.hr.shape[-2:])
-        shape = (len(batch.hr), student.channels, height, width)
+        """Draw everything random about a batch, and move it to its device."""
+        student = self.model.student
+        height, width = batch.hr.shape[-2:]
+        shape = (
+            len(batch.hr),
+            student.channels,
+            height // student.factor,
+            width // student.factor,
+        )
         return draw_student(self.recipe, generator, shape).to(batch.hr.device)
 
-    def view(self, batch: Batch, d: StudentDraws) -> View:
-        """The student's prediction at the drawn timesteps."""
-        told, teacher = self.learner.conditions(batch.hr, batch.canvas, batch.tags, d.blank)
-        teacher = teacher if self.recipe.teacher_sees == "hr" else told
+    def run_student(self, batch: Batch, draws: StudentDraws) -> StudentPass:
+        """Predict at the drawn timesteps."""
+        student = self.model.student
+        cond, teacher_cond = self.model.conditions(
+            batch.hr, batch.canvas, batch.tags, draws.text_dropout
+        )
         z0 = roll_out(
-            self.learner.student,
+            student,
             self.recipe,
             batch.hr,
             batch.canvas,
-            told,
-            d,
+            cond,
+            draws,
             self.accelerator.autocast,
         )
-        picture = self.learner.student.decode(z0).clamp(0, 1)
-        return View(
+        return StudentPass(
             batch=batch,
-            draws=d,
+            draws=draws,
             z0=z0,
-            picture=picture,
-            teacher=teacher,
+            image=student.decode(z0).clamp(0, 1),
+            teacher_cond=teacher_cond if self.recipe.teacher_sees == "hr" else cond,
         )
 
-    def losses(self, view: View, generator: torch.Generator) -> dict[str, Tensor]:
-        """Every loss by name, one value per sample (B,). ``distance`` is that to the teacher without weights."""
-        losses = self._distances(view) if self.recipe.distill else {}
-        if self.adversary:
-            losses["adversarial"] = self.adversary.judge(view.batch, view.picture, generator)
-        return losses | self.anchors(view.picture, view.batch.hr)
+    def losses(self, student: StudentPass, generator: torch.Generator) -> dict[str, Tensor]:
+        """Return every loss by name, unweighted by the recipe, one value per sample (B,).
 
-    def _distances(self, view: View) -> dict[str, Tensor]:
-        """Squared distance to the teacher, weighted and plain, 0 for the samples that are not compared with it."""
-        compared = view.z0 if self.recipe.space == "latent" else view.picture
-        weighted, plain = (
-            torch.zeros_like(compared[:, 0, 0, 0]),
-            torch.zeros_like(compared[:, 0, 0, 0]),
-        )
-        taught, share = view.draws.taught, 1 / len(view.draws.t)
+        ``distance`` is the distance to the teacher without TA-ADD's weights; it is only logged.
+        """
+        losses = self._teacher_losses(student) if self.recipe.distill else {}
+        if self.discriminator_step:
+            losses["adversarial"] = self.discriminator_step.adversarial_loss(
+                student.batch, student.image, generator
+            )
+        return losses | self.reconstruction(student.image, student.batch.hr)
+
+    def _teacher_losses(self, student: StudentPass) -> dict[str, Tensor]:
+        """Squared distance to the teacher, weighted and plain; 0 for samples left out of it."""
+        predicted = student.z0 if self.recipe.space == "latent" else student.image
+        weighted = torch.zeros_like(predicted[:, 0, 0, 0])
+        plain = torch.zeros_like(weighted)
+        taught = student.draws.taught
+        share = 1 / len(student.draws.t)
         if taught.any():
-            for weight, target in self.targets(view):
-                distance = share * (target - compared[taught]).square().flatten(1).mean(1)
+            for weight, target in self.teacher_targets(student):
+                error = target - predicted[taught]
+                distance = share * error.square().flatten(1).mean(1)
                 weighted[taught] += weight * distance
                 plain[taught] += distance.detach()
         return {"distill": weighted, "distance": plain}
 
     @torch.no_grad()
-    def targets(self, view: View) -> Iterator[tuple[Tensor, Tensor]]:
-        """``d(s, t)`` and the teacher's answer, latent or picture in [0, 1], of the taught samples, for each draw."""
-        teacher, d, rows_of = self.learner.teacher, view.draws, view.draws.taught
-        seen = view.batch.hr if self.recipe.teacher_sees == "hr" else view.batch.canvas
-        cond = select(view.teacher, rows_of)
-        for t, noise in zip(d.t[:, rows_of], d.teacher[:, rows_of], strict=True):
-            z = teacher.schedule.add_noise(view.z0[rows_of], noise, t)
-            z0 = predict_z0(teacher, z, t, seen[rows_of], cond, self.accelerator.autocast)
-            weight = self.recipe.ta(teacher.schedule, d.index[rows_of], t)
+    def teacher_targets(self, student: StudentPass) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield ``d(s, t)`` (n,) and the teacher's prediction for each of its timesteps.
+
+        The prediction is a latent or an image in [0, 1], for the ``n`` taught samples.
+        """
+        teacher = self.model.teacher
+        draws = student.draws
+        taught = draws.taught
+        batch = student.batch
+        control = batch.hr if self.recipe.teacher_sees == "hr" else batch.canvas
+        cond = select(student.teacher_cond, taught)
+        for t, noise in zip(draws.t[:, taught], draws.teacher[:, taught], strict=True):
+            z = teacher.schedule.add_noise(student.z0[taught], noise, t)
+            z0 = predict_z0(teacher, z, t, control[taught], cond, self.accelerator.autocast)
+            weight = self.recipe.ta(teacher.schedule, draws.index[taught], t)
             yield weight, z0 if self.recipe.space == "latent" else teacher.decode(z0).clamp(0, 1)
 
-    @staticmethod
-    def _shown(losses: Mapping[str, Tensor], d: StudentDraws) -> list[tuple[int, float]]:
-        """What the log tells by timestep: the distance to the teacher of the samples that have one, else to HR."""
-        name = next(name for name in SHOWN if name in losses)
-        counted = d.taught if name == "distance" else torch.ones_like(d.taught)
-        return list(zip(d.index[counted].tolist(), losses[name][counted].tolist(), strict=True))
-
-    def _total(self, losses: dict[str, Tensor], index: Tensor) -> Tensor:
-        weights = self.recipe.anchors | {
-            "distill": self.recipe.distill,
-            "adversarial": self.recipe.adversarial,
+    def total(self, losses: Mapping[str, Tensor], index: Tensor) -> Tensor:
+        """Return the weighted sum of the losses' means, a scalar."""
+        recipe = self.recipe
+        weights = {
+            **recipe.reconstruction,
+            "distill": recipe.distill,
+            "adversarial": recipe.adversarial,
         }
-        perception = torch.tensor(self.recipe.perception, device=index.device)[index]
-        share = {"adversarial": perception}
-        parts = [
-            weights[name] * (share.get(name, 1) * loss).mean()
-            for name, loss in losses.items()
-            if name in weights
-        ]
-        return torch.stack(parts).sum()
+        terms = []
+        for name, loss in losses.items():
+            if name == "adversarial":
+                loss = torch.tensor(recipe.timestep_weights, device=index.device)[index] * loss
+            if name in weights:
+                terms.append(weights[name] * loss.mean())
+        return torch.stack(terms).sum()
 
     def state_dict(self) -> dict[str, Any]:
-        """Both networks' optimisers and the discriminator's weights."""
-        adversary = self.adversary.state_dict() if self.adversary else {}
-        return {"student": self.student.state_dict(), "adversary": adversary}
+        """Return the optimizers of both networks and the discriminator's weights."""
+        discriminator = self.discriminator_step.state_dict() if self.discriminator_step else {}
+        return {"student": self.optimizer_step.state_dict(), "discriminator_step": discriminator}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from ``state_dict``."""
-        self.student.load_state_dict(state["student"])
-        if self.adversary:
-            self.adversary.load_state_dict(state["adversary"])
+        """Restore ``state_dict``."""
+        self.optimizer_step.load_state_dict(state["student"])
+        if self.discriminator_step:
+            self.discriminator_step.load_state_dict(state["discriminator_step"])
 
 
-def _add(sums: dict[str, float], values: dict[str, float], share: float) -> None:
+def _by_timestep(losses: Mapping[str, Tensor], draws: StudentDraws) -> list[tuple[int, float]]:
+    """Timestep index and logged loss of each sample that has one."""
+    name = next(name for name in LOGGED_BY_TIMESTEP if name in losses)
+    counted = draws.taught if name == "distance" else torch.ones_like(draws.taught)
+    indices = draws.index[counted].tolist()
+    return list(zip(indices, losses[name][counted].tolist(), strict=True))
+
+
+def _add(sums: dict[str, float], values: Mapping[str, float], share: float) -> None:
     for name, value in values.items():
         sums[name] = sums.get(name, 0.0) + share * value

@@ -1,4 +1,4 @@
-"""What is random in a training step besides the data: functions of (seed, step) alone."""
+"""Random draws of a training step, besides the data: a function of (seed, step) alone."""
 
 from dataclasses import dataclass, fields, replace
 from typing import Self
@@ -12,64 +12,65 @@ from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.recipe import Recipe
 
 
-def stream(
+def generator_for(
     config: TrainConfig,
     step: int,
     micro: int,
     rank: int,
 ) -> torch.Generator:
-    """The generator of everything random in one micro-batch of one process."""
-    place = (config.seed, step * config.accumulate + micro, rank, 2)
-    return torch.Generator().manual_seed(
-        int(np.random.SeedSequence(place).generate_state(1, np.uint64)[0] >> 1)
-    )
+    """Return the generator of one micro-batch of one process."""
+    key = (config.seed, step * config.accumulate + micro, rank, 2)
+    (seed,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(seed >> 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class StudentDraws:
-    """All that is random in one step of a student besides the data and the discriminator's augmentation."""
+    """Random draws of one batch of the student; the discriminator draws its own augmentation."""
 
-    index: Tensor  # (B,) which of STEPS is trained
-    posterior: Tensor  # (B, C, h, w) of HR's latent
-    noise: Tensor  # (B, C, h, w) of the trained step
-    chain: Tensor  # (3, B, C, h, w) of the steps before it
-    psr: Tensor  # (B,) weight of the prediction in the control image
-    t: Tensor  # (K, B) the teacher's timesteps
-    teacher: Tensor  # (K, B, C, h, w) the teacher's noise
-    blank: Tensor  # (B,) bool: the text is left out
-    taught: Tensor  # (B,) bool: compared with the teacher
+    index: Tensor  # (B,) position in STEPS of the trained step
+    posterior: Tensor  # (B, C, h, w) noise of the posterior of the first latents
+    noise: Tensor  # (B, C, h, w) noise of the trained step
+    chain: Tensor  # (3, B, C, h, w) noise of the steps before it
+    psr: Tensor  # (B,) PSR weight
+    t: Tensor  # (K, B) timesteps of the teacher
+    teacher: Tensor  # (K, B, C, h, w) noise of the teacher
+    text_dropout: Tensor  # (B,) bool: train without text
+    taught: Tensor  # (B,) bool: compare with the teacher
 
     def to(self, device: torch.device) -> Self:
-        """The same draws elsewhere."""
-        return replace(
-            self, **{each.name: getattr(self, each.name).to(device) for each in fields(self)}
-        )
+        """Return the same draws on a device."""
+        moved = {field.name: getattr(self, field.name).to(device) for field in fields(self)}
+        return replace(self, **moved)
 
 
 def draw_student(
     recipe: Recipe, generator: torch.Generator, shape: tuple[int, ...]
 ) -> StudentDraws:
-    """The draws of one step of a student; ``shape`` is that of the latent batch."""
-    batch, low, high = shape[0], *recipe.psr
+    """Draw for one batch of latents of ``shape`` (B, C, h, w)."""
+    batch = shape[0]
+    low, high = recipe.psr
     index = torch.randint(0, len(STEPS), (batch,), generator=generator)
-    if (
-        recipe.timesteps == "official"
-    ):  # the released trainer's: half of them 999, the rest falls evenly
+    if recipe.timesteps == "official":  # half of the samples at 999, the rest evenly
         later = torch.randint(1, len(STEPS), (batch,), generator=generator)
         index = torch.where(torch.rand(batch, generator=generator) < 0.5, 0, later)
     noise = torch.randn(shape, generator=generator)
-    own = torch.randn((recipe.teacher_samples, *shape), generator=generator)
-    known = (
-        torch.arange(TRAIN_TIMESTEPS) if recipe.teacher_timesteps == "all" else torch.tensor(STEPS)
-    )
+    teacher_noise = torch.randn((recipe.teacher_samples, *shape), generator=generator)
+    timesteps = torch.tensor(STEPS)
+    if recipe.teacher_timesteps == "all":
+        timesteps = torch.arange(TRAIN_TIMESTEPS)
+    posterior = torch.randn(shape, generator=generator)
+    chain = torch.randn((len(STEPS) - 1, *shape), generator=generator)
+    psr = low + (high - low) * torch.rand(batch, generator=generator)
+    chosen = torch.randint(0, len(timesteps), (recipe.teacher_samples, batch), generator=generator)
     return StudentDraws(
         index=index,
-        posterior=torch.randn(shape, generator=generator),
+        posterior=posterior,
         noise=noise,
-        chain=torch.randn((len(STEPS) - 1, *shape), generator=generator),
-        psr=low + (high - low) * torch.rand(batch, generator=generator),
-        t=known[torch.randint(0, len(known), (recipe.teacher_samples, batch), generator=generator)],
-        teacher=noise.expand_as(own) if recipe.shared_noise else own,
-        blank=torch.rand(batch, generator=generator) < recipe.blank,
+        chain=chain,
+        psr=psr,
+        t=timesteps[chosen],
+        teacher=noise.expand_as(teacher_noise) if recipe.shared_noise else teacher_noise,
+        text_dropout=torch.rand(batch, generator=generator) < recipe.text_dropout,
         taught=torch.rand(batch, generator=generator) < recipe.teacher_share,
     )

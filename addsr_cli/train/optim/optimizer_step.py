@@ -1,4 +1,4 @@
-"""One network's way from gradients to new weights: over processes, clipped, checked, applied."""
+"""From the gradients of one network to new weights: averaged, clipped, checked, applied."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -12,54 +12,65 @@ from torch.optim import Optimizer
 from addsr_cli.errors import AddsrError
 from addsr_cli.train.optim.gradient_averaging import average
 
-HINT = "The last checkpoint is from before: resume from it with a lower --lr or --precision fp32."
+HINT = "The last checkpoint is intact: resume from it with a lower --lr or with --precision fp32."
 
 
 class OptimizerStep:
-    """Gradients of ``parameters`` are summed by ``backward`` and used by ``step``.
+    """Accumulates gradients of ``parameters`` in ``backward`` and applies them in ``step``.
 
-    They are averaged over processes once per step, whatever number of backward passes they come
-    from. In half precision the loss is scaled, and a step whose gradients overflow is skipped,
-    which is how the scale is found.
+    Gradients are averaged over processes once per step, whatever the number of backward passes. In
+    half precision the loss is scaled, and a step whose gradients overflow is skipped; the scale
+    adapts that way.
     """
 
     def __init__(
         self,
-        what: str,
+        network: str,
         parameters: Mapping[str, nn.Parameter],
-        optimisers: Sequence[Optimizer],
+        optimizers: Sequence[Optimizer],
         accelerator: Accelerator,
         clip: float | None,
     ) -> None:
-        self.what, self.parameters, self.optimisers = what, dict(parameters), list(optimisers)
-        self.accelerator, self.clip = accelerator, clip
+        self.network = network
+        self.parameters = dict(parameters)
+        self.optimizers = list(optimizers)
+        self.accelerator = accelerator
+        self.clip = clip
         half = accelerator.mixed_precision == "fp16"
         self.scaler = torch.amp.GradScaler(accelerator.device.type, enabled=half)
 
     def backward(self, loss: Tensor) -> None:
-        """Add the gradients of a loss. Raises AddsrError when it is not finite: no weight has moved yet."""
-        if not math.isfinite(value := loss.item()):
-            raise AddsrError(f"The loss of the {self.what} became {value}.", HINT)
+        """Add the gradients of a scalar loss.
+
+        Raises AddsrError when it is not finite, before any weight has moved.
+        """
+        value = loss.item()
+        if not math.isfinite(value):
+            raise AddsrError(f"The loss of the {self.network} became {value}.", HINT)
         torch.autograd.backward([self.scaler.scale(loss)])
 
     def step(self, lr: float) -> float:
-        """Update the weights and forget the gradients; returns the gradients' norm before clipping."""
+        """Update the weights, clear the gradients, and return their norm before clipping.
+
+        Raises AddsrError when a gradient is not finite and the loss is not scaled.
+        """
         self._average()
-        for optimiser in self.optimisers:
-            self.scaler.unscale_(optimiser)
-            for group in optimiser.param_groups:
+        for optimizer in self.optimizers:
+            self.scaler.unscale_(optimizer)
+            for group in optimizer.param_groups:
                 group["lr"] = lr * group.get("lr_scale", 1.0)
         gradients = {name: p.grad for name, p in self.parameters.items() if p.grad is not None}
         norm = float(nn.utils.get_total_norm(gradients.values()))
-        if self.clip is not None and math.isfinite(norm):
+        finite = math.isfinite(norm)
+        if self.clip is not None and finite:
             nn.utils.clip_grads_with_norm_(self.parameters.values(), self.clip, torch.tensor(norm))
-        if not math.isfinite(norm) and not self.scaler.is_enabled():
-            raise AddsrError(
-                f"The gradient of {_culprit(gradients)} in the {self.what} became {norm}.", HINT
-            )
-        for optimiser in self.optimisers:
-            self.scaler.step(optimiser)
-            optimiser.zero_grad(set_to_none=True)
+        if not finite and not self.scaler.is_enabled():
+            name = _first_non_finite(gradients)
+            problem = f"The gradient of {name} in the {self.network} became {norm}."
+            raise AddsrError(problem, HINT)
+        for optimizer in self.optimizers:
+            self.scaler.step(optimizer)
+            optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
         return norm
 
@@ -69,22 +80,22 @@ class OptimizerStep:
             average(gradients, self.accelerator.num_processes)
 
     def state_dict(self) -> dict[str, Any]:
-        """What a later process needs to go on."""
+        """Return the state of the optimizers and of the loss scaler."""
         return {
-            "optimisers": [o.state_dict() for o in self.optimisers],
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from ``state_dict``."""
-        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
-            optimiser.load_state_dict(saved)
+        """Restore ``state_dict``."""
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
 
 
 def adamw(groups: list[dict[str, Any]], lr: float) -> torch.optim.AdamW:
-    """The released trainer's optimiser (AddSR section 4.1)."""
+    """Return AdamW with the released trainer's settings (AddSR section 4.1)."""
     return torch.optim.AdamW(
         groups,
         lr,
@@ -94,8 +105,8 @@ def adamw(groups: list[dict[str, Any]], lr: float) -> torch.optim.AdamW:
     )
 
 
-def _culprit(gradients: Mapping[str, Tensor]) -> str:
-    return next(
-        (name for name, grad in gradients.items() if not torch.isfinite(grad).all()),
-        "all weights together",
-    )
+def _first_non_finite(gradients: Mapping[str, Tensor]) -> str:
+    for name, gradient in gradients.items():
+        if not torch.isfinite(gradient).all():
+            return name
+    return "all weights together"

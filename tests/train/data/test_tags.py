@@ -38,13 +38,13 @@ def found(photos):
 
 
 def test_every_photo_is_read_once_and_taken_up_again(found, tmp_path):
-    learner = Learner()
-    known = precomputed(found, learner, tmp_path, process())
+    model = Learner()
+    known = precomputed(found, model, tmp_path, process())
     assert known.keys() == {str(path) for path in found.paths}
     assert known == json.loads((tmp_path / "tags.json").read_text())
-    assert learner.read == 3
-    assert precomputed(found, learner, tmp_path, process()) == known
-    assert learner.read == 3
+    assert model.read == 3
+    assert precomputed(found, model, tmp_path, process()) == known
+    assert model.read == 3
 
 
 def test_processes_share_the_photos_and_meet_after_every_few(found, tmp_path, monkeypatch):
@@ -81,5 +81,5 @@ def test_processes_share_the_photos_and_meet_after_every_few(found, tmp_path, mo
     for thread in threads:
         thread.join()
     assert results[0] == results[1] == json.loads((tmp_path / "tags.json").read_text())
-    assert [learner.read for learner in learners] == [2, 1]
+    assert [model.read for model in learners] == [2, 1]
     assert sorted(meetings) == [0, 1, 1, 1]

@@ -14,7 +14,7 @@ def test_given_draws_make_the_official_picture():
     def pairs(name):
         return torch.stack([golden[f"in.diffaug.{name}_{axis}"].flatten() for axis in "xy"], dim=1)
 
-    drawn = Augmentation(shift=pairs("translation"), hole=pairs("cutout_offset"))
+    drawn = Augmentation(shift=pairs("translation"), cutout=pairs("cutout_offset"))
     assert torch.equal(augment(golden["in.x"], drawn), golden["out.diffaug"])
 
 
@@ -33,16 +33,16 @@ def test_draws_stay_within_an_eighth_of_the_side_and_reach_it():
     drawn = draw((4000, 3, 40, 80), seeded())
     assert drawn.shift.amin(0).tolist() == [-5, -10]
     assert drawn.shift.amax(0).tolist() == [5, 10]
-    assert drawn.hole.amin(0).tolist() == [0, 0]
-    assert drawn.hole.amax(0).tolist() == [40, 80]
+    assert drawn.cutout.amin(0).tolist() == [0, 0]
+    assert drawn.cutout.amax(0).tolist() == [40, 80]
 
 
 def test_each_sample_is_altered_on_its_own_and_a_seed_repeats_it():
     first, again, other = (draw((8, 3, 64, 64), seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.shift, again.shift)
-    assert torch.equal(first.hole, again.hole)
-    assert not torch.equal(first.hole, other.hole)
-    assert len({tuple(row) for row in first.hole.tolist()}) > 1
+    assert torch.equal(first.cutout, again.cutout)
+    assert not torch.equal(first.cutout, other.cutout)
+    assert len({tuple(row) for row in first.cutout.tolist()}) > 1
 
 
 @pytest.mark.parametrize("sides", [(64, 64), (37, 50)])

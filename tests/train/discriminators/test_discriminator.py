@@ -23,7 +23,7 @@ class Linear(Discriminator):
     def features(self, image, generator=None):
         return [image, 2 * image]
 
-    def heads_on(self, features, condition):
+    def compute_logits(self, features, condition):
         return [
             each.flatten(1) @ weight[:, None]
             for each, weight in zip(features, self.weights, strict=True)
@@ -62,33 +62,35 @@ def test_heads_of_one_size_lose_the_mean_over_all_their_logits():
 
 def test_r1_of_linear_heads_is_the_squared_norm_of_their_weights():
     torch.manual_seed(0)
-    judge, image = Linear(), torch.rand(3, 3, 4, 4)
-    penalty = r1(judge, judge.features(image), image)
-    assert torch.allclose(penalty, judge.weights.square().sum(1).mean().expand(3))
+    discriminator, image = Linear(), torch.rand(3, 3, 4, 4)
+    penalty = r1(discriminator, discriminator.features(image), image)
+    assert torch.allclose(penalty, discriminator.weights.square().sum(1).mean().expand(3))
     penalty.mean().backward()
-    assert torch.allclose(judge.weights.grad, judge.weights)
+    assert torch.allclose(discriminator.weights.grad, discriminator.weights)
 
 
 def test_r1_of_one_sample_does_not_depend_on_the_others():
-    judge, (image, canvas) = ConvDiscriminator(4).eval(), pictures(0, 2)
-    both = r1(judge, judge.features(image), canvas)
-    assert torch.allclose(both[1:], r1(judge, judge.features(image[1:]), canvas[1:]), rtol=1e-4)
+    discriminator, (image, canvas) = ConvDiscriminator(4).eval(), pictures(0, 2)
+    both = r1(discriminator, discriminator.features(image), canvas)
+    assert torch.allclose(
+        both[1:], r1(discriminator, discriminator.features(image[1:]), canvas[1:]), rtol=1e-4
+    )
 
 
 def test_there_is_a_logit_for_every_four_pixels_of_each_scale():
-    judge, (image, canvas) = ConvDiscriminator(4), pictures(0, 2, 64)
-    assert [tuple(logits.shape) for logits in judge.judge([image], canvas)] == [
+    discriminator, (image, canvas) = ConvDiscriminator(4), pictures(0, 2, 64)
+    assert [tuple(logits.shape) for logits in discriminator.logits([image], canvas)] == [
         (2, 256),
         (2, 64),
         (2, 16),
     ]
-    assert judge(image, judge.condition(canvas)).shape == (2, 336)
+    assert discriminator(image, discriminator.condition(canvas)).shape == (2, 336)
 
 
 def test_a_shifted_picture_shifts_the_logits():
-    judge, (image, canvas) = ConvDiscriminator(4).eval(), pictures(0, 1, 96)
+    discriminator, (image, canvas) = ConvDiscriminator(4).eval(), pictures(0, 1, 96)
     moved, still = (
-        judge.judge([x[..., k : k + 80]], c[..., k : k + 80])[0]
+        discriminator.logits([x[..., k : k + 80]], c[..., k : k + 80])[0]
         for x, c, k in ((image, canvas, 4), (image, canvas, 0))
     )
     moved, still = (logits.view(24, 20)[:, 5:15] for logits in (moved, still))
@@ -97,60 +99,63 @@ def test_a_shifted_picture_shifts_the_logits():
 
 def test_it_learns_to_tell_sharp_from_smooth_in_a_few_dozen_steps():
     torch.manual_seed(0)
-    judge = ConvDiscriminator(8)
-    optimiser = torch.optim.Adam(judge.parameters(), 2e-3, betas=(0.0, 0.99))
+    discriminator = ConvDiscriminator(8)
+    optimiser = torch.optim.Adam(discriminator.parameters(), 2e-3, betas=(0.0, 0.99))
     for step in range(40):
         real, fake = pictures(step)
-        canvas = judge.condition(fake)
-        loss = discriminator_loss(judge.judge([real], canvas), judge.judge([fake], canvas)).mean()
+        canvas = discriminator.condition(fake)
+        loss = discriminator_loss(
+            discriminator.logits([real], canvas), discriminator.logits([fake], canvas)
+        ).mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
     real, fake = pictures(1000)
     with torch.no_grad():
-        believed, doubted = judge(real, fake).mean(1), judge(fake, fake).mean(1)
+        believed, doubted = discriminator(real, fake).mean(1), discriminator(fake, fake).mean(1)
     assert (believed > 0.5).all()
     assert (doubted < -0.5).all()
 
 
 def test_one_step_of_the_generator_is_believed_more_and_leaves_the_judge_alone():
     torch.manual_seed(0)
-    judge, (_, fake) = ConvDiscriminator(8).eval().requires_grad_(False), pictures(0)
+    discriminator, (_, fake) = ConvDiscriminator(8).eval().requires_grad_(False), pictures(0)
     picture = fake.clone().requires_grad_()
-    before = generator_loss(judge.judge([picture], fake)).mean()
+    before = generator_loss(discriminator.logits([picture], fake)).mean()
     before.backward()
     assert (
-        generator_loss(judge.judge([picture.detach() - 100 * picture.grad], fake)).mean() < before
+        generator_loss(discriminator.logits([picture.detach() - 100 * picture.grad], fake)).mean()
+        < before
     )
-    assert all(parameter.grad is None for parameter in judge.parameters())
+    assert all(parameter.grad is None for parameter in discriminator.parameters())
 
 
 def test_what_is_judged_without_gradient_gets_none():
-    judge, (real, fake) = ConvDiscriminator(4), pictures(0)
+    discriminator, (real, fake) = ConvDiscriminator(4), pictures(0)
     fake.requires_grad_()
     discriminator_loss(
-        judge.judge([real], real), judge.judge([fake.detach()], real)
+        discriminator.logits([real], real), discriminator.logits([fake.detach()], real)
     ).mean().backward()
     assert fake.grad is None
-    assert all(parameter.grad is not None for parameter in judge.parameters())
+    assert all(parameter.grad is not None for parameter in discriminator.parameters())
 
 
 def test_a_state_dict_brings_back_every_bit_of_the_power_iteration(same):
-    judge, (image, canvas) = ConvDiscriminator(4).train(), pictures(0)
-    judge(image, canvas)
-    state = {key: value.clone() for key, value in judge.state_dict().items()}
+    discriminator, (image, canvas) = ConvDiscriminator(4).train(), pictures(0)
+    discriminator(image, canvas)
+    state = {key: value.clone() for key, value in discriminator.state_dict().items()}
     assert any(key.endswith("weight_u") for key in state)
     other = ConvDiscriminator(4).train()
     other.load_state_dict(state)
     assert same(dict(other.state_dict()), state)
-    assert torch.equal(other(image, canvas), judge(image, canvas))
-    assert not same(dict(judge.state_dict()), state)
+    assert torch.equal(other(image, canvas), discriminator(image, canvas))
+    assert not same(dict(discriminator.state_dict()), state)
 
 
 @pytest.mark.parametrize("side", [32, 50])
 def test_logits_are_float32_and_the_same_within_autocast(side):
-    judge, (image, canvas) = ConvDiscriminator(4).eval(), pictures(0, 2, side)
+    discriminator, (image, canvas) = ConvDiscriminator(4).eval(), pictures(0, 2, side)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = judge(image, canvas)
+        inside = discriminator(image, canvas)
     assert inside.dtype == torch.float32
-    assert torch.equal(inside, judge(image, canvas))
+    assert torch.equal(inside, discriminator(image, canvas))

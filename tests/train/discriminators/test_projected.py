@@ -5,7 +5,7 @@ import torch
 from discriminator_samples import (
     CASE,
     full_width,
-    golden_trunk,
+    golden_backbone,
     golden_weights,
     official,
     our_name,
@@ -35,25 +35,25 @@ def close(a, b, tolerance=1e-4):
 
 
 def test_features_and_logits_are_the_official_ones(golden, half):
-    judge = official().eval()
+    discriminator = official().eval()
     with torch.no_grad():
-        features = judge.features(half)
-        logits = judge.judge(features, golden["in.c"])
-        together = judge(half, golden["in.c"])
+        features = discriminator.features(half)
+        logits = discriminator.logits(features, golden["in.c"])
+        together = discriminator(half, golden["in.c"])
     assert all(close(features[k][:, :, ::2], golden[f"out.eval.features.{k}"]) for k in (0, 3, 4))
     assert all(close(logits[k], golden[f"out.eval.logits.{k}"]) for k in range(5))
     assert torch.equal(together, torch.cat(logits, dim=1))
 
 
 def test_training_forward_loss_gradients_and_power_iteration_are_the_official_ones(golden):
-    judge = official().train()
+    discriminator = official().train()
     x = golden["in.x"].clone().requires_grad_()
-    logits = judge((x + 1) / 2, golden["in.c"])
+    logits = discriminator((x + 1) / 2, golden["in.c"])
     loss = generator_loss(logits.chunk(5, dim=1)).mean()
     loss.backward()
     assert close(logits, golden["out.train.logits_cat"])
     assert abs(loss.item() - golden["out.train.gan_loss"].item()) < 1e-6
-    after = dict(judge.named_parameters()) | dict(judge.named_buffers())
+    after = dict(discriminator.named_parameters()) | dict(discriminator.named_buffers())
     gradient = "heads.0.main.1.fn.0.weight_orig"
     for ours, theirs in (
         (x.grad, golden["out.train.grad_x"]),
@@ -76,62 +76,66 @@ def test_heads_have_the_published_number_of_parameters():
 
 
 def test_a_picture_of_512_gives_five_times_196_logits_and_trains_the_heads_alone():
-    judge = full_width(layers=1).train()
-    assert not judge.trunk.training
-    assert judge.heads.training
-    condition = judge.condition(torch.rand(1, 3, 512, 512))
+    discriminator = full_width(layers=1).train()
+    assert not discriminator.backbone.training
+    assert discriminator.heads.training
+    condition = discriminator.condition(torch.rand(1, 3, 512, 512))
     assert condition.shape == (1, 384)
-    logits = judge(torch.rand(1, 3, 512, 512), condition, seeded())
+    logits = discriminator(torch.rand(1, 3, 512, 512), condition, seeded())
     assert logits.shape == (1, 5 * 196)
     discriminator_loss([logits], [-logits]).mean().backward()
-    trained = {name for name, parameter in judge.named_parameters() if parameter.requires_grad}
+    trained = {
+        name for name, parameter in discriminator.named_parameters() if parameter.requires_grad
+    }
     assert {
-        name for name, parameter in judge.named_parameters() if parameter.grad is not None
+        name for name, parameter in discriminator.named_parameters() if parameter.grad is not None
     } == trained
     assert {name.split(".")[0] for name in trained} == {"heads"}
 
 
 @pytest.mark.parametrize(("side", "odds"), [(224, 0.0), (320, 0.5)])
 def test_only_pictures_above_224_are_cropped_and_half_of_those(side, odds, monkeypatch):
-    judge, rows = (
+    discriminator, rows = (
         official(),
         torch.linspace(0, 1, side).view(1, 1, side, 1).expand(1, 3, side, side),
     )
     monkeypatch.setattr("addsr_cli.train.discriminators.projected.augment", lambda image, _: image)
     spans = []
     for seed in range(60):
-        view = judge._view(rows, seeded(seed))
-        assert view.shape == (1, 3, 224, 224)
-        spans.append((view.max() - view.min()).item())
+        student = discriminator._augmented(rows, seeded(seed))
+        assert student.shape == (1, 3, 224, 224)
+        spans.append((student.max() - student.min()).item())
     cropped = sum(span < 0.8 for span in spans) / len(spans)
     assert abs(cropped - odds) <= 0.2 * bool(odds)
 
 
 def test_a_seed_repeats_what_the_heads_see_and_none_leaves_the_picture_alone(half):
-    judge = official()
-    first, again, other = (judge.features(half, seeded(seed))[0] for seed in (1, 1, 2))
+    discriminator = official()
+    first, again, other = (discriminator.features(half, seeded(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
-    assert torch.equal(judge.features(half)[0], judge.features(half)[0])
+    assert torch.equal(discriminator.features(half)[0], discriminator.features(half)[0])
 
 
 def test_grey_fills_what_is_shifted_in(half):
-    black = official()._view(torch.zeros_like(half), seeded())
+    black = official()._augmented(torch.zeros_like(half), seeded())
     assert black.amin() == 0
     assert black.amax() == 0.5
 
 
 def test_a_state_dict_holds_the_heads_alone_and_brings_back_every_bit(half, golden, same):
-    judge = official().train()
-    judge(half, golden["in.c"])
-    state = {key: value.clone() for key, value in judge.state_dict().items()}
+    discriminator = official().train()
+    discriminator(half, golden["in.c"])
+    state = {key: value.clone() for key, value in discriminator.state_dict().items()}
     assert {key.split(".")[0] for key in state} == {"heads"}
     assert sum(key.endswith("weight_u") for key in state) == 15
     other = official()
     assert not same(dict(other.state_dict()), state)
     other.load_state_dict(state)
     assert same(dict(other.state_dict()), state)
-    assert torch.equal(other.eval()(half, golden["in.c"]), judge.eval()(half, golden["in.c"]))
+    assert torch.equal(
+        other.eval()(half, golden["in.c"]), discriminator.eval()(half, golden["in.c"])
+    )
 
 
 def test_a_state_dict_without_a_head_is_refused():
@@ -141,26 +145,26 @@ def test_a_state_dict_without_a_head_is_refused():
 
 
 def test_r1_reaches_the_heads_only(half, golden):
-    judge = official().train()
+    discriminator = official().train()
     image = half.clone().requires_grad_()
-    penalty = r1(judge, judge.features(image), golden["in.c"])
+    penalty = r1(discriminator, discriminator.features(image), golden["in.c"])
     assert penalty.shape == (2,)
     penalty.mean().backward()
     assert image.grad is None
-    assert judge.heads[2].wide[0].weight_orig.grad.abs().sum() > 0
+    assert discriminator.heads[2].wide[0].weight_orig.grad.abs().sum() > 0
 
 
 def test_backbones_load_from_folders_of_the_hub(tmp_path, half):
-    trunk, eye = tmp_path / "trunk", tmp_path / "eye"
-    backbone_from(golden_trunk(), heads=2).save_pretrained(trunk)
-    backbone_from(golden_weights("dinov2"), heads=3).save_pretrained(eye)
-    judge = ProjectedDiscriminator.load(trunk, eye, raw=True)
-    assert torch.equal(judge.features(half)[3], official().features(half)[3])
-    assert torch.equal(judge.condition(half), official().condition(half))
+    backbone, condition_encoder = tmp_path / "backbone", tmp_path / "condition_encoder"
+    backbone_from(golden_backbone(), heads=2).save_pretrained(backbone)
+    backbone_from(golden_weights("dinov2"), heads=3).save_pretrained(condition_encoder)
+    discriminator = ProjectedDiscriminator.load(backbone, condition_encoder, raw=True)
+    assert torch.equal(discriminator.features(half)[3], official().features(half)[3])
+    assert torch.equal(discriminator.condition(half), official().condition(half))
 
 
 def test_a_backbone_in_the_authors_naming_needs_no_configuration(tmp_path):
-    save_file(golden_trunk(), tmp_path / "model.safetensors")
+    save_file(golden_backbone(), tmp_path / "model.safetensors")
     config = load_backbone(tmp_path).config
     assert (config.hidden_size, config.num_hidden_layers, config.image_size, config.patch_size) == (
         32,
@@ -175,7 +179,7 @@ def test_a_backbone_in_the_authors_naming_needs_no_configuration(tmp_path):
 )
 def test_weights_that_lack_something_are_refused(spoil, tmp_path):
     save_file(
-        {k: v for k, v in golden_trunk().items() if k != spoil}, tmp_path / "model.safetensors"
+        {k: v for k, v in golden_backbone().items() if k != spoil}, tmp_path / "model.safetensors"
     )
     with pytest.raises(ModelUnavailable):
         load_backbone(tmp_path)

@@ -5,14 +5,15 @@ from dataclasses import replace as changed
 import pytest
 import torch
 from accelerate import Accelerator
-from distillation_samples import given, learner, losses, part, pictures
+from distillation_samples import given, losses, part, pictures, trainable_model
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.perceptual import LPIPS
 from addsr_cli.train.build import objective_for
 from addsr_cli.train.discriminators.step import DiscriminatorStep
-from addsr_cli.train.discriminators.vgg import JUDGED, VggDiscriminator, VggFeatures
+from addsr_cli.train.discriminators.vgg import STAGE_COUNT, VggDiscriminator
 from addsr_cli.train.losses.adversarial import discriminator_loss
+from addsr_cli.train.losses.perceptual import VggFeatures
 from addsr_cli.train.objectives.distillation import Distillation
 
 PLACES = (32 * 32, 16 * 16, 8 * 8, 4 * 4)  # of a picture of 32x32, by stage
@@ -29,7 +30,7 @@ def vgg(lpips):
 
 
 @pytest.fixture
-def judge(vgg):
+def discriminator(vgg):
     torch.manual_seed(0)
     return VggDiscriminator(vgg)
 
@@ -46,7 +47,7 @@ def looks(lpips, monkeypatch):
 
 @pytest.fixture
 def step(objective, lpips):
-    """Makes distillations that judge and measure by VGG16."""
+    """Makes distillations that discriminator and measure by VGG16."""
 
     def make(precision="no", accumulate=1, **changes):
         made = objective(
@@ -59,8 +60,8 @@ def step(objective, lpips):
         vgg = VggFeatures(lpips)
         torch.manual_seed(0)
         accelerator = made.accelerator
-        adversary = DiscriminatorStep(VggDiscriminator(vgg), made.config, accelerator)
-        return Distillation(made.config, learner(), adversary, accelerator, vgg)
+        discriminator_step = DiscriminatorStep(VggDiscriminator(vgg), made.config, accelerator)
+        return Distillation(made.config, trainable_model(), discriminator_step, accelerator, vgg)
 
     return make
 
@@ -78,8 +79,8 @@ def test_a_picture_is_looked_at_once_and_two_are_remembered(vgg, looks):
     vgg(third)
     vgg(first)
     assert len(looks) == 4
-    vgg.forget()
-    assert vgg.recent == []
+    vgg.clear()
+    assert vgg.cache == []
 
 
 def test_an_equal_picture_is_another_one(vgg):
@@ -101,15 +102,15 @@ def test_one_step_looks_at_the_picture_and_at_the_original_once(step, looks):
     made = step()
     made.step([pictures(2)], 0, 1e-3)
     assert looks == [(2, 3, 32, 32)] * 2
-    assert made.vgg.recent == []
+    assert made.vgg.cache == []
 
 
 def test_what_is_accumulated_is_looked_at_again_with_gradients(step, monkeypatch):
     made = step(accumulate=2)
-    before = {name: p.detach().clone() for name, p in made.learner.parameters.items()}
+    before = {name: p.detach().clone() for name, p in made.model.parameters.items()}
     told = made.step([pictures(1, 0), pictures(1, 1)], 0, 1e-3)
     assert {"distill", "adversarial", "lpips", "discriminator"} <= told.values.keys()
-    assert any(not torch.equal(p, before[name]) for name, p in made.learner.parameters.items())
+    assert any(not torch.equal(p, before[name]) for name, p in made.model.parameters.items())
 
 
 def test_two_batches_of_one_are_one_batch_of_two(step, monkeypatch):
@@ -117,9 +118,9 @@ def test_two_batches_of_one_are_one_batch_of_two(step, monkeypatch):
     batch, seen = pictures(2), []
     draws = given(once.recipe, [0, 2])
     for made, batches in ((once, [batch]), (twice, [halved(batch, k) for k in range(2)])):
-        made.adversary.discriminator.eval()  # the power iteration would go on once more for the second batch
-        made.adversary.discriminator.heads_on(
-            made.adversary.discriminator.features(batch.hr), batch.canvas
+        made.discriminator_step.discriminator.eval()  # the power iteration would go on once more for the second batch
+        made.discriminator_step.discriminator.compute_logits(
+            made.discriminator_step.discriminator.features(batch.hr), batch.canvas
         )  # scales
         turns = iter([draws] if made is once else [part(draws, slice(k, k + 1)) for k in range(2)])
         monkeypatch.setattr(made, "draw", lambda batch, generator, turns=turns: next(turns))
@@ -135,101 +136,108 @@ def halved(batch, k):
 def test_gradients_reach_the_student_through_every_head(step, precision):
     made = step(precision, distill=0.0, adversarial=1.0)
     batch, draws = pictures(2), given(made.recipe, [0, 0])
-    made.adversary.learn(batch, batch.canvas, torch.Generator(), 1.0)
-    view = made.view(batch, draws)
-    logits = made.adversary.discriminator.judge(
-        made.adversary.discriminator.features(view.picture), batch.canvas
+    made.discriminator_step.backward(batch, batch.canvas, torch.Generator(), 1.0)
+    student = made.run_student(batch, draws)
+    logits = made.discriminator_step.discriminator.logits(
+        made.discriminator_step.discriminator.features(student.image), batch.canvas
     )
     assert [tuple(each.shape) for each in logits] == [(2, places) for places in PLACES]
     assert {each.dtype for each in logits} == {torch.float32}
     for each in logits:
-        (gradient,) = torch.autograd.grad(
-            each.mean(), made.learner.net.out.weight, retain_graph=True
-        )
+        (gradient,) = torch.autograd.grad(each.mean(), made.model.net.out.weight, retain_graph=True)
         assert gradient.abs().max() > 0
 
 
 def test_only_heads_are_trained_and_the_network_is_no_part_of_the_state(step, lpips):
     made = step(r1=0.01)
     before = [p.clone() for p in lpips.backbone.parameters()]
-    heads = {name: p.detach().clone() for name, p in made.adversary.parameters.items()}
+    heads = {name: p.detach().clone() for name, p in made.discriminator_step.parameters.items()}
     made.step([pictures(2)], 0, 1e-2)
     assert all(
         torch.equal(p, old) for p, old in zip(lpips.backbone.parameters(), before, strict=True)
     )
     moved = {
-        name for name, p in made.adversary.parameters.items() if not torch.equal(p, heads[name])
+        name
+        for name, p in made.discriminator_step.parameters.items()
+        if not torch.equal(p, heads[name])
     }
     assert {name.split(".")[1] for name in moved} == {"0", "1", "2", "3"}
-    names = made.adversary.state_dict()["weights"].keys()
+    names = made.discriminator_step.state_dict()["weights"].keys()
     assert {name.split(".")[0] for name in names} == {
         "heads",
-        *(f"scale_{k}" for k in range(JUDGED)),
+        *(f"scale_{k}" for k in range(STAGE_COUNT)),
     }
 
 
 def test_the_student_does_not_move_the_heads_nor_the_heads_the_student(step):
     made = step()
     batch = pictures(2)
-    view = made.view(batch, given(made.recipe, [0, 1]))
-    made.adversary.learn(batch, view.picture, torch.Generator(), 1.0)
-    assert all(p.grad is None for p in made.learner.parameters.values())
-    made.adversary.updater.step(1e-3)
-    made._total(made.losses(view, torch.Generator()), view.draws.index).backward()
-    assert all(p.grad is None for p in made.adversary.parameters.values())
-    assert made.learner.net.out.weight.grad.abs().max() > 0
+    student = made.run_student(batch, given(made.recipe, [0, 1]))
+    made.discriminator_step.backward(batch, student.image, torch.Generator(), 1.0)
+    assert all(p.grad is None for p in made.model.parameters.values())
+    made.discriminator_step.optimizer_step.step(1e-3)
+    made.total(made.losses(student, torch.Generator()), student.draws.index).backward()
+    assert all(p.grad is None for p in made.discriminator_step.parameters.values())
+    assert made.model.net.out.weight.grad.abs().max() > 0
 
 
-def test_features_are_scaled_by_what_they_measured_in_the_first_originals(judge, vgg):
+def test_features_are_scaled_by_what_they_measured_in_the_first_originals(discriminator, vgg):
     first, later = image(0), image(1) * 0.1
-    features = judge.features(first)
-    judge.judge(features, judge.condition(first))
+    features = discriminator.features(first)
+    discriminator.logits(features, discriminator.condition(first))
     for number, seen in enumerate(features):
         power = seen.square().mean((0, 2, 3)).sqrt()
-        assert torch.allclose(judge.get_buffer(f"scale_{number}"), power + 0.01 * power.mean())
-    kept = [judge.get_buffer(f"scale_{k}").clone() for k in range(JUDGED)]
-    judge.judge(judge.features(later), judge.condition(later))
-    assert all(torch.equal(judge.get_buffer(f"scale_{k}"), each) for k, each in enumerate(kept))
+        assert torch.allclose(
+            discriminator.get_buffer(f"scale_{number}"), power + 0.01 * power.mean()
+        )
+    kept = [discriminator.get_buffer(f"scale_{k}").clone() for k in range(STAGE_COUNT)]
+    discriminator.logits(discriminator.features(later), discriminator.condition(later))
+    assert all(
+        torch.equal(discriminator.get_buffer(f"scale_{k}"), each) for k, each in enumerate(kept)
+    )
 
 
-def test_features_that_see_nothing_at_first_are_not_divided_by_zero(judge):
+def test_features_that_see_nothing_at_first_are_not_divided_by_zero(discriminator):
     nothing = [torch.zeros(2, width, 4, 4) for width in (64, 128, 256, 512)]
-    logits = judge.judge(nothing, torch.zeros(2, 0))
+    logits = discriminator.logits(nothing, torch.zeros(2, 0))
     assert all(torch.isfinite(each).all() for each in logits)
-    kept = judge.scale_0.clone()
-    judge.judge([each + 1 for each in nothing], torch.zeros(2, 0))
-    assert torch.equal(judge.scale_0, kept)
+    kept = discriminator.scale_0.clone()
+    discriminator.logits([each + 1 for each in nothing], torch.zeros(2, 0))
+    assert torch.equal(discriminator.scale_0, kept)
 
 
 def test_a_step_takes_its_scales_from_the_original_and_not_from_the_picture(step):
     made, batch = step(), pictures(2)
     made.step([batch], 0, 1e-3)
     power = made.vgg(batch.hr)[0].square().mean((0, 2, 3)).sqrt()
-    assert torch.allclose(made.adversary.discriminator.scale_0, power + 0.01 * power.mean())
+    assert torch.allclose(
+        made.discriminator_step.discriminator.scale_0, power + 0.01 * power.mean()
+    )
 
 
-def test_the_state_brings_back_scales_and_power_iteration(judge, vgg, same):
+def test_the_state_brings_back_scales_and_power_iteration(discriminator, vgg, same):
     picture = image()
-    judge.judge(judge.features(picture), judge.condition(picture))
-    state = {key: value.clone() for key, value in judge.state_dict().items()}
+    discriminator.logits(discriminator.features(picture), discriminator.condition(picture))
+    state = {key: value.clone() for key, value in discriminator.state_dict().items()}
     other = VggDiscriminator(vgg)
     other.load_state_dict(state)
     assert same(dict(other.state_dict()), state)
     darker = image(1) * 0.1
     ours, theirs = (
-        each.judge(each.features(darker), each.condition(darker)) for each in (judge, other)
+        each.logits(each.features(darker), each.condition(darker))
+        for each in (discriminator, other)
     )
     assert same(ours, theirs)
 
 
-def test_it_learns_to_tell_originals_from_pictures(judge):
-    optimiser = torch.optim.Adam(judge.parameters(), 5e-3)
+def test_it_learns_to_tell_originals_from_pictures(discriminator):
+    optimiser = torch.optim.Adam(discriminator.parameters(), 5e-3)
     for number in range(12):
         sharp, soft = image(number), torch.nn.functional.avg_pool2d(image(number), 3, 1, 1)
-        condition = judge.condition(sharp)
+        condition = discriminator.condition(sharp)
         loss = discriminator_loss(
-            judge.judge(judge.features(sharp), condition),
-            judge.judge(judge.observed(soft), condition),
+            discriminator.logits(discriminator.features(sharp), condition),
+            discriminator.logits(discriminator.detached_features(soft), condition),
         ).mean()
         optimiser.zero_grad()
         loss.backward()
@@ -242,7 +250,7 @@ def test_without_the_weights_it_is_told_how_to_fetch_them(configured, changes):
     config = configured(stage="student")
     config = changed(config, recipe=changed(config.recipe, **changes))
     with pytest.raises(ModelUnavailable, match="weights of LPIPS") as caught:
-        objective_for(config, learner(), Accelerator(cpu=True))
+        objective_for(config, trainable_model(), Accelerator(cpu=True))
     assert "python -m addsr_cli.fetch_perceptual" in caught.value.hint
 
 
@@ -252,9 +260,13 @@ def test_without_the_weights_it_is_told_how_to_fetch_them(configured, changes):
 def test_a_recipe_has_vgg_where_a_loss_needs_it(configured, perceptual_weights, changes):
     config = configured(stage="student")
     made = objective_for(
-        changed(config, recipe=changed(config.recipe, **changes)), learner(), Accelerator(cpu=True)
+        changed(config, recipe=changed(config.recipe, **changes)),
+        trainable_model(),
+        Accelerator(cpu=True),
     )
     assert (made.vgg is not None) == ("conv" not in changes.values())
-    assert isinstance(made.adversary.discriminator, VggDiscriminator) == ("vgg" in changes.values())
+    assert isinstance(made.discriminator_step.discriminator, VggDiscriminator) == (
+        "vgg" in changes.values()
+    )
     found = losses(made, pictures(1), given(made.recipe, [0]))
     assert ("lpips" in found) == ("anchor_lpips" in changes)

@@ -15,7 +15,7 @@ from addsr_cli.train.recipe import preset
 @pytest.mark.parametrize("rollout", ["teacher-forced", "chained"])
 def test_a_batch_loses_what_its_samples_lose_alone(objective, rollout):
     made, batch = objective(rollout=rollout, teacher_samples=2, anchor_l1=1.0), pictures(4)
-    made.adversary.discriminator.eval()  # in training its spectral norms differ from look to look
+    made.discriminator_step.discriminator.eval()  # in training its spectral norms differ from look to look
     draws = given(made.recipe, [0, 1, 2, 3])
     together = losses(made, batch, draws)
     alone = [
@@ -75,7 +75,7 @@ def test_accumulated_batches_keep_no_graphs_while_the_discriminator_looks(object
 def test_the_first_step_sees_the_canvas_and_later_ones_a_picture(objective, monkeypatch, rollout):
     made, batch = objective(rollout=rollout, psr=(1.0, 1.0)), pictures(3)
     forwards = Forwards(monkeypatch, made)
-    made.view(batch, given(made.recipe, [0, 1, 3]))
+    made.run_student(batch, given(made.recipe, [0, 1, 3]))
     ((_, _, control, t),) = forwards.of("student", True)
     control_at = dict(zip(t.tolist(), control, strict=True))
     assert torch.equal(control_at.pop(999), batch.canvas[0])
@@ -91,7 +91,7 @@ def test_the_prediction_counts_by_its_weight_in_the_control_image(objective, mon
     shown = []
     for weight in (0.0, 0.5, 1.0):
         forwards = Forwards(monkeypatch, made)
-        made.view(batch, replace(draws, psr=torch.tensor([weight, weight])))
+        made.run_student(batch, replace(draws, psr=torch.tensor([weight, weight])))
         ((_, _, control, _),) = forwards.of("student", True)
         shown.append(control)
     assert torch.equal(shown[0], batch.canvas)
@@ -103,11 +103,11 @@ def test_the_prediction_counts_by_its_weight_in_the_control_image(objective, mon
 def test_a_chained_roll_out_is_what_inference_runs(objective, index, weight):
     made, batch = objective(first_latent="lr", rollout="chained", psr=(weight, weight)), pictures(1)
     draws = given(made.recipe, [index])
-    picture = made.view(batch, draws).picture
+    picture = made.run_student(batch, draws).image
     noises = iter([*draws.chain[:index], draws.noise])
-    made.learner.net.eval()
+    made.model.net.eval()
     expected = sample(
-        made.learner.student,
+        made.model.student,
         batch.canvas,
         Conditioning(),
         timesteps=STEPS[: index + 1],
@@ -121,11 +121,13 @@ def test_a_chained_roll_out_is_what_inference_runs(objective, index, weight):
 def test_samples_of_one_chain_go_each_as_far_as_they_must(objective):
     made, batch = objective(first_latent="lr", rollout="chained"), pictures(4)
     draws = given(made.recipe, [2, 0, 3, 1])
-    together = made.view(batch, draws).picture
+    together = made.run_student(batch, draws).image
     for k in range(4):
         chosen = slice(k, k + 1)
         assert torch.allclose(
-            made.view(cut(batch, chosen), part(draws, chosen)).picture, together[chosen], atol=1e-5
+            made.run_student(cut(batch, chosen), part(draws, chosen)).image,
+            together[chosen],
+            atol=1e-5,
         )
 
 
@@ -135,9 +137,9 @@ def test_the_first_latent_is_that_of_the_original_or_of_the_canvas(objective, mo
         made = objective(first_latent=whose, rollout="teacher-forced")
         draws = given(made.recipe, [0])
         forwards = Forwards(monkeypatch, made)
-        made.view(batch, draws)
+        made.run_student(batch, draws)
         (starts[whose],) = forwards.latents
-    nano = made.learner.student
+    nano = made.model.student
     assert torch.equal(
         starts["hr"], nano.schedule.add_noise(nano.encode(batch.hr), draws.noise, 999)
     )
@@ -157,7 +159,7 @@ def test_the_teacher_is_shown_what_the_recipe_says(objective, monkeypatch, sees)
 
 def test_only_the_samples_that_are_taught_are_compared_with_the_teacher(objective, monkeypatch):
     made, batch = objective(teacher_samples=2), pictures(4)
-    made.adversary.discriminator.eval()
+    made.discriminator_step.discriminator.eval()
     draws = given(made.recipe, [0, 1, 2, 3])
     whole = losses(made, batch, draws)
     forwards = Forwards(monkeypatch, made)
@@ -178,8 +180,8 @@ def test_a_batch_of_which_none_is_taught_does_without_the_teacher(objective, mon
     found = losses(made, batch, draws)
     assert not forwards.of("teacher", False)
     assert found["distill"].tolist() == [0, 0]
-    made._total(found, draws.index).backward()
-    assert made.learner.net.out.weight.grad.abs().max() > 0
+    made.total(found, draws.index).backward()
+    assert made.model.net.out.weight.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("index", [[0, 0], [0, 3]])
@@ -187,11 +189,11 @@ def test_with_a_share_of_one_all_are_compared_as_they_would_be_alone(objective, 
     made, batch = objective(teacher_share=1.0), pictures(2)
     draws = given(made.recipe, index)
     assert draws.taught.all()
-    view = made.view(batch, draws)
+    student = made.run_student(batch, draws)
     expected = torch.stack(
         [
-            weight * (target - view.picture).square().flatten(1).mean(1)
-            for weight, target in made.targets(view)
+            weight * (target - student.image).square().flatten(1).mean(1)
+            for weight, target in made.teacher_targets(student)
         ]
     ).mean(0)
     assert torch.allclose(losses(made, batch, draws)["distill"], expected, rtol=1e-5)
@@ -201,10 +203,10 @@ def test_latents_are_compared_when_wished(objective):
     batch = pictures(2)
     pixel, latent = (objective(space=space) for space in ("pixel", "latent"))
     draws = given(pixel.recipe, [0, 1])
-    view = latent.view(batch, draws)
-    ((_, target),) = latent.targets(view)
-    assert target.shape == view.z0.shape
-    distance = (target - view.z0).square().flatten(1).mean(1)
+    student = latent.run_student(batch, draws)
+    ((_, target),) = latent.teacher_targets(student)
+    assert target.shape == student.z0.shape
+    distance = (target - student.z0).square().flatten(1).mean(1)
     assert torch.allclose(losses(latent, batch, draws)["distance"], distance)
     assert not torch.allclose(losses(pixel, batch, draws)["distance"], distance)
 
@@ -215,17 +217,19 @@ def test_the_total_is_the_weighted_sum(objective):
     weights = {"distill": 0.5, "adversarial": 0.1, "l1": 2.0}
     assert found.keys() == weights.keys() | {"distance"}
     expected = sum(weight * found[name].mean() for name, weight in weights.items())
-    assert made._total(found, torch.tensor([0, 1])).item() == pytest.approx(
+    assert made.total(found, torch.tensor([0, 1])).item() == pytest.approx(
         expected.item(), rel=1e-6
     )
 
 
-def test_perception_weighs_the_adversarial_loss_by_timestep(objective):
-    made = objective(distill=0.5, adversarial=0.1, perception=(0.0, 0.5, 1.0, 3.0), anchor_l1=2.0)
+def test_timestep_weights_scale_the_adversarial_loss_by_timestep(objective):
+    made = objective(
+        distill=0.5, adversarial=0.1, timestep_weights=(0.0, 0.5, 1.0, 3.0), anchor_l1=2.0
+    )
     found = losses(made, pictures(2), given(made.recipe, [1, 3]))
     perceived = torch.tensor([0.05, 0.3]) * found["adversarial"]
     expected = (0.5 * found["distill"] + 2 * found["l1"] + perceived).mean()
-    assert made._total(found, torch.tensor([1, 3])).item() == pytest.approx(
+    assert made.total(found, torch.tensor([1, 3])).item() == pytest.approx(
         expected.item(), rel=1e-6
     )
 

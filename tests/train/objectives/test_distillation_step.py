@@ -17,19 +17,22 @@ def values(parameters):
 def test_teacher_and_frozen_weights_stay_bit_for_bit_and_the_student_moves(objective):
     made = objective(timesteps="uniform", r1=0.1)
     before, own = (
-        values(dict(made.learner.frozen.named_parameters())),
-        values(made.learner.parameters),
+        values(dict(made.model.frozen.named_parameters())),
+        values(made.model.parameters),
     )
     for number in range(3):
         made.step([pictures(2, number)], number, 1e-3)
-    assert all(torch.equal(p, before[name]) for name, p in made.learner.frozen.named_parameters())
-    assert all(p.grad is None for p in made.learner.frozen.parameters())
-    assert any(not torch.equal(p, own[name]) for name, p in made.learner.parameters.items())
+    assert all(torch.equal(p, before[name]) for name, p in made.model.frozen.named_parameters())
+    assert all(p.grad is None for p in made.model.frozen.parameters())
+    assert any(not torch.equal(p, own[name]) for name, p in made.model.parameters.items())
 
 
 def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(objective, monkeypatch):
     made, seen = objective(), []
-    networks = {"student": made.learner.parameters, "discriminator": made.adversary.parameters}
+    networks = {
+        "student": made.model.parameters,
+        "discriminator": made.discriminator_step.parameters,
+    }
 
     def look(turn):
         with_gradient = {
@@ -39,10 +42,15 @@ def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(objec
         }
         seen.append((turn, with_gradient, {name: values(some) for name, some in networks.items()}))
 
-    for turn, updater in (("discriminator", made.adversary.updater), ("student", made.student)):
-        step = updater.step
+    for turn, optimizer_step in (
+        ("discriminator", made.discriminator_step.optimizer_step),
+        ("student", made.optimizer_step),
+    ):
+        step = optimizer_step.step
         monkeypatch.setattr(
-            updater, "step", lambda lr, t=turn, s=step: (look(t), s(lr), look(f"after {t}"))[1]
+            optimizer_step,
+            "step",
+            lambda lr, t=turn, s=step: (look(t), s(lr), look(f"after {t}"))[1],
         )
     made.step([pictures(2)], 0, 1e-3)
     turns = {turn: (grads, weights) for turn, grads, weights in seen}
@@ -71,20 +79,20 @@ def test_the_discriminator_learns_the_same_whether_the_student_took_its_turn_or_
 ):
     batch, generator = pictures(2), torch.Generator()
     made = objective()
-    view = made.view(batch, given(made.recipe, [0, 1]))
-    judge = made.adversary.discriminator
-    state = {name: value.clone() for name, value in judge.state_dict().items()}
+    student = made.run_student(batch, given(made.recipe, [0, 1]))
+    discriminator = made.discriminator_step.discriminator
+    state = {name: value.clone() for name, value in discriminator.state_dict().items()}
 
     def gradients():
-        judge.load_state_dict(
+        discriminator.load_state_dict(
             state
         )  # the power iteration of the spectral norms goes on with every look
-        made.adversary.learn(batch, view.picture.detach(), generator, 1.0)
-        return {name: p.grad.clone() for name, p in made.adversary.parameters.items()}
+        made.discriminator_step.backward(batch, student.image.detach(), generator, 1.0)
+        return {name: p.grad.clone() for name, p in made.discriminator_step.parameters.items()}
 
     isolated = gradients()
-    judge.zero_grad()
-    made.losses(view, generator)["adversarial"].mean().backward()
+    discriminator.zero_grad()
+    made.losses(student, generator)["adversarial"].mean().backward()
     again = gradients()
     assert all(torch.equal(again[name], gradient) for name, gradient in isolated.items())
 
@@ -92,20 +100,22 @@ def test_the_discriminator_learns_the_same_whether_the_student_took_its_turn_or_
 def test_the_student_is_pushed_towards_what_the_discriminator_believes(objective):
     made = objective(distill=0.0, adversarial=1.0, lr=1e-3)
     batch, draws = pictures(2), given(made.recipe, [0, 0])
-    made.adversary.discriminator.eval()
+    made.discriminator_step.discriminator.eval()
     before = losses(made, batch, draws)["adversarial"].mean()
     before.backward()
-    made.student.step(1e-3)
+    made.optimizer_step.step(1e-3)
     assert losses(made, batch, draws)["adversarial"].mean() < before
 
 
-def keeping_gradients(updater, kept, number):
-    """``updater.step``, which first keeps what it was given."""
-    step = updater.step
+def keeping_gradients(optimizer_step, kept, number):
+    """``optimizer_step.step``, which first keeps what it was given."""
+    step = optimizer_step.step
 
     def around(lr):
         kept[number] = {
-            name: p.grad.clone() for name, p in updater.parameters.items() if p.grad is not None
+            name: p.grad.clone()
+            for name, p in optimizer_step.parameters.items()
+            if p.grad is not None
         }
         return step(lr)
 
@@ -120,12 +130,14 @@ def test_two_batches_of_one_are_one_batch_of_two(objective, monkeypatch):
     twice = objective(draws=[part(draws, slice(k, k + 1)) for k in range(2)], accumulate=2)
     seen = {}  # gradients, not the weights after them: Adam's first step is as long for the faintest gradient
     for number, made in enumerate((once, twice)):
-        made.adversary.discriminator.eval()  # the power iteration would go on once more for the second batch
-        for updater in (made.student, made.adversary.updater):
+        made.discriminator_step.discriminator.eval()  # the power iteration would go on once more for the second batch
+        for optimizer_step in (made.optimizer_step, made.discriminator_step.optimizer_step):
             monkeypatch.setattr(
-                updater,
+                optimizer_step,
                 "step",
-                keeping_gradients(updater, seen.setdefault(updater.what, {}), number),
+                keeping_gradients(
+                    optimizer_step, seen.setdefault(optimizer_step.network, {}), number
+                ),
             )
     told = once.step([batch], 0, 1e-3), twice.step(halves, 0, 1e-3)
     for gradients in seen.values():
@@ -135,8 +147,8 @@ def test_two_batches_of_one_are_one_batch_of_two(objective, monkeypatch):
     assert told[0].values == pytest.approx(told[1].values, rel=1e-3)
     assert dict(told[0].by_timestep) == pytest.approx(dict(told[1].by_timestep), rel=1e-3)
     for made in (once, twice):
-        for updater in (made.student, made.adversary.updater):
-            counts = {float(state["step"]) for state in updater.optimisers[0].state.values()}
+        for optimizer_step in (made.optimizer_step, made.discriminator_step.optimizer_step):
+            counts = {float(state["step"]) for state in optimizer_step.optimizers[0].state.values()}
             assert counts == {1.0}
 
 
@@ -167,13 +179,11 @@ def test_what_is_no_number_is_named_before_that_network_moves(objective, monkeyp
         )
     else:
         with torch.no_grad():
-            next(iter(made.adversary.discriminator.parameters())).fill_(float("nan"))
-    before = {name: values(some) for name, some in (("student", made.learner.parameters),)}
+            next(iter(made.discriminator_step.discriminator.parameters())).fill_(float("nan"))
+    before = {name: values(some) for name, some in (("student", made.model.parameters),)}
     with pytest.raises(AddsrError, match=f"The loss of the {culprit} became nan"):
         made.step([pictures(2)], 0, 1e-3)
-    assert all(
-        torch.equal(p, before["student"][name]) for name, p in made.learner.parameters.items()
-    )
+    assert all(torch.equal(p, before["student"][name]) for name, p in made.model.parameters.items())
 
 
 def test_a_step_tells_every_loss_and_where_each_sample_was(objective):

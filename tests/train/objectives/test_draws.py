@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from addsr_cli.train.objectives.draws import draw_student, stream
+from addsr_cli.train.objectives.draws import draw_student, generator_for
 from addsr_cli.train.recipe import OFFICIAL, PAPER
 
 SHAPE = (400, 2, 1, 1)
@@ -14,7 +14,7 @@ MANY = (10_000, 1, 1, 1)
 
 
 def generator(step=0, micro=0, rank=0, seed=0, accumulate=1):
-    return stream(SimpleNamespace(seed=seed, accumulate=accumulate), step, micro, rank)
+    return generator_for(SimpleNamespace(seed=seed, accumulate=accumulate), step, micro, rank)
 
 
 def student(recipe=PAPER, shape=MANY, **place):
@@ -67,9 +67,9 @@ def test_the_teachers_timesteps_reach_both_ends():
 
 
 def test_texts_are_left_out_in_their_share():
-    assert not student(replace(PAPER, blank=0.0)).blank.any()
-    assert student(replace(PAPER, blank=1.0)).blank.all()
-    assert within(student().blank.float().mean(), 1 / 2, MANY[0])
+    assert not student(replace(PAPER, text_dropout=0.0)).text_dropout.any()
+    assert student(replace(PAPER, text_dropout=1.0)).text_dropout.all()
+    assert within(student().text_dropout.float().mean(), 1 / 2, MANY[0])
 
 
 def test_the_weight_of_the_prediction_stays_within_its_range():

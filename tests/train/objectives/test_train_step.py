@@ -31,34 +31,34 @@ class Case:
     def __init__(self, name, folder, monkeypatch):
         self.tensors = load_file(GOLDEN / "train_step" / f"{name}.safetensors")
         self.facts = json.loads((GOLDEN / "train_step" / f"{name}.json").read_text())
-        self.learner = TrainableSeeSR(write_bundle(folder), dtype=torch.float32)
-        self.learner.teacher = TrainableSeeSR(
+        self.model = TrainableSeeSR(write_bundle(folder), dtype=torch.float32)
+        self.model.teacher = TrainableSeeSR(
             folder, dtype=torch.float32
         ).teacher  # shares nothing here: see below
         with torch.no_grad():
             for net in (
-                self.learner.networks.values()
+                self.model.networks.values()
             ):  # the recorded student is 1.05 times the teacher, all of it
                 for p in net.parameters():
                     p.mul_(1.05)
         accelerator, config = Accelerator(cpu=True), SimpleNamespace(**SETTINGS)
-        self.judge = official()
-        look = self.judge.features
+        self.discriminator = official()
+        look = self.discriminator.features
         monkeypatch.setattr(
-            self.judge, "features", lambda image, _=None: look(image, None)
+            self.discriminator, "features", lambda image, _=None: look(image, None)
         )  # unaltered, as recorded
-        self.adversary = DiscriminatorStep(self.judge, config, accelerator)
-        self.objective = Distillation(config, self.learner, self.adversary, accelerator)
+        self.discriminator_step = DiscriminatorStep(self.discriminator, config, accelerator)
+        self.objective = Distillation(config, self.model, self.discriminator_step, accelerator)
         self._tell(monkeypatch)
         monkeypatch.setattr(self.objective, "draw", lambda batch, generator: self.draws())
 
     def _tell(self, monkeypatch):
-        told = self.learner.full.text.model(self.tensors["in.input_ids"])[0]
+        told = self.model.full.text.model(self.tensors["in.input_ids"])[0]
         lr, hr, later = (self.tensors.get(f"in.ram_call.{k}") for k in range(3))
         pair = Conditioning(text=told, image=lr), Conditioning(text=told, image=hr)
-        monkeypatch.setattr(self.learner, "conditions", lambda *words: pair)
+        monkeypatch.setattr(self.model, "conditions", lambda *words: pair)
         monkeypatch.setattr(
-            self.learner.student, "embed", lambda image, cond: replace(cond, image=later)
+            self.model.student, "embed", lambda image, cond: replace(cond, image=later)
         )
 
     def draws(self):
@@ -74,7 +74,7 @@ class Case:
             psr=torch.ones(2),
             t=timesteps,
             teacher=noise.expand(4, *noise.shape),
-            blank=torch.zeros(2, dtype=torch.bool),
+            text_dropout=torch.zeros(2, dtype=torch.bool),
             taught=torch.ones(2, dtype=torch.bool),
         )
 
@@ -95,24 +95,22 @@ class Case:
 
     def run(self):
         """What the student and the teacher say, and then one step: its figures, gradients and how far weights moved."""
-        self.view = self.objective.view(self.batch(), self.draws())
-        self.answers = [picture for _, picture in self.objective.targets(self.view)]
-        before = {name: p.detach().clone() for name, p in self.learner.parameters.items()}
-        self.average = Ema(self.learner.parameters, 0.99)
-        self.gradients, optimiser = {}, self.objective.student.optimisers[0]
+        self.student = self.objective.run_student(self.batch(), self.draws())
+        self.answers = [picture for _, picture in self.objective.teacher_targets(self.student)]
+        before = {name: p.detach().clone() for name, p in self.model.parameters.items()}
+        self.average = Ema(self.model.parameters, 0.99)
+        self.gradients, optimiser = {}, self.objective.optimizer_step.optimizers[0]
         step = optimiser.step
 
         def looked():
             self.gradients.update(
-                {name: p.grad.clone() for name, p in self.learner.parameters.items()}
+                {name: p.grad.clone() for name, p in self.model.parameters.items()}
             )
             step()
 
         optimiser.step = looked
         self.told = self.objective.step([self.batch()], 0, 2e-5).values
-        self.moved = {
-            name: p.detach() - before[name] for name, p in self.learner.parameters.items()
-        }
+        self.moved = {name: p.detach() - before[name] for name, p in self.model.parameters.items()}
         return self
 
 
@@ -135,10 +133,10 @@ def case(request, tmp_path_factory):
 
 
 def test_student_and_teacher_say_what_the_official_ones_say(case):
-    case.near(case.view.z0, "z0_stu")
-    case.near(case.view.picture * 2 - 1, "x0_stu")
+    case.near(case.student.z0, "z0_stu")
+    case.near(case.student.image * 2 - 1, "x0_stu")
     for k, picture in enumerate(case.answers):
-        wanted = case.learner.teacher.decode(case.tensors[f"out.z0_tea.{k}"]).clamp(0, 1)
+        wanted = case.model.teacher.decode(case.tensors[f"out.z0_tea.{k}"]).clamp(0, 1)
         assert torch.allclose(picture, wanted, atol=1e-4)
 
 
@@ -158,7 +156,7 @@ def test_a_step_is_the_official_one(case):
             assert (case.moved[key] - wanted).abs().max() <= 0.01 * wanted.abs().max() + 1e-9
         if kind == "ema_shadow":
             assert torch.allclose(case.average.shadow[key], wanted, atol=1e-6)
-    case.near(case.judge.heads[0].first[0].weight_u, "disc_after.heads.0.main.0.0.weight_u")
+    case.near(case.discriminator.heads[0].first[0].weight_u, "disc_after.heads.0.main.0.0.weight_u")
 
 
 def test_gradients_are_the_official_ones_after_clipping(case):
@@ -174,7 +172,7 @@ def test_gradients_are_the_official_ones_after_clipping(case):
 
 def test_the_trained_tensors_are_the_official_ones(case):
     counts = {
-        part: sum(name.startswith(part) for name in case.learner.parameters)
+        part: sum(name.startswith(part) for name in case.model.parameters)
         for part in ("unet", "controlnet")
     }
     assert counts == case.facts["trainable_param_tensors"]

@@ -17,7 +17,7 @@ def net():
     return nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2))
 
 
-def updater(net, clip=None, precision="no", optimiser=None):
+def optimizer_step(net, clip=None, precision="no", optimiser=None):
     parameters = dict(net.named_parameters())
     made = optimiser or adamw(parameters.values(), 0.1)
     return OptimizerStep(
@@ -35,7 +35,7 @@ def moved(net, before):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_before_anything_moves(net, value):
-    update, before = updater(net), weights(net)
+    update, before = optimizer_step(net), weights(net)
     with pytest.raises(AddsrError, match=f"loss of the student became {value}") as caught:
         update.backward(net(torch.ones(1, 4)).sum() * value)
     assert "resume" in caught.value.hint
@@ -45,7 +45,7 @@ def test_a_loss_that_is_no_number_stops_before_anything_moves(net, value):
 
 @pytest.mark.parametrize(("value", "clip"), [(float("nan"), None), (float("inf"), 1.0)])
 def test_a_gradient_that_is_no_number_stops_with_the_name_of_its_weights(net, value, clip):
-    update, before = updater(net, clip), weights(net)
+    update, before = optimizer_step(net, clip), weights(net)
     update.backward(net(torch.ones(1, 4)).sum())
     net[1].weight.grad[0, 0] = value
     with pytest.raises(AddsrError, match=rf"gradient of 1\.weight in the student became {value}"):
@@ -54,7 +54,7 @@ def test_a_gradient_that_is_no_number_stops_with_the_name_of_its_weights(net, va
 
 
 def test_gradients_are_clipped_together_and_the_norm_is_told_from_before(net):
-    update = updater(net, clip=0.5, optimiser=torch.optim.SGD(net.parameters(), 1.0))
+    update = optimizer_step(net, clip=0.5, optimiser=torch.optim.SGD(net.parameters(), 1.0))
     before = weights(net)
     update.backward(100 * net(torch.ones(1, 4)).sum())
     norm = torch.cat([p.grad.flatten() for p in net.parameters()]).norm().item()
@@ -65,7 +65,7 @@ def test_gradients_are_clipped_together_and_the_norm_is_told_from_before(net):
 
 
 def test_small_gradients_are_not_clipped(net):
-    update = updater(net, clip=1e6, optimiser=torch.optim.SGD(net.parameters(), 1.0))
+    update = optimizer_step(net, clip=1e6, optimiser=torch.optim.SGD(net.parameters(), 1.0))
     before = weights(net)
     update.backward(net(torch.ones(1, 4)).sum())
     gradients = [p.grad.clone() for p in net.parameters()]
@@ -77,15 +77,15 @@ def test_small_gradients_are_not_clipped(net):
 
 
 def test_gradients_are_forgotten_after_a_step_and_the_rate_is_set(net):
-    update = updater(net)
+    update = optimizer_step(net)
     update.backward(net(torch.ones(1, 4)).sum())
     update.step(0.03)
     assert all(p.grad is None for p in net.parameters())
-    assert [group["lr"] for group in update.optimisers[0].param_groups] == [0.03]
+    assert [group["lr"] for group in update.optimizers[0].param_groups] == [0.03]
 
 
 def test_half_precision_steps_are_those_of_single_precision_and_overflow_is_passed_over(net):
-    update = updater(
+    update = optimizer_step(
         net, clip=0.5, precision="fp16", optimiser=torch.optim.SGD(net.parameters(), 1.0)
     )
     before = weights(net)
@@ -102,11 +102,11 @@ def test_half_precision_steps_are_those_of_single_precision_and_overflow_is_pass
 
 
 def test_the_state_goes_on_with_moments_and_scale(net, same):
-    update = updater(net, precision="fp16")
+    update = optimizer_step(net, precision="fp16")
     update.scaler.scale(torch.ones(1))
     update.backward(net(torch.ones(1, 4)).sum())
     update.step(0.1)
-    other = updater(net, precision="fp16")
+    other = optimizer_step(net, precision="fp16")
     assert not same(other.state_dict(), update.state_dict())
     other.load_state_dict(update.state_dict())
     assert same(other.state_dict(), update.state_dict())
