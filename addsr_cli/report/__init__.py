@@ -1,4 +1,4 @@
-"""Pages that people open in a browser, and the tables and charts on them: HTML without network. No torch."""
+"""How results are drawn: self-contained HTML pages with viewer, charts and tables. No torch."""
 
 from addsr_cli.report.bench_page import Scene, bench_page
 from addsr_cli.report.charts import Axis, Point, Series, scatter

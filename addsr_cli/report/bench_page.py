@@ -1,4 +1,4 @@
-"""The report of a benchmark as one HTML file: charts, tables, how it was measured, and the pictures."""
+"""The report of a benchmark as one HTML file: charts, tables, protocol and pictures."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,13 @@ from addsr_cli.report.page import Page
 from addsr_cli.report.tables import Table
 from addsr_cli.report.viewer import MAX_PICTURES, Embedding, Picture, viewer_html
 
-LARGEST = (
-    14_500_000  # bytes of pictures in a page, so that it opens on a phone and fits into a mail
-)
+MAX_PICTURE_BYTES = 14_500_000  # per page, so that it opens on a phone and fits into a mail
 QUALITIES = (92, 85, 75, 60, 45)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """One photo as every method made it, the plainest first and the reference last."""
+    """One photo as every method restored it, the plainest first and the reference last."""
 
     title: str
     pictures: Sequence[Picture]
@@ -29,42 +27,56 @@ def bench_page(
     protocol: Mapping[str, str],
     scenes: Sequence[Scene],
 ) -> str:
-    """The whole file. Pictures are JPEG, the better the fewer they are; scenes that find no room are counted."""
-    shown, left_out = _viewers(scenes)
-    parts = [f'<div class="charts">{"".join(charts)}</div>'] if any(charts) else []
-    parts += [table.html() for table in tables]
+    """Return the page.
+
+    Pictures are JPEG, of the best quality at which all scenes fit. Scenes that do not fit at the
+    lowest quality are counted in a note.
+    """
+    sections = []
+    if any(charts):
+        sections.append(f'<div class="charts">{"".join(charts)}</div>')
+    sections += [table.html() for table in tables]
     terms = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(words)}</dd>" for name, words in protocol.items()
+        f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in protocol.items()
     )
-    parts.append(
+    sections.append(
         f'<section class="protocol"><h2>How it was measured</h2><dl>{terms}</dl></section>'
     )
-    parts += shown
-    if left_out:
-        parts.append(
-            f"<p>{left_out} more photos were measured and are not shown, to keep this page small.</p>"
+    viewers = _viewers(scenes)
+    sections += viewers
+    omitted = len(scenes) - len(viewers)
+    if omitted:
+        sections.append(
+            f"<p>{omitted} more photos were measured; they are not shown here.</p>"
         )
-    return Page(title=title, parts=parts).html()
+    return Page(title=title, sections=sections).html()
 
 
-def _viewers(scenes: Sequence[Scene]) -> tuple[list[str], int]:
-    """Viewers within the limit of bytes, at the best quality that lets all of them in; and how many had to go."""
-    made: list[str] = []
+def _viewers(scenes: Sequence[Scene]) -> list[str]:
+    """Return the viewers of the first scenes that fit, at the best quality that fits them all."""
+    viewers: list[str] = []
     for quality in QUALITIES:
-        made, room = [], LARGEST
-        for scene in scenes:
-            viewer = _viewer(scene, Embedding(quality=quality, lossless=False))
-            room -= len(viewer)
-            if room < 0:
-                break
-            made.append(viewer)
-        if len(made) == len(scenes):
+        viewers = _viewers_of_quality(scenes, quality)
+        if len(viewers) == len(scenes):
             break
-    return made, len(scenes) - len(made)
+    return viewers
+
+
+def _viewers_of_quality(scenes: Sequence[Scene], quality: int) -> list[str]:
+    viewers: list[str] = []
+    remaining = MAX_PICTURE_BYTES
+    for scene in scenes:
+        viewer = _viewer(scene, Embedding(quality=quality, lossless=False))
+        remaining -= len(viewer)
+        if remaining < 0:
+            break
+        viewers.append(viewer)
+    return viewers
 
 
 def _viewer(scene: Scene, embedding: Embedding) -> str:
     pictures = scene.pictures
-    if len(pictures) > MAX_PICTURES:  # the reference is the last and stays
-        pictures = [*pictures[: MAX_PICTURES - 1], pictures[-1]]
+    if len(pictures) > MAX_PICTURES:
+        reference = pictures[-1]
+        pictures = [*pictures[: MAX_PICTURES - 1], reference]
     return f"<h2>{escape(scene.title)}</h2>{viewer_html(pictures, embedding)}"

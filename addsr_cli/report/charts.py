@@ -1,4 +1,4 @@
-"""Small charts as inline SVG: points and lines on two axes, in the colours of the page."""
+"""Scatter charts as inline SVG: points and lines on two axes, in the colours of the page."""
 
 import math
 from collections.abc import Sequence
@@ -6,15 +6,19 @@ from dataclasses import dataclass
 from html import escape
 
 COLOURS = ("#2f6fde", "#d9622b", "#2a9d5c", "#a445b8", "#b8912a", "#c43d5c", "#3aa0b0", "#7a7f87")
-WIDTH, HEIGHT = 560, 360
-LEFT, RIGHT, TOP, BOTTOM = 62, 24, 16, 46
+WIDTH = 560
+HEIGHT = 360
+LEFT = 62
+RIGHT = 24
+TOP = 16
+BOTTOM = 46
 MARGIN = 0.08  # of the range, around the points
-TICKS = 5
+TICKS = 5  # per axis, about
 
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """Where, and what it says beside it."""
+    """A point in data coordinates, and the label beside it."""
 
     x: float
     y: float
@@ -23,7 +27,7 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Series:
-    """Points of one kind, joined in their order."""
+    """Points of one colour, joined by a line in their order."""
 
     name: str
     points: Sequence[Point]
@@ -31,14 +35,22 @@ class Series:
 
 @dataclass(frozen=True, kw_only=True)
 class Axis:
-    """A title, and whether equal steps are equal factors."""
+    """The title of an axis, and whether it is logarithmic."""
 
     title: str
     log: bool = False
 
-    def value(self, number: float) -> float:
-        """A number's place on an even scale."""
+    def transform(self, number: float) -> float:
+        """Return the position of a number on a linear scale."""
         return math.log10(number) if self.log else number
+
+    def can_show(self, number: float) -> bool:
+        """Whether a number is finite and, on a logarithmic axis, positive."""
+        return math.isfinite(number) and (number > 0 or not self.log)
+
+    def format(self, position: float) -> str:
+        """Return the number at a position of the linear scale as text."""
+        return f"{10**position:.3g}" if self.log else f"{position:.4g}"
 
 
 def scatter(
@@ -47,40 +59,47 @@ def scatter(
     y: Axis,
     series: Sequence[Series],
 ) -> str:
-    """A ``figure`` with the chart; points that are no finite numbers (or not above 0 on a log axis) are left out.
+    """Return a ``figure`` with the chart; an empty string when there is nothing to show.
 
-    Empty when nothing remains. A series keeps the colour of its place in the list, with points or
-    without.
+    Points that an axis cannot show are left out. A series has the colour of its position in the
+    list, whether or not the series before it have points.
     """
-    usable = [[p for p in each.points if _usable(p, x, y)] for each in series]
-    shown = [
-        (each.name, points, COLOURS[number % len(COLOURS)])
-        for number, (each, points) in enumerate(zip(series, usable, strict=True))
-        if points
-    ]
+    visible = [_points_on(entry, x, y) for entry in series]
+    shown = [point for points in visible for point in points]
     if not shown:
         return ""
-    across = _Scale.of([x.value(p.x) for points in usable for p in points], LEFT, WIDTH - RIGHT)
-    upward = _Scale.of([y.value(p.y) for points in usable for p in points], HEIGHT - BOTTOM, TOP)
-    parts = [_frame(x, y, across, upward)]
-    for name, points, colour in shown:
-        places = [(across.place(x.value(p.x)), upward.place(y.value(p.y)), p.label) for p in points]
-        parts.append(_drawn(places, name, colour))
-    keys = "".join(
-        f'<li><svg width="12" height="12" aria-hidden="true"><circle cx="6" cy="6" r="5" '
-        f'fill="{colour}"/></svg> {escape(name)}</li>'
-        for name, _, colour in shown
-    )
+    x_scale = _Scale.of([x.transform(point.x) for point in shown], LEFT, WIDTH - RIGHT)
+    y_scale = _Scale.of([y.transform(point.y) for point in shown], HEIGHT - BOTTOM, TOP)
+    lines = []
+    keys = []
+    for number, (entry, points) in enumerate(zip(series, visible, strict=True)):
+        if not points:
+            continue
+        colour = COLOURS[number % len(COLOURS)]
+        places = [
+            (x_scale.pixel(x.transform(point.x)), y_scale.pixel(y.transform(point.y)), point.label)
+            for point in points
+        ]
+        lines.append(_line(places, entry.name, colour))
+        keys.append(
+            f'<li><svg width="12" height="12" aria-hidden="true"><circle cx="6" cy="6" r="5" '
+            f'fill="{colour}"/></svg> {escape(entry.name)}</li>'
+        )
     return (
         f'<figure class="chart"><figcaption>{escape(title)}</figcaption>'
-        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}</svg>'
-        f"<ul>{keys}</ul></figure>"
+        f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f"{_grid(x, y, x_scale, y_scale)}{''.join(lines)}</svg>"
+        f"<ul>{''.join(keys)}</ul></figure>"
     )
+
+
+def _points_on(series: Series, x: Axis, y: Axis) -> list[Point]:
+    return [point for point in series.points if x.can_show(point.x) and y.can_show(point.y)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Scale:
-    """Values ``low`` to ``high`` onto pixels ``start`` to ``end``."""
+    """Map the values ``low`` to ``high`` to the pixels ``start`` to ``end``."""
 
     low: float
     high: float
@@ -97,70 +116,75 @@ class _Scale:
             end=end,
         )
 
-    def place(self, value: float) -> float:
+    def pixel(self, value: float) -> float:
         return self.start + (value - self.low) / (self.high - self.low) * (self.end - self.start)
 
     def ticks(self, axis: Axis) -> list[float]:
-        """About five round numbers; on a log axis the 1, 2 and 5 of every power of ten, where they are not too many."""
+        """Return about five round positions.
+
+        On a logarithmic axis these are 1, 2 and 5 times every power of ten, over two decades or
+        more the powers alone.
+        """
         if axis.log:
             powers = range(math.floor(self.low), math.ceil(self.high) + 1)
             factors = (1, 2, 5) if self.high - self.low < 2 else (1,)
-            places = (power + math.log10(factor) for power in powers for factor in factors)
-            return [place for place in places if self.low <= place <= self.high]
-        rough = (self.high - self.low) / TICKS
-        power = 10.0 ** math.floor(math.log10(rough))
-        step = min((factor * power for factor in (1, 2, 5, 10)), key=lambda size: abs(size - rough))
-        return [
-            k * step for k in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)
-        ]
+            positions = (power + math.log10(factor) for power in powers for factor in factors)
+            return [position for position in positions if self.low <= position <= self.high]
+        target = (self.high - self.low) / TICKS
+        power = 10.0 ** math.floor(math.log10(target))
+        steps = [factor * power for factor in (1, 2, 5, 10)]
+        step = min(steps, key=lambda size: abs(size - target))
+        first = math.ceil(self.low / step)
+        last = math.floor(self.high / step)
+        return [k * step for k in range(first, last + 1)]
 
 
-def _usable(point: Point, x: Axis, y: Axis) -> bool:
-    numbers = ((point.x, x), (point.y, y))
-    return all(math.isfinite(number) and (number > 0 or not axis.log) for number, axis in numbers)
-
-
-def _frame(
+def _grid(
     x: Axis,
     y: Axis,
-    across: _Scale,
-    upward: _Scale,
+    x_scale: _Scale,
+    y_scale: _Scale,
 ) -> str:
+    """Return grid lines, tick labels and axis titles."""
+    bottom = HEIGHT - BOTTOM
+    right = WIDTH - RIGHT
     lines = []
-    for value in across.ticks(x):
-        place = across.place(value)
-        lines.append(f'<line x1="{place:.1f}" y1="{TOP}" x2="{place:.1f}" y2="{HEIGHT - BOTTOM}"/>')
-        lines.append(_text(place, HEIGHT - BOTTOM + 16, _number(value, x), "middle"))
-    for value in upward.ticks(y):
-        place = upward.place(value)
-        lines.append(f'<line x1="{LEFT}" y1="{place:.1f}" x2="{WIDTH - RIGHT}" y2="{place:.1f}"/>')
-        lines.append(_text(LEFT - 6, place + 4, _number(value, y), "end"))
-    lines.append(_text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 8, x.title, "middle"))
-    middle = (TOP + HEIGHT - BOTTOM) / 2
+    for value in x_scale.ticks(x):
+        pixel = x_scale.pixel(value)
+        lines.append(f'<line x1="{pixel:.1f}" y1="{TOP}" x2="{pixel:.1f}" y2="{bottom}"/>')
+        lines.append(_text(pixel, bottom + 16, x.format(value), "middle"))
+    for value in y_scale.ticks(y):
+        pixel = y_scale.pixel(value)
+        lines.append(f'<line x1="{LEFT}" y1="{pixel:.1f}" x2="{right}" y2="{pixel:.1f}"/>')
+        lines.append(_text(LEFT - 6, pixel + 4, y.format(value), "end"))
+    lines.append(_text((LEFT + right) / 2, HEIGHT - 8, x.title, "middle"))
+    middle = (TOP + bottom) / 2
     lines.append(
-        f'<text transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle">{escape(y.title)}</text>'
+        f'<text transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle">'
+        f"{escape(y.title)}</text>"
     )
     return f'<g class="frame">{"".join(lines)}</g>'
 
 
-def _drawn(places: Sequence[tuple[float, float, str]], name: str, colour: str) -> str:
+def _line(places: Sequence[tuple[float, float, str]], name: str, colour: str) -> str:
+    """Return a line through ``places`` (x, y, label), with a labelled dot at each."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
-    dots = "".join(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"><title>{escape(f"{name} {label}")}</title></circle>'
-        + (_text(x + 8, y - 7, label, "start") if label else "")
-        for x, y, label in places
-    )
-    return f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>{dots}'
+    dots = []
+    for x, y, label in places:
+        dots.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}">'
+            f"<title>{escape(f'{name} {label}')}</title></circle>"
+        )
+        if label:
+            dots.append(_text(x + 8, y - 7, label, "start"))
+    line = f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="2"/>'
+    return line + "".join(dots)
 
 
 def _text(
     x: float,
     y: float,
-    words: str,
+    text: str,
     anchor: str,
 ) -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
-
-
-def _number(value: float, axis: Axis) -> str:
-    return f"{10**value:.3g}" if axis.log else f"{value:.4g}"
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(text)}</text>'

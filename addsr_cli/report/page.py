@@ -1,4 +1,4 @@
-"""One HTML file that needs nothing else: parts of a page between one copy of each style and script."""
+"""A self-contained HTML file: sections of HTML with one copy of every style and script."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -9,34 +9,38 @@ from importlib.resources import files
 from string import Template
 
 _STYLES = ("page.css", "viewer.css", "numbers.css")
-_SCRIPTS = ("viewer.js", "painting.js", "gestures.js")  # each uses the ones before
+_SCRIPTS = ("viewer.js", "painting.js", "gestures.js")  # in the order of their dependencies
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A page of ready HTML ``parts`` under a ``title`` (plain text).
+    """A page of HTML ``sections`` with a ``title``, which is plain text.
 
-    ``whole`` gives the only part the whole window, as a picture viewer wants it; otherwise parts
-    follow each other.
+    With ``fills_window`` the only section takes the whole window, as a picture viewer does;
+    otherwise the sections follow each other.
     """
 
     title: str
-    parts: Sequence[str]
-    whole: bool = False
+    sections: Sequence[str]
+    fills_window: bool = False
 
     def html(self) -> str:
-        """Get the file's text. Its policy lets it load nothing and run no script but ours, whatever a label says."""
+        """Return the text of the file.
+
+        Its content security policy allows no requests and no script but the one with our hash, so
+        that a label can inject nothing.
+        """
         script = "".join(asset(name) for name in _SCRIPTS)
         return Template(asset("page.html")).substitute(
             title=escape(self.title),
-            kind="whole" if self.whole else "report",
+            kind="whole" if self.fills_window else "report",
             style="".join(asset(name) for name in _STYLES),
             script=script,
             script_hash=b64encode(sha256(script.encode()).digest()).decode(),
-            body="\n".join(self.parts),
+            body="\n".join(self.sections),
         )
 
 
 def asset(name: str) -> str:
-    """Get the text of a file of this package; each is small and read once a page."""
+    """Return the text of a file in ``assets``."""
     return (files("addsr_cli.report") / "assets" / name).read_text(encoding="utf-8")

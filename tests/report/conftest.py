@@ -1,4 +1,4 @@
-"""Pictures to compare, and a headless Chromium to look at the pages in."""
+"""Pictures to compare, and a headless Chromium that opens the pages."""
 
 import os
 import shutil
@@ -35,17 +35,17 @@ class Window:
 
     page: object
     density: float
-    told: list[str] = field(default_factory=list)
+    events: list[str] = field(default_factory=list)  # requests, errors and console messages
 
-    def settle(self) -> None:
-        """Wait until what was asked for is drawn."""
+    def wait_for_paint(self) -> None:
+        """Wait until the browser has painted."""
         self.page.evaluate(
             "() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
         )
 
     def shot(self, **clip: float) -> np.ndarray:
-        """What the screen, or the part x, y, width, height of it, shows: uint8 (H, W, 3) in device pixels."""
-        self.settle()
+        """Return the screen, or its part x, y, width, height: uint8 (H, W, 3), device pixels."""
+        self.wait_for_paint()
         return np.asarray(
             Image.open(BytesIO(self.page.screenshot(clip=clip or None))).convert("RGB")
         )
@@ -57,29 +57,29 @@ class Window:
         return bool(np.abs(np.subtract(self.colour(x, y), colour)).max() <= tolerance)
 
     def stage(self) -> dict[str, float]:
-        """x, y, width, height of the area with the pictures."""
+        """Return x, y, width and height of the area with the pictures."""
         return self.page.locator(".stage").bounding_box()
 
     def across(self, share: float, down: float = 0.25) -> tuple[float, float]:
-        """A point of the stage by its shares of width and height."""
+        """Return the point of the stage at these shares of its width and height."""
         box = self.stage()
         return box["x"] + share * box["width"], box["y"] + down * box["height"]
 
     def cut(self) -> int:
-        """What the slider tells assistive technology, in percent."""
-        self.settle()
+        """Return the value of the slider for assistive technology, in percent."""
+        self.wait_for_paint()
         return int(self.page.locator(".divider").get_attribute("aria-valuenow"))
 
     def zoom(self) -> str:
-        self.settle()
+        self.wait_for_paint()
         return self.page.locator(".zoom").inner_text()
 
     def chosen(self) -> tuple[str, str]:
-        """Labels of the pictures on the left and on the right."""
-        self.settle()
+        """Return the labels of the pictures on the left and on the right."""
+        self.wait_for_paint()
         sides = self.page.locator(".side select")
         texts = [
-            each.locator("option:checked").inner_text() for each in (sides.nth(0), sides.nth(1))
+            side.locator("option:checked").inner_text() for side in (sides.nth(0), sides.nth(1))
         ]
         return tuple(text.split(" · ")[0] for text in texts)
 
@@ -96,7 +96,7 @@ class Window:
 
 @pytest.fixture(scope="session")
 def browser():
-    """Chromium through Playwright, both of which must be installed apart."""
+    """Start Chromium through Playwright; both are installed separately."""
     driver = pytest.importorskip(
         "playwright.sync_api", reason="needs the browser extra: pip install -e '.[browser]'"
     )
@@ -104,34 +104,34 @@ def browser():
     if not program:
         pytest.skip("needs Chromium, as from: apt-get install chromium")
     with driver.sync_playwright() as play:
-        started = play.chromium.launch(
+        chromium = play.chromium.launch(
             executable_path=program, args=["--no-sandbox", "--force-color-profile=srgb"]
         )
-        yield started
-        started.close()
+        yield chromium
+        chromium.close()
 
 
 @pytest.fixture(scope="session")
 def windows(browser) -> Callable[..., Window]:
-    """One window for each kind of screen, since opening one takes longer than most tests."""
-    made = {}
+    """Return a function that opens one window per kind of screen; opening takes a while."""
+    opened = {}
 
     def window(density: float, **more: object) -> Window:
         key = (density, *sorted(more.items()))
-        if key not in made:
+        if key not in opened:
             page = browser.new_context(device_scale_factor=density, **more).new_page()
-            made[key] = Window(page, density)
-            page.on("console", lambda message: made[key].told.append(message.text))
-            page.on("pageerror", lambda error: made[key].told.append(str(error)))
-            page.on("request", lambda request: made[key].told.append(request.url[:80]))
-        return made[key]
+            opened[key] = Window(page, density)
+            page.on("console", lambda message: opened[key].events.append(message.text))
+            page.on("pageerror", lambda error: opened[key].events.append(str(error)))
+            page.on("request", lambda request: opened[key].events.append(request.url[:80]))
+        return opened[key]
 
     return window
 
 
 @pytest.fixture
-def look(windows, tmp_path) -> Callable[..., Window]:
-    """Open a page (or these photos) at a window size and density; afterwards nothing may have gone wrong in it."""
+def open_page(windows, tmp_path) -> Callable[..., Window]:
+    """Return a function that opens a page, or photos; afterwards it must have raised no events."""
     opened = []
 
     def show(
@@ -140,7 +140,7 @@ def look(windows, tmp_path) -> Callable[..., Window]:
         path = tmp_path / "page.html"
         path.write_text(html or compare_page(pictures(*photos), "Test"), encoding="utf-8")
         window = windows(density, **more)
-        window.told.clear()
+        window.events.clear()
         window.page.set_viewport_size({"width": size[0], "height": size[1]})
         window.page.goto(path.as_uri())
         window.page.wait_for_function("() => !!document.querySelector('.divider').style.left")
@@ -149,7 +149,6 @@ def look(windows, tmp_path) -> Callable[..., Window]:
 
     yield show
     for window in opened:
-        asked = [text for text in window.told if not text.startswith("data:")]
-        assert asked == [
-            window.page.url[:80]
-        ]  # for itself and nothing else, and without a word on the console
+        events = [text for text in window.events if not text.startswith("data:")]
+        # One request, for the page itself, and no message on the console
+        assert events == [window.page.url[:80]]

@@ -14,7 +14,7 @@ TABLE = Table(title="Quality", columns=[Column(title="method")], rows=[("nano",)
 def limit(monkeypatch):
     """Set how many bytes of pictures a page may hold."""
     module = sys.modules["addsr_cli.report.bench_page"]
-    return lambda size: monkeypatch.setattr(module, "LARGEST", size)
+    return lambda size: monkeypatch.setattr(module, "MAX_PICTURE_BYTES", size)
 
 
 def scene(name, count=2, side=64):
@@ -56,7 +56,7 @@ def test_pictures_lose_quality_before_they_are_left_out(limit):
     assert "not shown" not in fewer_bytes
     assert fewer_bytes.count('class="viewer"') == 2
     limit(0)
-    assert "2 more photos were measured and are not shown" in bench_page(
+    assert "2 more photos were measured; they are not shown" in bench_page(
         "b", [], [TABLE], {}, scenes
     )
 

@@ -1,4 +1,4 @@
-"""The page as Chromium shows it: what a hand does on one side, pixels of the screen on the other."""
+"""The page in Chromium: mouse, keyboard and touch on one side, pixels on the other."""
 
 import numpy as np
 import pytest
@@ -25,14 +25,14 @@ def stripes(size: tuple[int, int]) -> Photo:
     return photo
 
 
-def test_the_left_of_the_divider_is_the_first_picture_and_the_right_the_last(look):
-    window = look(flat(RED), flat(GREEN), flat(BLUE))
+def test_the_left_of_the_divider_is_the_first_picture_and_the_right_the_last(open_page):
+    window = open_page(flat(RED), flat(GREEN), flat(BLUE))
     assert window.is_at(*window.across(0.4), RED)
     assert window.is_at(*window.across(0.6), BLUE)
 
 
-def test_dragging_the_divider_uncovers_the_other_picture(look):
-    window = look(flat(RED), flat(BLUE))
+def test_dragging_the_divider_uncovers_the_other_picture(open_page):
+    window = open_page(flat(RED), flat(BLUE))
     window.drag(window.across(0.5, 0.5), window.across(0.25, 0.5))
     assert window.is_at(*window.across(0.3), BLUE)
     assert window.is_at(*window.across(0.2), RED)
@@ -40,8 +40,8 @@ def test_dragging_the_divider_uncovers_the_other_picture(look):
     assert window.is_at(*window.across(0.75), RED)
 
 
-def test_the_divider_stands_where_the_colours_meet(look):
-    window = look(flat(RED), flat(BLUE))
+def test_the_divider_stands_where_the_colours_meet(open_page):
+    window = open_page(flat(RED), flat(BLUE))
     window.drag(window.across(0.5, 0.5), window.across(0.371, 0.5))
     box = window.page.locator(".divider").bounding_box()
     x, y = box["x"] + box["width"] / 2, window.across(0, 0.25)[1]
@@ -49,8 +49,8 @@ def test_the_divider_stands_where_the_colours_meet(look):
     assert window.is_at(x + 3, y, BLUE)
 
 
-def test_the_slider_speaks_and_takes_every_key_of_its_role(look):
-    window = look(flat(RED), flat(BLUE))
+def test_the_slider_speaks_and_takes_every_key_of_its_role(open_page):
+    window = open_page(flat(RED), flat(BLUE))
     slider = window.page.get_by_role("slider", name="Divider")
     slider.focus()
     assert "picture 1" in slider.get_attribute("aria-valuetext")
@@ -70,8 +70,8 @@ def test_the_slider_speaks_and_takes_every_key_of_its_role(look):
     assert seen == [50, 52, 54, 52, 50, 60, 50, 0, 100]
 
 
-def test_tab_reaches_the_slider_and_the_choice_of_pictures(look):
-    window = look(flat(RED), flat(BLUE))
+def test_tab_reaches_the_slider_and_the_choice_of_pictures(open_page):
+    window = open_page(flat(RED), flat(BLUE))
     reached = []
     for _ in range(3):
         window.press("Tab")
@@ -83,8 +83,8 @@ def test_tab_reaches_the_slider_and_the_choice_of_pictures(look):
     assert reached == ["divider", "SELECT", "SELECT"]
 
 
-def test_the_wheel_zooms_both_pictures_about_the_pointer(look):
-    window = look(halves(), halves())
+def test_the_wheel_zooms_both_pictures_about_the_pointer(open_page):
+    window = open_page(halves(), halves())
     window.press("s")
     edges = [
         window.across(share, 0.5) for share in (0.25, 0.75)
@@ -102,8 +102,8 @@ def test_the_wheel_zooms_both_pictures_about_the_pointer(look):
         assert window.is_at(x + moved + 8, y, GREY)
 
 
-def test_dragging_pans_all_pictures_alike(look):
-    window = look(halves(), halves())
+def test_dragging_pans_all_pictures_alike(open_page):
+    window = open_page(halves(), halves())
     window.press("s", "+", "+", "+", "+")
     start = window.across(0.3, 0.6)
     window.drag(start, (start[0] - 50, start[1]))
@@ -113,8 +113,8 @@ def test_dragging_pans_all_pictures_alike(look):
         assert window.is_at(x - 42, y, GREY)
 
 
-def test_arrows_pan_where_there_is_no_divider_to_move(look):
-    window = look(halves(), halves())
+def test_arrows_pan_where_there_is_no_divider_to_move(open_page):
+    window = open_page(halves(), halves())
     window.press("d", ",", ",", "+", "+", "+", "s", "ArrowRight")
     x, y = window.across(0.25, 0.5)
     assert window.is_at(x - 68, y, GREEN)
@@ -122,8 +122,8 @@ def test_arrows_pan_where_there_is_no_divider_to_move(look):
 
 
 @pytest.mark.parametrize("density", [1, 2, 3])
-def test_one_hundred_percent_is_one_pixel_on_one_pixel(look, density):
-    window = look(stripes((1001, 701)), stripes((1001, 701)), density=density, size=(500, 400))
+def test_one_hundred_percent_is_one_pixel_on_one_pixel(open_page, density):
+    window = open_page(stripes((1001, 701)), stripes((1001, 701)), density=density, size=(500, 400))
     window.press("1", "Home")
     assert window.zoom() == "100 %"
     x, y = (round(v * density) for v in window.across(0.5, 0.5))
@@ -131,8 +131,8 @@ def test_one_hundred_percent_is_one_pixel_on_one_pixel(look, density):
     assert np.abs(np.diff(row)).min() > 240  # JPEG leaves some levels
 
 
-def test_a_click_moves_nothing_and_a_double_click_goes_to_true_pixels_and_back(look):
-    window = look(flat(RED, (1200, 900)), flat(BLUE, (1200, 900)))
+def test_a_click_moves_nothing_and_a_double_click_goes_to_true_pixels_and_back(open_page):
+    window = open_page(flat(RED, (1200, 900)), flat(BLUE, (1200, 900)))
     fitted = window.zoom()
     window.page.mouse.click(*window.across(0.3))
     assert (window.cut(), window.zoom()) == (50, fitted)
@@ -144,15 +144,15 @@ def test_a_click_moves_nothing_and_a_double_click_goes_to_true_pixels_and_back(l
     assert window.zoom() == fitted
 
 
-def test_a_divider_taken_off_its_middle_does_not_jump(look):
-    window = look(flat(RED), flat(BLUE))
+def test_a_divider_taken_off_its_middle_does_not_jump(open_page):
+    window = open_page(flat(RED), flat(BLUE))
     x, y = window.across(0.5, 0.5)
     window.drag((x - 15, y), (x - 14, y))
     assert window.cut() == 50
 
 
-def test_fit_shows_the_whole_picture_and_keeps_fitting(look):
-    window = look(flat(RED, (400, 300)), flat(BLUE, (400, 300)))
+def test_fit_shows_the_whole_picture_and_keeps_fitting(open_page):
+    window = open_page(flat(RED, (400, 300)), flat(BLUE, (400, 300)))
     window.press("1", "+", "0", "End")
     window.page.set_viewport_size({"width": 500, "height": 700})
     box = window.stage()
@@ -162,8 +162,8 @@ def test_fit_shows_the_whole_picture_and_keeps_fitting(look):
     assert not window.is_at(x, top - 4, RED)
 
 
-def test_a_small_picture_fills_the_frame_of_a_large_one(look):
-    window = look(halves((16, 12)), halves((320, 240)))
+def test_a_small_picture_fills_the_frame_of_a_large_one(open_page):
+    window = open_page(halves((16, 12)), halves((320, 240)))
     for key in ("Home", "End"):
         window.press(key)
         x, y = window.across(0.5)
@@ -171,8 +171,8 @@ def test_a_small_picture_fills_the_frame_of_a_large_one(look):
         assert window.is_at(x + 30, y, GREY)
 
 
-def test_pixels_are_smooth_until_asked_for_squares(look):
-    window = look(halves((16, 12)), halves((320, 240)))
+def test_pixels_are_smooth_until_asked_for_squares(open_page):
+    window = open_page(halves((16, 12)), halves((320, 240)))
     window.press("End")
     x, y = (round(v) for v in window.across(0.5))
     mixed = [len(np.unique(window.shot()[y, x - 20 : x + 20], axis=0))]
@@ -182,8 +182,8 @@ def test_pixels_are_smooth_until_asked_for_squares(look):
     assert mixed[1] == 2
 
 
-def test_the_difference_is_exact_and_can_be_amplified(look):
-    window = look(flat((100, 110, 120)), flat((104, 107, 120)))
+def test_the_difference_is_exact_and_can_be_amplified(open_page):
+    window = open_page(flat((100, 110, 120)), flat((104, 107, 120)))
     window.press("d")
     point = window.across(0.5)
     assert window.colour(*point) == (16, 12, 0)  # four times, to begin with
@@ -195,22 +195,22 @@ def test_the_difference_is_exact_and_can_be_amplified(look):
     assert window.is_at(*window.across(0.4), (100, 110, 120), 0)
 
 
-def test_equal_half_transparent_pictures_do_not_differ(look):
+def test_equal_half_transparent_pictures_do_not_differ(open_page):
     alpha = np.full((48, 64), 0.5, np.float32)
-    window = look(flat(RED, alpha=alpha), flat(RED, alpha=alpha))
+    window = open_page(flat(RED, alpha=alpha), flat(RED, alpha=alpha))
     window.press("d", *["."] * 4)
     assert window.is_at(*window.across(0.5), (0, 0, 0), 0)
 
 
-def test_transparency_lies_on_a_checkerboard(look):
-    window = look(flat(RED, alpha=np.zeros((48, 64), np.float32)), flat(BLUE))
+def test_transparency_lies_on_a_checkerboard(open_page):
+    window = open_page(flat(RED, alpha=np.zeros((48, 64), np.float32)), flat(BLUE))
     x, y = (round(v) for v in window.across(0.3))
     seen = {tuple(c) for c in window.shot()[y : y + 40, x : x + 40].reshape(-1, 3).tolist()}
     assert seen == {(255, 255, 255), (204, 204, 204)}
 
 
-def test_colours_of_a_profile_are_shown_right(look):
-    """A Lab profile would not do; a profile with swapped primaries shows at once whether it is honoured."""
+def test_colours_of_a_profile_are_shown_right(open_page):
+    """Use a profile with swapped primaries, which shows at once whether it is honoured."""
     icc = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     table = {
         bytes(icc[132 + 12 * i : 136 + 12 * i]): 132 + 12 * i
@@ -221,13 +221,13 @@ def test_colours_of_a_profile_are_shown_right(look):
         icc[blue + 4 : blue + 12],
         icc[red + 4 : red + 12],
     )
-    window = look(flat((255, 0, 0), icc=bytes(icc)), flat(GREEN))
+    window = open_page(flat((255, 0, 0), icc=bytes(icc)), flat(GREEN))
     assert window.is_at(*window.across(0.4), (0, 0, 255), 12)
 
 
-def test_keys_choose_among_eight_pictures(look):
+def test_keys_choose_among_eight_pictures(open_page):
     shades = [(20 + 28 * i, 128, 255 - 28 * i) for i in range(8)]
-    window = look(*[flat(shade) for shade in shades])
+    window = open_page(*[flat(shade) for shade in shades])
     assert window.chosen() == ("picture 1", "picture 8")
     window.press("Shift+Digit3")
     assert window.chosen() == ("picture 1", "picture 3")
@@ -244,9 +244,9 @@ def test_keys_choose_among_eight_pictures(look):
     assert window.is_at(*window.across(0.4), shades[7])
 
 
-def test_side_by_side_shows_all_eight_with_their_names(look):
+def test_side_by_side_shows_all_eight_with_their_names(open_page):
     shades = [(20 + 28 * i, 128, 255 - 28 * i) for i in range(8)]
-    window = look(*[flat(shade) for shade in shades])
+    window = open_page(*[flat(shade) for shade in shades])
     window.page.get_by_role("button", name="Side by side").click()
     picture = window.shot()
     for i, name in enumerate(window.page.locator(".names li").all()):
@@ -256,8 +256,8 @@ def test_side_by_side_shows_all_eight_with_their_names(look):
         assert np.abs(below.astype(int) - shades[i]).max() <= 6
 
 
-def test_a_finger_moves_the_divider_and_two_fingers_zoom(look):
-    window = look(flat(RED), flat(BLUE), **PHONE)
+def test_a_finger_moves_the_divider_and_two_fingers_zoom(open_page):
+    window = open_page(flat(RED), flat(BLUE), **PHONE)
     touch = window.page.context.new_cdp_session(window.page)
 
     def fingers(kind, *points):
@@ -280,10 +280,10 @@ def test_a_finger_moves_the_divider_and_two_fingers_zoom(look):
 
 
 @pytest.mark.parametrize("size", [(390, 844), (320, 568), (844, 390)])
-def test_everything_is_within_the_screen_of_a_phone(look, size):
-    window = look(*[flat(RED)] * 8, **PHONE | {"size": size})
+def test_everything_is_within_the_screen_of_a_phone(open_page, size):
+    window = open_page(*[flat(RED)] * 8, **PHONE | {"size": size})
     window.press("d")
-    window.settle()
+    window.wait_for_paint()
     assert window.page.evaluate("document.documentElement.scrollWidth") <= size[0]
     for control in window.page.locator("button:visible, select:visible, input:visible").all():
         box = control.bounding_box()
@@ -294,13 +294,13 @@ def test_everything_is_within_the_screen_of_a_phone(look, size):
 
 
 @pytest.mark.parametrize(("scheme", "bright"), [("light", True), ("dark", False)])
-def test_the_page_follows_light_and_dark(look, scheme, bright):
-    window = look(flat(RED), flat(BLUE), color_scheme=scheme)
+def test_the_page_follows_light_and_dark(open_page, scheme, bright):
+    window = open_page(flat(RED), flat(BLUE), color_scheme=scheme)
     assert (sum(window.colour(400, 4)) > 600) is bright
 
 
-def test_help_opens_by_key_and_closes_by_escape(look):
-    window = look(flat(RED), flat(BLUE))
+def test_help_opens_by_key_and_closes_by_escape(open_page):
+    window = open_page(flat(RED), flat(BLUE))
     window.press("?")
     help_ = window.page.locator("dialog.help")
     assert help_.is_visible()
@@ -312,7 +312,9 @@ def test_help_opens_by_key_and_closes_by_escape(look):
 def test_without_scripts_the_pictures_stand_side_by_side(browser, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(
-        Page(title="t", parts=[viewer_html(pictures(flat(RED), flat(BLUE)))], whole=True).html()
+        Page(
+            title="t", sections=[viewer_html(pictures(flat(RED), flat(BLUE)))], fills_window=True
+        ).html()
     )
     context = browser.new_context(java_script_enabled=False)
     page = context.new_page()
@@ -322,19 +324,19 @@ def test_without_scripts_the_pictures_stand_side_by_side(browser, tmp_path):
     context.close()
 
 
-def test_viewers_in_a_longer_page_work_apart_and_let_it_scroll(look):
+def test_viewers_in_a_longer_page_work_apart_and_let_it_scroll(open_page):
     viewers = [
         viewer_html(pictures(flat(RED), flat(BLUE))),
         viewer_html(pictures(flat(GREEN), flat(GREY))),
     ]
-    window = look(html=Page(title="Report", parts=viewers).html())
+    window = open_page(html=Page(title="Report", sections=viewers).html())
     window.page.mouse.move(*window_middle(window, 0))
     window.page.mouse.wheel(0, 120)
     window.page.wait_for_function("() => scrollY > 0")
     first, second = (window.page.locator(".divider").nth(i) for i in (0, 1))
     second.focus()
     window.press("End")
-    window.settle()
+    window.wait_for_paint()
     assert (first.get_attribute("aria-valuenow"), second.get_attribute("aria-valuenow")) == (
         "50",
         "100",

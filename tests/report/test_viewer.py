@@ -146,7 +146,7 @@ def test_two_noisy_photos_of_1024_pixels_stay_under_five_megabytes():
 
 def test_several_viewers_share_one_script():
     viewer = viewer_html(pictures(flat(RED), flat(BLUE)))
-    html = Page(title="Report", parts=["<h2>One</h2>", viewer, viewer]).html()
+    html = Page(title="Report", sections=["<h2>One</h2>", viewer, viewer]).html()
     assert (html.count("<script>"), html.count("<style>"), html.count('class="viewer"')) == (
         1,
         1,
