@@ -1,1 +1,1 @@
-"""Networks, and what each of them can do."""
+"""Networks: the protocols they follow, and one folder and record per architecture."""

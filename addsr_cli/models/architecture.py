@@ -134,7 +134,7 @@ class TrainingSetup:
 
     ``defaults`` are settings of ``TrainConfig`` by stage, ``low_memory`` those that the preset
     lowmem adds; ``recipe`` are settings of ``Recipe`` that replace the preset's. ``needs`` names
-    the hardware without which training is refused unless a device is given. ``teacher`` is the
+    hardware without which training is refused unless the user names a device. ``teacher`` is the
     title of the teacher where it has to exist already, so that there is no stage that trains one.
     ``lora`` says whether low-rank training is possible, ``small`` whether the model is exported
     with every checkpoint.
@@ -167,7 +167,7 @@ class Architecture:
 
     - ``spec`` describes the model there; raises ModelUnavailable;
     - ``load`` brings it into memory; raises ModelUnavailable;
-    - ``problems`` reads the weights and returns what is wrong with them, one clause each.
+    - ``problems`` reads the weights and returns what is wrong with them, as clauses.
 
     ``random``, where there is one, builds a published model with random weights, described by
     ``random_spec``, to measure speed and memory. ``bundled`` are the models that ship with the

@@ -102,7 +102,7 @@ class Bundle:
         )
 
     def write(self, folder: Path) -> None:
-        """Write the record, with the digests of the model's files in ``folder`` as they are now."""
+        """Write the record, with the digests of the model's files in ``folder``."""
         record: dict[str, Any] = {key: getattr(self, name) for key, name in KEYS.items()}
         record["words"] = {
             "added_prompt": self.prompt_defaults.added_prompt,
@@ -117,7 +117,7 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """sha256 over names and digests of all files, hexadecimal: one value for the whole model."""
+        """sha256 over names and digests of all files, hexadecimal."""
         return sha256(json.dumps(sorted(self.files)).encode()).hexdigest()
 
 

@@ -1,7 +1,7 @@
 """Checks on a file of weights before a network is built around it: names, shapes, numbers.
 
-Files come from strangers. Everything that decides how much memory is taken is compared with what
-the file really holds first, while it still costs nothing.
+Files come from strangers. Whatever decides how much memory is allocated is compared with the
+header of the file first.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from addsr_cli.errors import ModelUnavailable
 
 SHOWN = 3  # names per sentence
-# what libraries raise for the files and configurations of strangers
+# Errors that libraries raise for damaged files and impossible configurations
 UNFIT: tuple[type[Exception], ...]
 UNFIT = (ArithmeticError, AttributeError, MemoryError, OSError, RuntimeError, SafetensorError)
 UNFIT += (TypeError, ValueError)
@@ -25,7 +25,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 @contextmanager
 def refusing(what: str, hint: str) -> Iterator[None]:
-    """Turn whatever a file of weights makes libraries raise into a sentence, ModelUnavailable."""
+    """Turn errors that libraries raise for a file of weights into ModelUnavailable."""
     try:
         yield
     except KeyError as exc:
@@ -35,7 +35,7 @@ def refusing(what: str, hint: str) -> Iterator[None]:
 
 
 def stored_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
-    """Shapes by name, and the metadata, of a safetensors file; reads its header only.
+    """Return shapes by name, and the metadata, of a safetensors file; reads its header only.
 
     Raises OSError and SafetensorError, the latter also when the header and the size of the file do
     not match.
@@ -46,7 +46,7 @@ def stored_shapes(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str
 
 
 def check_depth(blocks: int, stored: Shapes) -> None:
-    """Raise ValueError when a configuration asks for more blocks than a file holds tensors."""
+    """Raise ValueError when a configuration has more blocks than the file has tensors."""
     if blocks > len(stored):
         raise ValueError(f"its configuration asks for {blocks} blocks, more than it holds tensors")
 
@@ -54,7 +54,7 @@ def check_depth(blocks: int, stored: Shapes) -> None:
 def check_fit(stored: Shapes, network: nn.Module) -> None:
     """Raise ValueError, in one clause, unless a file holds exactly the weights of a network.
 
-    That may be on the meta device, where it takes no memory.
+    The network may be on the meta device, where it takes no memory.
     """
     wanted = {key: tuple(value.shape) for key, value in network.state_dict().items()}
     wrong = {
@@ -74,8 +74,8 @@ def check_fit(stored: Shapes, network: nn.Module) -> None:
 def check_numbers(state: Mapping[str, Tensor]) -> None:
     """Raise ValueError, in one clause, when weights are not finite, not floats, or all zero.
 
-    Single tensors may be zero: layers often start like that. All matrices and kernels of a network
-    never are.
+    Single tensors may be zero, since layers are often initialized so; not all matrices and kernels
+    of a network.
     """
     if foreign := [key for key, value in state.items() if not value.is_floating_point()]:
         raise ValueError(f"no weights but whole numbers in {few(foreign)}")
@@ -87,12 +87,12 @@ def check_numbers(state: Mapping[str, Tensor]) -> None:
 
 
 def _finite(value: Tensor) -> bool:
-    """Whether all numbers are finite; the sum tells in most cases, and several times faster."""
+    """Whether all values are finite. The sum decides most cases, and is several times faster."""
     return bool(value.sum(dtype=torch.float32).isfinite()) or bool(value.isfinite().all())
 
 
 def problem_of(path: Path) -> str:
-    """What is wrong with the weights in a safetensors file, as a clause; empty when nothing is."""
+    """Return what is wrong with the weights in a safetensors file, as a clause, or ""."""
     try:
         check_numbers(load_file(path))
     except (OSError, SafetensorError, ValueError) as exc:
@@ -101,12 +101,12 @@ def problem_of(path: Path) -> str:
 
 
 def first_line(exc: BaseException) -> str:
-    """What an error says, as one clause of bounded length."""
+    """Return the first line of an error's message, of bounded length and without a full stop."""
     return str(exc).splitlines()[0][:300].rstrip(".") if str(exc) else type(exc).__name__
 
 
 def few(names: Iterable[str]) -> str:
-    """The first names and how many more there are."""
+    """Join the first names and the number of the others."""
     names = list(names)
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more

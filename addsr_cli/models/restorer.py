@@ -1,4 +1,4 @@
-"""The seam between sampling and networks: everything a model must offer, and nothing else."""
+"""The seam between sampling and networks: all that a model has to offer."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,17 +10,17 @@ from torch import Tensor
 from addsr_cli.schedule import Schedule
 from addsr_cli.settings import PromptSettings
 
-Noise = Callable[[Sequence[int]], Tensor]  # shape -> standard normal draws
+Noise = Callable[[Sequence[int]], Tensor]  # shape -> standard normal samples
 
 
 @dataclass(frozen=True, kw_only=True)
 class Conditioning:
-    """What the network is told about one photo besides the control image.
+    """What a network reads of one photo besides the control image.
 
-    ``text`` and ``negative`` (1, L, C) and ``image`` (1, N, C) are token sequences, or None for a
-    model that reads none; ``negative`` is there only under guidance. ``tags`` is what was read from
-    the photo, ``prompt`` the whole text that ``text`` was made of, ``notes`` what a person should
-    know about it. For a batch see ``joined``.
+    ``text`` and ``negative`` (1, L, C) and ``image`` (1, N, C) are token sequences, None for a
+    model that reads none; ``negative`` is None without guidance. ``tags`` were read from the photo,
+    ``prompt`` is the whole text behind ``text``, ``notes`` are remarks for the user. For a batch
+    see ``batched``.
     """
 
     text: Tensor | None = None
@@ -33,32 +33,35 @@ class Conditioning:
     notes: tuple[str, ...] = ()
 
 
-def batched(told: Sequence[Conditioning]) -> Conditioning:
-    """What the photos of one batch are told, their tokens stacked to (B, ...); tags and notes stay with each photo."""
-    if len(told) == 1:
-        return told[0]
+def batched(conditions: Sequence[Conditioning]) -> Conditioning:
+    """Concatenate the tokens of several photos to (B, ...).
 
-    def stacked(tokens: Sequence[Tensor | None]) -> Tensor | None:
-        held = [each for each in tokens if each is not None]
-        return torch.cat(held) if held else None
-
+    All other fields are those of the first photo.
+    """
+    if len(conditions) == 1:
+        return conditions[0]
     return replace(
-        told[0],
-        text=stacked([cond.text for cond in told]),
-        negative=stacked([cond.negative for cond in told]),
-        image=stacked([cond.image for cond in told]),
+        conditions[0],
+        text=_concatenated([cond.text for cond in conditions]),
+        negative=_concatenated([cond.negative for cond in conditions]),
+        image=_concatenated([cond.image for cond in conditions]),
     )
 
 
+def _concatenated(tokens: Sequence[Tensor | None]) -> Tensor | None:
+    present = [sequence for sequence in tokens if sequence is not None]
+    return torch.cat(present) if present else None
+
+
 class Restorer(Protocol):
-    """A network behind one face, so that the sampler, the tiler and the trainer never learn which it is.
+    """A network, or several, as sampler, tiler and trainer see it.
 
     Images are float (B, 3, H, W) in [0, 1] with H and W divisible by ``factor``; latents are
-    float32 (B, C, H/factor, W/factor), already scaled to about unit variance. ``exact_codec`` says
-    that ``encode`` and ``decode`` treat every ``factor`` x ``factor`` block by itself, so that
-    tiles would gain nothing. ``halo`` is how far the network sees: no latent pixel depends on
-    another more than so many away, in both directions. It is a multiple of the network's stride.
-    None means that everything depends on everything.
+    float32 (B, C, H/factor, W/factor), scaled to about unit variance. ``exact_codec`` says that
+    ``encode`` and ``decode`` treat every block of ``factor`` x ``factor`` pixels by itself, so that
+    tiles would save nothing. ``halo`` is the network's reach in latent pixels, a multiple of its
+    stride: no latent pixel depends on another that is farther away. None means that every pixel
+    depends on every other.
     """
 
     schedule: Schedule
@@ -68,19 +71,22 @@ class Restorer(Protocol):
     halo: int | None
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
-        """Scaled latent of an image: a draw from the posterior where there is one, its mean without ``noise``."""
+        """Return the scaled latent of an image.
+
+        Where there is a posterior, ``noise`` draws from it; without ``noise`` it is the mean.
+        """
         ...
 
     def decode(self, z: Tensor) -> Tensor:
-        """Image of a scaled latent; not clamped."""
+        """Return the image of a scaled latent; not clamped."""
         ...
 
-    def describe(self, photo: Tensor, guide: PromptSettings) -> Conditioning:
-        """Read one photo, once, at its own size (1, 3, H, W), any H and W: text tokens, image tokens and tags."""
+    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
+        """Read one photo (1, 3, H, W) of any size, once: text tokens, image tokens and tags."""
         ...
 
     def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
-        """``cond`` with the image tokens of a refined image (once per PSR step)."""
+        """Return ``cond`` with the image tokens of a refined image; called once per PSR step."""
         ...
 
     def denoise(
@@ -90,5 +96,8 @@ class Restorer(Protocol):
         control: Tensor,
         cond: Conditioning,
     ) -> Tensor:
-        """Network output at timesteps ``t`` (B,), as ``schedule.prediction`` says; ``control`` is an image."""
+        """Return the network's output at timesteps ``t`` (B,), see ``schedule.prediction``.
+
+        ``control`` is an image.
+        """
         ...

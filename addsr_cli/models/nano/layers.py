@@ -1,4 +1,4 @@
-"""What the bundled networks share: folded pictures, features of the timestep, the gate that spares flat colours."""
+"""Layers of the bundled networks: block size, timestep embedding, and the gate for flat areas."""
 
 import math
 
@@ -10,14 +10,13 @@ BLOCK = 4  # pixels folded per side; also the largest factor that the networks w
 COLOURS = 3
 LATENT = COLOURS * BLOCK**2
 FREQUENCIES = 32  # of the sinusoidal timestep features
-FLAT = (
-    2 / 255
-)  # contrast of a neighbourhood, in [0, 1], at which half of what the network adds is let through
+# Contrast of a neighbourhood, in [0, 1], at which the gate passes half of the correction
+FLAT = 2 / 255
 NEIGHBOURHOOD = 5  # blocks per side
 
 
 def zero(layer: nn.Module) -> None:
-    """Start a layer at zero, so that what it feeds begins unchanged."""
+    """Initialize a layer to zero, so that its residual branch starts as the identity."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)
 
@@ -31,7 +30,7 @@ class TimeEmbedding(nn.Module):
         self.outer = nn.Linear(width, width)
 
     def forward(self, t: Tensor) -> Tensor:
-        """Sines and cosines of t at 32 octave-spread rates, then two layers."""
+        """Embed t: sines and cosines at 32 geometrically spaced rates, then two linear layers."""
         rates = torch.exp(
             -math.log(10_000) * torch.arange(FREQUENCIES, device=t.device) / FREQUENCIES
         )
@@ -41,11 +40,11 @@ class TimeEmbedding(nn.Module):
 
 
 def contrast_gate(control: Tensor, flat: float) -> Tensor:
-    """How far a control latent (B, 48, h, w) is from flat around every block: (B, 1, h, w), 0 to 1.
+    """Return how far a control latent (B, 48, h, w) is from flat: (B, 1, h, w), 0 to 1.
 
     ``r^2 / (r^2 + flat^2)`` of the largest difference r within 5x5 blocks of one colour, then a
-    mean over 3x3 blocks against jumps. The difference of equal numbers is 0 in every type, so a
-    constant picture is left exactly alone.
+    mean over 3x3 blocks to avoid jumps. The difference of equal numbers is 0 at every precision, so
+    a constant picture stays exactly as it is.
     """
     reach = NEIGHBOURHOOD // 2
     pixels = control.reshape(len(control), COLOURS, BLOCK**2, *control.shape[-2:])

@@ -1,15 +1,15 @@
 """The bundled models behind the seam, and the network of ``small``.
 
-The latent is the picture itself with every 4x4 block folded into channels (pixel-unshuffle):
-lossless, so there is no codec to train and nothing to lose. The network of ``small`` is a row of
+The latent is the picture itself with every 4x4 block folded into channels (pixel-unshuffle), which
+is lossless and needs no trained codec. The network of ``small`` is a row of
 residual-in-residual dense blocks on that quarter grid (ESRGAN, Wang et al. 2018), whose weights
 began as some of those of Real-ESRGAN's x4plus generator; that of ``nano`` is in ``unet``. Both read
 the control picture: at t=999 the enlarged photo, at later steps the refined picture of the step
-before (PSR). In ``small`` the noisy latent and the timestep enter through layers that start at
-zero.
+before (PSR). In ``small`` the noisy latent and the timestep enter through layers that are
+initialized to zero.
 
-There is no normalisation over space, so nothing but a layer's reach couples one place to another,
-and tiles with enough margin give what the whole picture gives.
+There is no normalization over space, so pixels depend on each other only within the receptive
+field, and tiles with enough margin equal the untiled picture.
 """
 
 import json
@@ -58,7 +58,7 @@ class NanoConfig:
     """Size of the network.
 
     ``groups`` counts the dense blocks of each group, ``width`` and ``growth`` are the channels of
-    the trunk and those that each layer of a dense block adds. ``scaling_factor`` brings latents to
+    the body and those that every layer of a dense block adds. ``scaling_factor`` brings latents to
     about unit variance.
     """
 
@@ -69,7 +69,7 @@ class NanoConfig:
     scaling_factor: float = 2.0
 
     def __post_init__(self) -> None:
-        """Refuse what is no network."""
+        """Raise ValueError for sizes that no network has."""
         sizes = (*self.groups, self.width, self.growth, self.embedding)
         if not self.groups or not all(isinstance(size, int) for size in sizes) or min(sizes) < 1:
             raise ValueError(
@@ -80,20 +80,21 @@ class NanoConfig:
 
     @property
     def reach(self) -> int:
-        """How many blocks away from its own the network sees: one per 3x3 convolution."""
+        """Receptive field in blocks to every side: one block per 3x3 convolution."""
         return LAYERS_PER_BLOCK * sum(self.groups) + 4
 
     @property
     def halo(self) -> int:
-        """Blocks around a tile that make it what it is within the whole picture, to less than 1/255.
+        """Blocks around a tile with which it equals the untiled picture to less than 1/255.
 
-        Most of what lies at the end of the reach has no effect: HALO was measured (docs/nano.md).
+        The outer part of the receptive field has hardly any effect; HALO was measured
+        (docs/nano.md).
         """
         return min(self.reach, HALO)
 
 
 class DenseBlock(nn.Module):
-    """Five 3x3 convolutions, each of which sees the input and the outputs of all before it (ESRGAN, figure 4)."""
+    """Five 3x3 convolutions on the concatenation of all before them (ESRGAN, figure 4)."""
 
     def __init__(self, width: int, growth: int) -> None:
         super().__init__()
@@ -106,15 +107,15 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, width, h, w) -> (B, width, h, w)."""
-        seen = x
+        features = x
         for layer in self.layers[:-1]:
-            grown = F.leaky_relu(layer(seen), SLOPE, inplace=True)
-            seen = torch.cat([seen, grown], dim=1)
-        return torch.add(x, self.layers[-1](seen), alpha=RESIDUAL_SCALE)
+            new = F.leaky_relu(layer(features), SLOPE, inplace=True)
+            features = torch.cat([features, new], dim=1)
+        return torch.add(x, self.layers[-1](features), alpha=RESIDUAL_SCALE)
 
 
 class Group(nn.Module):
-    """Dense blocks in a row inside one residual; the timestep scales and shifts what they see."""
+    """Dense blocks in a row inside one residual; the timestep scales and shifts their input."""
 
     def __init__(self, depth: int, config: NanoConfig) -> None:
         super().__init__()
@@ -148,14 +149,14 @@ class NanoNet(nn.Module):
         zero(self.noisy_in)
 
     def dense_blocks(self) -> list[DenseBlock]:
-        """All of them, in order."""
+        """Return all dense blocks, in order."""
         return [module for module in self.body.modules() if isinstance(module, DenseBlock)]
 
     def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
         """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
 
-        ``control`` and the result may be wider than the weights: the picture is drawn in float32 by
-        the last layer, and what it differs by is added to the control as that is.
+        ``control`` and the result may have a wider dtype than the weights: the last layer runs in
+        float32, and its difference to ``control`` is added to ``control``.
         """
         time = self.time(t)
         first = self.control_in(control.to(self.control_in.weight.dtype)) + self.noisy_in(z)
@@ -173,14 +174,14 @@ class NanoNet(nn.Module):
         return control + contrast_gate(control, 2 * scale * FLAT) * residual
 
     def _picture(self, x: Tensor) -> Tensor:
-        """The last layer, in float32 whatever the others are in: half precision has too few numbers for a picture."""
+        """Run the last layer in float32: half precision is too coarse for a picture."""
         with torch.autocast(x.device.type, enabled=False):
             bias = self.out.bias.float() if self.out.bias is not None else None
             return F.conv2d(x.float(), self.out.weight.float(), bias, padding=1)
 
 
 class Nano:
-    """The ``Restorer`` around ``NanoNet``. It reads no text and no image tokens: ``Condition`` stays empty."""
+    """The ``Restorer`` around ``NanoNet`` or ``UNet``. Its ``Conditioning`` is empty."""
 
     factor = BLOCK
     channels = LATENT
@@ -193,21 +194,21 @@ class Nano:
         self.schedule = Schedule(prediction="sample")
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
-        """[0,1] image (B, 3, H, W) -> latent (B, 48, H/4, W/4); there is nothing to draw."""
+        """Fold an image (B, 3, H, W) in [0, 1] into a latent (B, 48, H/4, W/4)."""
         return (
             F.pixel_unshuffle(image, BLOCK).mul_(2 * self.scaling_factor).sub_(self.scaling_factor)
         )
 
     def decode(self, z: Tensor) -> Tensor:
-        """Exact inverse of ``encode``."""
+        """Invert ``encode`` exactly."""
         return F.pixel_shuffle(z, BLOCK).div(2 * self.scaling_factor).add_(0.5)
 
-    def describe(self, photo: Tensor, guide: PromptSettings) -> Conditioning:
-        """Nothing to read: nano has no tagger and no text encoder."""
+    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
+        """Return empty conditioning: there is no tagger and no text encoder."""
         return Conditioning()
 
     def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
-        """Unchanged: nano has no image tokens."""
+        """Return ``cond`` unchanged: there are no image tokens."""
         return cond
 
     def denoise(
@@ -217,10 +218,11 @@ class Nano:
         control: Tensor,
         cond: Conditioning,
     ) -> Tensor:
-        """Clean latent ("sample" prediction), float32, where ``z`` lives; computed in the network's place and type.
+        """Predict the clean latent, float32, on the device of ``z``.
 
-        The network sees ``sqrt(abar_t) * z``, the best linear guess of the clean latent: the noise
-        of the early timesteps would otherwise drown the control image in the first layer.
+        The network runs on its own device and in its own dtype. It gets ``sqrt(abar_t) * z``, the
+        best linear estimate of the clean latent: at early timesteps the noise would otherwise
+        drown the control image in the first layer.
         """
         weight = next(self.net.parameters())
         signal, _ = self.schedule.coefficients(t, z)
@@ -234,7 +236,7 @@ class Nano:
 
 
 def build_nano(config: NanoConfig | UNetConfig | None = None) -> Nano:
-    """A nano with fresh weights."""
+    """Return a nano with new weights."""
     net = _network(config or NanoConfig())
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
     return Nano(net)
@@ -246,7 +248,7 @@ def save_nano(
     notes: dict[str, str] | None = None,
     dtype: torch.dtype | None = None,
 ) -> None:
-    """Write weights and configuration into one safetensors file; ``dtype`` narrows the stored weights."""
+    """Write weights and configuration into one safetensors file, in ``dtype`` where given."""
     state = {
         key: value.detach().cpu().to(dtype or value.dtype).contiguous()
         for key, value in net.state_dict().items()
@@ -261,10 +263,10 @@ def save_nano(
 
 
 def load_nano(path: Path) -> Nano:
-    """Read what ``save_nano`` wrote; float32, on the CPU. Raises ModelUnavailable.
+    """Load a file of ``save_nano``; float32, on the CPU.
 
-    The file's header has to fit its configuration before anything is built, and its weights have to
-    be numbers.
+    Raises ModelUnavailable unless the file's header fits its configuration, which is checked before
+    a network is built, and its weights are finite.
     """
     with refusing(f"{path} is not a nano model", "Take another file, or --model nano."):
         shapes, notes = stored_shapes(path)
@@ -272,9 +274,8 @@ def load_nano(path: Path) -> Nano:
         check_depth(sum(config.groups if isinstance(config, NanoConfig) else config.depths), shapes)
         with torch.device("meta"):
             check_fit(shapes, _network(config))
-        state = load(
-            path.read_bytes()
-        )  # not safe_open: its get_tensor can turn Control-C into a ValueError
+        # not safe_open: its get_tensor can turn Control-C into a ValueError
+        state = load(path.read_bytes())
         check_numbers(state)
         nano = build_nano(config)
         nano.net.load_state_dict(state)
@@ -286,7 +287,7 @@ def _network(config: NanoConfig | UNetConfig) -> Network:
 
 
 def is_dense(path: Path) -> bool:
-    """Whether a file of ``save_nano`` holds a row of dense blocks; False for a UNet and for what is neither."""
+    """Whether a file of ``save_nano`` holds dense blocks; False for any other file."""
     with suppress(KeyError, *UNFIT):
         _, notes = stored_shapes(path)
         return "groups" in json.loads(notes["config"])
@@ -294,7 +295,7 @@ def is_dense(path: Path) -> bool:
 
 
 def _config(raw: dict[str, Any]) -> NanoConfig | UNetConfig:
-    """Configuration from JSON, where tuples became lists."""
+    """Build a configuration from JSON, in which tuples are lists."""
     if "groups" in raw:
         return NanoConfig(**raw | {"groups": tuple(raw["groups"])})
     return UNetConfig(**raw | {key: tuple(raw[key]) for key in ("channels", "depths")})

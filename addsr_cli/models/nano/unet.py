@@ -1,7 +1,7 @@
 """The UNet of the first nano, on the quarter grid: what ships as ``nano``.
 
 It predicts the clean latent as a residual on the control picture, which enters through a branch of
-its own. Every layer normalises over channels only: statistics over a tile would differ from those
+its own. Every layer normalizes over channels only: statistics over a tile would differ from those
 over the photo and show as seams.
 
 Neighbouring pixels are nearly equal, so the folded channels are nearly copies of one another, which
@@ -47,7 +47,7 @@ class UNetConfig:
     scaling_factor: float = 2.0
 
     def __post_init__(self) -> None:
-        """Check that levels match."""
+        """Raise ValueError unless levels match."""
         if len(self.channels) != len(self.depths) or min(self.channels) < 1 or min(self.depths) < 1:
             raise ValueError("channels and depths need one positive entry per level")
         if not (math.isfinite(self.scaling_factor) and self.scaling_factor > 0):
@@ -60,12 +60,12 @@ class UNetConfig:
 
     @property
     def halo(self) -> int:
-        """How many blocks away from its own the network sees, rounded up to its stride.
+        """Receptive field in blocks to every side, rounded up to the stride.
 
         A 3x3 convolution on level n sees ``2**n`` blocks; a residual block has two of them, the way
         down one such block per level, and input and output layer one convolution each. Shrinking by
-        2 sees as far as a cell of the coarsest level reaches. The contrast gate looks at 3 blocks
-        of the control image, which is less.
+        2 sees as far as a cell of the coarsest level reaches. The contrast gate reads 3 blocks of
+        the control image, which is less.
         """
         levels = [2**level for level in range(len(self.channels))]
         down = sum(2 * reach for reach in levels[:-1])
@@ -74,9 +74,9 @@ class UNetConfig:
 
 
 def block_dct() -> Tensor:
-    """Orthonormal two-dimensional DCT-II of each colour's 4x4 block, as a matrix (48, 48) on folded channels."""
-    # on the CPU also where a network is built on the meta device: torch would load its compiler for
-    # that, in a second
+    """Return the orthonormal 2-D DCT-II of a 4x4 block per colour, as a (48, 48) matrix."""
+    # on the CPU even when the network is built on the meta device, where torch would import its
+    # compiler, which takes a second
     k = torch.arange(BLOCK, dtype=torch.float32, device="cpu")
     line = torch.cos(math.pi * k[:, None] * (k + 0.5) / BLOCK) * math.sqrt(2 / BLOCK)
     line[0] /= math.sqrt(2)
@@ -84,7 +84,10 @@ def block_dct() -> Tensor:
 
 
 def deviations(mean: float) -> Tensor:
-    """Expected deviation (48,) of each DCT coefficient: ``mean`` for the block mean, else 0.55 / frequency."""
+    """Return the expected deviation (48,) of every DCT coefficient.
+
+    ``mean`` for the block mean, else 0.55 / frequency.
+    """
     k = torch.arange(BLOCK, dtype=torch.float32, device="cpu")
     frequency = torch.hypot(k[:, None], k[None]).flatten()
     detail = DETAIL_DEVIATION / frequency.clamp(min=1)
@@ -92,7 +95,7 @@ def deviations(mean: float) -> Tensor:
 
 
 class ResidualBlock(nn.Module):
-    """Normalise over channels, two 3x3 convolutions; the timestep scales and shifts between them.
+    """Layer norm over channels, then two 3x3 convolutions, modulated by the timestep in between.
 
     Starts as the identity.
     """
@@ -120,7 +123,7 @@ class Stage(nn.ModuleList):
         super().__init__(ResidualBlock(width, embedding) for _ in range(depth))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
-        """Run them all."""
+        """Run the blocks in order."""
         for block in self:
             x = block(x, time)
         return x
@@ -158,8 +161,8 @@ class UNet(nn.Module):
     def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
         """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
 
-        ``control`` and the result may be wider than the weights: only the residual is rounded to
-        the weights' type, so that smooth gradients keep all their values in half precision.
+        ``control`` and the result may have a wider dtype than the weights: only the residual is
+        rounded to the dtype of the weights, so that smooth gradients stay smooth in half precision.
         """
         h, w = z.shape[-2:]
         pad = (0, -w % self.stride, 0, -h % self.stride)

@@ -1,8 +1,8 @@
-"""SeeSR's UNet and ControlNet: Stable Diffusion's own, with an image transformer behind every text transformer.
+"""SeeSR's UNet and ControlNet: Stable Diffusion's, with dual cross-attention.
 
-Stock diffusers networks are built, and each attention site becomes a pair: text first, then image
-tokens. Files keep the official naming, where the second half lives in a list ``image_attentions``
-beside ``attentions``.
+In stock diffusers networks every text transformer is replaced by a ``TextImageTransformer``: text
+tokens first, then image tokens. Files keep the official names, in which the image transformers are
+a list ``image_attentions`` beside ``attentions``.
 """
 
 import re
@@ -22,7 +22,7 @@ KEYS_SHOWN = 3
 
 
 class TextImageTransformer(nn.Module):
-    """One attention site: the stock transformer on text tokens, then a full one on image tokens."""
+    """Dual cross-attention: the stock transformer on text tokens, then one on image tokens."""
 
     def __init__(self, text: nn.Module, image: nn.Module) -> None:
         super().__init__()
@@ -36,7 +36,10 @@ class TextImageTransformer(nn.Module):
         return_dict: bool = False,
         **more: Any,  # noqa: ANN401 (masks and the like, which the stock block knows)
     ) -> tuple[Tensor]:
-        """Hidden states (B, C, h, w) through both; image tokens come in ``cross_attention_kwargs``."""
+        """Run hidden states (B, C, h, w) through both.
+
+        The image tokens are in ``cross_attention_kwargs``.
+        """
         others = dict(cross_attention_kwargs or {})
         tokens = others.pop(IMAGE_TOKENS)
         hidden = self.text(
@@ -51,20 +54,20 @@ class TextImageTransformer(nn.Module):
 
 
 def build_unet(config: Mapping[str, Any], image_width: int) -> nn.Module:
-    """UNet of a diffusers ``config``; ``image_width`` is that of the image tokens."""
+    """Build the UNet of a diffusers ``config``; ``image_width`` is that of the image tokens."""
     return _paired(UNet2DConditionModel.from_config(_known(config)), image_width)
 
 
 def build_controlnet(config: Mapping[str, Any], image_width: int) -> nn.Module:
-    """ControlNet of a diffusers ``config``."""
+    """Build the ControlNet of a diffusers ``config``."""
     return _paired(ControlNetModel.from_config(_known(config)), image_width)
 
 
 def load_pairs(net: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
-    """Fill a network built here, on the meta device or not, from officially named weights; strict but for ``align``.
+    """Load officially named weights into a network that was built here, possibly on "meta".
 
-    The tensors of ``state`` become the network's own. Raises ModelUnavailable naming what is
-    missing or wrong.
+    The network takes over the tensors of ``state``. Raises ModelUnavailable with the names of keys
+    that are missing, unexpected or of another shape; keys of ``align`` are ignored.
     """
     ours = {inner_name(key): value for key, value in state.items() if not key.startswith("align.")}
     wanted = net.state_dict()
@@ -87,7 +90,7 @@ def load_pairs(net: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
 
 
 def image_width(state: Mapping[str, Tensor], what: str) -> int:
-    """Width of the image tokens that officially named weights expect; 512 in all published ones."""
+    """Return the width of the image tokens in officially named weights; 512 in published ones."""
     for key, value in state.items():
         if ".image_attentions." in key and key.endswith("attn2.to_k.weight"):
             return value.shape[1]
@@ -98,12 +101,12 @@ def image_width(state: Mapping[str, Tensor], what: str) -> int:
 
 
 def inner_name(key: str) -> str:
-    """Official key -> the name inside our networks."""
+    """Turn an official key into the name in our networks."""
     return SITE.sub(lambda m: f"{m[1]}attentions.{m[3]}.{'image' if m[2] else 'text'}.", key)
 
 
 def outer_name(key: str) -> str:
-    """Inverse of ``inner_name``."""
+    """Invert ``inner_name``."""
     return re.sub(
         r"^(.*\.)attentions\.(\d+)\.(text|image)\.",
         lambda m: f"{m[1]}{'image_' if m[3] == 'image' else ''}attentions.{m[2]}.",
@@ -112,7 +115,7 @@ def outer_name(key: str) -> str:
 
 
 def _known(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the official classes' own switch, about which diffusers would print a warning."""
+    """Remove the switch of the official classes, about which diffusers would warn."""
     return {key: value for key, value in config.items() if key != "use_image_cross_attention"}
 
 
@@ -128,7 +131,7 @@ def _paired(net: Any, image_width: int) -> nn.Module:  # noqa: ANN401 (its block
 
 
 def cast(state: Mapping[str, Tensor], dtype: torch.dtype, device: str) -> dict[str, Tensor]:
-    """Weights in their final type and place, kernels in channels_last, which is what convolutions like best."""
+    """Convert weights to their final dtype and device, kernels to channels_last."""
     return {key: _placed(value, dtype, device) for key, value in state.items()}
 
 

@@ -1,4 +1,4 @@
-"""From a bundle's files to networks in memory, and back."""
+"""Load a bundle's files into networks, and write them."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -34,9 +34,9 @@ NETWORKS = ("unet", "controlnet", "vae", "text_encoder", "tagger")
 
 
 def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> SeeSR:
-    """All networks of a bundle in memory, in ``dtype`` but for the tagger.
+    """Load all networks of a bundle in ``dtype``, the tagger in float32.
 
-    Raises ModelUnavailable with the part that is missing, damaged or wrong.
+    Raises ModelUnavailable, with the network that is missing, damaged or wrong.
     """
     record = Bundle.read(folder)
     missing = [part for part in PARTS if not (folder / part).is_dir()]
@@ -96,7 +96,7 @@ def _text(folder: Path, device: str, dtype: torch.dtype) -> TextEncoder:
 
 
 def _tagger(folder: Path, device: str) -> Tagger:
-    """In float32 always: in bf16 a fifth of all photos get other tags."""
+    """Load the tagger in float32 always: in bf16 a fifth of all photos get other tags."""
     config = TaggerConfig.from_json(
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
     )
@@ -108,7 +108,7 @@ def _local(dtype: torch.dtype) -> dict[str, Any]:
 
 
 def _check_numbers(part: str, network: Any) -> None:  # noqa: ANN401 (libraries' models)
-    """As ``check_numbers``, where the weights are: on a GPU that takes no time."""
+    """Run ``check_numbers`` on the device of the weights, which is fast on a GPU."""
     try:
         check_numbers(dict(network.named_parameters()))
     except ValueError as exc:

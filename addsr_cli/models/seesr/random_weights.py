@@ -1,6 +1,6 @@
-"""The full model with random numbers for weights: as large and as slow as AddSR, and good for nothing else.
+"""The full model with random weights: as large and as slow as AddSR.
 
-So its speed and memory on a machine are known before anyone downloads it. Nothing stays on disk.
+It shows speed and memory on a machine before anything is downloaded. Nothing is written to disk.
 """
 
 import json
@@ -60,7 +60,7 @@ def _full_tagger() -> TaggerConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Configurations of all parts, by default those of Stable Diffusion 2-base, SeeSR and RAM Swin-L."""
+    """Configurations of all networks, by default those of SD2-base, SeeSR and RAM Swin-L."""
 
     unet: Mapping[str, Any] = field(default_factory=_full_unet)
     vae: Mapping[str, Any] = field(default_factory=_full_vae)
@@ -69,9 +69,9 @@ class Sizes:
 
 
 def random_seesr(device: str, dtype: torch.dtype, sizes: Sizes | None = None) -> SeeSR:
-    """All networks of a full model on ``device``, filled with the same numbers on every call for one device."""
+    """Build all networks on ``device``; calls for the same device give the same weights."""
     sizes = sizes or Sizes()
-    fill = _Filling(device, dtype)
+    fill = _RandomFill(device, dtype)
     levels = len(sizes.vae["block_out_channels"])
     blocks = {
         "down_block_types": (DOWN,) * levels,
@@ -83,34 +83,32 @@ def random_seesr(device: str, dtype: torch.dtype, sizes: Sizes | None = None) ->
         controlnet = build_controlnet(sizes.unet, sizes.tagger.tokens)
         vae = AutoencoderKL(**sizes.vae, **blocks)
         text = CLIPTextModel(CLIPTextConfig(hidden_act="gelu", **sizes.text))
-    state = {key: fill.numbers(shape) for key, shape in canonical_shapes(sizes.tagger).items()}
+    state = {key: fill.tensor(shape) for key, shape in canonical_shapes(sizes.tagger).items()}
     return SeeSR(
-        unet=fill.whole(unet),
-        controlnet=fill.whole(controlnet),
-        vae=fill.whole(vae),
-        text=TextEncoder(tokenizer=_tokenizer(), model=fill.whole(text)),
+        unet=fill.network(unet),
+        controlnet=fill.network(controlnet),
+        vae=fill.network(vae),
+        text=TextEncoder(tokenizer=_tokenizer(), model=fill.network(text)),
         tagger=load_tagger(sizes.tagger, state, device=device),
     )
 
 
-class _Filling:
-    """Numbers for weights: ones for norms, nothing for biases, kernels so small that activations stay finite."""
+class _RandomFill:
+    """Random weights: norms 1, biases 0, kernels so small that activations stay finite."""
 
     def __init__(self, device: str, dtype: torch.dtype) -> None:
         self.device, self.dtype = device, dtype
         self.generator = torch.Generator(device).manual_seed(0)
 
-    def whole(self, net: Any) -> nn.Module:  # noqa: ANN401 (libraries' models, whose annotations differ)
-        """``net``, built without memory, with numbers in it."""
-        state = {
-            key: self.numbers(tuple(value.shape), key) for key, value in net.named_parameters()
-        }
-        made: nn.Module = net
-        made.load_state_dict(state | dict(made.named_buffers()), strict=False, assign=True)
-        return made.to(self.device).eval().requires_grad_(False)
+    def network(self, net: Any) -> nn.Module:  # noqa: ANN401 (libraries' models, whose annotations differ)
+        """Fill ``net``, which was built without memory."""
+        state = {key: self.tensor(tuple(value.shape), key) for key, value in net.named_parameters()}
+        network: nn.Module = net
+        network.load_state_dict(state | dict(network.named_buffers()), strict=False, assign=True)
+        return network.to(self.device).eval().requires_grad_(False)
 
-    def numbers(self, shape: tuple[int, ...], key: str = "weight") -> Tensor:
-        """One tensor."""
+    def tensor(self, shape: tuple[int, ...], key: str = "weight") -> Tensor:
+        """Return one tensor of weights."""
         if len(shape) == 1:
             value = 1.0 if key.endswith("weight") else 0.0
             return torch.full(
@@ -120,19 +118,19 @@ class _Filling:
                 dtype=self.dtype,
             )
         fan_in = int(np.prod(shape[1:]))
-        drawn = torch.randn(
+        kernel = torch.randn(
             shape,
             device=self.device,
             dtype=self.dtype,
             generator=self.generator,
         )
-        return drawn.mul_(0.5 * fan_in**-0.5)
+        return kernel.mul_(0.5 * fan_in**-0.5)
 
 
 def _tokenizer() -> CLIPTokenizer:
-    """CLIP's kind of tokenizer with an alphabet and no merges."""
-    words = ["!", *LETTERS, *(f"{letter}</w>" for letter in LETTERS)]
-    vocabulary = {word: k for k, word in enumerate(words)} | {
+    """Return a CLIP tokenizer with an alphabet and no merges."""
+    tokens = ["!", *LETTERS, *(f"{letter}</w>" for letter in LETTERS)]
+    vocabulary = {token: k for k, token in enumerate(tokens)} | {
         "<|startoftext|>": 49406,
         "<|endoftext|>": 49407,
     }

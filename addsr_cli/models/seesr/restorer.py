@@ -1,8 +1,7 @@
-"""SeeSR's networks behind the ``Restorer`` face: what AddSR, SeeSR and their relatives run on.
+"""SeeSR's networks as a ``Restorer``: AddSR, SeeSR and SeeSR-Turbo run on them.
 
-UNet and ControlNet predict noise in Stable Diffusion 2's latents, told by text (tags and prompt),
-by the image tokens of the tagger, and by the control image in pixels. The formulas between two
-predictions live in ``Schedule``.
+UNet and ControlNet predict noise in Stable Diffusion 2's latents, conditioned on text (tags and
+prompt), on the image tokens of the tagger, and on the control image in pixels.
 """
 
 from dataclasses import replace
@@ -22,13 +21,13 @@ from addsr_cli.settings import PromptSettings
 
 
 class SeeSR:
-    """The ``Restorer`` of SeeSR and AddSR weights; every part is in evaluation mode, on one device.
+    """The ``Restorer`` of SeeSR and AddSR weights; all networks are in evaluation mode.
 
-    All are in one type but the tagger, which is in float32.
+    They are on one device and in one dtype, except for the tagger, which is in float32.
     """
 
     exact_codec = False
-    halo = None  # attention and group norms look at everything
+    halo = None  # attention and group norms see the whole picture
 
     def __init__(
         self,
@@ -41,13 +40,11 @@ class SeeSR:
         prompt_defaults: PromptDefaults | None = None,
         scheduler: Scheduler = "renoise",
     ) -> None:
-        self.unet, self.controlnet, self.vae, self.text, self.tagger = (
-            unet,
-            controlnet,
-            vae,
-            text,
-            tagger,
-        )
+        self.unet = unet
+        self.controlnet = controlnet
+        self.vae = vae
+        self.text = text
+        self.tagger = tagger
         self.prompt_defaults = prompt_defaults or PromptDefaults()
         self.schedule = Schedule(prediction="epsilon", rule=scheduler)
         self.scaling_factor = float(vae.config.scaling_factor)
@@ -55,7 +52,7 @@ class SeeSR:
         self.channels = int(vae.config.latent_channels)
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
-        """[0,1] image (B, 3, H, W) -> ``mean + std * noise``, scaled, float32 (B, 4, H/8, W/8)."""
+        """Return ``mean + std * noise`` of an image, scaled, float32 (B, 4, H/8, W/8)."""
         posterior = self.vae.encode(self._placed(image * 2 - 1)).latent_dist
         z = posterior.mean.float()
         if noise is not None:
@@ -63,41 +60,38 @@ class SeeSR:
         return (z * self.scaling_factor).to(image.device)
 
     def decode(self, z: Tensor) -> Tensor:
-        """Scaled latent -> [0,1] image (B, 3, 8h, 8w), float32, not clamped."""
-        picture: Tensor = self.vae.decode(self._placed(z / self.scaling_factor), return_dict=False)[
-            0
-        ]
+        """Return the image (B, 3, 8h, 8w) of a scaled latent, float32, not clamped."""
+        latent = self._placed(z / self.scaling_factor)
+        picture: Tensor = self.vae.decode(latent, return_dict=False)[0]
         return (picture.float() / 2 + 0.5).to(z.device)
 
-    def describe(self, photo: Tensor, guide: PromptSettings) -> Conditioning:
-        """One pass of the tagger gives tags and image tokens; tags and prompt become text tokens."""
-        tokens, found = self.tagger.read(photo)
-        tags = {"auto": found[0], "none": ""}.get(guide.tags, guide.tags)
-        added = (
-            self.prompt_defaults.added_prompt if guide.added_prompt is None else guide.added_prompt
-        )
-        negative = (
-            self.prompt_defaults.negative_prompt
-            if guide.negative_prompt is None
-            else guide.negative_prompt
-        )
-        prompt = assemble(tags, guide.prompt, added)
-        guidance = 1.0 if guide.guidance is None else guide.guidance
-        cut = self.text.too_long(prompt)
-        note = f"the prompt is {cut} tokens too long; its end was cut off"
+    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
+        """Read tags and image tokens in one pass of the tagger, and encode the prompts."""
+        tokens, tags_read = self.tagger.read(photo)
+        tags = {"auto": tags_read[0], "none": ""}.get(prompts.tags, prompts.tags)
+        added = prompts.added_prompt
+        if added is None:
+            added = self.prompt_defaults.added_prompt
+        negative = prompts.negative_prompt
+        if negative is None:
+            negative = self.prompt_defaults.negative_prompt
+        guidance = 1.0 if prompts.guidance is None else prompts.guidance
+        prompt = assemble(tags, prompts.prompt, added)
+        excess = self.text.too_long(prompt)
+        note = f"the prompt is {excess} tokens too long; its end was cut off"
         return Conditioning(
             text=self.text.encode(prompt),
             negative=self.text.encode(negative) if guidance > 1 else None,
             image=tokens,
             guidance=guidance,
-            conditioning_scale=guide.conditioning_scale,
+            conditioning_scale=prompts.conditioning_scale,
             tags=tags,
             prompt=prompt,
-            notes=(note,) if cut else (),
+            notes=(note,) if excess else (),
         )
 
     def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
-        """Image tokens of the refined picture; words stay."""
+        """Return ``cond`` with the image tokens of a refined image; the text stays."""
         return replace(cond, image=self.tagger.encode_image(image))
 
     def denoise(
@@ -107,22 +101,26 @@ class SeeSR:
         control: Tensor,
         cond: Conditioning,
     ) -> Tensor:
-        """Noise prediction, float32 (B, 4, h, w). Under guidance both branches go through in one batch."""
+        """Predict the noise, float32 (B, 4, h, w).
+
+        With guidance the unconditional and the conditional branch run as one batch.
+        """
+        scale = cond.conditioning_scale
         if cond.negative is None:
-            return self._predict(z, t, control, cond.text, cond.image, cond.conditioning_scale).to(
-                z.device
-            )
-        batch, text = len(z), torch.cat([_rows(cond.negative, len(z)), _rows(cond.text, len(z))])
+            output = self._predict(z, t, control, cond.text, cond.image, scale)
+            return output.to(z.device)
+        batch = len(z)
+        text = torch.cat([_rows(cond.negative, batch), _rows(cond.text, batch)])
         both = self._predict(
             z.repeat(2, 1, 1, 1),
             t.repeat(2),
             control.repeat(2, 1, 1, 1),
             text,
             cond.image,
-            cond.conditioning_scale,
+            scale,
         )
-        without, told = both[:batch], both[batch:]
-        return torch.lerp(without, told, cond.guidance).to(z.device)
+        unconditional, conditional = both.chunk(2)
+        return torch.lerp(unconditional, conditional, cond.guidance).to(z.device)
 
     def _predict(
         self,
@@ -133,12 +131,11 @@ class SeeSR:
         image: Tensor | None,
         scale: float,
     ) -> Tensor:
-        device = self._weight.device
-        sample, t = self._placed(z), t.to(device)
-        words, tokens = (self._tokens(_rows(each, len(z))) for each in (text, image))
-        told = {
-            "encoder_hidden_states": words,
-            "cross_attention_kwargs": {IMAGE_TOKENS: tokens},
+        sample = self._placed(z)
+        t = t.to(self._weight.device)
+        conditioning = {
+            "encoder_hidden_states": self._tokens(_rows(text, len(z))),
+            "cross_attention_kwargs": {IMAGE_TOKENS: self._tokens(_rows(image, len(z)))},
             "return_dict": False,
         }
         down, middle = self.controlnet(
@@ -146,14 +143,14 @@ class SeeSR:
             t,
             controlnet_cond=self._placed(control),
             conditioning_scale=scale,
-            **told,
+            **conditioning,
         )
         output: Tensor = self.unet(
             sample,
             t,
             down_block_additional_residuals=down,
             mid_block_additional_residual=middle,
-            **told,
+            **conditioning,
         )[0]
         return output.float()
 
@@ -171,11 +168,9 @@ class SeeSR:
 
 
 def _rows(tokens: Tensor | None, count: int) -> Tensor:
-    """Tokens for every sample of a batch: the same for all, or those of each, once per guidance branch."""
+    """Repeat tokens for ``count`` samples: one sequence for all, or one per sample and branch."""
     if tokens is None:
         raise ValueError("this model needs text and image tokens: call describe first")
-    return (
-        tokens.expand(count, -1, -1)
-        if len(tokens) == 1
-        else tokens.repeat(count // len(tokens), 1, 1)
-    )
+    if len(tokens) == 1:
+        return tokens.expand(count, -1, -1)
+    return tokens.repeat(count // len(tokens), 1, 1)

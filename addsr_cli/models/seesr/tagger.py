@@ -1,10 +1,10 @@
-"""RAM, the tagger of SeeSR and AddSR: it reads a photo into tags and into representation tokens.
+"""RAM, the tagger of SeeSR and AddSR: it turns a photo into tags and representation tokens.
 
-A Swin-L looks at the photo in 384x384; its 144 patch features and their mean become 145 tokens,
-which condition the restoring network. A two-layer head in which every known tag asks the tokens
-about itself yields the tags of the prompt. DAPE is RAM with low-rank corrections that make it read
-degraded photos as if they were clean; ``merge`` adds them to the weights once, so that nothing of
-LoRA is left at run time.
+A Swin-L reads the photo at 384x384; its 144 patch features and their mean become 145 tokens, which
+condition UNet and ControlNet. A two-layer head, in which every known tag attends to the tokens,
+yields the tags of the prompt. DAPE is RAM with low-rank corrections that make it read degraded
+photos as if they were clean; ``merge`` adds them to the weights once, so that there is no LoRA at
+run time.
 
 Weights are stored under the names of the official RAM checkpoint (``visual_encoder.*`` with fused
 qkv, ``image_proj.*``, ``label_embed``, ``wordvec_proj.*``, ``tagging_head.*``, ``fc.*``),
@@ -16,6 +16,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import compress
 from typing import Any
 
 import torch
@@ -39,8 +40,8 @@ class TaggerConfig:
     """Sizes (defaults: RAM Swin-L) and vocabulary.
 
     ``depths`` and ``num_heads`` go through Swin's stages, ``embed_dim`` is the width of the first
-    and doubles with each. ``tokens`` is the width of the representation tokens. A tag is kept when
-    its probability is above its threshold; 1.0 therefore switches it off.
+    and doubles with every stage. ``tokens`` is the width of the representation tokens. A photo has
+    a tag when its probability is above the threshold; 1.0 therefore switches a tag off.
     """
 
     tags: tuple[str, ...]
@@ -58,7 +59,7 @@ class TaggerConfig:
     head_heads: int = 4
 
     def __post_init__(self) -> None:
-        """Check that the parts match."""
+        """Raise ValueError unless the sizes match."""
         if not self.tags or len(self.tags) != len(self.thresholds):
             raise ValueError(
                 f"{len(self.tags)} tags need as many thresholds, not {len(self.thresholds)}"
@@ -71,12 +72,12 @@ class TaggerConfig:
             raise ValueError("widths must be divisible by their number of attention heads")
 
     def to_json(self) -> dict[str, Any]:
-        """What ``from_json`` reads back, also after a trip through JSON text."""
+        """Return a dict that JSON can hold; the inverse of ``from_json``."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, raw: Mapping[str, Any]) -> "TaggerConfig":
-        """Configuration from JSON, where tuples became lists."""
+        """Build a configuration from JSON, in which tuples are lists. Raises ModelUnavailable."""
         values: dict[str, Any] = {
             key: tuple(v) if isinstance(v, list) else v for key, v in raw.items()
         }
@@ -89,7 +90,7 @@ class TaggerConfig:
 
 
 def first_view(image: Tensor, size: int = 384) -> Tensor:
-    """What RAM sees of the photo: image (B, 3, H, W) in [0, 1] -> ImageNet-normalised float32 (B, 3, size, size).
+    """Resize and normalize a photo for RAM: (B, 3, H, W) in [0, 1] -> (B, 3, size, size).
 
     Bilinear without antialiasing, as in the torchvision of the official code; it shows in photos
     above ``size``.
@@ -105,7 +106,7 @@ def first_view(image: Tensor, size: int = 384) -> Tensor:
 
 
 def psr_view(image: Tensor, size: int = 384) -> Tensor:
-    """What RAM sees of a refined picture between steps: as ``first_view``, but bicubic; overshoot is kept."""
+    """Resize and normalize a refined picture: as ``first_view`` but bicubic and not clamped."""
     return normalize_imagenet(
         F.interpolate(
             image.float(),
@@ -117,7 +118,7 @@ def psr_view(image: Tensor, size: int = 384) -> Tensor:
 
 
 class HeadLayer(nn.Module):
-    """Tags (B, T, W) ask the tokens (B, N, C), then think on their own; post-norm as in BERT, no self-attention."""
+    """Cross-attention of tags (B, T, W) to tokens (B, N, C), then an MLP; post-norm as in BERT."""
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__()
@@ -136,13 +137,13 @@ class HeadLayer(nn.Module):
         """x (B, T, W), tokens (B, N, C) -> (B, T, W)."""
         projected = self.query(x), self.key(tokens), self.value(tokens)
         q, k, v = (y.reshape(*y.shape[:2], self.heads, -1).transpose(1, 2) for y in projected)
-        answer = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        x = self.attended_norm(x + self.attended(answer))
+        attention = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = self.attended_norm(x + self.attended(attention))
         return self.narrow_norm(x + self.narrow(F.gelu(self.widen(x))))
 
 
 class Tagger(nn.Module):
-    """Swin, projection to tokens, tag head. Computes in float32, also where autocast is on: rounding changes tags."""
+    """Swin, projection to tokens, tag head; float32 even under autocast: rounding changes tags."""
 
     def __init__(self, config: TaggerConfig) -> None:
         super().__init__()
@@ -171,12 +172,11 @@ class Tagger(nn.Module):
         self.fc = nn.Linear(config.head_hidden, 1)
 
     def tokens(self, pixels: Tensor) -> Tensor:
-        """A normalised view (B, 3, 384, 384) -> representation tokens (B, 145, 512): the mean token, then 12x12."""
+        """Normalized view (B, 3, 384, 384) -> tokens (B, 145, 512): their mean, then 12x12."""
         with self._in_float32():
-            seen = self.swin(pixels.to(self.label_embed))
-            return self.image_proj(
-                torch.cat([seen.pooler_output[:, None], seen.last_hidden_state], dim=1)
-            )
+            output = self.swin(pixels.to(self.label_embed))
+            mean = output.pooler_output[:, None]
+            return self.image_proj(torch.cat([mean, output.last_hidden_state], dim=1))
 
     def logits(self, tokens: Tensor) -> Tensor:
         """Representation tokens (B, 145, 512) -> one logit per known tag (B, T)."""
@@ -191,35 +191,34 @@ class Tagger(nn.Module):
         return torch.autocast(self.label_embed.device.type, enabled=False)
 
     def tags(self, logits: Tensor) -> list[str]:
-        """Logits (B, T) -> per sample the tags above their thresholds, in the order of the list, joined by ", "."""
-        kept = logits.float().sigmoid() > logits.new_tensor(
-            self.config.thresholds, dtype=torch.float32
-        )
-        names = self.config.tags
-        return [
-            ", ".join(tag for tag, keep in zip(names, row, strict=True) if keep)
-            for row in kept.tolist()
-        ]
+        """Logits (B, T) -> per sample the tags above their thresholds, joined by ", "."""
+        thresholds = logits.new_tensor(self.config.thresholds, dtype=torch.float32)
+        present = logits.float().sigmoid() > thresholds
+        return [", ".join(compress(self.config.tags, row)) for row in present.tolist()]
 
     def read(self, image: Tensor) -> tuple[Tensor, list[str]]:
-        """A photo (B, 3, H, W) in [0, 1] -> tokens (B, 145, 512) and one tag string per sample."""
+        """Photo (B, 3, H, W) in [0, 1] -> tokens (B, 145, 512) and one tag string per sample."""
         tokens = self.tokens(first_view(image, self.config.image_size))
         return tokens, self.tags(self.logits(tokens))
 
     def encode_image(self, image: Tensor) -> Tensor:
-        """A refined picture (B, 3, H, W), about [0, 1] -> tokens (B, 145, 512), without asking for tags."""
+        """Refined picture (B, 3, H, W), about [0, 1] -> tokens (B, 145, 512), without tags."""
         return self.tokens(psr_view(image, self.config.image_size))
 
 
 def build_tagger(config: TaggerConfig) -> Tagger:
-    """A tagger with fresh weights, which knows nothing yet."""
+    """Return a tagger with new weights."""
     return Tagger(config).eval().requires_grad_(False)
 
 
 def load_tagger(
     config: TaggerConfig, state: State, *, device: str | torch.device = "cpu"
 ) -> Tagger:
-    """A tagger in float32 around canonical weights (from ``merge``), shared where they agree; keys checked strictly."""
+    """Build a float32 tagger around canonical weights (see ``merge``).
+
+    Tensors are shared where dtype and device agree. Raises ModelUnavailable for missing or unknown
+    keys.
+    """
     shapes = canonical_shapes(config)
     _check("The tagger file", state, shapes, CONVERT)
     if unknown := [key for key in state if key not in shapes]:
@@ -235,7 +234,7 @@ def load_tagger(
 
 
 def _empty(config: TaggerConfig) -> Tagger:
-    """A tagger whose parameters take no memory; buffers are real, for no file would fill them afterwards."""
+    """Build a tagger whose parameters take no memory; buffers do, since no file has them."""
     with init_empty_weights(include_buffers=False):
         return Tagger(config)
 
@@ -263,7 +262,7 @@ _HEAD = {
     },
     **{"widen": "intermediate.dense", "narrow": "output.dense", "narrow_norm": "output.LayerNorm"},
 }
-_ROOMS = (
+_RENAMES = (  # pattern of our name, prefix of the canonical one, names within
     (
         re.compile(r"swin\.(?:encoder\.(layers\.\d+\.(?:blocks\.\d+\.)?))?(.+)"),
         "visual_encoder.",
@@ -275,28 +274,32 @@ _ADAPTED = re.compile(r"(.+\.(?:attn\.qkv|crossattention\.self\.(?:query|key)))\
 
 
 def ram_name(name: str) -> tuple[str, int, int]:
-    """A parameter of ``Tagger`` -> its canonical name, and which part of how many along that tensor's rows it is."""
+    """Return the canonical name of a parameter of ``Tagger``, and its part of that tensor's rows.
+
+    The part is (index, count): query, key and value are one tensor in canonical weights.
+    """
     stem, _, leaf = name.rpartition(".")
-    for pattern, prefix, table in _ROOMS:
-        if found := pattern.fullmatch(stem):
-            where, inner = found.groups("")
+    for pattern, prefix, table in _RENAMES:
+        if match := pattern.fullmatch(stem):
+            where, inner = match.groups("")
             if inner not in table:
-                reason = f"The installed transformers calls a weight of Swin {name}, which addsr cannot place."
+                reason = (
+                    f"The installed transformers names a weight of Swin {name}, unknown to addsr."
+                )
                 raise ModelUnavailable(
                     reason, "Install the transformers that constraints.txt names."
                 )
-            part = (
-                ("qkv".index(inner.rpartition(".")[2][0]), 3)
-                if table[inner] == "attn.qkv"
-                else (0, 1)
-            )
+            part = (0, 1)
+            if table[inner] == "attn.qkv":
+                letter = inner.rpartition(".")[2][0]
+                part = ("qkv".index(letter), 3)
             return f"{prefix}{where}{table[inner]}.{leaf}", *part
     return name, 0, 1
 
 
 @cache
 def canonical_shapes(config: TaggerConfig) -> Mapping[str, tuple[int, ...]]:
-    """Every canonical key with its shape; they are read off a whole network, which takes as long as loading one."""
+    """Return every canonical key with its shape; takes as long as building a whole network."""
     shapes = {}
     for name, parameter in _empty(config).named_parameters():
         key, _, parts = ram_name(name)
@@ -305,31 +308,36 @@ def canonical_shapes(config: TaggerConfig) -> Mapping[str, tuple[int, ...]]:
 
 
 def merge(ram: State, dape: State | None, config: TaggerConfig | None = None) -> dict[str, Tensor]:
-    """Official weights -> canonical float32 weights, only those that ``Tagger`` needs.
+    """Convert official weights to canonical float32 weights, only those that ``Tagger`` needs.
 
     ``ram`` is ``checkpoint["model"]`` of ram_swin_large_14m.pth, ``dape`` the content of DAPE.pth
-    (None: RAM as it is), ``config`` the sizes to insist on (None: the published ones). Raises
-    ``ModelUnavailable``.
+    (None: RAM as published), ``config`` the expected sizes (None: the published ones). Raises
+    ModelUnavailable.
     """
     shapes = canonical_shapes(
         config or TaggerConfig(tags=("",) * RAM_TAGS, thresholds=(1.0,) * RAM_TAGS)
     )
-    given = {key.replace("vision_multi", "tagging_head"): value for key, value in ram.items()}
-    if (
-        "label_embed" in given
-        and (labels := tuple(given["label_embed"].shape)) != shapes["label_embed"]
-    ):
-        reason = f"This is not RAM but RAM++ or another tagger: label_embed is {labels}, not {shapes['label_embed']}."
-        raise ModelUnavailable(reason, TAKE_RAM)
-    _check("The RAM checkpoint", given, shapes, TAKE_RAM)
-    merged = {key: given[key].float().contiguous() for key in shapes}
+    renamed = {key.replace("vision_multi", "tagging_head"): value for key, value in ram.items()}
+    if "label_embed" in renamed:
+        labels = tuple(renamed["label_embed"].shape)
+        expected = shapes["label_embed"]
+        if labels != expected:
+            raise ModelUnavailable(
+                "This is not RAM but RAM++ or another tagger: "
+                f"label_embed is {labels}, not {expected}.",
+                TAKE_RAM,
+            )
+    _check("The RAM checkpoint", renamed, shapes, TAKE_RAM)
+    merged = {key: renamed[key].float().contiguous() for key in shapes}
     return merged if dape is None else _adapted(merged, dape)
 
 
 def _adapted(merged: dict[str, Tensor], dape: State) -> dict[str, Tensor]:
-    """``merged`` with DAPE's corrections: W + B A / 8 for Swin's q and v and for the head's query and key."""
-    layout, low_rank = {}, {}
-    for stem in [found[1] for found in map(_ADAPTED.fullmatch, merged) if found]:
+    """Add DAPE's corrections: W + B A / 8 for Swin's q and v and for the head's query and key."""
+    layout = {}
+    low_rank = {}
+    for match in filter(None, map(_ADAPTED.fullmatch, merged)):
+        stem = match[1]
         rows, columns = merged[f"{stem}.weight"].shape
         parts, changed = (3, 2) if stem.endswith("qkv") else (1, 1)
         layout[stem] = parts, changed, rows // parts, columns
@@ -342,28 +350,27 @@ def _adapted(merged: dict[str, Tensor], dape: State) -> dict[str, Tensor]:
         a = dape[f"{stem}.lora_A"].float().reshape(changed, LORA_RANK, columns)
         b = dape[f"{stem}.lora_B"].float().reshape(changed, rows, LORA_RANK)
         weight = adapted[f"{stem}.weight"] = merged[f"{stem}.weight"].clone()
-        weight.view(parts, rows, columns)[::2] += (
-            b @ a * (LORA_ALPHA / LORA_RANK)
-        )  # every second of q, k, v
+        # q and v of q, k, v
+        weight.view(parts, rows, columns)[::2] += b @ a * (LORA_ALPHA / LORA_RANK)
     return adapted
 
 
 def _check_idle(rest: State) -> None:
-    """Refuse corrections to anything that is not kept.
+    """Raise ModelUnavailable for corrections to modules that ``Tagger`` lacks.
 
     The official module shares the head's weights with its tag_encoder and merges both corrections
     into them. In DAPE those of tag_encoder and text_decoder never received a gradient: their B is
-    zero, so that they can be left out.
+    zero, so that they can be ignored.
     """
     idle = re.compile(r"(tag_encoder|text_decoder)\..*lora_[AB]")
-    strange = [
-        k
-        for k, value in rest.items()
-        if not idle.fullmatch(k) or (k.endswith("B") and bool(value.any()))
+    active = [
+        key
+        for key, value in rest.items()
+        if not idle.fullmatch(key) or (key.endswith("B") and bool(value.any()))
     ]
-    if strange:
+    if active:
         raise ModelUnavailable(
-            f"The DAPE checkpoint corrects more than the tagger: {_few(strange)}.", TAKE_DAPE
+            f"The DAPE checkpoint corrects more than the tagger: {_few(active)}.", TAKE_DAPE
         )
 
 
@@ -373,7 +380,7 @@ def _check(
     shapes: Mapping[str, tuple[int, ...]],
     hint: str,
 ) -> None:
-    """Refuse ``state`` unless it has every key in its shape."""
+    """Raise ModelUnavailable unless ``state`` has every key in its shape."""
     if missing := [key for key in shapes if key not in state]:
         raise ModelUnavailable(
             f"{what} lacks {len(missing)} of {len(shapes)} keys: {_few(missing)}.", hint

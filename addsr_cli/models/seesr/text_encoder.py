@@ -1,4 +1,4 @@
-"""Words to text tokens: Stable Diffusion 2's CLIP, and the prompt as the official code assembles it."""
+"""Stable Diffusion 2's CLIP text encoder, and the prompt as the official code assembles it."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,13 +8,12 @@ from torch import Tensor
 
 from addsr_cli.errors import ModelUnavailable
 
-PADDING = (
-    0  # "!": what Stable Diffusion 2 was trained with, though newer tokenizer files name another
-)
+# "!": Stable Diffusion 2 was trained with it, though newer tokenizer files name another token
+PADDING = 0
 
 
 def assemble(tags: str, prompt: str, added: str) -> str:
-    """The official prompt: tags, the user's words, quality words, joined as ``"{tags}, {prompt},{added}"``."""
+    """Join tags, the user's prompt and quality words like the official code."""
     return f"{tags}, {prompt},{added}"
 
 
@@ -26,7 +25,7 @@ class TextEncoder:
     model: Any
 
     def __post_init__(self) -> None:
-        """The networks were trained with "!" as padding, all of which they attend to."""
+        """Raise ModelUnavailable for another padding: the networks attend to padding tokens."""
         if self.tokenizer.pad_token_id != PADDING:
             raise ModelUnavailable(
                 f"The tokenizer pads with id {self.tokenizer.pad_token_id}, not {PADDING}.",
@@ -34,25 +33,25 @@ class TextEncoder:
             )
 
     def ids(self, text: str) -> Tensor:
-        """Token ids (1, 77), int64, cut and padded."""
+        """Return token ids (1, 77), int64, truncated and padded."""
         length = self.tokenizer.model_max_length
-        made = self.tokenizer(
+        tokens = self.tokenizer(
             text,
             padding="max_length",
             max_length=length,
             truncation=True,
             return_tensors="pt",
         )
-        ids: Tensor = made.input_ids
+        ids: Tensor = tokens.input_ids
         return ids
 
     def too_long(self, text: str) -> int:
-        """How many tokens of ``text`` are cut off."""
-        found = self.tokenizer(text, truncation=False, verbose=False).input_ids
-        return max(0, len(found) - self.tokenizer.model_max_length)
+        """Return how many tokens of ``text`` are truncated."""
+        ids = self.tokenizer(text, truncation=False, verbose=False).input_ids
+        return max(0, len(ids) - self.tokenizer.model_max_length)
 
     @torch.no_grad()
     def encode(self, text: str) -> Tensor:
-        """Text tokens (1, 77, C), in the model's type: the last hidden state after its norm."""
+        """Return text tokens (1, 77, C) in the model's dtype: the last hidden state, normalized."""
         tokens: Tensor = self.model(self.ids(text).to(self.model.device))[0]
         return tokens

@@ -1,4 +1,4 @@
-"""The full model as a student: what AddSR trains of SeeSR's networks, sharing everything else with the teacher."""
+"""Training of AddSR: the weights it trains of SeeSR's networks; all others are the teacher's."""
 
 import re
 import shutil
@@ -30,12 +30,11 @@ DELTA = "delta.safetensors"
 
 
 class TrainableSeeSR:
-    """Image attention of UNet and ControlNet and the control encoder are trained, in float32; the bulk is shared.
+    """A ``TrainableModel`` that trains image attention and condition encoder, in float32.
 
-    Frozen weights of the student are the teacher's own tensors, in ``dtype``. ``lora`` above 0
-    trains low-rank corrections of that rank in the image attention instead of its weights.
-    ``checkpointing`` computes activations again on the way back instead of keeping them, in the VAE
-    decoder too.
+    Frozen weights of the student are the teacher's own tensors, in ``dtype``. With ``lora`` above 0
+    the image attention is trained through low-rank adapters of that rank. ``checkpointing``
+    recomputes activations in the backward pass, in the VAE decoder too.
     """
 
     def __init__(
@@ -47,9 +46,9 @@ class TrainableSeeSR:
         checkpointing: bool = False,
     ) -> None:
         self.folder, self.lora = folder, lora
-        self._adopt(load_bundle(folder, dtype=dtype), checkpointing=checkpointing)
+        self._set_up(load_bundle(folder, dtype=dtype), checkpointing=checkpointing)
 
-    def _adopt(self, teacher: SeeSR, *, checkpointing: bool) -> None:
+    def _set_up(self, teacher: SeeSR, *, checkpointing: bool) -> None:
         self.networks = {
             part: trainable_copy(getattr(teacher, part), self.lora) for part in NETWORKS
         }
@@ -71,7 +70,7 @@ class TrainableSeeSR:
             for net in (*self.networks.values(), teacher.vae):
                 cast("Any", net).enable_gradient_checkpointing()
         for net in (*self.networks.values(), *([teacher.vae] if checkpointing else [])):
-            net.train()  # what checkpointing asks for; nothing in these networks drops out
+            net.train()  # checkpointing needs it; these networks have no dropout
         self.full = teacher
         self.student, self.teacher = cast("Restorer", student), cast("Restorer", teacher)
 
@@ -83,7 +82,7 @@ class TrainableSeeSR:
         tags: Sequence[str],
         drop_text: Tensor,
     ) -> tuple[Conditioning, Conditioning]:
-        """One text for both, the tags of HR; image tokens of the canvas and of HR."""
+        """Return the same text for both, the tags of HR, with image tokens of canvas and HR."""
         text = torch.cat(
             [self.full.text.encode(words) for words in self._texts(hr, tags, drop_text)]
         )
@@ -109,11 +108,11 @@ class TrainableSeeSR:
         return [{"params": list(self.parameters.values())}]
 
     def read_tags(self, picture: Tensor) -> str:
-        """What the tagger sees."""
+        """Return the tags that the tagger reads."""
         return self.full.tagger.read(picture)[1][0]
 
     def to(self, device: torch.device) -> None:
-        """Move all networks; what is shared stays shared."""
+        """Move all networks; shared tensors stay shared."""
         for net in (
             self.full.unet,
             self.full.controlnet,
@@ -125,7 +124,7 @@ class TrainableSeeSR:
         self.full.text.model.to(device)
 
     def write(self, folder: Path, notes: dict[str, str]) -> None:
-        """A whole bundle in half precision, and what was trained alone as ``delta.safetensors``."""
+        """Write a whole bundle in half precision, and the trained weights as a delta file."""
         folder.parent.mkdir(parents=True, exist_ok=True)
         remove_partial_folders(folder)
         with atomic_folder(folder, overwrite=True) as temporary:
@@ -154,7 +153,7 @@ class TrainableSeeSR:
 
 
 def trainable_copy(net: nn.Module, lora: int = 0) -> nn.Module:
-    """A copy that shares all parameters with ``net`` but those AddSR trains, which are its own, in float32."""
+    """Copy ``net``: parameters that AddSR trains become float32 copies, all others are shared."""
     own = {name for name, _ in net.named_parameters() if TRAINED.fullmatch(name)}
     shared = {
         id(p): p
@@ -190,10 +189,9 @@ def _adapted(net: nn.Module, rank: int) -> nn.Module:
 
 @torch.no_grad()
 def merged(net: nn.Module, base: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of the file that ``net`` came from, with what was trained in their place or added to them.
+    """Return the weights of the file ``net`` came from, with trained ones replaced or added.
 
-    What is frozen comes from the file and not from ``net``, which holds it in the precision of the
-    run.
+    Frozen weights come from the file, since ``net`` has them in the precision of the run.
     """
     state = dict(base)
     for name, p in net.named_parameters():

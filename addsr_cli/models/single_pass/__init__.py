@@ -1,1 +1,1 @@
-"""Networks that answer in one pass."""
+"""Networks that upscale in one pass, without steps or prompts."""

@@ -1,7 +1,7 @@
-"""Real-ESRGAN's x4plus generator: where nano's weights began, and the teacher that nano is distilled from.
+"""Real-ESRGAN's x4plus generator: origin of nano's weights, and its teacher.
 
-23 groups of three dense blocks at the small size, then nearest enlargement twice (Wang et al. 2018,
-ESRGAN, figure 4; Wang et al. 2021, Real-ESRGAN).
+23 groups of three dense blocks at the input size, then nearest-neighbour upsampling twice (Wang et
+al. 2018, ESRGAN, figure 4; Wang et al. 2021, Real-ESRGAN).
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,8 @@ from addsr_cli.schedule import Schedule
 from addsr_cli.settings import PromptSettings
 
 GROUPS, DEPTH, WIDTH, GROWTH = 23, 3, 64, 32
-SPREAD = (  # least squares: the pixel of a picture from the 4x4 that bicubic enlargement makes of its place
+# Least squares: a pixel of a picture from the 4x4 pixels of its bicubic enlargement
+SPREAD = (
     (-0.078, 0.037, 0.037, -0.078),
     (0.037, 0.254, 0.254, 0.037),
     (0.037, 0.254, 0.254, 0.037),
@@ -62,9 +63,9 @@ def save_esrgan(net: Esrgan, path: Path, notes: dict[str, str]) -> None:
 
 
 def load_esrgan(path: Path) -> Esrgan:
-    """Read what ``save_esrgan`` wrote, float32 and frozen. Raises ModelUnavailable.
+    """Load a file of ``save_esrgan``, float32 and frozen. Raises ModelUnavailable.
 
-    The names and shapes in the file have to be those of a network before one is built.
+    Names and shapes in the file are checked before a network is built.
     """
     with refusing(f"{path} holds no Real-ESRGAN generator", "scripts/train_nano.py makes one."):
         shapes, _ = stored_shapes(path)
@@ -80,7 +81,7 @@ def load_esrgan(path: Path) -> Esrgan:
 
 
 def _sizes(shapes: Shapes) -> tuple[int, int, int]:
-    """Groups, width and growth of the network that a file holds; each group is backed by tensors."""
+    """Return groups, width and growth of the network in a file, as far as its tensors go."""
     groups = len({key.split(".")[1] for key in shapes if key.startswith("body.")})
     width, growth = (shapes.get(key, ()) for key in ("first.bias", "body.0.0.layers.0.bias"))
     if not groups or len(width) != 1 or len(growth) != 1:
@@ -89,7 +90,7 @@ def _sizes(shapes: Shapes) -> tuple[int, int, int]:
 
 
 def is_esrgan(name: str) -> bool:
-    """Whether ``name`` is a file that ``save_esrgan`` wrote."""
+    """Whether ``name`` is a file of ``save_esrgan``."""
     if not Path(name).is_file():
         return False
     try:
@@ -102,8 +103,8 @@ def is_esrgan(name: str) -> bool:
 class OnePassTeacher:
     """A one-pass network as a ``Restorer``, so that a student can be distilled from it.
 
-    Its prediction at every timestep is what it makes of the control picture shrunk four times:
-    shown the original, it answers from a clean small picture, whatever the student was given.
+    Its prediction at every timestep is its enlargement of the control picture, shrunk four times.
+    With the original as control, its input is therefore clean, whatever the student's is.
     """
 
     factor = BLOCK
@@ -117,19 +118,19 @@ class OnePassTeacher:
         self.schedule = Schedule(prediction="sample")
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
-        """As the student's."""
+        """Encode or decode like the student."""
         return self.codec.encode(image, noise)
 
     def decode(self, z: Tensor) -> Tensor:
-        """As the student's."""
+        """Encode or decode like the student."""
         return self.codec.decode(z)
 
-    def describe(self, photo: Tensor, guide: PromptSettings) -> Conditioning:
-        """Nothing to read."""
+    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
+        """Return empty conditioning."""
         return Conditioning()
 
     def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
-        """Unchanged."""
+        """Return ``cond`` unchanged."""
         return cond
 
     def denoise(
@@ -139,7 +140,7 @@ class OnePassTeacher:
         control: Tensor,
         cond: Conditioning,
     ) -> Tensor:
-        """Clean latent of ``control`` (B, 3, H, W), shrunk with antialiasing and enlarged by the network."""
+        """Return the latent of ``control`` (B, 3, H, W), shrunk and enlarged by the network."""
         small = F.interpolate(
             control,
             scale_factor=1 / BLOCK,
@@ -151,15 +152,15 @@ class OnePassTeacher:
         )
 
 
-def begin_nano(net: NanoNet, origin: Esrgan, kept: Sequence[tuple[int, int]]) -> None:
-    """Give a nano the dense blocks ``kept``, (group, block) of ``origin``, and its other layers.
+def begin_nano(net: NanoNet, origin: Esrgan, chosen: Sequence[tuple[int, int]]) -> None:
+    """Initialize a nano with chosen blocks, (group, block) of ``origin``, and its other layers.
 
-    The first layer reads 4x4 pixels of the bicubic enlargement where the origin reads the one they
-    were made from: SPREAD gives that one back, but for 0.4 of 255.
+    The first layer reads 4x4 pixels of the bicubic enlargement where the origin reads the one pixel
+    that they come from: SPREAD restores it, with an error of 0.4 of 255.
     """
     blocks = net.dense_blocks()
-    if len(blocks) != len(kept):
-        raise ValueError(f"{len(kept)} dense blocks for a network of {len(blocks)}")
+    if len(blocks) != len(chosen):
+        raise ValueError(f"{len(chosen)} dense blocks for a network of {len(blocks)}")
     with torch.no_grad():
         spread = torch.tensor(SPREAD).flatten() / torch.tensor(SPREAD).sum()
         first = origin.first.weight[:, :, None] * spread[:, None, None]
@@ -167,7 +168,7 @@ def begin_nano(net: NanoNet, origin: Esrgan, kept: Sequence[tuple[int, int]]) ->
         assert net.control_in.bias is not None
         assert origin.first.bias is not None
         net.control_in.bias.copy_(origin.first.bias + 0.5 * origin.first.weight.sum((1, 2, 3)))
-    for block, (group, place) in zip(blocks, kept, strict=True):
+    for block, (group, place) in zip(blocks, chosen, strict=True):
         block.load_state_dict(origin.get_submodule(f"body.{group}.{place}").state_dict())
     pairs = ((net.body_out, origin.body_out), (net.up1, origin.up1), (net.up2, origin.up2))
     for layer, source in (*pairs, (net.detail, origin.hr), (net.out, origin.last)):

@@ -1,4 +1,4 @@
-"""The UNet that ships as nano: its basis, its reach, and what it promises before it has learnt anything."""
+"""The UNet that ships as nano: its basis, its receptive field, and its start as the identity."""
 
 import pytest
 import torch

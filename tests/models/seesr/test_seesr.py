@@ -1,4 +1,4 @@
-"""The whole official pipeline from tensors: encode, sample, refine, decode, in every variation that was recorded."""
+"""The official pipeline from tensors: encode, sample, refine, decode, in every recorded variation."""
 
 import json
 from dataclasses import replace

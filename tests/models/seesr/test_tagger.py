@@ -1,4 +1,4 @@
-"""The tagger against the official code: tokens, tags, merged weights, views, and the names of its weights."""
+"""The tagger against the official code: tokens, tags, merged weights, views, weight names."""
 
 import json
 import re
