@@ -1,4 +1,4 @@
-"""From a sharp crop to a believable bad photo: the second-order degradation of Real-ESRGAN, and milder company.
+"""Degradation of sharp photos: the second-order pipeline of Real-ESRGAN, and milder recipes.
 
 Everything works on float32 RGB (H, W, 3) in [0, 1] and draws from one ``numpy.random.Generator``,
 so that a sample is a function of its seed alone. Numbers of ``STRONG`` are those of Real-ESRGAN
@@ -16,35 +16,24 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from addsr_cli.blur_kernels import Range, Rng, final_sinc_kernel, random_blur_kernel
 from addsr_cli.imageio import resize
 
 Array = NDArray[np.float32]
-Rng = np.random.Generator
-Range = tuple[float, float]
 
 SCALE = 4
-KERNEL_SIDES = tuple(range(7, 22, 2))
-KERNEL_KINDS = (
-    "iso",
-    "aniso",
-    "generalised_iso",
-    "generalised_aniso",
-    "plateau_iso",
-    "plateau_aniso",
-)
-KERNEL_ODDS = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
-GENERALISED_BETA, PLATEAU_BETA = (0.5, 4.0), (1.0, 2.0)
-SINC_ODDS = 0.1
 GRAY_NOISE_ODDS, GAUSSIAN_ODDS = 0.4, 0.5
 INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC)
 
 
 @dataclass(frozen=True, kw_only=True)
 class DegradationStage:
-    """One round of blur, resize, noise and JPEG. Noise sigma in 1/255, resize odds are (up, down, keep)."""
+    """Random ranges of one round of blur, resize, noise and JPEG.
+
+    ``noise`` is the sigma in 1/255, ``resize_odds`` are those of (up, down, keep).
+    """
 
     blur_odds: float
     sigma: Range
@@ -57,11 +46,12 @@ class DegradationStage:
 
 @dataclass(frozen=True, kw_only=True)
 class Degradation:
-    """Two stages; none means plain bicubic shrinking, one that its noise comes after the last shrinking.
+    """A recipe of up to two stages.
 
-    ``damage`` is done to the small picture before the noise of a single stage. ``second_odds`` is
-    how often the second stage happens, ``sinc_odds`` how often a last sinc filter rings over all,
-    ``jpeg_last_odds`` how often JPEG comes after the last shrinking and not before.
+    Without a stage it is bicubic downscaling; the noise of a single stage follows the last
+    downscaling. ``artifact`` is applied to the small picture before the noise of a single stage.
+    ``second_odds`` is the probability of the second stage, ``sinc_odds`` that of a final sinc
+    filter, ``jpeg_last_odds`` that of JPEG after the last downscaling instead of before it.
     """
 
     name: str
@@ -69,11 +59,11 @@ class Degradation:
     second_odds: float = 1.0
     sinc_odds: float = 0.8
     jpeg_last_odds: float = 0.5
-    damage: Callable[[Array, Rng], Array] | None = None
+    artifact: Callable[[Array, Rng], Array] | None = None
 
 
 def chroma_noise(image: Array, rng: Rng) -> Array:
-    """Add colour noise whose grains are 1 to 6 pixels wide, sigma 3 to 20 of 255, and none to the luma."""
+    """Add colour noise with grains of 1 to 6 pixels, sigma 3 to 20 of 255, and none in the luma."""
     height, width = image.shape[:2]
     grain = rng.uniform(1, 6)
     coarse = (max(2, round(height / grain)), max(2, round(width / grain)), 2)
@@ -86,11 +76,12 @@ def chroma_noise(image: Array, rng: Rng) -> Array:
 
 
 def halftone(image: Array, rng: Rng) -> Array:
-    """Lay a printer's dot screen over a picture: 2.5 to 5 pixels between dots, at another angle for each colour."""
+    """Add a printer's dot screen: 2.5 to 5 pixels between dots, at an angle per colour."""
     rows, columns = np.indices(image.shape[:2], dtype=np.float32)
-    period, first = rng.uniform(2.5, 5), rng.uniform(0, np.pi / 2)
+    period = rng.uniform(2.5, 5)
+    rotation = rng.uniform(0, np.pi / 2)
     phases = []
-    for turn in np.deg2rad((15, 75, 0)) + first:
+    for turn in np.deg2rad((15, 75, 0)) + rotation:
         u = np.cos(turn) * columns + np.sin(turn) * rows
         v = np.cos(turn) * rows - np.sin(turn) * columns
         phases.append(np.cos(2 * np.pi * u / period) + np.cos(2 * np.pi * v / period))
@@ -203,7 +194,7 @@ CHROMA = Degradation(
     ),
     sinc_odds=0.0,
     jpeg_last_odds=0.6,
-    damage=chroma_noise,
+    artifact=chroma_noise,
 )
 BLOCKS = Degradation(
     name="blocks",
@@ -236,7 +227,7 @@ PRINT = Degradation(
     ),
     sinc_odds=0.0,
     jpeg_last_odds=0.8,
-    damage=halftone,
+    artifact=halftone,
 )
 CLEAN = Degradation(name="clean")
 RECIPES = {
@@ -250,7 +241,7 @@ def degrade(
     recipe: Degradation = STRONG,
     size: tuple[int, int] | None = None,
 ) -> Array:
-    """LR counterpart of ``hr`` (H, W, 3) -> (h, w, 3), rounded to 8 bits.
+    """Return the LR counterpart (h, w, 3) of ``hr`` (H, W, 3), rounded to 8 bits.
 
     ``size`` is (w, h) in pixels, by default a quarter of the sides, which must divide by 4 then.
     """
@@ -260,17 +251,16 @@ def degrade(
     if len(recipe.stages) == 1:
         return _one_stage(hr, rng, target, recipe)
     first, second = recipe.stages
-    image = _blur(hr, _random_kernel(rng, first.sigma))
-    image = _jpeg(
-        _add_noise(_random_resize(image, rng, first, (hr.shape[1], hr.shape[0])), rng, first),
-        rng,
-        first,
-    )
+    image = _blur(hr, random_blur_kernel(rng, first.sigma))
+    image = _random_resize(image, rng, first, (hr.shape[1], hr.shape[0]))
+    image = _add_noise(image, rng, first)
+    image = _jpeg(image, rng, first)
     if recipe.second_odds == 1 or rng.random() < recipe.second_odds:
         if rng.random() < second.blur_odds:
-            image = _blur(image, _random_kernel(rng, second.sigma))
-        image = _add_noise(_random_resize(image, rng, second, target), rng, second)
-    kernel = _final_kernel(rng, recipe.sinc_odds)
+            image = _blur(image, random_blur_kernel(rng, second.sigma))
+        image = _random_resize(image, rng, second, target)
+        image = _add_noise(image, rng, second)
+    kernel = final_sinc_kernel(rng, recipe.sinc_odds)
     if rng.random() < recipe.jpeg_last_odds:
         return _jpeg(_finish(image, rng, target, kernel), rng, second)
     return _to_8bit(_finish(_jpeg(image, rng, second), rng, target, kernel))
@@ -283,10 +273,14 @@ def _one_stage(
     recipe: Degradation,
 ) -> Array:
     (stage,) = recipe.stages
-    image = _blur(hr, _random_kernel(rng, stage.sigma)) if rng.random() < stage.blur_odds else hr
+    image = hr
+    if rng.random() < stage.blur_odds:
+        image = _blur(image, random_blur_kernel(rng, stage.sigma))
     image = _random_resize(image, rng, stage, (hr.shape[1], hr.shape[0]))
-    image = _finish(image, rng, target, _final_kernel(rng, recipe.sinc_odds))
-    image = _add_noise(recipe.damage(image, rng) if recipe.damage else image, rng, stage)
+    image = _finish(image, rng, target, final_sinc_kernel(rng, recipe.sinc_odds))
+    if recipe.artifact:
+        image = recipe.artifact(image, rng)
+    image = _add_noise(image, rng, stage)
     return _jpeg(image, rng, stage) if rng.random() < recipe.jpeg_last_odds else _to_8bit(image)
 
 
@@ -296,61 +290,12 @@ def usm_sharpen(
     radius: int = 51,
     threshold: float = 10 / 255,
 ) -> Array:
-    """Unsharp masking of a training target, applied only where it changes more than ``threshold``."""
+    """Unsharp masking of a training target where it changes more than ``threshold``."""
     blurred = cv2.GaussianBlur(image, (radius, radius), 0)
     residual = image - blurred
     mask = cv2.GaussianBlur((np.abs(residual) > threshold).astype(np.float32), (radius, radius), 0)
     sharp = np.clip(image + amount * residual, 0, 1)
     return _array(mask * sharp + (1 - mask) * image)
-
-
-def gaussian_kernel(
-    side: int,
-    sigma: Range,
-    angle: float,
-    kind: str = "iso",
-    beta: float = 1.0,
-) -> Array:
-    """Normalised kernel (side, side): Gaussian, generalised Gaussian or plateau, rotated by ``angle`` radians."""
-    axis = np.arange(side) - side // 2
-    x, y = np.meshgrid(axis, axis)
-    u = np.cos(angle) * x + np.sin(angle) * y
-    v = -np.sin(angle) * x + np.cos(angle) * y
-    distance = (u / sigma[0]) ** 2 + (v / sigma[1]) ** 2
-    if kind.startswith("plateau"):
-        kernel = 1 / (distance**beta + 1)
-    else:
-        kernel = np.exp(-0.5 * distance ** (beta if kind.startswith("generalised") else 1.0))
-    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
-
-
-def sinc_kernel(side: int, cutoff: float) -> Array:
-    """Normalised circular low-pass (side, side) with ``cutoff`` in radians per pixel: rings like a cheap resizer."""
-    axis = np.arange(side) - side // 2
-    radius = np.hypot(*np.meshgrid(axis, axis))
-    radius[side // 2, side // 2] = 1.0  # the limit is set below
-    bessel = torch.special.bessel_j1(torch.from_numpy(cutoff * radius)).numpy()
-    kernel = cutoff * bessel / (2 * np.pi * radius)
-    kernel[side // 2, side // 2] = cutoff**2 / (4 * np.pi)
-    return np.asarray(kernel / kernel.sum(), dtype=np.float32)
-
-
-def _random_kernel(rng: Rng, sigma: Range) -> Array:
-    side = int(rng.choice(KERNEL_SIDES))
-    if rng.random() < SINC_ODDS:
-        return sinc_kernel(side, rng.uniform(np.pi / (3 if side < 13 else 5), np.pi))
-    kind = str(rng.choice(KERNEL_KINDS, p=KERNEL_ODDS))
-    first, second = rng.uniform(*sigma), rng.uniform(*sigma)
-    low, high = PLATEAU_BETA if kind.startswith("plateau") else GENERALISED_BETA
-    beta = rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high)
-    spread = (first, first if kind.endswith("iso") and "aniso" not in kind else second)
-    return gaussian_kernel(side, spread, rng.uniform(-np.pi, np.pi), kind, beta)
-
-
-def _final_kernel(rng: Rng, odds: float) -> Array | None:
-    if rng.random() >= odds:
-        return None
-    return sinc_kernel(int(rng.choice(KERNEL_SIDES)), rng.uniform(np.pi / 3, np.pi))
 
 
 def _blur(image: Array, kernel: Array) -> Array:

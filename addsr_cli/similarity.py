@@ -1,4 +1,7 @@
-"""How alike two pictures are, float (B, 3, H, W) in [0, 1] -> one value per sample (B,), in float32 at least."""
+"""Similarity of pictures, float (B, 3, H, W) in [0, 1]: one value per sample (B,).
+
+Computed in float32 or wider.
+"""
 
 from collections.abc import Callable
 from functools import wraps
@@ -41,7 +44,7 @@ def _widened(value: Any) -> Any:  # noqa: ANN401 (tensors get wider, anything el
 
 @in_float32
 def ssim(a: Tensor, b: Tensor) -> Tensor:
-    """Structural similarity with a uniform 7x7 window, sample covariance, windows inside the picture only."""
+    """Structural similarity: uniform 7x7 windows inside the picture, sample covariance."""
     correction = SSIM_WINDOW**2 / (SSIM_WINDOW**2 - 1)
     mu_a, mu_b, aa, bb, ab = _window_means(torch.stack([a, b, a * a, b * b, a * b]))
     var_a = correction * (aa - mu_a * mu_a)
@@ -54,7 +57,7 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
 
 @in_float32
 def log_spectrum(picture: Tensor, floor: float = 1e-9) -> Tensor:
-    """Log of the mean power (B, 6) in six rings of spatial frequency from 1/8 to 1/2 cycle per pixel.
+    """Log of the mean power (B, 6) in six rings of frequency from 1/8 to 1/2 cycle per pixel.
 
     Of the mean of the colours, less its own mean, under a Hann window; ``floor`` is added to the
     power.
@@ -80,7 +83,10 @@ def log_spectrum(picture: Tensor, floor: float = 1e-9) -> Tensor:
 
 
 def _window_means(x: Tensor) -> Tensor:
-    """Mean over each 7x7 window, as two depthwise convolutions: twenty times faster on a CPU than pooling."""
+    """Mean over each 7x7 window.
+
+    Two depthwise convolutions are twenty times faster on a CPU than pooling.
+    """
     height, width = x.shape[-2:]
     planes = x.reshape(1, -1, height, width)
     count = planes.shape[1]

@@ -6,21 +6,23 @@ import pytest
 from PIL import Image
 from scipy.special import j1
 
-from addsr_cli import degradation
-from addsr_cli.degradation import (
-    CLEAN,
+from addsr_cli import blur_kernels, degradation
+from addsr_cli.blur_kernels import (
     KERNEL_KINDS,
     KERNEL_ODDS,
     KERNEL_SIDES,
+    gaussian_kernel,
+    sinc_kernel,
+)
+from addsr_cli.degradation import (
+    CLEAN,
     MILD,
     RECIPES,
     STRONG,
     DegradationStage,
     chroma_noise,
     degrade,
-    gaussian_kernel,
     halftone,
-    sinc_kernel,
     usm_sharpen,
 )
 
@@ -177,21 +179,21 @@ def test_recipes_are_those_of_real_esrgan_and_its_gentler_sibling(recipe):
 def test_the_odds_shared_by_all_recipes_are_those_of_real_esrgan():
     assert KERNEL_ODDS == (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
     assert KERNEL_SIDES == (7, 9, 11, 13, 15, 17, 19, 21)
-    assert degradation.SINC_ODDS == 0.1
+    assert blur_kernels.SINC_ODDS == 0.1
     assert (STRONG.sinc_odds, STRONG.jpeg_last_odds, STRONG.second_odds) == (0.8, 0.5, 1.0)
     assert (degradation.GRAY_NOISE_ODDS, degradation.GAUSSIAN_ODDS) == (0.4, 0.5)
-    assert (degradation.GENERALISED_BETA, degradation.PLATEAU_BETA) == ((0.5, 4.0), (1.0, 2.0))
+    assert (blur_kernels.GENERALISED_BETA, blur_kernels.PLATEAU_BETA) == ((0.5, 4.0), (1.0, 2.0))
 
 
 def test_kernels_are_drawn_with_their_odds_and_ranges(monkeypatch):
     seen = []
-    monkeypatch.setattr(degradation, "gaussian_kernel", lambda *drawn: seen.append(drawn))
+    monkeypatch.setattr(blur_kernels, "gaussian_kernel", lambda *drawn: seen.append(drawn))
     monkeypatch.setattr(
-        degradation, "sinc_kernel", lambda side, cutoff: seen.append((side, cutoff))
+        blur_kernels, "sinc_kernel", lambda side, cutoff: seen.append((side, cutoff))
     )
     rng = np.random.default_rng(0)
     for _ in range(3000):
-        degradation._random_kernel(rng, (0.2, 3))
+        blur_kernels.random_blur_kernel(rng, (0.2, 3))
     sincs, gaussians = [d for d in seen if len(d) == 2], [d for d in seen if len(d) == 5]
     assert len(sincs) / 3000 == pytest.approx(0.1, abs=0.02)
     for kind, odds in zip(KERNEL_KINDS, KERNEL_ODDS, strict=True):

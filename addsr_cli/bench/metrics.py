@@ -46,7 +46,7 @@ def psnr(reference: Picture, result: Picture) -> float:
 
 
 def psnr_luma(reference: Picture, result: Picture) -> float:
-    """Peak signal-to-noise ratio of BT.601 luma (16 to 235) in dB, not rounded, against a peak of 255."""
+    """Peak signal-to-noise ratio of BT.601 luma (16 to 235) in dB, against a peak of 255."""
     return _decibels(luma(reference) - luma(result))
 
 
@@ -88,7 +88,7 @@ def ssimulacra2(reference: Picture, result: Picture) -> float:
 
 
 def _bitmap(picture: Picture) -> BytesIO:
-    """The picture as a file in memory, because the package opens files; BMP needs no compression."""
+    """The picture as a file in memory, which the package opens; BMP needs no compression."""
     file = BytesIO()
     Image.fromarray(picture).save(file, format="BMP")
     return file

@@ -1,6 +1,6 @@
-"""NIQE: how far a picture's statistics lie from those of natural photos (Mittal, Soundararajan, Bovik 2013).
+"""NIQE: the distance of a picture's statistics from those of natural photos.
 
-Equations are those of that paper; window, grid of shapes, blocks and the half-size step are those
+Equations are those of Mittal, Soundararajan and Bovik (2013); window, grid of shapes, blocks and the half-size step are those
 of the authors' release, whose model of natural photos lies in ``assets``. Lower is better; natural
 photos lie around 2 to 5.
 """
@@ -30,26 +30,23 @@ def niqe(pixels: NDArray[np.uint8]) -> float:
     if rows * columns < 2:
         return float("nan")
     grey = grey[: rows * BLOCK, : columns * BLOCK]
-    found = np.hstack(
-        [
-            features(blocks(normalised(grey), BLOCK)),
-            features(blocks(normalised(_half(grey)), BLOCK // 2)),
-        ]
-    )
-    whole = found[~np.isnan(found).any(axis=1)]
-    if len(whole) < 2:
+    full_size = features(blocks(normalised(grey), BLOCK))
+    half_size = features(blocks(normalised(_half(grey)), BLOCK // 2))
+    both = np.hstack([full_size, half_size])
+    complete = both[~np.isnan(both).any(axis=1)]
+    if len(complete) < 2:
         return float("nan")
     mean, covariance = model()
-    distance = mean - np.nanmean(found, axis=0)
-    inverse = np.linalg.pinv((covariance + np.cov(whole, rowvar=False)) / 2)
+    distance = mean - np.nanmean(both, axis=0)
+    inverse = np.linalg.pinv((covariance + np.cov(complete, rowvar=False)) / 2)
     return float(np.sqrt(distance @ inverse @ distance))  # eq. 10
 
 
 @cache
 def model() -> tuple[Array, Array]:
     """Mean (36,) and covariance (36, 36) of the features of natural photos."""
-    with np.load(MODEL) as held:
-        return held["mean"], held["covariance"]
+    with np.load(MODEL) as arrays:
+        return arrays["mean"], arrays["covariance"]
 
 
 def normalised(grey: Array) -> Array:
@@ -57,9 +54,8 @@ def normalised(grey: Array) -> Array:
     mean = _smooth(grey)
     deviation = np.sqrt(np.abs(_smooth(grey**2) - mean**2))
     detail = grey - mean
-    detail[np.abs(detail) < ROUNDING] = (
-        0  # so that flat stays flat, whatever the filter's last digits are
-    )
+    # Flat stays flat, whatever the last digits of the filter are
+    detail[np.abs(detail) < ROUNDING] = 0
     return np.asarray(detail / (deviation + 1))
 
 
@@ -71,49 +67,48 @@ def blocks(picture: Array, side: int) -> Array:
 
 
 def features(squares: Array) -> Array:
-    """Shapes and scales of the values and of four products of each square (n, side, side): (n, 18)."""
+    """Features (n, 18) of squares (n, side, side): shapes and scales of values and of products."""
     shape, left, right = fitted(squares)
-    found = [shape, (left + right) / 2]
+    columns = [shape, (left + right) / 2]
     for shift in SHIFTS:
         shape, left, right = fitted(squares * np.roll(squares, shift, axis=(1, 2)))
         ratio = np.array([math.gamma(2 / a) / math.gamma(1 / a) for a in shape])
-        found += [shape, (right - left) * ratio, left, right]  # eq. 8
-    return np.stack(found, axis=1)
+        columns += [shape, (right - left) * ratio, left, right]  # eq. 8
+    return np.stack(columns, axis=1)
 
 
 def fitted(values: Array) -> tuple[Array, Array, Array]:
-    """Shape, left and right scale of the asymmetric generalised Gaussian of each of (n, ...) (Lasmar et al. 2009)."""
+    """Shape, left and right scale, each (n,), of an asymmetric generalised Gaussian (n, ...).
+
+    Fitted by moments (Lasmar et al. 2009).
+    """
     flat = values.reshape(len(values), -1)
-    square, below, above = flat**2, flat < 0, flat > 0
-    with np.errstate(
-        invalid="ignore", divide="ignore"
-    ):  # a flat square has no values on one side: NaN, left out later
+    square = flat**2
+    below = flat < 0
+    above = flat > 0
+    # A flat square has no values on one side: NaN, which niqe() leaves out
+    with np.errstate(invalid="ignore", divide="ignore"):
         left = np.sqrt((square * below).sum(1) / below.sum(1))
         right = np.sqrt((square * above).sum(1) / above.sum(1))
         skew = left / right
         ratio = np.abs(flat).mean(1) ** 2 / square.mean(1)
-        wanted = ratio * (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
+        moments = ratio * (skew**3 + 1) * (skew + 1) / (skew**2 + 1) ** 2
     shapes, ratios, scales = _grid()
-    above_it = np.searchsorted(ratios, wanted).clip(
-        1, len(ratios) - 1
-    )  # the ratios rise with the shapes
-    place = above_it - (wanted - ratios[above_it - 1] < ratios[above_it] - wanted)
-    place[np.isnan(wanted)] = (
-        0  # a flat square counts as the spikiest shape, as it does in the release
-    )
-    return shapes[place], left * scales[place], right * scales[place]
+    # The nearest ratio; ratios rise with the shapes
+    upper = np.searchsorted(ratios, moments).clip(1, len(ratios) - 1)
+    nearest = upper - (moments - ratios[upper - 1] < ratios[upper] - moments)
+    nearest[np.isnan(moments)] = 0  # a flat square counts as the spikiest shape, as in the release
+    return shapes[nearest], left * scales[nearest], right * scales[nearest]
 
 
 @cache
 def _grid() -> tuple[Array, Array, Array]:
-    """Shapes to choose from, the ratio of moments that tells each, and what turns a deviation into its scale."""
+    """Candidate shapes, their ratio of moments, and the factor from deviation to scale."""
     shapes = np.arange(0.2, 10.001, 0.001)
     gammas = np.array([[math.gamma(k / a) for k in (1, 2, 3)] for a in shapes])
-    return (
-        shapes,
-        gammas[:, 1] ** 2 / (gammas[:, 0] * gammas[:, 2]),
-        np.sqrt(gammas[:, 0] / gammas[:, 2]),
-    )
+    ratios = gammas[:, 1] ** 2 / (gammas[:, 0] * gammas[:, 2])
+    scales = np.sqrt(gammas[:, 0] / gammas[:, 2])
+    return shapes, ratios, scales
 
 
 def _smooth(grey: Array) -> Array:
@@ -122,14 +117,12 @@ def _smooth(grey: Array) -> Array:
 
 
 def _half(grey: Array) -> Array:
-    """Half as large, antialiased bicubic (a = -0.5) with mirrored edges, as MATLAB's imresize does it."""
+    """Half size: antialiased bicubic (a = -0.5) with mirrored edges, as in MATLAB's imresize."""
     distance = np.array([1.75, 1.25, 0.75, 0.25])
-    near, far = (
-        1.5 * distance**3 - 2.5 * distance**2 + 1,
-        -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2,
-    )
-    side = np.where(distance < 1, near, far)
-    taps = np.concatenate([side, side[::-1]]) / (2 * side.sum())
+    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+    half = np.where(distance < 1, near, far)
+    taps = np.concatenate([half, half[::-1]]) / (2 * half.sum())
     blurred = cv2.sepFilter2D(
         grey,
         -1,

@@ -123,7 +123,7 @@ def peer_network(file: Path, device: str) -> Method:
     )
 
 
-def _load_with_spandrel(file: Path, device: str) -> Any:  # noqa: ANN401 (an optional library's type)
+def _load_with_spandrel(file: Path, device: str) -> Any:  # noqa: ANN401 (an optional library)
     try:
         from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
     except ImportError as exc:

@@ -40,10 +40,16 @@ def describe_machine(device: str, located: Located, base: Settings) -> dict[str,
         "model": f"{located.spec.name} ({located.reason})",
         "sha256": located.digest() or "random weights",
         "seed": str(base.seed),
-        "settings": f"psr {base.effective_psr:g}, start {base.start}, color {base.color}, unless a row says otherwise",
+        "settings": (
+            f"psr {base.effective_psr:g}, start {base.start}, color {base.color}, "
+            "unless a row says otherwise"
+        ),
         "device": f"{probed.device}: {probed.name}"
         + (f", driver {driver}, CUDA {cuda}" if driver or cuda else ""),
-        "processor": f"{hardware.probe('cpu').name}, {os.cpu_count()} logical cores, {probed.threads} threads used",
+        "processor": (
+            f"{hardware.probe('cpu').name}, {os.cpu_count()} logical cores, "
+            f"{probed.threads} threads used"
+        ),
         "busy": f"{hardware.load_per_core():.2f} running processes per core before the start",
         "memory": f"{probed.total_bytes / 1e9:.1f} GB on {probed.device}",
         "system": f"{platform.platform()}, Python {platform.python_version()}",
@@ -66,7 +72,10 @@ def describe_data(
     return {
         "data": f"{folder}: {', '.join(described)}",
         "metrics": "; ".join(variants),
-        "pixels": f"8-bit RGB as in the files, profiles not applied; border cropped: {border} px; means over photos",
+        "pixels": (
+            "8-bit RGB as in the files, profiles not applied; "
+            f"border cropped: {border} px; means over photos"
+        ),
     }
 
 

@@ -27,7 +27,7 @@ class Published:
 
 
 def load_table(name: str) -> Published:
-    """A table by name, or from a JSON file that holds one. Raises UsageError and UnreadableInput."""
+    """A table by name, or from a JSON file. Raises UsageError and UnreadableInput."""
     tables = _read_object(DATA)
     if name in tables:
         return _parse_table(name, tables[name], DATA)

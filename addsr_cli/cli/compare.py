@@ -1,4 +1,4 @@
-"""``addsr compare``: pictures of one scene -> one HTML file to look at them in."""
+"""``addsr compare``: one HTML file that compares pictures of a scene."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -57,12 +57,13 @@ def compare(
     max_side: MaxSide = 8192,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Write one HTML page that compares pictures: divider, zoom, side by side, difference. It needs no network."""
+    """Write an HTML page that compares pictures: divider, zoom, side by side, difference."""
     from addsr_cli import imageio
     from addsr_cli.report import Embedding, Picture, check_count
 
     check_count(len(images))
-    labels, page = _labels(images, label or []), _page(images[0], output)
+    labels = _labels(images, label or [])
+    page = _page_path(images[0], output)
     embedding = Embedding(quality=quality, max_side=max_side)
     imageio.check_target(page, overwrite=overwrite)
     photos = [imageio.read(image) for image in images]
@@ -71,14 +72,16 @@ def compare(
             console.warn(f"{printable(str(image))}: {note}")
         if max(photo.size) > max_side:
             console.warn(
-                f"{printable(str(image))}: reduced to {max_side} px in the page; --max-side changes that"
+                f"{printable(str(image))}: reduced to {max_side} px in the page; "
+                "--max-side changes that"
             )
     pictures = [
         Picture(photo=photo, label=text) for photo, text in zip(photos, labels, strict=True)
     ]
     size = write_page(page, pictures, title or _title(labels), embedding, overwrite=overwrite)
     console.info(
-        f"{len(images)} pictures -> {printable(str(page))}: {format_bytes(size)}, opens in any browser"
+        f"{len(images)} pictures -> {printable(str(page))}: {format_bytes(size)}, "
+        "opens in any browser"
     )
     shown = [
         {"input": str(image), "label": text, "size": list(photo.size)}
@@ -99,7 +102,7 @@ def write_page(
     *,
     overwrite: bool,
 ) -> int:
-    """Put the page in place, whole or not at all; returns its size in bytes. Raises UsageError and OutputRefused."""
+    """Write the page atomically and return its size in bytes. Raises UsageError, OutputRefused."""
     from addsr_cli import imageio
     from addsr_cli.report import compare_page
 
@@ -113,23 +116,23 @@ def write_page(
     )
 
 
-def _labels(images: Sequence[Path], given: Sequence[str]) -> list[str]:
-    """Given labels, then file names, with their folders where two are alike."""
-    if len(given) > len(images):
+def _labels(images: Sequence[Path], labels: Sequence[str]) -> list[str]:
+    """The labels of the user, then file names, with their folders where two are equal."""
+    if len(labels) > len(images):
         raise UsageError(
-            f"There are {len(given)} labels for {len(images)} pictures.",
+            f"There are {len(labels)} labels for {len(images)} pictures.",
             "Give one --label a picture.",
         )
     names = [image.name for image in images]
     own = [str(image) if names.count(image.name) > 1 else image.name for image in images]
-    return [*given, *own[len(given) :]]
+    return [*labels, *own[len(labels) :]]
 
 
 def _title(labels: Sequence[str]) -> str:
     return " / ".join(labels) if len(labels) <= 3 else f"{labels[0]} and {len(labels) - 1} more"
 
 
-def _page(first: Path, output: str | None) -> Path:
+def _page_path(first: Path, output: str | None) -> Path:
     from addsr_cli.cli.jobs import compare_path
 
     if output is None:
@@ -138,6 +141,7 @@ def _page(first: Path, output: str | None) -> Path:
         return Path(output) / compare_path(first).name
     if Path(output).suffix.lower() not in PAGES:
         raise UsageError(
-            f"-o {output} is no name for an HTML page.", "End it with .html, or a folder with /."
+            f"-o {output} is not the name of an HTML page.",
+            "End it with .html, or a folder with /.",
         )
     return Path(output)

@@ -1,4 +1,4 @@
-"""From inputs to jobs: how large each becomes, where it goes, what is refused before any work."""
+"""From inputs to jobs: the size and path of every output, checked before any work."""
 
 import os
 from collections.abc import Sequence
@@ -15,7 +15,10 @@ from addsr_cli.settings import Settings
 
 @dataclass(frozen=True, kw_only=True)
 class JobOptions:
-    """What the command line asks of the outputs of ``images``, each in ``samples`` versions."""
+    """What the command line asks of the outputs of ``images``, each in ``samples`` versions.
+
+    Raises UsageError for a request that no input can fulfil.
+    """
 
     images: Sequence[Path]
     output: str | None
@@ -27,8 +30,8 @@ class JobOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse what no input can fulfil."""
-        if self.to_stdout and not self.alone:
+        """Raise UsageError for a request that no input can fulfil."""
+        if self.to_stdout and not self.is_single:
             raise UsageError("Only one picture fits through stdout.", "Give -o a folder.")
         if self.to_stdout and self.compare:
             raise UsageError(
@@ -43,8 +46,8 @@ class JobOptions:
             _check_file_name(self.output, self.format)
 
     @property
-    def alone(self) -> bool:
-        """Whether one picture is to be written."""
+    def is_single(self) -> bool:
+        """Whether a single picture is written."""
         return len(self.images) * self.samples == 1
 
     @property
@@ -58,14 +61,14 @@ class JobOptions:
 
         Raises UsageError when several pictures are to go into what is plainly one file.
         """
-        wanted = self.output or ""
-        if wanted.endswith(("/", "\\")) or Path(wanted).is_dir():
+        output = self.output or ""
+        if output.endswith(("/", "\\")) or Path(output).is_dir():
             return True
-        if self.alone or not wanted:
+        if self.is_single or not output:
             return False
-        if Path(wanted).exists() or imageio.format_from_suffix(Path(wanted)):
+        if Path(output).exists() or imageio.format_from_suffix(Path(output)):
             raise UsageError(
-                f"-o {wanted} is one file, but several pictures are to be written.",
+                f"-o {output} is one file, but several pictures are to be written.",
                 "End a folder with /.",
             )
         return True
@@ -79,37 +82,40 @@ def gather(
     settings: Settings,
     options: WriteOptions,
     naming: Naming,
-    wish: JobOptions,
+    request: JobOptions,
 ) -> list[Work]:
-    """Decide the outputs of every input; raises when outputs would collide or names are wrong."""
-    found: list[Work] = []
+    """Decide the outputs of every input.
+
+    Raises UsageError for wrong names, OutputRefused for outputs that collide.
+    """
+    work: list[Work] = []
     for item in inputs:
         if not isinstance(item, Input):
-            found.append(item)
+            work.append(item)
             continue
         try:
-            found += _jobs(item, settings, options, naming, wish)
+            work += _jobs(item, settings, options, naming, request)
         except UsageError:
             raise
         except AddsrError as exc:
-            found.append(RejectedInput(label=item.label, error=exc))
-    if wish.skip_existing:
-        found = _without_existing(found)
-    _refuse_collisions([job for job in found if isinstance(job, Job)])
-    return found
+            work.append(RejectedInput(label=item.label, error=exc))
+    if request.skip_existing:
+        work = _without_existing(work)
+    _refuse_collisions([job for job in work if isinstance(job, Job)])
+    return work
 
 
-def _without_existing(found: Sequence[Work]) -> list[Work]:
-    """Skip what has its output already, and inputs that are such an output themselves."""
-    there = {
+def _without_existing(work: Sequence[Work]) -> list[Work]:
+    """Skip inputs whose output exists, and inputs that are such an output themselves."""
+    existing = {
         item.output.resolve(): item.label
-        for item in found
+        for item in work
         if isinstance(item, Job) and item.output and os.path.lexists(item.output)
     }
-    kept: list[Work] = []
-    for item in found:
-        if isinstance(item, Job) and item.output and item.output.resolve() in there:
-            kept.append(
+    remaining: list[Work] = []
+    for item in work:
+        if isinstance(item, Job) and item.output and item.output.resolve() in existing:
+            remaining.append(
                 Skipped(
                     label=item.label,
                     reason=OUTPUT_EXISTS,
@@ -119,12 +125,12 @@ def _without_existing(found: Sequence[Work]) -> list[Work]:
         elif (
             isinstance(item, Job)
             and isinstance(item.source, Path)
-            and item.source.resolve() in there
+            and item.source.resolve() in existing
         ):
-            kept.append(Skipped(label=item.label, reason=ADDSR_OUTPUT))
+            remaining.append(Skipped(label=item.label, reason=ADDSR_OUTPUT))
         else:
-            kept.append(item)
-    return kept
+            remaining.append(item)
+    return remaining
 
 
 def _jobs(
@@ -132,13 +138,13 @@ def _jobs(
     settings: Settings,
     options: WriteOptions,
     naming: Naming,
-    wish: JobOptions,
+    request: JobOptions,
 ) -> list[Job]:
     size = settings.output_size(item.header.width, item.header.height)
     jobs = []
-    for number in range(wish.samples):
+    for number in range(request.samples):
         seeded = replace(settings, seed=settings.seed + number)
-        output, name = _output(item.path, item.header, size, seeded, options, naming, wish)
+        output, name = _output(item.path, item.header, size, seeded, options, naming, request)
         job = Job(
             source=item.source,
             label=item.label,
@@ -147,16 +153,18 @@ def _jobs(
             output=output,
             settings=seeded,
             options=replace(options, format=name),
-            page=compare_path(output) if output and wish.compare else None,
+            page=compare_path(output) if output and request.compare else None,
         )
-        if not wish.dry_run and not (wish.skip_existing and output and os.path.lexists(output)):
+        if not request.dry_run and not (
+            request.skip_existing and output and os.path.lexists(output)
+        ):
             job.check()
         jobs.append(job)
     return jobs
 
 
 def compare_path(picture: Path) -> Path:
-    """Where a page that compares this picture with others lies: beside it."""
+    """The page that compares this picture with others, beside it."""
     return picture.with_name(f"{picture.stem}_compare.html")
 
 
@@ -167,35 +175,35 @@ def _output(
     settings: Settings,
     options: WriteOptions,
     naming: Naming,
-    wish: JobOptions,
+    request: JobOptions,
 ) -> tuple[Path | None, str]:
     """Output path (None for stdout) and format name."""
-    if wish.to_stdout:
+    if request.to_stdout:
         return None, imageio.choose_format(header, explicit=options.format)
-    if wish.output and not wish.to_folder:
-        path = Path(wish.output)
+    if request.output and not request.to_folder:
+        path = Path(request.output)
         return path, imageio.choose_format(header, suffix=path.suffix, explicit=options.format)
-    folder = Path(wish.output) if wish.output else image.parent
+    folder = Path(request.output) if request.output else image.parent
     source = Path("stdin") if image == STREAM else image
-    made, name = naming.file_name(source, header, size, settings, options)
-    return folder / made, name
+    file_name, name = naming.file_name(source, header, size, settings, options)
+    return folder / file_name, name
 
 
 def _check_file_name(name: str, format: str | None) -> None:
-    """Raise UsageError when ``-o`` reads like a folder, or names another format than ``--format``."""
+    """Raise UsageError when ``-o`` looks like a folder or contradicts ``--format``."""
     path = Path(name)
     if path.exists() and not path.is_file():
         return  # a device or a pipe: the check of the output says so
     if not path.suffix:
         raise UsageError(
-            f"-o {name} is no folder that exists, and has no suffix to tell a file's format by.",
+            f"-o {name} is not an existing folder, and has no suffix that names a file format.",
             f"For a folder write {name}/, for a file {name}.png or the like.",
         )
     check_formats_agree(f"-o {name}", path, format)
 
 
 def check_formats_agree(flag: str, path: Path, format: str | None) -> None:
-    """Raise UsageError when the suffix of a name that was typed says another format than ``--format``."""
+    """Raise UsageError when the suffix of a name contradicts ``--format``."""
     named = imageio.format_from_suffix(path)
     if named and format and named != format:
         raise UsageError(

@@ -46,9 +46,7 @@ def bench_page(
     sections += viewers
     omitted = len(scenes) - len(viewers)
     if omitted:
-        sections.append(
-            f"<p>{omitted} more photos were measured; they are not shown here.</p>"
-        )
+        sections.append(f"<p>{omitted} more photos were measured; they are not shown here.</p>")
     return Page(title=title, sections=sections).html()
 
 
