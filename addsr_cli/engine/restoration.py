@@ -12,6 +12,7 @@ from addsr_cli import color, hardware, imageio
 from addsr_cli.canvas import make_canvas, to_tensor
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import ProgressCounter, StageTimer
+from addsr_cli.engine.resident_model import ResidentModel
 from addsr_cli.engine.tiling import Tiled
 from addsr_cli.models.restorer import Conditioning, Restorer, batched
 from addsr_cli.sampler import sample, stacked_noise
@@ -42,7 +43,7 @@ class InvalidOutput(ArithmeticError):
 
 @torch.inference_mode()
 def restore(
-    restorer: Restorer,
+    model: ResidentModel,
     images: Sequence[Array],
     size: tuple[int, int],
     plan: Plan,
@@ -56,6 +57,8 @@ def restore(
     timer = context.timer
     settings = context.settings
     canvas_size = (plan.width, plan.height)
+    with timer.stage("load"):
+        restorer = model.load(plan.device, plan.dtype)
     with timer.stage("canvas"):
         canvases = [make_canvas(image, canvas_size, restorer.factor) for image in images]
         canvas = _stacked(canvases).to("cpu" if plan.offload else plan.device)

@@ -148,10 +148,9 @@ class Upscaler:
         [plan] = self.plan(width, height, common)
         size = common.output_size(width, height)
         context = self._context(common, [each.seed for each in settings], [plan], timer)
+        images = [opaque_rgb(photo) for photo in photos]
         try:
-            outputs, conditioning = self._run_network(
-                [opaque_rgb(photo) for photo in photos], size, plan, context
-            )
+            outputs, conditioning = restore(self.model, images, size, plan, context)
         except InvalidOutput:
             return None
         except (MemoryError, RuntimeError) as exc:
@@ -220,7 +219,7 @@ class Upscaler:
             context.progress.restart_pass(plan.tiles_per_step)
             next_plan: Plan | None
             try:
-                [pixels], [conditioning] = self._run_network([rgb], size, plan, context)
+                [pixels], [conditioning] = restore(self.model, [rgb], size, plan, context)
                 return pixels, plan, conditioning
             except InvalidOutput as exc:
                 next_plan = plan.wider()
@@ -239,17 +238,6 @@ class Upscaler:
             context.warnings.append(f"{problem}: went on with {next_plan.why}")
             plan = next_plan
             hardware.release_memory(plan.device)
-
-    def _run_network(
-        self,
-        images: Sequence[Array],
-        size: tuple[int, int],
-        plan: Plan,
-        context: RunContext,
-    ) -> tuple[list[Array], list[Conditioning]]:
-        with context.timer.stage("load"):
-            restorer = self.model.load(plan.device, plan.dtype)
-        return restore(restorer, images, size, plan, context)
 
     def _result(
         self,
