@@ -18,11 +18,14 @@ from addsr_cli.schedulers import Scheduler
 Prediction = Literal["epsilon", "v", "sample"]
 
 TRAIN_TIMESTEPS = 1000
-T_MAX = 999  # what the enlarged photo is noised to, whatever timestep the network is told first
+T_MAX = 999  # the timestep to which the enlarged photo is noised before the first step
 
 
 def steps(n: int) -> tuple[int, ...]:
-    """Timesteps of an ``n``-step run, noisiest first: the first ``n`` of 999, 749, 499, 249 (1 <= n <= 4)."""
+    """Return AddSR's timesteps of an ``n``-step run: the first ``n`` of 999, 749, 499, 249.
+
+    Raises UsageError unless ``1 <= n <= 4``.
+    """
     if not 1 <= n <= len(STEPS):
         raise UsageError(
             f"--steps must be 1 to {len(STEPS)}, not {n}.", "Use --steps 1, 2, 3 or 4."
@@ -31,20 +34,18 @@ def steps(n: int) -> tuple[int, ...]:
 
 
 def scaled_linear_alphas_cumprod(beta_start: float = 0.00085, beta_end: float = 0.012) -> Tensor:
-    """``abar`` of Stable Diffusion: float32 (1000,), falling from 0.99915 to 0.00466."""
-    betas = (
-        torch.linspace(beta_start**0.5, beta_end**0.5, TRAIN_TIMESTEPS, dtype=torch.float32) ** 2
-    )
-    return torch.cumprod(1.0 - betas, dim=0)
+    """Return ``abar`` of Stable Diffusion: float32 (1000,), from 0.99915 down to 0.00466."""
+    roots = torch.linspace(beta_start**0.5, beta_end**0.5, TRAIN_TIMESTEPS, dtype=torch.float32)
+    return torch.cumprod(1.0 - roots**2, dim=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """What a network predicts, how clean latents and noise mix, and how sampling goes from one timestep to the next.
+    """The noise schedule of a network, what it predicts, and its scheduler.
 
-    ``rule`` "renoise" is AddSR's: the predicted clean latent under fresh noise, at the first N of
-    four timesteps. "leading" and "trailing" are the ancestral steps of DDPM (Ho et al. 2020, eq. 6
-    and 7, the smaller variance) over N timesteps spread evenly as diffusers names it: SeeSR's and
+    ``scheduler`` "renoise" is AddSR's: the predicted clean latent under new noise, at the first N
+    of four timesteps. "leading" and "trailing" are ancestral steps of DDPM (Ho et al. 2020, eq. 6
+    and 7, the smaller variance) over N evenly spaced timesteps, named as in diffusers: SeeSR's and
     SeeSR-Turbo's.
 
     ``t`` is an int, or an integer tensor (B,) with one timestep per sample. Results are float32
@@ -52,7 +53,7 @@ class Schedule:
     """
 
     prediction: Prediction = "epsilon"
-    rule: Scheduler = "renoise"
+    scheduler: Scheduler = "renoise"
     alphas_cumprod: Tensor = field(
         default_factory=scaled_linear_alphas_cumprod,
         repr=False,
@@ -77,12 +78,12 @@ class Schedule:
         return (signal * z0.float()).addcmul_(noise.float(), sigma)
 
     def timesteps(self, n: int) -> tuple[int, ...]:
-        """Timesteps of an ``n``-step run, noisiest first."""
-        if self.rule == "renoise":
+        """Return the timesteps of an ``n``-step run, noisiest first. Raises UsageError."""
+        if self.scheduler == "renoise":
             return steps(n)
         if not 1 <= n <= TRAIN_TIMESTEPS:
             raise UsageError(f"steps must be 1 to {TRAIN_TIMESTEPS}, not {n}.")
-        if self.rule == "trailing":
+        if self.scheduler == "trailing":
             return tuple(round(TRAIN_TIMESTEPS - k * TRAIN_TIMESTEPS / n) - 1 for k in range(n))
         stride = TRAIN_TIMESTEPS // n
         return tuple(
@@ -101,7 +102,7 @@ class Schedule:
 
         ``z`` is the noisy latent at ``t`` and ``z0`` the clean one predicted there.
         """
-        if self.rule == "renoise":
+        if self.scheduler == "renoise":
             return self.add_noise(z0, noise, following)
         abar = self._abar(t, z).double()
         abar_next = self._abar(following, z).double()
@@ -112,7 +113,12 @@ class Schedule:
         return of_z0.float() * z0.float() + of_z.float() * z.float() + sigma.float() * noise.float()
 
     def predict_z0(self, z: Tensor, output: Tensor, t: int | Tensor) -> Tensor:
-        """Clean latent that the network's ``output`` at ``z``, ``t`` stands for (AddSR eq. 2 for epsilon)."""
+        """Convert the network's ``output`` at ``z`` and ``t`` to the clean latent it predicts.
+
+        - epsilon: ``z0 = (z - sqrt(1 - abar_t) * output) / sqrt(abar_t)`` (AddSR eq. 2)
+        - v: ``z0 = sqrt(abar_t) * z - sqrt(1 - abar_t) * output``
+        - sample: ``z0 = output``
+        """
         signal, sigma = self.coefficients(t, z)
         if self.prediction == "sample":
             return output.float()

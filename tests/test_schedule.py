@@ -126,7 +126,7 @@ def scheduler(spacing, n):
     ("rule", "n"), [("leading", 50), ("leading", 20), ("trailing", 2), ("trailing", 7)]
 )
 def test_ancestral_steps_are_those_of_ddpm(rule, n):
-    theirs, ours = scheduler(rule, n), Schedule(rule=rule)
+    theirs, ours = scheduler(rule, n), Schedule(scheduler=rule)
     times = ours.timesteps(n)
     assert list(times) == theirs.timesteps.tolist()
     torch.manual_seed(0)
@@ -142,7 +142,7 @@ def test_ancestral_steps_are_those_of_ddpm(rule, n):
 
 
 def test_the_last_ancestral_step_is_the_prediction_itself():
-    theirs, ours = scheduler("leading", 50), Schedule(rule="leading")
+    theirs, ours = scheduler("leading", 50), Schedule(scheduler="leading")
     z, eps = torch.randn(1, 4, 6, 5), torch.randn(1, 4, 6, 5)
     last = ours.timesteps(50)[-1]
     assert torch.allclose(
@@ -161,4 +161,4 @@ def test_the_rule_of_addsr_forgets_the_latent_before():
 )
 def test_too_many_or_no_steps_are_refused(rule, n):
     with pytest.raises(UsageError, match="steps must be"):
-        Schedule(rule=rule).timesteps(n)
+        Schedule(scheduler=rule).timesteps(n)

@@ -51,7 +51,7 @@ class Upscaler:
     def steps(self, settings: Settings = DEFAULTS) -> int:
         """Return how many steps are run. Raises UsageError when the model does not take so many."""
         count = settings.effective_steps(self.spec.default_steps)
-        Schedule(rule=self.spec.scheduler).timesteps(count)
+        Schedule(scheduler=self.spec.scheduler).timesteps(count)
         return count
 
     def plan(self, width: int, height: int, settings: Settings = DEFAULTS) -> list[Plan]:

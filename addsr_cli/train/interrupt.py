@@ -1,4 +1,4 @@
-"""Ctrl-C at a good moment: between training steps, never in the middle of one."""
+"""Handle Ctrl-C between training steps, never in the middle of one."""
 
 import signal
 import threading
@@ -7,16 +7,19 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def interrupts_wait() -> Iterator[None]:
-    """Hold Ctrl-C back until the block is done, then raise KeyboardInterrupt; outside the main thread do nothing."""
+def defer_interrupts() -> Iterator[None]:
+    """Defer Ctrl-C to the end of the block, then raise KeyboardInterrupt.
+
+    Outside the main thread, do nothing.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    caught: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: caught.append(number))
+    signals: list[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, _: signals.append(number))
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
-    if caught:
+        signal.signal(signal.SIGINT, previous)
+    if signals:
         raise KeyboardInterrupt

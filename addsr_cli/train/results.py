@@ -1,11 +1,10 @@
-"""What a run leaves to look at: sample grids, curves, measurements on held-out photos, and the model card.
+"""Results of a run: sample grids, curves, scores on held-out photos, and the model card.
 
-Networks run as they were trained, in mixed precision where the run does; everything measured of
-them is float32.
+Networks run in the precision of the run; scores are computed in float32.
 """
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from torch import Tensor
 from addsr_cli.files import write_text
 from addsr_cli.models.restorer import Restorer
 from addsr_cli.models.trainable import TrainableModel
-from addsr_cli.sampler import cpu_noise, sample
+from addsr_cli.sampler import Autocast, cpu_noise, sample
 from addsr_cli.schedule import STEPS
 from addsr_cli.similarity import ssim
 from addsr_cli.train.config import TrainConfig
@@ -25,43 +24,46 @@ from addsr_cli.train.curves import curves
 from addsr_cli.train.data.dataset import PairDataset, Photos
 from addsr_cli.version import __version__
 
-LOG, CARD, CURVES, GRID = "log.jsonl", "README.md", "curves.svg", "grid.png"
+LOG = "log.jsonl"
+CARD = "README.md"
+CURVES = "curves.svg"
+GRID = "grid.png"
 GRID_PHOTOS = 4
-COUNTS = (1, 4)
-Autocast = Callable[[], AbstractContextManager[object]]
+STEP_COUNTS = (1, 4)  # of the runs that are shown and scored
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """Means over the held-out photos: PSNR in dB and SSIM, RGB, no border cut."""
+    """Means over held-out photos: PSNR in dB and SSIM, on RGB, without cropping borders."""
 
     psnr: float
     ssim: float
 
 
-def restored(
+def restore(
     model: TrainableModel,
-    which: Restorer,
+    restorer: Restorer,
     pair: dict[str, Any],
     steps: int,
     autocast: Autocast = nullcontext,
 ) -> Tensor:
-    """The canvas of a pair restored by student or teacher in some steps, seed 0: (3, H, W) in [0, 1] on the CPU.
+    """Restore the canvas of a pair with seed 0 -> (3, H, W) in [0, 1] on the CPU.
 
-    The network is told the pair's tags or, where none are known, what the tagger reads off the
-    canvas.
+    ``restorer`` is the student or the teacher of ``model``. The prompt has the pair's tags or, where
+    none are known, those that the tagger reads from the canvas.
     """
     canvas = pair["canvas"][None].to(_device(model))
-    told = model.conditions(canvas, canvas, (pair["tags"],), torch.zeros(1, dtype=torch.bool))[0]
+    keep_text = torch.zeros(1, dtype=torch.bool)
+    cond, _ = model.conditions(canvas, canvas, (pair["tags"],), keep_text)
     with autocast():
-        picture = sample(
-            which,
+        image = sample(
+            restorer,
             canvas,
-            told,
+            cond,
             timesteps=STEPS[:steps],
             noise=cpu_noise(0),
         )
-    return picture[0].clamp(0, 1).float().cpu()
+    return image[0].clamp(0, 1).float().cpu()
 
 
 def write_grid(
@@ -70,34 +72,38 @@ def write_grid(
     path: Path,
     autocast: Autocast = nullcontext,
 ) -> Path:
-    """Four pairs, a row each: canvas, one step, four steps, HR. 8-bit PNG."""
+    """Write a PNG with a row for each of four pairs: canvas, one step, four steps, HR."""
     rows = []
     for position in range(GRID_PHOTOS):
         pair = pairs[position]
-        shots = [restored(model, model.student, pair, n, autocast) for n in COUNTS]
-        rows.append(torch.cat([pair["canvas"], *shots, pair["hr"]], dim=2))
-    grid = torch.cat(rows, dim=1).clamp(0, 1).mul(255).round().byte().permute(1, 2, 0).numpy()
+        restored = [restore(model, model.student, pair, n, autocast) for n in STEP_COUNTS]
+        rows.append(torch.cat([pair["canvas"], *restored, pair["hr"]], dim=2))
+    pixels = torch.cat(rows, dim=1).clamp(0, 1).mul(255).round().byte()
+    grid = pixels.permute(1, 2, 0).numpy()
     path.parent.mkdir(parents=True, exist_ok=True)
     if not cv2.imwrite(str(path), grid[..., ::-1]):
-        raise OSError(f"no picture could be written to {path}")
+        raise OSError(f"no image could be written to {path}")
     return path
 
 
 def score(
     model: TrainableModel,
-    which: Restorer | None,
+    restorer: Restorer | None,
     pairs: PairDataset,
     steps: int,
     autocast: Autocast = nullcontext,
 ) -> Score:
-    """How near one sample of every photo comes to HR; ``which`` None scores the canvas itself."""
-    psnr, structure = [], []
+    """Score one crop of every photo against HR; ``restorer`` None scores the canvas itself."""
+    psnr = []
+    structure = []
     for position in range(len(pairs.photos.paths)):
         pair = pairs[position]
-        picture = pair["canvas"] if which is None else restored(model, which, pair, steps, autocast)
-        error = (picture - pair["hr"]).square().mean().clamp(min=1e-10)
+        image = pair["canvas"]
+        if restorer is not None:
+            image = restore(model, restorer, pair, steps, autocast)
+        error = (image - pair["hr"]).square().mean().clamp(min=1e-10)
         psnr.append(-10 * float(error.log10()))
-        structure.append(float(ssim(picture[None], pair["hr"][None])))
+        structure.append(float(ssim(image[None], pair["hr"][None])))
     return Score(psnr=sum(psnr) / len(psnr), ssim=sum(structure) / len(structure))
 
 
@@ -110,19 +116,18 @@ def write_card(
     autocast: Autocast = nullcontext,
     tags: Mapping[str, str] | None = None,
 ) -> Path:
-    """The model card beside the exported weights, with curves, a grid, and figures before and after.
+    """Write the model card next to the exported weights, with curves, a grid and scores.
 
-    Before is the teacher that a student began as. Without held-out photos there are no figures, and
-    the card says so. ``tags``: those of photos that were read before, by path.
+    A student is scored against the teacher that it was initialized from. Without held-out photos
+    there are no scores, and the card says so. ``tags`` are precomputed tags by path.
     """
     pairs = PairDataset(held_out if held_out.paths else photos, config, tags)
     write_text(folder / CURVES, curves(config.output / LOG))
     write_grid(model, pairs, folder / GRID, autocast)
-    figures = "No photos were held out (`--validation`), so nothing was measured."
+    scores = "No photos were held out (`--validation`), so nothing was measured."
     if held_out.paths:
-        figures = _table(
-            model, model.teacher if config.stage == "student" else None, pairs, autocast
-        )
+        base = model.teacher if config.stage == "student" else None
+        scores = _score_table(model, base, pairs, autocast)
     text = CARD_TEXT.format(
         arch=config.arch,
         stage=config.stage,
@@ -131,7 +136,7 @@ def write_card(
         held_out=len(held_out.paths),
         samples=config.steps * config.batch_size * config.accumulate,
         settings=config.portable().to_json(),
-        figures=figures,
+        scores=scores,
         curves=CURVES,
         grid=GRID,
     )
@@ -146,11 +151,12 @@ tags: [super-resolution, addsr]
 ---
 # {arch}, {stage}
 
-Trained with addsr {version}. Use it with `addsr upscale PHOTO --model FOLDER`, where FOLDER is the one of this file.
+Trained with addsr {version}. Use it with
+`addsr upscale PHOTO --model FOLDER`, where FOLDER is the one of this file.
 
-## Figures
+## Scores
 
-{figures}
+{scores}
 
 ![canvas, one step, four steps, original]({grid})
 
@@ -167,28 +173,28 @@ Trained with addsr {version}. Use it with `addsr upscale PHOTO --model FOLDER`, 
 """
 
 
-def _table(
+def _score_table(
     model: TrainableModel,
     base: Restorer | None,
     pairs: PairDataset,
     autocast: Autocast,
 ) -> str:
-    """Markdown: the enlarged input, what the student started from, and the student."""
+    """Return Markdown: the enlarged input, the initial network, and the student."""
     lines = ["| | PSNR (dB) | SSIM |", "|---|---|---|"]
 
-    def row(name: str, found: Score) -> None:
-        lines.append(f"| {name} | {found.psnr:.2f} | {found.ssim:.4f} |")
+    def add_row(name: str, result: Score) -> None:
+        lines.append(f"| {name} | {result.psnr:.2f} | {result.ssim:.4f} |")
 
-    row("bicubic", score(model, None, pairs, 1))
-    for name, which in (("before", base), ("after", model.student)):
-        for steps in COUNTS if which else ():
-            row(
-                f"{name}, {steps} step{'s' * (steps > 1)}",
-                score(model, which, pairs, steps, autocast),
-            )
-    lines.append(
-        f"\n{len(pairs.photos.paths)} held-out photos, one {pairs.config.crop} px crop of each, RGB, seed 0."
-    )
+    add_row("bicubic", score(model, None, pairs, 1))
+    for name, restorer in (("before", base), ("after", model.student)):
+        if restorer is None:
+            continue
+        for steps in STEP_COUNTS:
+            label = f"{name}, {steps} step{'s' * (steps > 1)}"
+            add_row(label, score(model, restorer, pairs, steps, autocast))
+    count = len(pairs.photos.paths)
+    crop = pairs.config.crop
+    lines.append(f"\n{count} held-out photos, one {crop} px crop of each, RGB, seed 0.")
     return "\n".join(lines)
 
 

@@ -1,4 +1,4 @@
-"""The training loop, the same for every network and both stages: data, steps, checkpoints, samples, export.
+"""The training loop: data, steps, checkpoints, samples and export, for every network and stage.
 
 A step is a function of (seed, step) and the state in the checkpoint: data positions and all draws
 come from generators seeded anew each step, so resuming equals not stopping.
@@ -7,7 +7,7 @@ come from generators seeded anew each step, so resuming equals not stopping.
 import json
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -26,15 +26,18 @@ from addsr_cli.train import checkpoint, results
 from addsr_cli.train.build import accelerator_for, objective_for, trainable_for
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.data.dataset import PairDataset, find_photos, loader
-from addsr_cli.train.data.tags import precomputed
-from addsr_cli.train.interrupt import interrupts_wait
+from addsr_cli.train.data.tags import precompute_tags
+from addsr_cli.train.interrupt import defer_interrupts
 from addsr_cli.train.objectives.base import Batch, StepMetrics
 from addsr_cli.train.optim.ema import Ema
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainProgress:
-    """What a run tells while it goes: means since the last report; losses by the timesteps that had samples."""
+    """Metrics averaged since the last report, and losses by the timesteps that had samples.
+
+    ``memory`` is the peak in bytes.
+    """
 
     step: int
     steps: int
@@ -46,19 +49,20 @@ class TrainProgress:
 
     @property
     def seconds_left(self) -> float:
-        """At the present pace."""
+        """Estimate from the pace since the last report."""
         return (self.steps - self.step) * self.seconds_per_step
 
 
 class Trainer:
-    """Everything of one run. ``run()`` goes to the end."""
+    """One training run and its state; ``run`` trains to the end."""
 
     def __init__(
         self, config: TrainConfig, on_progress: Callable[[TrainProgress], None] | None = None
     ) -> None:
-        self.config, self.on_progress = config, on_progress
-        found = find_photos(config.data, config.crop, config.pairs)
-        self.photos, self.held_out = found.split(config.validation)
+        self.config = config
+        self.on_progress = on_progress
+        photos = find_photos(config.data, config.crop, config.pairs)
+        self.photos, self.held_out = photos.split(config.validation)
         self.accelerator = accelerator_for(config)
         self.model = trainable_for(config, self.accelerator)
         self.objective = objective_for(config, self.model, self.accelerator)
@@ -68,12 +72,15 @@ class Trainer:
         self.recent: list[StepMetrics] = []
 
     def run(self, resume: str | None = None) -> Path:
-        """Train to ``config.steps`` and export; returns the export folder. Ctrl-C saves a checkpoint first."""
-        self._begin(resume)
+        """Train to ``config.steps``, export, and return the export folder.
+
+        Ctrl-C saves a checkpoint and raises KeyboardInterrupt.
+        """
+        self._start(resume)
         started = time.perf_counter()
         try:
             for batches in self._batches():
-                with interrupts_wait():
+                with defer_interrupts():
                     self.train_step(batches)
                     started = self._after_step(started)
         except KeyboardInterrupt:
@@ -85,54 +92,53 @@ class Trainer:
         return folder
 
     def train_step(self, batches: list[Batch]) -> None:
-        """One optimiser step on the batches that are accumulated."""
-        self.recent.append(
-            self.objective.step(batches, self.step, learning_rate(self.config, self.step))
-        )
+        """Make one optimizer step on the accumulated batches."""
+        lr = learning_rate(self.config, self.step)
+        self.recent.append(self.objective.step(batches, self.step, lr))
         self.ema.update()
         self.step += 1
 
     def _batches(self) -> Iterator[list[Batch]]:
-        config, accelerator = self.config, self.accelerator
-        first = self.step * config.accumulate
+        """Yield the batches of one optimizer step after another, from the current step on."""
+        config = self.config
+        accelerator = self.accelerator
         source = iter(
             loader(
                 PairDataset(self.photos, config, self.tags),
-                first,
+                self.step * config.accumulate,
                 accelerator.process_index,
                 accelerator.num_processes,
             )
         )
-        while taken := [
-            Batch.of(raw, accelerator.device) for raw in islice(source, config.accumulate)
-        ]:
-            yield taken
+        while raw_batches := list(islice(source, config.accumulate)):
+            yield [Batch.of(raw, accelerator.device) for raw in raw_batches]
 
     def _after_step(self, started: float) -> float:
-        config, now = self.config, time.perf_counter()
-        due = self.step % config.log_every == 0 or self.step == config.steps
-        if due:
-            self._log((now - started) / len(self.recent))
+        """Log, save and sample when due; return when the current logging period started."""
+        config = self.config
+        log_due = self.step % config.log_every == 0 or self.step == config.steps
+        if log_due:
+            self._log((time.perf_counter() - started) / len(self.recent))
         if self.step % config.save_every == 0:
             self.save()
             self.export()
         if self.step % config.sample_every == 0 and self.accelerator.is_main_process:
             self.write_samples()
-        return time.perf_counter() if due else started
+        return time.perf_counter() if log_due else started
 
-    def _log(self, seconds: float) -> None:
-        seen = [entry for told in self.recent for entry in told.by_timestep]
+    def _log(self, seconds_per_step: float) -> None:
+        losses: dict[int, list[float]] = {}
+        for metrics in self.recent:
+            for index, loss in metrics.by_timestep:
+                losses.setdefault(index, []).append(loss)
         names = self.recent[0].values
         progress = TrainProgress(
             step=self.step,
             steps=self.config.steps,
-            values={name: _mean(told.values[name] for told in self.recent) for name in names},
-            by_timestep={
-                STEPS[k]: _mean(loss for i, loss in seen if i == k)
-                for k in sorted({i for i, _ in seen})
-            },
+            values={name: _mean([m.values[name] for m in self.recent]) for name in names},
+            by_timestep={STEPS[index]: _mean(losses[index]) for index in sorted(losses)},
             lr=learning_rate(self.config, self.step),
-            seconds_per_step=seconds,
+            seconds_per_step=seconds_per_step,
             memory=peak_bytes(str(self.accelerator.device)),
         )
         self.recent.clear()
@@ -149,11 +155,10 @@ class Trainer:
                 self.on_progress(progress)
 
     def write_samples(self) -> Path:
-        """Grid of held-out pictures, or of training ones: canvas, one step, four steps, HR; from averaged weights."""
+        """Write a grid of held-out photos, or of training photos, restored with averaged weights."""
         with self.ema.applied():
-            pairs = PairDataset(
-                self.held_out if self.held_out.paths else self.photos, self.config, self.tags
-            )
+            photos = self.held_out if self.held_out.paths else self.photos
+            pairs = PairDataset(photos, self.config, self.tags)
             path = self.config.output / "samples" / f"step-{self.step:07d}.png"
             with _written(path):
                 return results.write_grid(self.model, pairs, path, self.accelerator.autocast)
@@ -167,8 +172,8 @@ class Trainer:
     def export(self, *, final: bool = False) -> Path:
         """Write the averaged weights as a model that ``addsr upscale --model`` takes.
 
-        In the end with its model card and the measurements on held-out photos; in between only of
-        small networks.
+        The final export has a model card with measurements on held-out photos. Large networks are
+        exported only at the end.
         """
         folder = self.config.output / "export"
         if self.accelerator.is_main_process and (final or training_setup(self.config.arch).small):
@@ -176,15 +181,20 @@ class Trainer:
                 self.model.write(folder, {"steps": str(self.step)})
                 write_text(folder / "training.json", self.config.portable().to_json())
                 if final:
-                    autocast, photos = self.accelerator.autocast, (self.photos, self.held_out)
                     results.write_card(
-                        self.config, self.model, *photos, folder, autocast, self.tags
+                        self.config,
+                        self.model,
+                        self.photos,
+                        self.held_out,
+                        folder,
+                        self.accelerator.autocast,
+                        self.tags,
                     )
         self.accelerator.wait_for_everyone()
         return folder
 
     def state_dict(self) -> dict[str, Any]:
-        """All that a later process needs besides the configuration."""
+        """Return everything but the configuration that resuming needs."""
         weights = {name: p.detach() for name, p in self.model.parameters.items()}
         return {
             "weights": weights,
@@ -194,7 +204,7 @@ class Trainer:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a checkpoint."""
+        """Restore a checkpoint. Raises KeyError when it has other weights."""
         if state["weights"].keys() != self.model.parameters.keys():
             raise KeyError("it holds other weights")
         for name, p in self.model.parameters.items():
@@ -203,9 +213,10 @@ class Trainer:
         self.ema.load_state_dict(state["ema"])
         self.step = int(state["step"])
 
-    def _begin(self, resume: str | None) -> None:
-        """Take up a checkpoint, or a folder that holds none: what an older run saved would pass for the latest."""
-        config, checkpoints = self.config, self.config.output / "checkpoints"
+    def _start(self, resume: str | None) -> None:
+        """Load the checkpoint to resume from, or check that the folder has none of an older run."""
+        config = self.config
+        checkpoints = config.output / "checkpoints"
         if resume:
             path = checkpoint.find(resume, checkpoints)
             try:
@@ -216,15 +227,15 @@ class Trainer:
                     problem, f"It must come from --arch {config.arch} --stage {config.stage}."
                 ) from exc
         elif any(checkpoints.glob(checkpoint.PATTERN)):
-            problem = f"{config.output} holds a training run already."
+            problem = f"{config.output} already has a training run."
             raise UsageError(
-                problem, "Add --resume latest to go on with it, or choose another --output."
+                problem, "Add --resume latest to continue it, or choose another --output."
             )
         with _written(config.output):
             write_text(config.output / "config.json", config.to_json())
         self.accelerator.init_trackers("addsr")
         if config.precompute:
-            self.tags = precomputed(self.photos, self.model, config.output, self.accelerator)
+            self.tags = precompute_tags(self.photos, self.model, config.output, self.accelerator)
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:
@@ -233,8 +244,8 @@ def learning_rate(config: TrainConfig, step: int) -> float:
         return config.lr * (step + 1) / config.warmup
     if config.decay == "constant":
         return config.lr
-    along = (step - config.warmup) / max(1, config.steps - config.warmup)
-    return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, along)))
+    progress = (step - config.warmup) / max(1, config.steps - config.warmup)
+    return config.lr * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
 @contextmanager
@@ -246,6 +257,5 @@ def _written(path: Path) -> Iterator[None]:
         raise write_error(path, exc, hint) from exc
 
 
-def _mean(values: Iterable[float]) -> float:
-    found = list(values)
-    return sum(found) / len(found)
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)

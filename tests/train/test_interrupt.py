@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from addsr_cli.train.interrupt import interrupts_wait
+from addsr_cli.train.interrupt import defer_interrupts
 
 
 def press():
@@ -15,7 +15,7 @@ def press():
 
 def within(*acts):
     """Do all this while Ctrl-C waits."""
-    with interrupts_wait():
+    with defer_interrupts():
         for act in acts:
             act()
 
@@ -29,7 +29,7 @@ def test_ctrl_c_is_heard_when_the_block_is_done():
 
 def test_the_handler_before_comes_back():
     before = signal.getsignal(signal.SIGINT)
-    with interrupts_wait():
+    with defer_interrupts():
         assert signal.getsignal(signal.SIGINT) is not before
     assert signal.getsignal(signal.SIGINT) is before
 

@@ -156,7 +156,7 @@ def test_the_full_model_is_looked_at_and_exported_in_half_precision(
     student, device, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(results, "GRID_PHOTOS", 1)
-    monkeypatch.setattr(results, "COUNTS", (1,))
+    monkeypatch.setattr(results, "STEP_COUNTS", (1,))
     recipe = replace(preset("lowmem", "addsr"), discriminator="conv", space="latent")
     teacher = str(write_bundle(tmp_path / "seesr"))
     few = {"batch_size": 1, "steps": 1, "sample_every": 1, "validation": 1}
@@ -179,7 +179,7 @@ def test_the_full_model_is_looked_at_and_exported_in_half_precision(
 def test_grids_and_figures_tell_the_network_the_photos_own_tags(
     student, monkeypatch, known, expected
 ):
-    monkeypatch.setattr(results, "COUNTS", (1,))
+    monkeypatch.setattr(results, "STEP_COUNTS", (1,))
     trainer, told = Trainer(student(validation=1)), []
 
     def conditions(hr, canvas, tags, text_dropout):

@@ -46,7 +46,7 @@ class SeeSR:
         self.text = text
         self.tagger = tagger
         self.prompt_defaults = prompt_defaults or PromptDefaults()
-        self.schedule = Schedule(prediction="epsilon", rule=scheduler)
+        self.schedule = Schedule(prediction="epsilon", scheduler=scheduler)
         self.scaling_factor = float(vae.config.scaling_factor)
         self.factor = 2 ** (len(vae.config.block_out_channels) - 1)
         self.channels = int(vae.config.latent_channels)

@@ -1,4 +1,4 @@
-"""Photos in, training pairs out; every pair is a function of (seed, position) alone, whatever the workers do."""
+"""Training pairs from photos: each is a function of (seed, position), whatever the workers do."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -23,40 +23,43 @@ CACHE_BYTES = 1 << 30  # decoded 8-bit photos kept per worker
 
 @dataclass(frozen=True, kw_only=True)
 class Photos:
-    """The usable photos of a folder, and why others were left out."""
+    """The usable photos of a folder, and the others with the reason why they are skipped."""
 
     paths: tuple[Path, ...]
     skipped: tuple[tuple[Path, str], ...]
 
     def summary(self) -> str:
-        """One line for the log."""
+        """Return one line for the log."""
         reasons = {reason: sum(r == reason for _, r in self.skipped) for _, reason in self.skipped}
         tail = "".join(f", {count} {reason}" for reason, count in sorted(reasons.items()))
         return f"{len(self.paths)} {'photo' if len(self.paths) == 1 else 'photos'}{tail}"
 
     def split(self, held_out: int) -> tuple[Self, Self]:
-        """Those to train on and ``held_out`` spread evenly over the rest. Raises UsageError when none would be left."""
+        """Return the photos to train on, and ``held_out`` others spread evenly over the list.
+
+        Raises UsageError when none would remain to train on.
+        """
         if held_out >= len(self.paths):
             raise UsageError(
                 f"--validation {held_out} leaves none of {len(self.paths)} photos to train on."
             )
         chosen = {len(self.paths) * k // held_out for k in range(held_out)}
-        kept = tuple(path for k, path in enumerate(self.paths) if k not in chosen)
-        return replace(self, paths=kept), replace(
-            self, paths=tuple(self.paths[k] for k in sorted(chosen))
-        )
+        training = tuple(path for k, path in enumerate(self.paths) if k not in chosen)
+        validation = tuple(self.paths[k] for k in sorted(chosen))
+        return replace(self, paths=training), replace(self, paths=validation)
 
 
 def find_photos(folder: Path, smallest: int, pairs: Path | None = None) -> Photos:
-    """Every readable photo below ``folder`` whose sides are at least ``smallest`` pixels, sorted by path.
+    """Return every readable photo below ``folder`` with sides of at least ``smallest`` pixels.
 
-    With ``pairs`` also only those whose LR, a quarter as large, lies there under the same name.
+    They are sorted by path. With ``pairs``, each must have an LR photo of the same name there, a
+    quarter as large. Raises UsageError and UnreadableInput.
     """
     if not folder.is_dir():
         raise UsageError(
             f"{folder} is not a folder.", "Give --data a folder of sharp, large photos."
         )
-    good: list[Path] = []
+    usable: list[Path] = []
     skipped: list[tuple[Path, str]] = []
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
@@ -68,43 +71,41 @@ def find_photos(folder: Path, smallest: int, pairs: Path | None = None) -> Photo
             continue
         if min(header.width, header.height) < smallest:
             skipped.append((path, f"smaller than {smallest} px"))
-        elif pairs and (problem := _no_partner(path, header.size, partner(path, folder, pairs))):
+        elif pairs and (problem := _pair_problem(header.size, lr_path(path, folder, pairs))):
             skipped.append((path, problem))
         else:
-            good.append(path)
-    photos = Photos(paths=tuple(good), skipped=tuple(skipped))
-    if not good:
+            usable.append(path)
+    photos = Photos(paths=tuple(usable), skipped=tuple(skipped))
+    if not usable:
         raise UnreadableInput(
             f"No photo to train on in {folder} ({photos.summary()}).",
-            f"Photos must be at least {smallest} px on the short side; a smaller --crop accepts smaller ones.",
+            f"Photos need {smallest} px on the short side; a smaller --crop accepts smaller photos.",
         )
     return photos
 
 
-def partner(path: Path, folder: Path, pairs: Path) -> Path | None:
-    """The LR picture that belongs to a photo: the same name below ``pairs``, whatever the suffix."""
-    place = pairs / path.relative_to(folder)
-    return next(
-        (found for suffix in SUFFIXES if (found := place.with_suffix(suffix)).is_file()), None
-    )
+def lr_path(path: Path, folder: Path, pairs: Path) -> Path | None:
+    """Return the LR photo of an HR photo: the same name below ``pairs``, with any suffix."""
+    name = pairs / path.relative_to(folder)
+    candidates = [name.with_suffix(suffix) for suffix in SUFFIXES]
+    return next((candidate for candidate in candidates if candidate.is_file()), None)
 
 
-def _no_partner(path: Path, size: tuple[int, int], lr: Path | None) -> str:
+def _pair_problem(hr_size: tuple[int, int], lr: Path | None) -> str:
+    """Return why an LR photo cannot be used, "" if it can."""
     if lr is None:
         return "without an LR of the same name"
     try:
-        found = read_header(lr).size
+        lr_size = read_header(lr).size
     except UnreadableInput:
         return "whose LR is unreadable"
-    return (
-        ""
-        if found == (size[0] // SCALE, size[1] // SCALE)
-        else f"whose LR is not 1/{SCALE} as large"
-    )
+    if lr_size != (hr_size[0] // SCALE, hr_size[1] // SCALE):
+        return f"whose LR is not 1/{SCALE} as large"
+    return ""
 
 
 class PairDataset(Dataset[dict[str, Any]]):
-    """Item ``p`` is the p-th sample of an endless run: epoch ``p // n``, shuffled anew each epoch.
+    """Item ``p`` is the p-th sample of a run: epoch ``p // n``, shuffled anew each epoch.
 
     ``hr`` (3, crop, crop) and ``canvas`` (the LR enlarged to the same size), float32 in [0, 1];
     ``tags``, "" if none.
@@ -122,16 +123,17 @@ class PairDataset(Dataset[dict[str, Any]]):
         self.cached = 0
 
     def __len__(self) -> int:
-        """Positions in the whole run."""
+        """Return the number of samples in the whole run."""
         return self.config.steps * self.config.batch_size * self.config.accumulate
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        """Draw photo, crop, flip, recipe and degradation for one position."""
+        """Draw photo, crop, augmentation and degradation for one position."""
         epoch, place = divmod(position, len(self.photos.paths))
         order = np.random.default_rng((self.config.seed, epoch)).permutation(len(self.photos.paths))
         rng = np.random.default_rng((self.config.seed, epoch, place, 1))
         index = int(order[place])
-        hr, lr = self._given(index, rng) if self.config.pairs else self._degraded(index, rng)
+        load = self._read_pair if self.config.pairs else self._degrade
+        hr, lr = load(index, rng)
         canvas = np.clip(resize(lr, (hr.shape[1], hr.shape[0])), 0, 1)
         return {
             "hr": _tensor(hr),
@@ -139,13 +141,11 @@ class PairDataset(Dataset[dict[str, Any]]):
             "tags": self._tags(self.photos.paths[index]),
         }
 
-    def _degraded(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        side, photo = self.config.crop, self._photo(index)
-        hr = (
-            crop(photo, side, rng)
-            if self.config.augmentation == "varied"
-            else plain_crop(photo, side, rng)
-        )
+    def _degrade(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return an HR crop and its LR, degraded on the fly."""
+        side = self.config.crop
+        take_crop = crop if self.config.augmentation == "varied" else plain_crop
+        hr = take_crop(self._photo(index), side, rng)
         if self.config.lettering and rng.random() < self.config.lettering:
             hr = lettering(hr, rng)
         elif self.config.augmentation == "varied":
@@ -157,40 +157,45 @@ class PairDataset(Dataset[dict[str, Any]]):
         return hr, degrade(hr, rng, recipe, (small, small))
 
     def _factor(self, rng: np.random.Generator) -> float:
-        """How many times smaller the LR is: half of the time the most, a tenth of it the least."""
+        """Draw how many times smaller the LR is: 50% the most, 10% the least, else between."""
         low, high = self.config.scales
         if low == high:
             return high
         chance = rng.random()
-        return high if chance < 0.5 else low if chance < 0.6 else float(rng.uniform(low, high))
+        if chance < 0.5:
+            return high
+        if chance < 0.6:
+            return low
+        return float(rng.uniform(low, high))
 
-    def _given(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
-        """The same place of a photo and of its ready-made LR."""
+    def _read_pair(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
+        """Return the same crop of a photo and of its LR photo."""
         path = self.photos.paths[index]
-        lr_path = partner(path, self.config.data, self.config.pairs or path)
-        if lr_path is None:
+        small = lr_path(path, self.config.data, self.config.pairs or path)
+        if small is None:
             raise UnreadableInput(
                 f"The LR of {path} is gone.", "Leave the --pairs folder as it is during training."
             )
-        hr, lr, side = read(path).rgb, read(lr_path).rgb, self.config.crop // SCALE
+        hr = read(path).rgb
+        lr = read(small).rgb
+        side = self.config.crop // SCALE
         top, left = (int(rng.integers(0, length - side + 1)) for length in lr.shape[:2])
         step = -1 if rng.random() < 0.5 else 1
-        part = hr[SCALE * top : SCALE * (top + side), SCALE * left : SCALE * (left + side)]
-        return part[:, ::step], lr[top : top + side, left : left + side][:, ::step]
+        lr_crop = lr[top : top + side, left : left + side]
+        hr_crop = hr[SCALE * top : SCALE * (top + side), SCALE * left : SCALE * (left + side)]
+        return hr_crop[:, ::step], lr_crop[:, ::step]
 
     def _tags(self, path: Path) -> str:
-        """``none``, what was read off before, or what lies beside the photo as text."""
+        """Return "none", precomputed tags, those of PHOTO.txt, or "" where none are known."""
         if self.config.tags == "none":
             return "none"
-        beside = path.with_suffix(".txt")
-        known = self.tags.get(str(path))
-        return (
-            known
-            if known is not None
-            else beside.read_text(encoding="utf-8").strip()
-            if beside.is_file()
-            else ""
-        )
+        precomputed = self.tags.get(str(path))
+        if precomputed is not None:
+            return precomputed
+        text_file = path.with_suffix(".txt")
+        if text_file.is_file():
+            return text_file.read_text(encoding="utf-8").strip()
+        return ""
 
     def _photo(self, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         if index not in self.cache:
@@ -202,7 +207,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         return self.cache[index]
 
     def _decode(self, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-        """The photo as 8 bits, or the next one that can be read: a file that breaks off must not end a long run."""
+        """Return the photo in 8 bits, or the next readable one: one bad file must not end a run."""
         paths = self.photos.paths[index:] + self.photos.paths[:index]
         for path in paths:
             try:
@@ -215,7 +220,7 @@ class PairDataset(Dataset[dict[str, Any]]):
 
 
 class ResumableSampler(Sampler[int]):
-    """Positions from ``start`` to the end of the run, those of one process among ``world``."""
+    """Positions from ``start`` to the end of the run, for one process among ``world``."""
 
     def __init__(
         self,
@@ -227,11 +232,11 @@ class ResumableSampler(Sampler[int]):
         self.range = range(start + rank, end, world)
 
     def __iter__(self) -> Iterator[int]:
-        """In order: the shuffle lies inside ``Pairs``."""
+        """Iterate in order: ``PairDataset`` shuffles."""
         return iter(self.range)
 
     def __len__(self) -> int:
-        """How many are left."""
+        """Return the number of positions left."""
         return len(self.range)
 
 
@@ -241,7 +246,7 @@ def loader(
     rank: int = 0,
     world: int = 1,
 ) -> DataLoader[dict[str, Any]]:
-    """Batches from step ``first_step`` on; with worker processes they are prepared ahead."""
+    """Return batches from step ``first_step`` on; worker processes prepare them in advance."""
     config = pairs.config
     start = first_step * config.batch_size * world
     return DataLoader(

@@ -1,4 +1,4 @@
-"""Tags of all training photos, read once before the training instead of off every crop."""
+"""Tags of all training photos, read once before training instead of from every crop."""
 
 import json
 from pathlib import Path
@@ -13,43 +13,46 @@ from addsr_cli.models.trainable import TrainableModel
 from addsr_cli.train.data.dataset import Photos
 
 FILE = "tags.json"
-SAVE_EVERY = 32  # photos of each process; a minute or so on a GPU
+SAVE_EVERY = 32  # photos per process: about a minute on a GPU
 
 
-def precomputed(
+def precompute_tags(
     photos: Photos,
     model: TrainableModel,
     folder: Path,
     accelerator: Accelerator,
 ) -> dict[str, str]:
-    """Tags by path, also in ``tags.json`` of the run folder, where those of an earlier start are taken up.
+    """Return tags by path, and keep them in ``tags.json`` of the run folder.
 
-    The processes share the photos and tell each other what they read after every few, so that none
-    ever waits for long. Raises OutputRefused when the file cannot be written.
+    Tags that an earlier start has saved there are not read again. The processes share the photos
+    and exchange what they read after every few, so that none waits for long. Raises OutputRefused
+    when the file cannot be written.
     """
-    file, main = folder / FILE, accelerator.is_main_process
-    found = [json.loads(file.read_text(encoding="utf-8")) if main and file.is_file() else {}]
-    known: dict[str, str] = broadcast_object_list(found)[0]
-    missing = [path for path in photos.paths if str(path) not in known]
-    if main:
+    file = folder / FILE
+    is_main = accelerator.is_main_process
+    saved: dict[str, str] = {}
+    if is_main and file.is_file():
+        saved = json.loads(file.read_text(encoding="utf-8"))
+    tags: dict[str, str] = broadcast_object_list([saved])[0]
+    missing = [path for path in photos.paths if str(path) not in tags]
+    if is_main:
         remove_partial_files(folder)
-    together = SAVE_EVERY * accelerator.num_processes
-    for start in range(0, len(missing), together):
-        own = missing[start : start + together][
-            accelerator.process_index :: accelerator.num_processes
-        ]
-        read_here = [
-            (str(path), model.read_tags(to_tensor(read(path).rgb).to(accelerator.device)))
-            for path in own
-        ]
-        known |= dict(gather_object(read_here))
-        if main:
-            _save(file, known)
-    return known
+    processes = accelerator.num_processes
+    round_size = SAVE_EVERY * processes
+    for start in range(0, len(missing), round_size):
+        photos_of_round = missing[start : start + round_size]
+        new: list[tuple[str, str]] = []
+        for path in photos_of_round[accelerator.process_index :: processes]:
+            image = to_tensor(read(path).rgb).to(accelerator.device)
+            new.append((str(path), model.read_tags(image)))
+        tags |= dict(gather_object(new))
+        if is_main:
+            _save(file, tags)
+    return tags
 
 
-def _save(file: Path, known: dict[str, str]) -> None:
+def _save(file: Path, tags: dict[str, str]) -> None:
     try:
-        write_text(file, json.dumps(known, indent=0))
+        write_text(file, json.dumps(tags, indent=0))
     except OSError as exc:
         raise write_error(file, exc, "Choose another --output.") from exc

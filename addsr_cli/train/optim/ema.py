@@ -1,4 +1,4 @@
-"""An exponential moving average of weights, kept apart from the ones being trained."""
+"""Exponential moving average (EMA) of the trained weights."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 class Ema:
-    """Shadow of parameters, float32. Early on it follows faster: decay ``min(decay, (1+n)/(10+n))``.
+    """Averaged copy of parameters, float32.
 
-    ``device`` keeps the shadow elsewhere, as in main memory while the parameters are on a small
-    card.
+    ``shadow = d * shadow + (1 - d) * p`` with ``d = min(decay, (1 + n) / (10 + n))`` at update
+    ``n``. ``device`` is where the copy is stored, to save GPU memory.
     """
 
     def __init__(
@@ -20,7 +20,9 @@ class Ema:
         decay: float,
         device: torch.device | str | None = None,
     ) -> None:
-        self.parameters, self.decay, self.updates = parameters, decay, 0
+        self.parameters = parameters
+        self.decay = decay
+        self.updates = 0
         self.shadow = {
             name: p.detach().to(device or p.device, torch.float32, copy=True)
             for name, p in parameters.items()
@@ -37,13 +39,13 @@ class Ema:
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the parameters carry the averaged values for a while, then give them their own back, bit for bit."""
-        own = {name: p.detach().clone() for name, p in self.parameters.items()}
+        """Set the parameters to the averaged values, and restore them afterwards."""
+        trained = {name: p.detach().clone() for name, p in self.parameters.items()}
         self._load(self.shadow)
         try:
             yield
         finally:
-            self._load(own)
+            self._load(trained)
 
     @torch.no_grad()
     def _load(self, values: Mapping[str, Tensor]) -> None:
@@ -51,11 +53,11 @@ class Ema:
             p.copy_(values[name])
 
     def state_dict(self) -> dict[str, object]:
-        """Everything needed to go on."""
+        """Return the number of updates and the averaged values."""
         return {"updates": self.updates, "shadow": self.shadow}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
-        """Go on from ``state_dict``."""
+        """Restore ``state_dict``."""
         self.updates = int(state["updates"])  # type: ignore[call-overload]
         for name, value in state["shadow"].items():  # type: ignore[attr-defined]
             self.shadow[name].copy_(value)

@@ -9,7 +9,7 @@ import torch
 
 from addsr_cli.train.data import tags
 from addsr_cli.train.data.dataset import find_photos
-from addsr_cli.train.data.tags import precomputed
+from addsr_cli.train.data.tags import precompute_tags
 
 
 class Learner:
@@ -39,11 +39,11 @@ def found(photos):
 
 def test_every_photo_is_read_once_and_taken_up_again(found, tmp_path):
     model = Learner()
-    known = precomputed(found, model, tmp_path, process())
+    known = precompute_tags(found, model, tmp_path, process())
     assert known.keys() == {str(path) for path in found.paths}
     assert known == json.loads((tmp_path / "tags.json").read_text())
     assert model.read == 3
-    assert precomputed(found, model, tmp_path, process()) == known
+    assert precompute_tags(found, model, tmp_path, process()) == known
     assert model.read == 3
 
 
@@ -73,7 +73,7 @@ def test_processes_share_the_photos_and_meet_after_every_few(found, tmp_path, mo
 
     def run(index):
         own.index = index
-        results[index] = precomputed(found, learners[index], tmp_path, process(index, count))
+        results[index] = precompute_tags(found, learners[index], tmp_path, process(index, count))
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
     for thread in threads:
