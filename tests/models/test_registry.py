@@ -188,9 +188,9 @@ def test_a_photo_is_upscaled_with_it(folder, photo):
 
 def test_it_is_trained_exported_and_used_by_the_command(config, photo, tmp_path):
     trainer = Trainer(config)
-    before = {name: p.clone() for name, p in trainer.learner.parameters.items()}
+    before = {name: p.clone() for name, p in trainer.model.parameters.items()}
     export = trainer.run()
-    after = trainer.learner.parameters
+    after = trainer.model.parameters
     assert not torch.equal(after["weight"], before["weight"])
     assert torch.equal(after["bias"], before["bias"])  # its group has a learning rate of 0
     arguments = ["upscale", photo, "-o", tmp_path / "out.png", "--model", export]

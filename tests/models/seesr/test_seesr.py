@@ -1,4 +1,4 @@
-"""The official pipeline from tensors: encode, sample, refine, decode, in every recorded variation."""
+"""The official pipeline from tensors: encode, sample, refine, decode, in all recorded variants."""
 
 import json
 from dataclasses import replace
