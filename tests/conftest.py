@@ -1,4 +1,4 @@
-"""What every test stands on: no network, no configuration or cache of the machine, a folder of its own."""
+"""Isolation of every test: no network, no configuration or cache of the user, an own folder."""
 
 import os
 import signal
@@ -7,13 +7,11 @@ import sys
 
 import pytest
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # before torch loads: workers share the cores, and networks are small
+# Before torch is imported: the workers share the cores, and networks are small.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # as under nohup: children would never notice a Ctrl-C
+# Under nohup, say; child processes would then ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 CACHES = (
@@ -28,7 +26,7 @@ CACHES = (
 
 @pytest.fixture(autouse=True)
 def home(tmp_path, monkeypatch):
-    """The working folder is empty and new; configuration, caches and data lie beside it."""
+    """A new, empty working folder, with configuration, caches and data in ``.home``."""
     for name in [key for key in os.environ if key.startswith("ADDSR_")]:
         monkeypatch.delenv(name)
     root = tmp_path / ".home"
@@ -45,13 +43,13 @@ def pytest_addoption(parser):
     parser.addoption(
         "--bf16",
         choices=("fast", "slow"),
-        help="run as on a processor that multiplies bf16 fast, or on one that does not; else as on this one",
+        help="run as on a processor with fast or slow bf16, instead of the one that is there",
     )
 
 
 @pytest.fixture(autouse=True)
 def processor(request, monkeypatch):
-    """What torch tells of this processor, which decides what precision ``auto`` is, follows ``--bf16``."""
+    """Make torch report the processor of ``--bf16``, which decides the precision ``auto``."""
     chosen = request.config.getoption("--bf16")
     if chosen:
         import torch
@@ -66,7 +64,7 @@ def processor(request, monkeypatch):
 
 @pytest.fixture(autouse=True)
 def no_network(request, monkeypatch):
-    """Connections that leave this machine fail, whoever asks for them; tests marked ``network`` are let through."""
+    """Connections that leave this machine fail, except in tests marked ``network``."""
     if request.node.get_closest_marker("network"):
         return
     connect = socket.socket.connect
@@ -96,23 +94,23 @@ def device(request):
 
 @pytest.fixture
 def denoise(monkeypatch):
-    """Put something else in the place of the network; it is given the latent and the true network's answer."""
+    """Replace the network by a function of it, the latent, and a call of the real network."""
     from addsr_cli.models.nano.restorer import Nano
 
-    true = Nano.denoise
+    original = Nano.denoise
 
     def install(fake):
-        def around(self, z, t, control, cond):
-            return fake(self, z, lambda: true(self, z, t, control, cond))
+        def wrapped(self, z, t, control, cond):
+            return fake(self, z, lambda: original(self, z, t, control, cond))
 
-        monkeypatch.setattr(Nano, "denoise", around)
+        monkeypatch.setattr(Nano, "denoise", wrapped)
 
     return install
 
 
 @pytest.fixture
 def pair():
-    """Three pictures and the same under noise, (3, 3, 24, 31), float32 in [0, 1]."""
+    """Three pictures and the same with noise, (3, 3, 24, 31), float32 in [0, 1]."""
     import torch
 
     generator = torch.Generator().manual_seed(0)
@@ -122,7 +120,7 @@ def pair():
 
 @pytest.fixture
 def server(monkeypatch):
-    """A Hub with the same files in three repositories, asked without pauses."""
+    """A local Hub with the same files in three repositories, without pauses between retries."""
     from hub_samples import FILES
     from huggingface_hub import close_session, constants
     from loopback import Hub, Repo
@@ -141,7 +139,7 @@ def server(monkeypatch):
 
 @pytest.fixture
 def fetch(server):
-    """Fetch a component from the imitation."""
+    """Fetch a component from the local Hub."""
     from addsr_cli.weights import sources
 
     return lambda component, **more: sources.fetch(
@@ -151,7 +149,7 @@ def fetch(server):
 
 @pytest.fixture
 def hub(server, monkeypatch):
-    """A Hub that serves every component, tiny, and that the program asks for all it fetches."""
+    """A local Hub with a tiny version of every component, which the program downloads from."""
     from tiny_hub import fill
 
     return fill(server, monkeypatch)
@@ -159,7 +157,7 @@ def hub(server, monkeypatch):
 
 @pytest.fixture(scope="session")
 def perceptual_state():
-    """Random weights of LPIPS and DISTS in the sizes of the published ones."""
+    """Random weights of LPIPS and DISTS in the published sizes."""
     from perceptual_samples import random_state
 
     return random_state()
@@ -167,7 +165,7 @@ def perceptual_state():
 
 @pytest.fixture
 def perceptual_weights(home, perceptual_state):
-    """The same, where the program looks for them."""
+    """The same, installed where the program reads them."""
     from safetensors.torch import save_file
 
     from addsr_cli.perceptual import weights_file
@@ -179,7 +177,7 @@ def perceptual_weights(home, perceptual_state):
 
 @pytest.fixture
 def small_vgg(home, monkeypatch):
-    """Random weights of LPIPS on a VGG16 of eight channels, where the program looks for them."""
+    """Random weights of LPIPS on a VGG16 of eight channels, installed."""
     import torch
     from safetensors.torch import save_file
 
@@ -188,13 +186,14 @@ def small_vgg(home, monkeypatch):
     monkeypatch.setattr(perceptual, "VGG", tuple((8,) * len(widths) for widths in perceptual.VGG))
     monkeypatch.setitem(perceptual.STAGES, "vgg", (8,) * len(perceptual.VGG))
     torch.manual_seed(0)
-    made = perceptual.LPIPS("vgg")
-    for conv in made.backbone.convs:
+    network = perceptual.LPIPS("vgg")
+    for conv in network.backbone.convs:
         torch.nn.init.kaiming_normal_(conv.weight)  # features neither vanish nor grow
         torch.nn.init.zeros_(conv.bias)
-    for head in made.heads:
+    for head in network.heads:
         torch.nn.init.uniform_(head)
     perceptual.weights_file().parent.mkdir(parents=True, exist_ok=True)
     save_file(
-        {f"vgg.{key}": value for key, value in made.state_dict().items()}, perceptual.weights_file()
+        {f"vgg.{key}": value for key, value in network.state_dict().items()},
+        perceptual.weights_file(),
     )

@@ -16,89 +16,89 @@ def entry(name="a.jpg", state="ok", **more):
 
 def test_what_is_written_is_read_back(tmp_path):
     odd = entry("ä/\udcff.jpg", output="o", size=5, output_size=0, error={"code": "c"}, seconds=1.5)
-    ours = Journal(tmp_path)
-    ours.write(odd)
-    ours.close()
+    own_journal = Journal(tmp_path)
+    own_journal.write(odd)
+    own_journal.close()
     assert journal.read(tmp_path).entries == {odd.key: odd}
 
 
-def written(folder, *entries, shard=WHOLE):
-    """One run that writes these entries."""
-    ours = Journal(folder, shard)
+def write_run(folder, *entries, shard=WHOLE):
+    """Write these entries in one run; return the path of the journal."""
+    own_journal = Journal(folder, shard)
     for each in entries:
-        ours.write(each)
-    ours.close()
-    return ours.path
+        own_journal.write(each)
+    own_journal.close()
+    return own_journal.path
 
 
-def said(folder):
+def states(folder):
     return {key[0]: each.state for key, each in journal.read(folder).entries.items()}
 
 
 @pytest.mark.parametrize("last", [1, 2])
-def test_the_latest_word_counts_over_all_journals(tmp_path, last):
+def test_the_latest_entry_of_all_journals_counts(tmp_path, last):
     first, second = (Shard(number=number, count=2) for number in (last, 3 - last))
-    written(tmp_path, entry(), shard=second)
-    written(tmp_path, entry(state="failed"), entry("b.jpg"), shard=first)
-    assert said(tmp_path) == {"a.jpg": "failed", "b.jpg": "ok"}
+    write_run(tmp_path, entry(), shard=second)
+    write_run(tmp_path, entry(state="failed"), entry("b.jpg"), shard=first)
+    assert states(tmp_path) == {"a.jpg": "failed", "b.jpg": "ok"}
     assert len(list((tmp_path / ".addsr").glob("*.jsonl"))) == 2
 
 
-def test_the_order_of_the_lines_counts_and_not_the_clock(tmp_path):
+def test_the_order_of_the_lines_decides_not_the_clock(tmp_path):
     future = 4e12
-    path = written(tmp_path, entry(state="failed", at=future))
-    written(tmp_path, entry(at=1.0))
-    assert said(tmp_path) == {"a.jpg": "ok"}
-    written(tmp_path, entry(state="failed", at=-1.0), shard=Shard(number=1, count=2))
-    assert said(tmp_path) == {"a.jpg": "failed"}
+    path = write_run(tmp_path, entry(state="failed", at=future))
+    write_run(tmp_path, entry(at=1.0))
+    assert states(tmp_path) == {"a.jpg": "ok"}
+    write_run(tmp_path, entry(state="failed", at=-1.0), shard=Shard(number=1, count=2))
+    assert states(tmp_path) == {"a.jpg": "failed"}
     last = {"state": "ok", "input": "a.jpg", "run": 0}
     with path.open("a") as file:
         file.write(
             json.dumps(last | {"run": 9}) + "\n" + json.dumps(last | {"state": "writing"}) + "\n"
         )
-    assert said(tmp_path) == {"a.jpg": "writing"}
+    assert states(tmp_path) == {"a.jpg": "writing"}
 
 
-def test_samples_are_kept_apart(tmp_path):
-    ours = Journal(tmp_path)
-    ours.write(entry(sample=0))
-    ours.write(entry(sample=1))
-    ours.close()
+def test_samples_have_separate_entries(tmp_path):
+    own_journal = Journal(tmp_path)
+    own_journal.write(entry(sample=0))
+    own_journal.write(entry(sample=1))
+    own_journal.close()
     assert len(journal.read(tmp_path).entries) == 2
 
 
 @pytest.mark.parametrize(
     "torn", [b'{"state": "ok", "inp', b"\xff\xfe", b"[1]", b'{"state": "ok"}', b"null"]
 )
-def test_a_torn_line_costs_only_itself(tmp_path, torn):
-    ours = Journal(tmp_path)
-    ours.write(entry())
-    ours.close()
-    with ours.path.open("ab") as file:
+def test_an_incomplete_line_spoils_no_other(tmp_path, torn):
+    own_journal = Journal(tmp_path)
+    own_journal.write(entry())
+    own_journal.close()
+    with own_journal.path.open("ab") as file:
         file.write(torn)
-    ours = Journal(tmp_path)
-    ours.write(entry("b.jpg"))
-    ours.close()
+    own_journal = Journal(tmp_path)
+    own_journal.write(entry("b.jpg"))
+    own_journal.close()
     assert [key[0] for key in journal.read(tmp_path).entries] == ["a.jpg", "b.jpg"]
 
 
 def test_two_runs_cannot_share_a_journal(tmp_path):
-    ours = Journal(tmp_path)
+    own_journal = Journal(tmp_path)
     with pytest.raises(OutputRefused, match="Another addsr batch"):
         Journal(tmp_path)
-    ours.close()
+    own_journal.close()
     Journal(tmp_path).close()
 
 
-def test_a_full_disk_is_told_as_such(tmp_path, monkeypatch):
+def test_a_full_disk_raises_no_space(tmp_path, monkeypatch):
     def full(number):
         raise OSError(28, "No space left on device")
 
-    ours = Journal(tmp_path)
+    own_journal = Journal(tmp_path)
     monkeypatch.setattr("os.fsync", full)
     with pytest.raises(NoSpace):
-        ours.write(entry())
-    ours.close()
+        own_journal.write(entry())
+    own_journal.close()
 
 
 WELL_FORMED = {
@@ -136,8 +136,8 @@ def test_a_well_formed_line_is_an_entry():
 
 
 @pytest.mark.parametrize(("name", "value", "fits"), PAIRS, ids=lambda each: f"{each!s:.20}")
-def test_a_value_of_another_type_makes_its_line_an_unknown_one(tmp_path, name, value, fits):
-    path = written(tmp_path, entry())
+def test_a_line_with_a_value_of_the_wrong_type_is_ignored(tmp_path, name, value, fits):
+    path = write_run(tmp_path, entry())
     with path.open("a") as file:
         file.write(json.dumps(WELL_FORMED | {name: value}) + "\n")
     contents = journal.read(tmp_path)
@@ -147,15 +147,15 @@ def test_a_value_of_another_type_makes_its_line_an_unknown_one(tmp_path, name, v
 
 @pytest.mark.parametrize("field", ["input", "output"])
 @pytest.mark.parametrize("name", ["../a.jpg", "a/../../b.jpg", "/etc/passwd", "..", "a\0b"])
-def test_a_line_whose_paths_lead_outside_is_passed_over(field, name):
+def test_a_line_whose_paths_lead_outside_is_ignored(field, name):
     assert JournalEntry.parse(json.dumps(WELL_FORMED | {field: name})) is None
 
 
 @pytest.mark.parametrize(
     "line", ["[" * 100_000, '{"a":' * 100_000, "1" * 10_000, '"' + "x" * 3_000_000, "\0\0\0", "{}"]
 )
-def test_a_line_of_anything_is_passed_over(tmp_path, line):
-    path = written(tmp_path, entry())
+def test_an_invalid_line_is_ignored(tmp_path, line):
+    path = write_run(tmp_path, entry())
     with path.open("a") as file:
         file.write(line + "\n")
     contents = journal.read(tmp_path)
@@ -164,7 +164,7 @@ def test_a_line_of_anything_is_passed_over(tmp_path, line):
 
 
 @pytest.mark.parametrize("kind", ["folder", "pipe", "link", "folder of journals is a link"])
-def test_a_journal_that_is_no_file_of_its_own_is_refused(tmp_path, kind):
+def test_a_journal_that_is_not_a_regular_file_is_refused(tmp_path, kind):
     output, outside = tmp_path / "out", tmp_path / "outside"
     path = output / ".addsr" / "journal.jsonl"
     outside.mkdir()
@@ -193,15 +193,15 @@ def test_a_lock_that_is_a_link_is_not_followed(tmp_path):
     assert precious.read_bytes() == b"precious"
 
 
-@pytest.mark.parametrize("change", ["moved", "deleted", "made anew"])
-def test_a_journal_that_is_no_longer_in_its_place_is_told(tmp_path, change):
+@pytest.mark.parametrize("change", ["moved", "deleted", "created again"])
+def test_a_moved_or_deleted_journal_raises_output_vanished(tmp_path, change):
     output = tmp_path / "out"
-    ours = Journal(output)
-    ours.write(entry())
+    own_journal = Journal(output)
+    own_journal.write(entry())
     output.rename(tmp_path / "elsewhere") if change == "moved" else shutil.rmtree(output)
-    if change == "made anew":
+    if change == "created again":
         (output / ".addsr").mkdir(parents=True)
         (output / ".addsr" / "journal.jsonl").touch()
     with pytest.raises(OutputVanished, match="deleted or moved"):
-        ours.write(entry("b.jpg"))
-    ours.close()
+        own_journal.write(entry("b.jpg"))
+    own_journal.close()

@@ -14,9 +14,9 @@ from addsr_cli.settings import Settings
 
 @pytest.fixture
 def outputs(tmp_path):
-    """Make photos of these names and get what their outputs are called."""
+    """Create photos of these names and return the names of their outputs."""
 
-    def names(*inputs, format="PNG", template="{stem}_x{scale}{ext}", samples=1):
+    def output_names(*inputs, format="PNG", template="{stem}_x{scale}{ext}", samples=1):
         for name in inputs:
             path = tmp_path / "in" / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,39 +31,39 @@ def outputs(tmp_path):
         )
         return [task.output for task in TaskReader(config).tasks(sorted(inputs))]
 
-    return names
+    return output_names
 
 
 def test_the_tree_is_mirrored(outputs):
     assert outputs("a.jpg", "sub/a.jpg", format=None) == ["a_x4.jpg", "sub/a_x4.jpg"]
 
 
-def test_names_that_would_meet_are_told_apart_by_their_suffix(outputs):
+def test_colliding_names_get_the_suffix_of_the_input(outputs):
     assert outputs("a.jpg", "a.png", "b.png") == ["a_jpg_x4.png", "a_png_x4.png", "b_x4.png"]
 
 
-def test_when_that_name_is_taken_too_a_hash_decides(outputs):
-    made = outputs("a.jpg", "a.png", "a_jpg.png")
-    assert len({name.lower() for name in made}) == 3
-    assert made[1] == "a_png_x4.png"
+def test_names_that_still_collide_get_a_hash(outputs):
+    names = outputs("a.jpg", "a.png", "a_jpg.png")
+    assert len({name.lower() for name in names}) == 3
+    assert names[1] == "a_png_x4.png"
 
 
 @pytest.mark.skipif(os.path.normcase("A") == "a", reason="the file system takes them for one")
-def test_names_that_differ_in_case_are_told_apart(outputs):
-    made = outputs("a.jpg", "A.jpg")
-    assert len({name.lower() for name in made}) == 2
+def test_names_that_differ_only_in_case_collide(outputs):
+    names = outputs("a.jpg", "A.jpg")
+    assert len({name.lower() for name in names}) == 2
 
 
-def test_composed_and_decomposed_letters_are_told_apart(outputs):
-    made = outputs("\u00e4.jpg", "a\u0308.png")
-    assert made == ["a\u0308_png_x4.png", "\u00e4_jpg_x4.png"]
+def test_composed_and_decomposed_letters_collide(outputs):
+    names = outputs("\u00e4.jpg", "a\u0308.png")
+    assert names == ["a\u0308_png_x4.png", "\u00e4_jpg_x4.png"]
 
 
-def test_a_name_depends_on_the_names_alone(outputs):
+def test_a_name_depends_only_on_the_names_in_the_tree(outputs):
     assert outputs("b.png", "a.png", "a.jpg") == outputs("a.jpg", "a.png", "b.png")
 
 
-def test_a_very_long_name_is_cut_and_stays_its_own(outputs):
+def test_a_very_long_name_is_cut_and_stays_unique(outputs):
     first, second = outputs("ä" * 125 + "1.png", "ä" * 125 + "2.png")
     assert first != second
     assert all(200 < len(os.fsencode(name)) <= 255 for name in (first, second))
@@ -71,12 +71,12 @@ def test_a_very_long_name_is_cut_and_stays_its_own(outputs):
     assert first.endswith("_x4.png")
 
 
-def test_samples_have_names_of_their_own(outputs):
+def test_samples_have_different_names(outputs):
     assert len(set(outputs("a.jpg", samples=3))) == 3
 
 
 @pytest.mark.parametrize(("template", "samples"), [("same{ext}", 1), ("{stem}.png", 2)])
-def test_a_template_that_cannot_tell_them_apart_is_refused(outputs, template, samples):
+def test_a_template_without_distinct_names_is_refused(outputs, template, samples):
     with pytest.raises(OutputRefused, match="both become"):
         outputs("a.jpg", "b.jpg", template=template, samples=samples)
 

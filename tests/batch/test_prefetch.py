@@ -6,7 +6,7 @@ from addsr_cli.batch.prefetch import prefetch
 from addsr_cli.batch.worker import Worker
 
 
-def test_a_worker_does_things_in_order_and_hands_over_failures():
+def test_a_worker_runs_functions_in_order_and_passes_on_exceptions():
     worker, done = Worker("test"), []
     first, second = worker.submit(lambda: done.append(1)), worker.submit(lambda: 1 // 0)
     third = worker.submit(lambda: done.append(3))
@@ -18,7 +18,7 @@ def test_a_worker_does_things_in_order_and_hands_over_failures():
         second.result(5)
 
 
-def test_reading_ahead_keeps_to_its_bound_but_always_reads_one(monkeypatch):
+def test_prefetching_respects_its_bound_but_always_decodes_one(monkeypatch):
     begun = []
     gate = threading.Event()
     monkeypatch.setattr("addsr_cli.batch.prefetch._decoded_size", lambda tasks: 10)

@@ -17,7 +17,7 @@ from addsr_cli.errors import UnreadableInput
 
 @pytest.fixture
 def root(tmp_path):
-    """A folder to fill with names; what is in the files does not matter to a search."""
+    """Create files of these names in a folder; their contents do not matter."""
     folder = tmp_path / "in"
     folder.mkdir()
 
@@ -30,7 +30,7 @@ def root(tmp_path):
     return fill
 
 
-def test_photos_are_found_in_all_depths_in_one_order(root, tmp_path):
+def test_photos_are_found_at_all_depths_in_sorted_order(root, tmp_path):
     folder = root("b.jpg", "a/z.PNG", "a/b/c.webp", "ä/日本 1.tiff")
     assert find_photos(folder, tmp_path / "out").photos == (
         "a/b/c.webp",
@@ -51,7 +51,7 @@ def test_everything_else_is_counted_by_reason(root, tmp_path):
     }
 
 
-def test_what_looks_like_a_photo_is_one_whether_it_can_be_read_or_not(root, tmp_path):
+def test_photos_of_unreadable_formats_are_found_too(root, tmp_path):
     names = ("a.HEIC", "b.dng", "c.CR3", "d.nef", "e.jxl", "f.arw")
     assert find_photos(root(*names), tmp_path / "out").photos == names
 
@@ -66,13 +66,13 @@ def test_what_looks_like_a_photo_is_one_whether_it_can_be_read_or_not(root, tmp_
         (["*.jpg", "*.png"], ["A*"], ("sub/b.png", "sub/c.jpg")),
     ],
 )
-def test_globs_choose(root, tmp_path, include, exclude, photos):
+def test_globs_select_photos(root, tmp_path, include, exclude, photos):
     tree = find_photos(root("a.JPG", "sub/b.png", "sub/c.jpg"), tmp_path / "out", include, exclude)
     assert tree.photos == photos
     assert tree.skipped[EXCLUDED] >= 1
 
 
-def test_outputs_inside_the_tree_are_passed_over(root):
+def test_outputs_inside_the_tree_are_skipped(root):
     folder = root("a.jpg", "out/a_x4.jpg", "older/a_x2.jpg", "older/.addsr/journal.jsonl")
     tree = find_photos(folder, folder / "out")
     assert tree.photos == ("a.jpg",)
@@ -80,7 +80,7 @@ def test_outputs_inside_the_tree_are_passed_over(root):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-def test_links_are_followed_but_no_folder_is_entered_twice(root, tmp_path):
+def test_links_are_followed_but_no_folder_is_visited_twice(root, tmp_path):
     folder, outside = root("deep/a.jpg"), tmp_path / "outside"
     outside.mkdir()
     (outside / "b.jpg").write_bytes(b"x")
@@ -95,14 +95,14 @@ def test_links_are_followed_but_no_folder_is_entered_twice(root, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
-def test_a_pipe_is_no_photo(root, tmp_path):
+def test_a_pipe_is_not_a_photo(root, tmp_path):
     folder = root("a.jpg")
     os.mkfifo(folder / "pipe.jpg")
     assert find_photos(folder, tmp_path / "out").photos == ("a.jpg",)
 
 
 @pytest.mark.parametrize("name", ["missing", "a.jpg"])
-def test_what_is_no_folder_is_refused(root, name):
+def test_a_root_that_is_not_a_folder_is_refused(root, name):
     folder = root("a.jpg")
     with pytest.raises(UnreadableInput, match=name):
         find_photos(folder / name, folder / "out")

@@ -1,4 +1,4 @@
-"""A command line to call, and small photos to give it."""
+"""Calls of the command line, and small photos as inputs."""
 
 import os
 import secrets
@@ -23,7 +23,7 @@ TEMPORARY = Path(tempfile.gettempdir()).resolve()
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one call ended."""
+    """Exit code and output of one call."""
 
     code: int
     out: str
@@ -31,7 +31,7 @@ class Outcome:
 
     @property
     def lines(self) -> list[str]:
-        """What was said, by line."""
+        """The lines of stderr."""
         return self.err.splitlines()
 
 
@@ -40,9 +40,9 @@ def addsr(capsys) -> Callable[..., Outcome]:
     """Call the command line in this process."""
     from addsr_cli.cli.app import run
 
-    def call(*words: object) -> Outcome:
+    def call(*arguments: object) -> Outcome:
         capsys.readouterr()
-        code = run([str(word) for word in words])
+        code = run([str(argument) for argument in arguments])
         return Outcome(code, *capsys.readouterr())
 
     return call
@@ -51,16 +51,16 @@ def addsr(capsys) -> Callable[..., Outcome]:
 @pytest.fixture
 def upscale(addsr) -> Callable[..., Outcome]:
     """``addsr upscale`` with nano and one step."""
-    return lambda *words: addsr("upscale", "--model", "nano", "--steps", "1", *words)
+    return lambda *arguments: addsr("upscale", "--model", "nano", "--steps", "1", *arguments)
 
 
 @pytest.fixture
 def process() -> Callable[..., subprocess.Popen]:
-    """Start a true process: ``python -m addsr_cli ...``, or ``python ...`` when the first word is ``-c`` or ``-X``."""
+    """Start ``python -m addsr_cli ...``, or ``python ...`` if that starts with ``-c`` or ``-X``."""
     started = []
 
-    def start(*words: object, **more: object) -> subprocess.Popen:
-        program = [] if words[0] in ("-c", "-X") else ["-m", "addsr_cli"]
+    def start(*arguments: object, **more: object) -> subprocess.Popen:
+        program = [] if arguments[0] in ("-c", "-X") else ["-m", "addsr_cli"]
         variables = {**os.environ, "PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
         pipes = {
             "stdin": subprocess.PIPE,
@@ -68,7 +68,9 @@ def process() -> Callable[..., subprocess.Popen]:
             "stderr": subprocess.PIPE,
         } | more
         started.append(
-            subprocess.Popen([sys.executable, *program, *map(str, words)], env=variables, **pipes)
+            subprocess.Popen(
+                [sys.executable, *program, *map(str, arguments)], env=variables, **pipes
+            )
         )
         return started[-1]
 
@@ -80,10 +82,10 @@ def process() -> Callable[..., subprocess.Popen]:
 
 @pytest.fixture
 def finished(process) -> Callable[..., Outcome]:
-    """Run a true process to its end."""
+    """Run a separate process to its end."""
 
-    def run(*words: object) -> Outcome:
-        child = process(*words)
+    def run(*arguments: object) -> Outcome:
+        child = process(*arguments)
         out, err = child.communicate(timeout=60)
         return Outcome(child.returncode, out.decode(), err.decode())
 
@@ -91,7 +93,7 @@ def finished(process) -> Callable[..., Outcome]:
 
 
 def picture(width: int = 24, height: int = 18, mode: str = "RGB") -> Image.Image:
-    """Smooth and lively pixels in any 8-bit mode."""
+    """Smooth waves of colour in any 8-bit mode."""
     y, x = np.mgrid[:height, :width]
     waves = [128 + 100 * np.sin(x / (2 + k) + k) * np.cos(y / (3 + k)) for k in range(4)]
     bands = len(Image.new(mode, (1, 1)).getbands())
@@ -101,7 +103,7 @@ def picture(width: int = 24, height: int = 18, mode: str = "RGB") -> Image.Image
 
 @pytest.fixture
 def photo(tmp_path) -> Callable[..., Path]:
-    """Make a photo file of 24 x 18 pixels, or another size, and get its path relative to the working folder."""
+    """Create a photo of 24 x 18 pixels, or another size; return its relative path."""
 
     def make(name: str = "photo.jpg", size: tuple[int, int] = (24, 18), mode: str = "RGB") -> Path:
         path = Path(name)
@@ -114,13 +116,13 @@ def photo(tmp_path) -> Callable[..., Path]:
 
 @pytest.fixture
 def tree() -> Callable[[], set[str]]:
-    """All files below the working folder, hidden ones too."""
+    """All files below the working folder, including hidden ones."""
     return lambda: {str(p) for p in Path().rglob("*") if p.is_file() and p.parts[0] != ".home"}
 
 
 @pytest.fixture
 def disk(tmp_path) -> Callable[[str], Path]:
-    """Mount a small file system with the given mount options, where the tests may."""
+    """Mount a small file system with these mount options, if permitted."""
     mounted = []
 
     def mount(options: str) -> Path:
@@ -144,11 +146,11 @@ def disk(tmp_path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def unprivileged(tmp_path):
-    """``with unprivileged():`` permissions bind, even for root, who becomes nobody for a while."""
+    """In ``with unprivileged():`` permissions apply, even for root, who becomes nobody."""
     if not hasattr(os, "geteuid"):
         pytest.skip("file permissions are those of POSIX")
-    ours = [each for each in (tmp_path, *tmp_path.parents) if TEMPORARY in each.parents]
-    above = {folder: folder.stat().st_mode & 0o777 for folder in ours}
+    folders = [path for path in (tmp_path, *tmp_path.parents) if TEMPORARY in path.parents]
+    above = {folder: folder.stat().st_mode & 0o777 for folder in folders}
 
     @contextmanager
     def nobody():
@@ -170,29 +172,29 @@ def unprivileged(tmp_path):
 
 @pytest.fixture
 def killed_part():
-    """Leave what a killed process leaves in a folder: a file with the name of a part, that nobody holds."""
+    """Create the partial file of a killed process in a folder, without a lock."""
 
-    def leave(folder: str) -> Path:
+    def create(folder: str) -> Path:
         part = Path(folder) / f".addsr-{secrets.token_hex(8)}.part"
         part.parent.mkdir(parents=True, exist_ok=True)
         part.write_bytes(b"half")
         return part
 
-    return leave
+    return create
 
 
 @pytest.fixture
 def living_part(killed_part):
-    """The same, with the lock of a process that is still at it."""
+    """The same, with the lock of a running process."""
     fcntl = pytest.importorskip("fcntl")
-    held = []
+    files = []
 
     def write(folder: str) -> Path:
         part = killed_part(folder)
-        held.append(part.open("rb"))
-        fcntl.flock(held[-1], fcntl.LOCK_EX)
+        files.append(part.open("rb"))
+        fcntl.flock(files[-1], fcntl.LOCK_EX)
         return part
 
     yield write
-    for file in held:
+    for file in files:
         file.close()

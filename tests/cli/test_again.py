@@ -1,4 +1,4 @@
-"""The same command, given a second time."""
+"""Running the same command again."""
 
 import json
 
@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture
 def twice(photo, upscale):
-    """Two photos and their outputs, in the order in which a shell would name them."""
+    """Two photos and their outputs, in the order of a shell's ``*``."""
     first = upscale(photo("a.jpg"), photo("b.png"))
     assert first.code == 0
     return ["a.jpg", "a_x4.jpg", "b.png", "b_x4.png"]
@@ -24,7 +24,7 @@ def test_outputs_of_addsr_among_the_inputs_are_skipped_with_a_count(twice, photo
     assert tree() == {*twice, "c.jpg", "c_x4.jpg"}
 
 
-def test_skip_existing_does_what_is_new_and_exits_with_0(twice, photo, upscale):
+def test_skip_existing_upscales_new_photos_and_exits_with_0(twice, photo, upscale):
     outcome = upscale(*twice, photo("c.jpg"), "--skip-existing")
     assert (outcome.code, outcome.out) == (0, "c_x4.jpg\n")
     assert any(line.startswith("skipped 4 files: ") for line in outcome.lines)
@@ -32,20 +32,20 @@ def test_skip_existing_does_what_is_new_and_exits_with_0(twice, photo, upscale):
     assert "2 already done" in outcome.err
 
 
-def test_skip_existing_also_passes_over_outputs_without_the_mark(photo, upscale, tree):
+def test_skip_existing_also_skips_outputs_without_metadata(photo, upscale, tree):
     upscale(photo("a.png"), "--no-metadata")
     outcome = upscale("a.png", "a_x4.png", "--skip-existing")
     assert (outcome.code, outcome.out) == (0, "")
     assert tree() == {"a.png", "a_x4.png"}
 
 
-def test_overwrite_makes_them_again(twice, upscale):
+def test_overwrite_repeats_the_work(twice, upscale):
     outcome = upscale(*twice, "--overwrite")
     assert (outcome.code, outcome.out.split()) == (0, ["a_x4.jpg", "b_x4.png"])
 
 
 @pytest.mark.parametrize("names", [["a_x4.jpg"], ["a_x4.jpg", "b_x4.png"]])
-def test_outputs_given_alone_are_upscaled_again(twice, upscale, names):
+def test_outputs_alone_are_upscaled_again(twice, upscale, names):
     outcome = upscale(*names, "--scale", 1.5)
     assert outcome.code == 0
     assert len(outcome.out.split()) == len(names)

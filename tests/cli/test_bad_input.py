@@ -70,9 +70,9 @@ KINDS = {
 
 
 def assert_refused(outcome, tree, before):
-    talk = [line for line in outcome.lines if not line.startswith("model nano")]
-    assert (outcome.code, outcome.out, len(talk)) == (6, "", 1)
-    assert talk[0].startswith("error: ")
+    messages = [line for line in outcome.lines if not line.startswith("model nano")]
+    assert (outcome.code, outcome.out, len(messages)) == (6, "", 1)
+    assert messages[0].startswith("error: ")
     assert tree() == before
 
 
@@ -136,22 +136,22 @@ def test_the_error_names_the_file_once(upscale):
     assert line.count("missing.jpg") == 1
 
 
-def test_json_tells_the_error_of_a_file_that_breaks_while_decoding(photo, upscale, tmp_path):
+def test_json_has_the_error_of_a_file_that_fails_to_decode(photo, upscale, tmp_path):
     record = json.loads(upscale(truncated(photo, tmp_path), "--json").out)
     assert (record["status"], record["output"]) == ("failed", None)
     assert record["error"]["code"] == "unreadable_input"
 
 
-def test_a_missing_file_is_told_at_once_and_without_torch(finished):
+def test_a_missing_file_is_reported_at_once_and_without_torch(finished):
     script = (
-        "import sys, time; from addsr_cli.cli.app import run; code = run(['upscale', 'missing.jpg']); "
+        "import sys, time; from addsr_cli.cli.app import run; "
+        "code = run(['upscale', 'missing.jpg']); "
         "print(code, 'torch' in sys.modules, time.process_time())"
     )
-    outcomes = [finished("-c", script) for _ in range(2)]  # the first may have to compile
+    outcomes = [finished("-c", script) for _ in range(2)]  # the first may have to compile bytecode
     assert {outcome.out.split()[:2] == ["6", "False"] for outcome in outcomes} == {True}
-    assert (
-        min(float(outcome.out.split()[2]) for outcome in outcomes) < 1.0
-    )  # 0.5 s of a core that nobody shares
+    # It takes 0.5 s on an idle core.
+    assert min(float(outcome.out.split()[2]) for outcome in outcomes) < 1.0
     assert (
         outcomes[0].err
         == "error: 'missing.jpg' does not exist. Check the spelling and the folder.\n"
@@ -159,20 +159,20 @@ def test_a_missing_file_is_told_at_once_and_without_torch(finished):
 
 
 def test_every_input_is_checked_before_the_first_is_upscaled(photo, upscale, monkeypatch, capsys):
-    told = []
+    messages = []
 
-    def load(*words, **more):
-        told.append(capsys.readouterr().err)
+    def load(*arguments, **more):
+        messages.append(capsys.readouterr().err)
         raise ModelUnavailable("No model.")
 
     monkeypatch.setattr("addsr_cli.weights.loader.load", load)
     photo("taken_x4.jpg")
     upscale(photo("a.jpg"), photo("taken.jpg"), "missing.jpg")
-    assert "'missing.jpg' does not exist" in told[0]
-    assert "'taken_x4.jpg' already exists" in told[0]
+    assert "'missing.jpg' does not exist" in messages[0]
+    assert "'taken_x4.jpg' already exists" in messages[0]
 
 
-def test_a_refused_file_is_told_once_and_recorded_in_its_turn(photo, upscale):
+def test_a_rejected_file_is_reported_once_and_recorded_in_order(photo, upscale):
     outcome = upscale(photo("a.jpg"), "missing.jpg", photo("b.jpg"), "--json")
     assert [json.loads(line)["input"] for line in outcome.out.splitlines()] == [
         "a.jpg",
@@ -182,7 +182,7 @@ def test_a_refused_file_is_told_once_and_recorded_in_its_turn(photo, upscale):
     assert outcome.err.count("missing.jpg") == 1
 
 
-def test_a_folder_as_input_is_sent_to_batch(upscale, tmp_path):
+def test_a_folder_as_input_points_to_batch(upscale, tmp_path):
     (tmp_path / "holiday").mkdir()
     outcome = upscale("holiday")
     assert outcome.code == 6
@@ -192,7 +192,7 @@ def test_a_folder_as_input_is_sent_to_batch(upscale, tmp_path):
     )
 
 
-def test_an_address_as_input_is_to_be_downloaded_first(upscale):
+def test_a_url_as_input_points_to_a_download(upscale):
     outcome = upscale("https://example.org/cat.jpg")
     assert outcome.code == 6
     assert outcome.err.startswith("error: https://example.org/cat.jpg is a URL, not a file. ")
@@ -206,7 +206,7 @@ def test_no_picture_is_sent_to_a_terminal(photo, upscale, monkeypatch):
     assert "to the terminal" in outcome.err
 
 
-def test_no_picture_is_waited_for_from_a_terminal(upscale, monkeypatch):
+def test_no_picture_is_read_from_a_terminal(upscale, monkeypatch):
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     outcome = upscale("-", "-o", "out.png")
     assert (outcome.code, outcome.out) == (2, "")

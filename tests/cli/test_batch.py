@@ -1,4 +1,4 @@
-"""A whole tree through ``addsr batch``: what comes out, what is left when it stops, what a second run does."""
+"""``addsr batch``: outputs, failures, interruption, and what a second run does."""
 
 import json
 import os
@@ -19,13 +19,11 @@ posix = pytest.mark.skipif(sys.platform == "win32", reason="signals are those of
 @pytest.fixture
 def batch(addsr):
     """``addsr batch in`` with nano and one step."""
-    return lambda *words: addsr("batch", "in", "--model", "nano", "--steps", 1, *words)
+    return lambda *arguments: addsr("batch", "in", "--model", "nano", "--steps", 1, *arguments)
 
 
-EXACT = (
-    "--precision",
-    "fp32",
-)  # where true processes are compared with this one, whatever --bf16 says
+# For comparisons of separate processes with this one, whatever --bf16 says.
+EXACT = ("--precision", "fp32")
 
 
 @pytest.fixture
@@ -37,7 +35,7 @@ def photos(photo):
 
 
 def outputs(folder="in_x4"):
-    """Every output and its bytes."""
+    """The bytes of every output by its path."""
     files = (path for path in Path(folder).rglob("*") if path.is_file())
     return {
         str(path.relative_to(folder)): path.read_bytes()
@@ -67,7 +65,7 @@ def test_the_tree_is_mirrored_beside_the_folder(photos, batch):
 
 
 @pytest.mark.parametrize(
-    ("words", "folder"),
+    ("arguments", "folder"),
     [
         (["--scale", 2], "in_x2"),
         (["--scale", 1.5], "in_x1.5"),
@@ -75,20 +73,20 @@ def test_the_tree_is_mirrored_beside_the_folder(photos, batch):
         (["-o", "deep/out"], "deep/out"),
     ],
 )
-def test_the_output_folder_tells_the_size_or_is_named(photo, batch, words, folder):
+def test_the_output_folder_is_named_after_the_size_or_by_the_user(photo, batch, arguments, folder):
     photo("in/a.png")
-    assert batch(*words).code == 0
+    assert batch(*arguments).code == 0
     assert len(outputs(folder)) == 1
 
 
-def test_a_folder_may_be_named_by_a_dot(photo, addsr, monkeypatch):
+def test_the_folder_may_be_a_dot(photo, addsr, monkeypatch):
     photo("in/a.png")
     monkeypatch.chdir("in")
     assert addsr("batch", ".", "--model", "nano", "--steps", 1).code == 0
     assert outputs("../in_x4").keys() == {"a_x4.png"}
 
 
-def test_an_output_is_what_upscale_gives_with_its_seed(photos, batch, addsr):
+def test_an_output_equals_that_of_upscale_with_the_same_seed(photos, batch, addsr):
     record = next(
         json.loads(line) for line in batch("--json").out.splitlines() if "sub/a.png" in line
     )
@@ -182,7 +180,7 @@ def test_a_failure_stays_until_it_is_to_be_retried(photos, batch, denoise):
     assert batch("--retry-failed").code == 0
 
 
-def test_a_bad_file_that_was_taken_away_is_no_failure_any_more(photos, batch):
+def test_a_bad_file_that_was_deleted_is_no_failure_any_more(photos, batch):
     spoil()
     batch()
     Path("in/bad.jpg").unlink()
@@ -217,7 +215,7 @@ def test_other_settings_are_refused_unless_overwriting_or_elsewhere(photos, batc
     assert batch("--seed", 5, "--overwrite").out == ""
 
 
-def test_a_file_of_somebody_else_is_never_replaced(photos, batch):
+def test_a_file_that_addsr_did_not_write_is_never_replaced(photos, batch):
     Path("in_x4").mkdir()
     Path("in_x4/b_x4.png").write_bytes(b"precious")
     assert batch().code == 3
@@ -227,16 +225,18 @@ def test_a_file_of_somebody_else_is_never_replaced(photos, batch):
 
 
 def test_outputs_of_another_folder_are_not_replaced(photos, photo, addsr):
-    words = ("--model", "nano", "--steps", 1, "-o", "out")
-    addsr("batch", "in", *words)
+    arguments = ("--model", "nano", "--steps", 1, "-o", "out")
+    addsr("batch", "in", *arguments)
     before = outputs("out")
     photo("other/b.png", (30, 20))
-    assert addsr("batch", "other", *words).code == 3
+    assert addsr("batch", "other", *arguments).code == 3
     assert outputs("out")["b_x4.png"] == before["b_x4.png"]
 
 
 @pytest.mark.parametrize("batch_size", ["auto", pytest.param("3", marks=pytest.mark.slow)])
-def test_no_memory_for_one_file_does_not_stop_the_next(photos, photo, batch, denoise, batch_size):
+def test_running_out_of_memory_for_one_file_does_not_stop_the_next(
+    photos, photo, batch, denoise, batch_size
+):
     photo("in/giant.png", (64, 48))
 
     def tight(nano, z, answer):
@@ -252,7 +252,7 @@ def test_no_memory_for_one_file_does_not_stop_the_next(photos, photo, batch, den
     assert len(outputs()) == 6
 
 
-def test_what_nobody_foresaw_of_one_file_does_not_stop_the_next(photos, batch, denoise):
+def test_an_unexpected_error_of_one_file_does_not_stop_the_next(photos, batch, denoise):
     calls = []
 
     def odd(nano, z, answer):
@@ -266,7 +266,7 @@ def test_what_nobody_foresaw_of_one_file_does_not_stop_the_next(photos, batch, d
     assert sorted(states().values()) == ["failed", *["ok"] * 4]
 
 
-def test_a_machine_that_fails_every_file_is_not_taken_for_bad_files(photos, photo, batch, denoise):
+def test_unexpected_errors_of_all_files_end_the_batch(photos, photo, batch, denoise):
     def broken(nano, z, answer):
         raise RuntimeError("illegal instruction")
 
@@ -289,7 +289,7 @@ def test_no_thread_is_left_behind(photos, batch):
     assert not ours()
 
 
-def test_fail_fast_stops_at_the_first_with_its_code(photos, batch):
+def test_fail_fast_stops_at_the_first_failure_with_its_exit_code(photos, batch):
     spoil("in/0.jpg")
     outcome = batch("--fail-fast")
     assert outcome.code == 6
@@ -297,7 +297,7 @@ def test_fail_fast_stops_at_the_first_with_its_code(photos, batch):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--batch-size", "0"],
         ["--batch-size", "x"],
@@ -313,9 +313,9 @@ def test_fail_fast_stops_at_the_first_with_its_code(photos, batch):
     ],
     ids=" ".join,
 )
-def test_a_request_that_makes_no_sense_is_one_line_and_writes_nothing(photos, batch, tree, words):
+def test_invalid_options_print_one_line_and_write_nothing(photos, batch, tree, arguments):
     before = tree()
-    outcome = batch(*words)
+    outcome = batch(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert len([line for line in outcome.lines if line.startswith("error")]) == 1
     assert tree() == before
@@ -325,7 +325,7 @@ def test_a_missing_folder_is_exit_6(addsr):
     assert addsr("batch", "nowhere", "--model", "nano").code == 6
 
 
-def test_a_size_beyond_all_bounds_is_the_failure_of_its_file(photos, photo, batch):
+def test_an_output_beyond_the_limits_is_the_failure_of_its_file(photos, photo, batch):
     photo("in/strip.png", (2000, 1))
     assert batch("--scale", 200, "--dry-run").code == 0
     outcome = batch("--height", 160)
@@ -333,7 +333,7 @@ def test_a_size_beyond_all_bounds_is_the_failure_of_its_file(photos, photo, batc
     assert states("in_height160")["strip.png"] == "failed"
 
 
-def test_json_tells_of_every_file_whatever_its_end(photos, batch):
+def test_json_has_a_record_for_every_file_whatever_its_outcome(photos, batch):
     spoil()
     records = [json.loads(line) for line in batch("--json").out.splitlines()]
     assert sorted(record["status"] for record in records) == ["failed", *["ok"] * 5]
@@ -342,7 +342,7 @@ def test_json_tells_of_every_file_whatever_its_end(photos, batch):
     assert all(record.keys() >= records[0].keys() for record in again)
 
 
-def test_a_dry_run_tells_all_and_writes_nothing(photos, batch, tree):
+def test_a_dry_run_lists_all_files_and_writes_nothing(photos, batch, tree):
     spoil()
     before = tree()
     outcome = batch("--dry-run", "--verbose")
@@ -373,7 +373,7 @@ def test_options_come_from_the_file_and_the_environment(photos, addsr, monkeypat
 
 
 @posix
-def test_control_c_once_finishes_what_is_in_flight(photos, batch, denoise):
+def test_the_first_control_c_finishes_the_files_in_flight(photos, batch, denoise):
     def pressed(nano, z, answer):
         os.kill(os.getpid(), signal.SIGINT)
         return answer()
@@ -390,7 +390,9 @@ def test_control_c_once_finishes_what_is_in_flight(photos, batch, denoise):
 
 
 @posix
-def test_control_c_twice_stops_now_and_leaves_nothing_half(photos, batch, denoise, monkeypatch):
+def test_the_second_control_c_stops_at_once_without_incomplete_files(
+    photos, batch, denoise, monkeypatch
+):
     def pressed(nano, z, answer):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -405,7 +407,7 @@ def test_control_c_twice_stops_now_and_leaves_nothing_half(photos, batch, denois
 
 @posix
 @pytest.mark.slow
-def test_killed_and_resumed_it_ends_like_one_that_was_not(photo, process, batch):
+def test_a_killed_and_resumed_batch_equals_an_uninterrupted_one(photo, process, batch):
     for number in range(12):
         photo(f"in/{number}.png", (60, 40))
     child = process("batch", "in", "--model", "nano", "--steps", 1, *EXACT)
@@ -417,33 +419,32 @@ def test_killed_and_resumed_it_ends_like_one_that_was_not(photo, process, batch)
     again = batch(*EXACT)
     assert again.code == 0, again.err
     assert 4 <= len(done) < 12
-    assert (
-        len(again.out.split()) <= 12 - len(done) + 1
-    )  # one was perhaps written, but not yet known as done
+    # One output may have been written without its journal entry.
+    assert len(again.out.split()) <= 12 - len(done) + 1
     assert not list(Path("in_x4").rglob("*.part"))
     batch("-o", "whole", *EXACT)
     assert outputs() == outputs("whole")
 
 
 def test_a_file_written_but_not_yet_journaled_is_written_again(photos, batch, monkeypatch):
-    true = journal.Journal.write
+    original = journal.Journal.write
 
     def crashing(self, entry):
         if entry.state == "ok" and entry.input == "sub/a.png":
             raise SystemExit(9)
-        true(self, entry)
+        original(self, entry)
 
     monkeypatch.setattr(journal.Journal, "write", crashing)
     assert batch().code == 9
     assert states()["sub/a.png"] == "writing"
     assert "sub/a_x4.png" in outputs()
-    monkeypatch.setattr(journal.Journal, "write", true)
+    monkeypatch.setattr(journal.Journal, "write", original)
     assert batch().code == 0
     assert len(outputs()) == 5
 
 
 @posix
-def test_what_a_killed_run_left_half_written_is_cleared_up(photo, batch, killed_part, living_part):
+def test_partial_files_of_a_killed_run_are_removed(photo, batch, killed_part, living_part):
     photo("in/b.png")
     killed_part("in_x4")
     other = living_part("in_x4")
@@ -451,7 +452,9 @@ def test_what_a_killed_run_left_half_written_is_cleared_up(photo, batch, killed_
     assert list(Path("in_x4").glob("*.part")) == [other]
 
 
-def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(photo, addsr, disk, monkeypatch):
+def test_a_full_disk_ends_the_run_which_resumes_once_there_is_space(
+    photo, addsr, disk, monkeypatch
+):
     import subprocess
 
     for number in range(6):
@@ -460,21 +463,21 @@ def test_a_full_disk_ends_the_run_and_room_lets_it_go_on(photo, addsr, disk, mon
     monkeypatch.setattr(
         shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**12, 0, 10**12)
     )
-    words = ("batch", "in", "--model", "nano", "--steps", 1, "-o", folder)
-    outcome = addsr(*words)
+    arguments = ("batch", "in", "--model", "nano", "--steps", 1, "-o", folder)
+    outcome = addsr(*arguments)
     assert outcome.code == 7
     assert "No space is left" in outcome.err
     assert 0 < len(outcome.out.split()) < 6
     assert all(state in ("ok", "writing") for state in states(folder).values())
     subprocess.run(["mount", "-o", "remount,size=4m", folder], check=True)
-    again = addsr(*words)
+    again = addsr(*arguments)
     assert again.code == 0, again.err
     assert len(outcome.out.split()) + len(again.out.split()) == 6
-    addsr(*words[:-1], "whole")
+    addsr(*arguments[:-1], "whole")
     assert outputs(folder) == outputs("whole")
 
 
-def test_shares_make_the_same_tree_together(photos, batch):
+def test_shards_together_make_the_same_tree(photos, batch):
     assert batch("--shard", "1/2").code == 0
     assert batch("--shard", "2/2").code == 0
     assert batch("--shard", "1/2").out == ""
@@ -483,13 +486,11 @@ def test_shares_make_the_same_tree_together(photos, batch):
     assert outputs() == outputs("whole")
 
 
-def test_processes_on_many_devices_get_no_option_that_is_about_the_whole(
-    photos, batch, monkeypatch
-):
+def test_processes_do_not_inherit_options_of_the_whole_batch(photos, batch, monkeypatch):
     started = []
     monkeypatch.setattr(
         "addsr_cli.cli.launcher.Launcher.run",
-        lambda self, *words: started.append(self.arguments) or 0,
+        lambda self, *arguments: started.append(self.arguments) or 0,
     )
     assert batch("--devices", "cpu,cpu", "--print0", "--quiet", "--scale", "2x").code == 0
     assert started == [["--scale=2.0", "--steps=1"]]
@@ -533,11 +534,11 @@ def test_launched_processes_share_the_work(photos, process, batch, monkeypatch):
         children.append(
             process("batch", "in", "--model", "nano", "--steps", 1, "--device", "cpu", *EXACT)
         )
-    said = [child.communicate(timeout=120) for child in children]
+    streams = [child.communicate(timeout=120) for child in children]
     for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name)
-    assert sorted(child.returncode for child in children) == [0, 3], said
-    assert len(b"".join(out for out, _ in said).split()) == 5
+    assert sorted(child.returncode for child in children) == [0, 3], streams
+    assert len(b"".join(out for out, _ in streams).split()) == 5
     batch("-o", "whole", *EXACT)
     assert [len(outputs()), len(outputs("whole"))] == [6, 6]
     assert all(
@@ -565,7 +566,7 @@ def test_a_hot_folder_is_watched_until_control_c(photo, batch, denoise):
     assert "2 done, 0 failed" in outcome.lines[-1]
 
 
-def test_a_file_that_grows_is_left_alone_until_it_is_whole(photo, tmp_path):
+def test_a_growing_file_waits_until_it_is_complete(photo, tmp_path):
     from addsr_cli.batch.pipeline import RunOptions
     from addsr_cli.batch.watch import watch
 
@@ -609,7 +610,7 @@ def watching(tmp_path):
     )
 
 
-def test_a_missing_folder_is_told_without_torch(finished):
+def test_a_missing_folder_is_reported_without_importing_torch(finished):
     script = (
         "import sys; from addsr_cli.cli.app import run; code = run(['batch', 'missing']); "
         "print(code, 'torch' in sys.modules)"
@@ -621,17 +622,17 @@ def test_a_missing_folder_is_told_without_torch(finished):
     )
 
 
-def test_a_photo_in_place_of_the_folder_is_sent_to_upscale(photo, addsr):
+def test_a_photo_in_place_of_the_folder_points_to_upscale(photo, addsr):
     outcome = addsr("batch", photo())
     assert outcome.code == 6
     assert "For one photo: addsr upscale photo.jpg" in outcome.err
 
 
-def test_equal_samples_are_said_to_be(photo, batch, monkeypatch):
+def test_equal_samples_are_warned_about(photo, batch, monkeypatch):
     from addsr_cli import sampler
 
-    true = sampler.cpu_noise
-    monkeypatch.setattr(sampler, "cpu_noise", lambda seed: true(0))
+    original = sampler.cpu_noise
+    monkeypatch.setattr(sampler, "cpu_noise", lambda seed: original(0))
     photo("in/a.png")
     outcome = batch("--samples", 2)
     assert outcome.err.count("warning: in/a.png: equals the first sample") == 1

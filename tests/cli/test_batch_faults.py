@@ -1,4 +1,4 @@
-"""What a batch meets that misleads it, is too large for the machine, or is taken away meanwhile."""
+"""Batches with a forged journal, too little memory or disk space, signals and bad files."""
 
 import hashlib
 import json
@@ -24,31 +24,31 @@ OUT = Path("in_x4")
 @pytest.fixture
 def batch(addsr):
     """``addsr batch in`` with nano and one step."""
-    return lambda *words: addsr("batch", "in", "--model", "nano", "--steps", 1, *words)
+    return lambda *arguments: addsr("batch", "in", "--model", "nano", "--steps", 1, *arguments)
 
 
 def rows(folder=OUT):
     """The rows of failures.json by the name of the input."""
     path = folder / "failures.json"
-    found = json.loads(path.read_text()) if path.exists() else []
-    return {Path(row["input"]).name: row for row in found}
+    failures = json.loads(path.read_text()) if path.exists() else []
+    return {Path(row["input"]).name: row for row in failures}
 
 
-def plant(folder=OUT, **row):
-    """Add a row to the journal that is like the last one there, but for what is given."""
+def forge(folder=OUT, **row):
+    """Append an entry to the journal: the last one, with other values."""
     path = folder / ".addsr" / "journal.jsonl"
     last = json.loads(path.read_text().splitlines()[-1])
     with path.open("a") as file:
         file.write(json.dumps(last | row) + "\n")
 
 
-# Planted journals
+# Forged journals
 
 
 @posix
 @pytest.mark.parametrize("state", ["writing", "ok"])
 @pytest.mark.parametrize("output", ["../victim/x.png", "linked/x.png", "a_x4.png"])
-def test_a_planted_row_deletes_and_overwrites_nothing_outside(photo, batch, state, output):
+def test_a_forged_entry_deletes_and_overwrites_nothing_outside(photo, batch, state, output):
     photo("in/a.png")
     batch()
     part = ".addsr-0123456789abcdef.part"
@@ -59,7 +59,7 @@ def test_a_planted_row_deletes_and_overwrites_nothing_outside(photo, batch, stat
     (OUT / "linked").symlink_to(Path("victim").resolve())
     (OUT / "a_x4.png").unlink()
     (OUT / "a_x4.png").symlink_to(Path("victim/out.png").resolve())
-    plant(state=state, part=part, output=output, output_size=8)
+    forge(state=state, part=part, output=output, output_size=8)
     outcome = batch()
     assert outcome.code == 3
     assert "outside the output folder" in outcome.err
@@ -68,7 +68,7 @@ def test_a_planted_row_deletes_and_overwrites_nothing_outside(photo, batch, stat
 
 
 @posix
-def test_a_linked_folder_is_written_into_but_not_swept(photo, batch, killed_part):
+def test_partial_files_behind_a_linked_folder_stay(photo, batch, killed_part):
     photo("in/sub/a.png")
     OUT.mkdir()
     part = killed_part("elsewhere")
@@ -90,17 +90,17 @@ def test_a_list_of_failures_that_is_a_link_is_not_followed(photo, batch):
     assert rows().keys() == {"b.png"}
 
 
-def test_a_row_that_claims_an_output_of_another_name_is_not_believed(photo, batch):
+def test_an_entry_with_an_impossible_output_is_ignored(photo, batch):
     photo("in/a.png")
     batch()
     (OUT / "a_x4.png").unlink()
     (OUT / "other.png").write_bytes(b"precious")
-    plant(state="ok", output="other.png", output_size=8)
+    forge(state="ok", output="other.png", output_size=8)
     assert batch().out == f"{OUT}/a_x4.png\n"
     assert (OUT / "other.png").read_bytes() == b"precious"
 
 
-def test_a_row_whose_output_got_another_name_by_a_new_neighbour_is_believed(photo, batch):
+def test_an_entry_stays_valid_when_a_new_file_changes_the_output_name(photo, batch):
     photo("in/a.png")
     batch()
     photo("in/a.jpg")
@@ -127,17 +127,17 @@ def test_a_row_whose_output_got_another_name_by_a_new_neighbour_is_believed(phot
         {"output": {}},
     ],
 )
-def test_rows_of_wrong_types_are_told_and_passed_over(photo, batch, row):
+def test_entries_of_wrong_types_are_ignored_with_a_warning(photo, batch, row):
     photo("in/a.png")
     batch()
-    plant(**row)
-    plant(**row)
+    forge(**row)
+    forge(**row)
     outcome = batch()
     assert (outcome.code, outcome.out) == (0, "")
     assert "warning: ignored 2 lines of the journal" in outcome.err
 
 
-def test_a_folder_in_the_place_of_the_journal_is_one_sentence(photo, batch):
+def test_a_folder_in_the_place_of_the_journal_is_one_line(photo, batch):
     photo("in/a.png")
     (OUT / ".addsr" / "journal.jsonl").mkdir(parents=True)
     outcome = batch()
@@ -146,7 +146,7 @@ def test_a_folder_in_the_place_of_the_journal_is_one_sentence(photo, batch):
     assert "journal" in outcome.err
 
 
-def test_a_clock_that_was_wrong_once_does_not_bring_a_failure_back(photo, batch, monkeypatch):
+def test_a_wrong_clock_does_not_restore_an_old_failure(photo, batch, monkeypatch):
     photo("in/a.png")
     with monkeypatch.context() as future:
         future.setattr(time, "time", lambda: 4e12)
@@ -156,7 +156,7 @@ def test_a_clock_that_was_wrong_once_does_not_bring_a_failure_back(photo, batch,
     assert batch().code == 0
 
 
-def out_of_memory(*words, **options):
+def out_of_memory(*arguments, **options):
     raise MemoryError
 
 
@@ -167,17 +167,17 @@ def out_of_memory(*words, **options):
     "exc", [MemoryError(), OutOfMemory("Too large."), RecursionError("deep"), AssertionError("odd")]
 )
 @pytest.mark.parametrize("batch_size", ["auto", "3"])
-def test_whatever_fails_while_a_photo_is_read_is_its_row(
+def test_an_error_while_a_photo_is_decoded_fails_that_photo(
     photo, batch, monkeypatch, exc, batch_size
 ):
     for name in ("a.png", "huge.png", "z.png"):
         photo(f"in/{name}")
-    true = imageio.read
+    original = imageio.read
 
     def read(path):
         if path.name == "huge.png":
             raise exc
-        return true(path)
+        return original(path)
 
     monkeypatch.setattr(imageio, "read", read)
     outcome = batch("--batch-size", batch_size)
@@ -189,16 +189,18 @@ def test_whatever_fails_while_a_photo_is_read_is_its_row(
 
 
 @pytest.mark.parametrize("function", ["read_header", "encode"])
-def test_no_memory_for_a_header_or_an_output_is_a_row(photo, batch, monkeypatch, function):
+def test_running_out_of_memory_for_a_header_or_an_output_fails_that_photo(
+    photo, batch, monkeypatch, function
+):
     for name in ("a.png", "huge.png", "z.png"):
         photo(f"in/{name}", (30, 20) if name == "huge.png" else (24, 18))
-    true = getattr(imageio, function)
+    original = getattr(imageio, function)
 
     def scarce(source, *more, **options):
         size = getattr(source, "size", None)
         if size == (120, 80) or getattr(source, "name", "") == "huge.png":
             raise MemoryError
-        return true(source, *more, **options)
+        return original(source, *more, **options)
 
     monkeypatch.setattr(imageio, function, scarce)
     outcome = batch()
@@ -207,16 +209,16 @@ def test_no_memory_for_a_header_or_an_output_is_a_row(photo, batch, monkeypatch,
     assert len(outcome.out.split()) == 2
 
 
-def test_a_photo_is_read_again_once_the_others_have_left_memory(photo, batch, monkeypatch):
+def test_a_photo_is_decoded_again_once_others_have_left_memory(photo, batch, monkeypatch):
     for name in ("a.png", "b.png"):
         photo(f"in/{name}")
-    true, tried = imageio.read, []
+    original, tried = imageio.read, []
 
     def read(path):
         tried.append(path.name)
         if tried.count("b.png") == 1 and path.name == "b.png":
             raise MemoryError
-        return true(path)
+        return original(path)
 
     monkeypatch.setattr(imageio, "read", read)
     assert batch().code == 0
@@ -226,16 +228,18 @@ def test_a_photo_is_read_again_once_the_others_have_left_memory(photo, batch, mo
 def test_a_photo_too_large_for_memory_is_refused_before_it_is_decoded(photo, batch, monkeypatch):
     photo("in/a.png")
     Image.new("1", (8000, 6000)).save("in/huge.png")
-    true = imageio.read
+    original = imageio.read
     monkeypatch.setattr(
-        imageio, "read", lambda path: true(path) if path.name == "a.png" else pytest.fail("decoded")
+        imageio,
+        "read",
+        lambda path: original(path) if path.name == "a.png" else pytest.fail("decoded"),
     )
-    words = ("--device", "cpu", "--max-memory", "200M")
-    outcome = batch(*words)
+    arguments = ("--device", "cpu", "--max-memory", "200M")
+    outcome = batch(*arguments)
     assert outcome.code == 3, outcome.err
     assert rows()["huge.png"]["code"] == "out_of_memory"
     assert outcome.out == f"{OUT}/a_x4.png\n"
-    again = batch(*words, "--dry-run", "--retry-failed")
+    again = batch(*arguments, "--dry-run", "--retry-failed")
     assert again.code == 0
     assert "will fail" in again.err
 
@@ -249,7 +253,7 @@ def test_a_photo_too_large_for_memory_alone_is_exit_5(photo, upscale, monkeypatc
     assert tree() == {"photo.jpg"}
 
 
-def test_a_photo_foreseen_not_to_fit_alone_is_not_decoded(upscale, monkeypatch):
+def test_a_photo_that_cannot_fit_is_not_decoded(upscale, monkeypatch):
     Image.new("L", (3000, 2000)).save("huge.png")
     monkeypatch.setattr(imageio, "read", lambda path: pytest.fail("decoded"))
     assert upscale("huge.png", "--device", "cpu", "--max-memory", "200M").code == 5
@@ -262,7 +266,7 @@ def roomy(path):
     return shutil._ntuple_diskusage(10**12, 0, 10**12)
 
 
-def test_a_picture_too_large_for_the_disk_is_one_row(photo, batch, disk):
+def test_a_picture_too_large_for_the_disk_fails_alone(photo, batch, disk):
     photo("in/a.png")
     photo("in/large.png", (600, 400))
     folder = disk("size=4m")
@@ -273,10 +277,10 @@ def test_a_picture_too_large_for_the_disk_is_one_row(photo, batch, disk):
     assert outcome.out == f"{folder}/a_x4.png\n"
     again = batch("-o", folder)
     assert (again.code, again.out) == (3, "")
-    assert "MB free" in again.err  # it is tried again, as the disk may have got room
+    assert "MB free" in again.err  # tried again, as there may be space now
 
 
-def test_a_picture_that_turns_out_too_large_for_the_disk_is_one_row(
+def test_a_picture_that_turns_out_too_large_for_the_disk_fails_alone(
     photo, batch, disk, monkeypatch
 ):
     for name in ("a.png", "z.png"):
@@ -301,22 +305,22 @@ def test_a_disk_without_room_for_any_picture_is_refused_before_any_work(photo, b
 
 
 @pytest.mark.parametrize("change", ["deleted", "moved", "deleted after the last file"])
-def test_an_output_folder_that_goes_away_ends_the_run_and_the_next_makes_all(
+def test_a_vanished_output_folder_ends_the_run_and_the_next_completes_it(
     photo, batch, monkeypatch, change
 ):
     names = [f"{number}.png" for number in range(5)]
     for name in names:
         photo(f"in/{name}")
-    true, last = imageio.write_bytes, change.endswith("last file")
+    original, last = imageio.write_bytes, change.endswith("last file")
 
     def write(path, data, **options):
         if path.name == ("4_x4.png" if last else "2_x4.png"):
             if last:
-                true(path, data, **options)
+                original(path, data, **options)
             OUT.rename("moved") if change == "moved" else shutil.rmtree(OUT)
             if last:
                 return len(data)
-        return true(path, data, **options)
+        return original(path, data, **options)
 
     with monkeypatch.context() as fault:
         fault.setattr(imageio, "write_bytes", write)
@@ -338,13 +342,11 @@ def test_an_output_folder_that_goes_away_ends_the_run_and_the_next_makes_all(
 @posix
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 @pytest.mark.parametrize("command", ["upscale", "batch"])
-def test_a_signal_does_not_wait_until_a_photo_is_decoded(
-    photo, addsr, monkeypatch, command, number
-):
+def test_a_signal_does_not_wait_for_a_decoder(photo, addsr, monkeypatch, command, number):
     finished, started = threading.Event(), threading.Event()
 
     def decoding(source):
-        """Like a decoder: in C, without the interpreter's lock, deaf to signals."""
+        """Like a decoder: in C, without the interpreter's lock, so that signals wait."""
         started.set()
         try:
             hashlib.pbkdf2_hmac("sha256", b"", b"", 2_000_000)
@@ -377,7 +379,7 @@ def test_a_signal_does_not_wait_until_a_photo_is_decoded(
 @posix
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["upscale", "batch"])
-def test_a_hangup_leaves_no_half_written_file(photo, process, tree, command):
+def test_a_hangup_leaves_no_partial_file(photo, process, tree, command):
     photo("in/large.png", (1200, 900))
     child = process(command, "in" if command == "batch" else "in/large.png", "--model", "nano")
     assert child.stderr.readline().startswith(b"model nano")
@@ -405,7 +407,7 @@ def test_a_hangup_ends_the_program_unless_the_caller_ignores_it(monkeypatch, ign
 
 
 @posix
-def test_upscale_sweeps_what_a_killed_run_left_where_it_writes(
+def test_upscale_removes_partial_files_of_killed_runs(
     photo, upscale, killed_part, living_part, tree
 ):
     source = photo()
@@ -418,7 +420,7 @@ def test_upscale_sweeps_what_a_killed_run_left_where_it_writes(
     assert len(list(Path("elsewhere").iterdir())) == 1
 
 
-# What is no photo, or cannot be read
+# Unreadable files
 
 FOREIGN_PHOTOS = {
     "a.heic": (b"\0\0\0\x18ftypheic" + bytes(64), "HEIC"),
@@ -454,7 +456,7 @@ def test_the_summary_counts_what_was_skipped_by_kind(photo, batch):
     assert summary in batch("--dry-run").lines[-1]
 
 
-def test_a_dry_run_goes_on_past_what_will_fail_and_tells_it(photo, batch, tree):
+def test_a_dry_run_lists_files_that_will_fail(photo, batch, tree):
     photo("in/a.png")
     Image.new("1", (8000, 6000)).save("in/huge.png")
     Path("in/b.heic").write_bytes(FOREIGN_PHOTOS["a.heic"][0])
@@ -462,8 +464,8 @@ def test_a_dry_run_goes_on_past_what_will_fail_and_tells_it(photo, batch, tree):
     before = tree()
     outcome = batch("--dry-run", "--device", "cpu", "--max-memory", "200M")
     assert outcome.code == 0
-    told = [line for line in outcome.lines if line.startswith("will fail: ")]
-    assert len(told) == 3
-    assert all(any(name in line for line in told) for name in ("huge.png", "b.heic", "c.png"))
+    messages = [line for line in outcome.lines if line.startswith("will fail: ")]
+    assert len(messages) == 3
+    assert all(any(name in line for line in messages) for name in ("huge.png", "b.heic", "c.png"))
     assert "1 photo of 0.00 MP, 3 will fail" in outcome.lines[-1]
     assert tree() == before

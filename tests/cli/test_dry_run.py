@@ -10,7 +10,7 @@ def test_a_dry_run_writes_nothing(photo, upscale, tree):
 
 
 def test_a_dry_run_prints_model_precision_tiles_memory_and_time(photo, upscale):
-    said = upscale(
+    text = upscale(
         photo("p.png", (300, 200)),
         "--dry-run",
         "--precision",
@@ -31,10 +31,10 @@ def test_a_dry_run_prints_model_precision_tiles_memory_and_time(photo, upscale):
         "GB free",
         " s",
     ):
-        assert part in said, part
+        assert part in text, part
 
 
-def test_a_dry_run_speaks_json(photo, upscale):
+def test_a_dry_run_prints_json(photo, upscale):
     outcome = upscale(photo(), "--dry-run", "--json", "--device", "cpu")
     record = json.loads(outcome.out)
     assert (record["status"], record["model"], record["size_out"]) == ("planned", "nano", [96, 72])
@@ -53,7 +53,7 @@ def test_a_dry_run_reports_bad_files(upscale):
 
 def test_a_dry_run_does_not_load_the_network(photo, upscale, monkeypatch):
     monkeypatch.setattr(
-        "addsr_cli.weights.loader.load", lambda *words, **more: pytest.fail("loaded")
+        "addsr_cli.weights.loader.load", lambda *arguments, **more: pytest.fail("loaded")
     )
     assert upscale(photo(), "--dry-run").code == 0
 

@@ -11,7 +11,7 @@ BOOM = """
 import sys
 from addsr_cli.cli import doctor
 from addsr_cli.cli.app import run
-def boom(*words):
+def boom(*arguments):
     raise ZeroDivisionError("two\\nlines")
 doctor.examine = boom
 sys.exit(run(sys.argv[1:]))
@@ -103,13 +103,13 @@ def test_debug_shows_the_traceback_of_what_nobody_foresaw(finished):
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["photo.jpg", "--steps", "9"], 2), (["missing.jpg"], 6)]
+    ("arguments", "code"), [(["photo.jpg", "--steps", "9"], 2), (["missing.jpg"], 6)]
 )
 def test_debug_adds_a_traceback_to_foreseen_errors_and_keeps_the_exit_code(
-    photo, addsr, words, code
+    photo, addsr, arguments, code
 ):
     photo()
-    plain, debug = addsr("upscale", *words), addsr("upscale", *words, "--debug")
+    plain, debug = addsr("upscale", *arguments), addsr("upscale", *arguments, "--debug")
     assert (plain.code, debug.code) == (code, code)
     assert "Traceback" not in plain.err
     assert "Traceback" in debug.err

@@ -9,7 +9,7 @@ HEAVY = r"\| +(torch|numpy|PIL|cv2|diffusers|transformers|huggingface_hub)$"
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--help"],
         ["-h"],
@@ -23,8 +23,8 @@ HEAVY = r"\| +(torch|numpy|PIL|cv2|diffusers|transformers|huggingface_hub)$"
     ],
     ids=" ".join,
 )
-def test_asking_for_help_succeeds_on_stdout(addsr, words):
-    outcome = addsr(*words)
+def test_asking_for_help_succeeds_on_stdout(addsr, arguments):
+    outcome = addsr(*arguments)
     assert outcome.code == 0
     assert outcome.out
     assert outcome.err == ""
@@ -37,7 +37,7 @@ def test_version_is_one_line(addsr, flag):
 
 @pytest.fixture
 def helped(addsr, monkeypatch):
-    """Get the words of a help page as a terminal of so many columns breaks them."""
+    """Return the words of a help page, wrapped at so many columns."""
 
     def read(command, columns):
         monkeypatch.setenv("COLUMNS", str(columns))
@@ -85,15 +85,15 @@ def test_help_breaks_no_word_at_80_columns(helped, command):
     ],
 )
 def test_help_shows_defaults(helped, command, defaults):
-    said = " ".join(helped([command], 400))
+    text = " ".join(helped([command], 400))
     for default in defaults:
-        assert f"[default: {default}" in said, default
+        assert f"[default: {default}" in text, default
 
 
 def test_help_names_the_choices(helped):
-    said = " ".join(helped(["upscale"], 400))
-    assert "How colours are matched to the photo: wavelet, adain, lab, none." in said
-    assert "<auto|fp32|bf16|fp16>" in said
+    text = " ".join(helped(["upscale"], 400))
+    assert "How colours are matched to the photo: wavelet, adain, lab, none." in text
+    assert "<auto|fp32|bf16|fp16>" in text
 
 
 def test_no_arguments_show_the_help(addsr):
@@ -103,7 +103,7 @@ def test_no_arguments_show_the_help(addsr):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--help"],
         ["upscale", "--help"],
@@ -114,9 +114,9 @@ def test_no_arguments_show_the_help(addsr):
     ],
     ids=" ".join,
 )
-def test_help_never_imports_torch(finished, words):
-    outcome = finished("-X", "importtime", "-m", "addsr_cli", *words)
-    assert outcome.code == (2 if words == ["upscale"] else 0)
+def test_help_never_imports_torch(finished, arguments):
+    outcome = finished("-X", "importtime", "-m", "addsr_cli", *arguments)
+    assert outcome.code == (2 if arguments == ["upscale"] else 0)
     assert "typer" in outcome.err
     assert not re.search(HEAVY, outcome.err, re.MULTILINE)
 
@@ -137,7 +137,7 @@ def test_help_is_quick(finished):
 
 def test_upscale_help_names_every_option_of_the_contract(addsr, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    said = addsr("upscale", "--help").out
+    text = addsr("upscale", "--help").out
     for option in (
         *(
             "--model",
@@ -183,7 +183,7 @@ def test_upscale_help_names_every_option_of_the_contract(addsr, monkeypatch):
         "--dry-run",
         "--compare",
     ):
-        assert option in said, option
+        assert option in text, option
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
@@ -214,9 +214,9 @@ def test_completion_knows_the_models(finished, monkeypatch, tmp_path, line):
     (tmp_path / "run").mkdir()
     (tmp_path / "x4.pth").touch()
     (tmp_path / "notes.txt").touch()
-    found = completed(finished, monkeypatch, line)
-    assert {"auto", "nano", "addsr", "seesr", "seesr-turbo", "run/", "x4.pth"} <= set(found)
-    assert not {"notes.txt", ".home/"} & set(found)
+    models = completed(finished, monkeypatch, line)
+    assert {"auto", "nano", "addsr", "seesr", "seesr-turbo", "run/", "x4.pth"} <= set(models)
+    assert not {"notes.txt", ".home/"} & set(models)
 
 
 def test_completion_of_a_model_goes_on_from_what_is_typed(finished, monkeypatch, tmp_path):

@@ -21,7 +21,7 @@ def paths(outcome):
         ("höhe {1} äöü.jpg", "höhe {1} äöü_x4.jpg"),
     ],
 )
-def test_the_default_name_stands_beside_the_input(photo, upscale, tree, name, expected):
+def test_the_default_output_is_beside_the_input(photo, upscale, tree, name, expected):
     photo(name)
     assert upscale(name).out == f"{expected}\n"
     assert tree() == {name, expected}
@@ -61,7 +61,7 @@ def test_the_suffix_of_the_output_chooses_the_format(photo, upscale):
         assert image.format == "PNG"
 
 
-def test_missing_output_folders_are_made(photo, upscale, tree):
+def test_missing_output_folders_are_created(photo, upscale, tree):
     assert paths(upscale(photo(), "-o", "new/deep/big.jpg")) == ["new/deep/big.jpg"]
     assert "new/deep/big.jpg" in tree()
 
@@ -91,21 +91,21 @@ def test_a_name_without_a_suffix_is_refused_with_both_readings(photo, addsr, tre
 
 @pytest.mark.parametrize("output", ["out", "v1.5"])
 def test_several_photos_make_a_folder_of_any_name_that_is_no_picture(photo, upscale, output):
-    made = paths(upscale(photo("a.jpg"), photo("b.jpg"), "-o", output))
-    assert made == [f"{output}/a_x4.jpg", f"{output}/b_x4.jpg"]
+    outputs = paths(upscale(photo("a.jpg"), photo("b.jpg"), "-o", output))
+    assert outputs == [f"{output}/a_x4.jpg", f"{output}/b_x4.jpg"]
 
 
 @pytest.mark.parametrize(
-    "words", [["-o", "foo.png"], ["--name", "foo.png"], ["--name", "{stem}.jpeg"]]
+    "arguments", [["-o", "foo.png"], ["--name", "foo.png"], ["--name", "{stem}.jpeg"]]
 )
-def test_two_formats_contradict_each_other(photo, addsr, tree, words):
-    outcome = addsr("upscale", photo(), *words, "--format", "webp")
+def test_two_formats_contradict_each_other(photo, addsr, tree, arguments):
+    outcome = addsr("upscale", photo(), *arguments, "--format", "webp")
     assert (outcome.code, outcome.out, len(outcome.lines)) == (2, "", 1)
     assert "two formats" in outcome.err
     assert tree() == {"photo.jpg"}
 
 
-def test_the_same_format_may_be_said_twice(photo, upscale):
+def test_the_same_format_may_be_named_twice(photo, upscale):
     assert paths(upscale(photo(), "-o", "foo.tif", "--format", "tiff")) == ["foo.tif"]
 
 
@@ -133,7 +133,7 @@ def test_the_name_template_knows_all_its_parts(photo, upscale):
     ]
 
 
-def test_the_scale_in_the_name_is_what_was_asked(photo, upscale):
+def test_the_scale_in_the_name_is_the_requested_one(photo, upscale):
     assert paths(upscale(photo(), "--scale", 3.37)) == ["photo_x3.37.jpg"]
 
 
@@ -162,24 +162,23 @@ def test_a_template_that_makes_no_file_name_is_refused(photo, upscale, tree, tem
 
 
 def test_samples_make_different_pictures_named_by_their_seeds(photo, addsr, tmp_path):
-    made = paths(addsr("upscale", "--model", "nano", photo(), "--samples", 3, "--seed", 7))
-    assert made == ["photo_x4_s7.jpg", "photo_x4_s8.jpg", "photo_x4_s9.jpg"]
-    assert len({(tmp_path / path).read_bytes() for path in made}) == 3
+    outputs = paths(addsr("upscale", "--model", "nano", photo(), "--samples", 3, "--seed", 7))
+    assert outputs == ["photo_x4_s7.jpg", "photo_x4_s8.jpg", "photo_x4_s9.jpg"]
+    assert len({(tmp_path / path).read_bytes() for path in outputs}) == 3
 
 
-def test_samples_that_are_equal_are_said_to_be(photo, upscale, monkeypatch):
+def test_equal_samples_are_warned_about(photo, upscale, monkeypatch):
     from addsr_cli import sampler
 
-    true = sampler.cpu_noise
-    monkeypatch.setattr(
-        sampler, "cpu_noise", lambda seed: true(0)
-    )  # as with a model that draws nothing
+    original = sampler.cpu_noise
+    # As with a model that ignores the seed.
+    monkeypatch.setattr(sampler, "cpu_noise", lambda seed: original(0))
     outcome = upscale(photo("a.png"), photo("b.png"), "--samples", 2)
-    said = [line for line in outcome.lines if "does not depend on the seed" in line]
-    assert [line.split(": ")[1] for line in said] == ["a.png", "b.png"]
+    warnings = [line for line in outcome.lines if "does not depend on the seed" in line]
+    assert [line.split(": ")[1] for line in warnings] == ["a.png", "b.png"]
 
 
-def test_samples_that_differ_are_not_said_to_be_equal(photo, addsr):
+def test_different_samples_are_not_warned_about(photo, addsr):
     outcome = addsr("upscale", "--model", "nano", photo("a.png"), "--samples", 2)
     assert "does not depend on the seed" not in outcome.err
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 
 @pytest.mark.parametrize(
-    ("words", "size"),
+    ("arguments", "size"),
     [
         ([], (96, 72)),
         (["--scale", "4"], (96, 72)),
@@ -23,8 +23,8 @@ from PIL import Image
         (["--shortest", "50"], (67, 50)),
     ],
 )
-def test_output_has_exactly_the_size_asked_for(photo, upscale, words, size):
-    with Image.open(upscale(photo(), *words).out.strip()) as image:
+def test_output_has_exactly_the_size_asked_for(photo, upscale, arguments, size):
+    with Image.open(upscale(photo(), *arguments).out.strip()) as image:
         assert image.size == size
 
 
@@ -60,9 +60,9 @@ def test_a_rotated_photo_is_upright_in_its_output(photo, upscale):
         assert image.getexif().get(274, 1) == 1
 
 
-@pytest.mark.parametrize("words", [["--scale", "0.5"], ["--longest", "12"]])
-def test_a_smaller_size_is_said_to_need_no_model(photo, upscale, words):
-    outcome = upscale(photo("p.png"), *words)
+@pytest.mark.parametrize("arguments", [["--scale", "0.5"], ["--longest", "12"]])
+def test_a_smaller_size_is_reported_to_need_no_model(photo, upscale, arguments):
+    outcome = upscale(photo("p.png"), *arguments)
     assert outcome.code == 0
     assert (
         "warning: p.png: 12x9 is smaller than the photo, so it was only resized, without the model"
@@ -71,7 +71,7 @@ def test_a_smaller_size_is_said_to_need_no_model(photo, upscale, words):
     assert any(": 12x9, only resized, in " in line for line in outcome.lines)
     with Image.open(outcome.out.strip()) as image:
         assert b"addsr" not in str(image.info).encode()
-    planned = upscale("p.png", *words, "--dry-run")
+    planned = upscale("p.png", *arguments, "--dry-run")
     assert "smaller than the photo: only resized, without the model" in planned.out
 
 

@@ -37,7 +37,7 @@ def test_stdout_is_the_path_of_the_result(photo, upscale):
     assert (outcome.code, outcome.out) == (0, "photo_x4.jpg\n")
 
 
-def test_stderr_tells_the_model_and_why(photo, upscale):
+def test_stderr_names_the_model_and_why(photo, upscale):
     assert upscale(photo()).lines[0] == "model nano: asked for by name"
 
 
@@ -46,7 +46,7 @@ def test_the_automatic_choice_is_explained(photo, addsr):
     assert outcome.lines[0].startswith("model nano: the bundled model")
 
 
-def test_quiet_says_nothing(photo, upscale):
+def test_quiet_prints_no_messages(photo, upscale):
     outcome = upscale(photo(), "--quiet")
     assert (outcome.out, outcome.err) == ("photo_x4.jpg\n", "")
 
@@ -84,7 +84,7 @@ def test_json_has_every_key_for_success(photo, upscale):
     )
 
 
-def test_json_tells_seconds_by_stage_and_peak_memory_in_bytes(photo, upscale):
+def test_json_has_seconds_by_stage_and_peak_memory_in_bytes(photo, upscale):
     record = json.loads(upscale(photo(), "--json").out)
     assert record["seconds"].keys() >= {"read", "network", "finish"}
     assert all(time >= 0 for time in record["seconds"].values())
@@ -99,14 +99,14 @@ def test_json_has_every_key_for_failure(upscale):
     assert all(record["error"][part] for part in ("message", "hint"))
 
 
-def test_json_is_one_object_a_line_in_the_order_asked(photo, upscale):
+def test_json_is_one_object_a_line_in_the_order_of_the_inputs(photo, upscale):
     outcome = upscale(photo("a.jpg"), "missing.jpg", photo("b.png"), "--json")
     records = [json.loads(line) for line in outcome.out.splitlines()]
     assert [r["input"] for r in records] == ["a.jpg", "missing.jpg", "b.png"]
     assert [r["status"] for r in records] == ["ok", "failed", "ok"]
 
 
-def test_json_stays_json_when_the_request_makes_no_sense(photo, upscale):
+def test_json_is_printed_for_invalid_options_too(photo, upscale):
     record = json.loads(upscale(photo(), "--json", "--steps", "many").out)
     assert record["error"]["code"] == "usage"
 
@@ -116,7 +116,7 @@ def test_json_may_come_from_the_environment_even_for_errors(photo, upscale, monk
     assert json.loads(upscale(photo(), "--steps", 9).out)["error"]["code"] == "usage"
 
 
-def test_a_prompt_for_nano_is_said_to_be_without_effect(photo, upscale):
+def test_a_prompt_for_nano_is_reported_to_have_no_effect(photo, upscale):
     outcome = upscale(photo(), "--prompt", "a cat", "--json")
     record = json.loads(outcome.out)
     assert record["prompt"] == "a cat"
@@ -134,7 +134,7 @@ def test_dash_as_output_writes_the_picture_to_stdout(photo, capfdbinary):
     assert not list(source.absolute().parent.glob("*_x4*"))
 
 
-def test_stdout_that_takes_no_more_exits_with_7(photo, upscale, monkeypatch):
+def test_a_full_stdout_exits_with_7(photo, upscale, monkeypatch):
     class Full(io.RawIOBase):
         def writable(self):
             return True
@@ -150,16 +150,16 @@ def test_stdout_that_takes_no_more_exits_with_7(photo, upscale, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 @pytest.mark.parametrize(
-    ("encoding", "said"), [("utf-8", b"\xff \xe6\x97\xa5\n"), ("cp1252", b"\\udcff \\u65e5\n")]
+    ("encoding", "data"), [("utf-8", b"\xff \xe6\x97\xa5\n"), ("cp1252", b"\\udcff \\u65e5\n")]
 )
-def test_a_name_beyond_the_streams_encoding_is_no_failure(encoding, said):
+def test_a_name_beyond_the_encoding_of_a_stream_is_no_failure(encoding, data):
     before = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     stream = streams._wrap(before, streams.StandardOutput)
     print(os.fsdecode(b"\xff \xe6\x97\xa5"), file=stream, flush=True)
-    assert stream.buffer.getvalue() == said
+    assert stream.buffer.getvalue() == data
 
 
-def test_dash_as_input_takes_stdin_and_gives_stdout(photo, capfdbinary, monkeypatch):
+def test_dash_as_input_reads_stdin_and_writes_stdout(photo, capfdbinary, monkeypatch):
     from addsr_cli.cli.app import run
 
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo("photo.png").read_bytes())))
@@ -182,12 +182,13 @@ def test_empty_stdin_is_unreadable(upscale, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "words", [["photo.jpg", "-"], ["-", "--samples", "2"], ["photo.jpg", "other.jpg", "-o", "-"]]
+    "arguments",
+    [["photo.jpg", "-"], ["-", "--samples", "2"], ["photo.jpg", "other.jpg", "-o", "-"]],
 )
-def test_only_one_picture_goes_through_stdout(photo, upscale, monkeypatch, tree, words):
+def test_only_one_picture_goes_through_stdout(photo, upscale, monkeypatch, tree, arguments):
     photo(), photo("other.jpg")
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(photo().read_bytes())))
-    outcome = upscale(*words)
+    outcome = upscale(*arguments)
     assert (outcome.code, outcome.out) == (2, "")
     assert tree() == {"photo.jpg", "other.jpg"}
 
@@ -198,26 +199,25 @@ def test_a_bar_shows_on_a_terminal_and_stdout_stays_clean(photo, process, monkey
     import pty
 
     monkeypatch.setenv("TERM", "xterm-256color")
-    ours, theirs = pty.openpty()
-    child = process("upscale", photo(), "--model", "nano", "--steps", "1", stderr=theirs)
-    os.close(theirs)
+    test_end, terminal_end = pty.openpty()
+    child = process("upscale", photo(), "--model", "nano", "--steps", "1", stderr=terminal_end)
+    os.close(terminal_end)
     pieces = []
     with suppress(OSError):  # Linux's way to say that the other side is closed
-        while piece := os.read(ours, 65536):
+        while piece := os.read(test_end, 65536):
             pieces.append(piece)
-    os.close(ours)
+    os.close(test_end)
     out, _ = child.communicate(timeout=60)
-    said = b"".join(pieces).decode()
+    text = b"".join(pieces).decode()
     assert out == b"photo_x4.jpg\n"
-    assert "\x1b[" in said
-    assert "tile" in said
+    assert "\x1b[" in text
+    assert "tile" in text
 
 
-def with_streams(finished, redirections, *words):
-    """Run a true process whose streams a shell redirects."""
-    line = (
-        f"exec {shlex.join([sys.executable, '-m', 'addsr_cli', *map(str, words)])} {redirections}"
-    )
+def with_streams(finished, redirections, *arguments):
+    """Run a separate process whose streams a shell redirects."""
+    command = shlex.join([sys.executable, "-m", "addsr_cli", *map(str, arguments)])
+    line = f"exec {command} {redirections}"
     return finished("-c", f"import os; os.execv('/bin/sh', ['sh', '-c', {line!r}])")
 
 
@@ -230,7 +230,8 @@ def test_no_file_takes_the_place_of_a_closed_stream(finished, redirections):
     script = (
         "import sys; from addsr_cli.cli import streams; streams.prepare(); "
         "file = open('whole', 'wb'); file.write(b'picture'); file.flush(); "
-        "print('said', file=sys.stderr, flush=True); print('told', flush=True) if sys.__stdout__ is None else None; "
+        "print('message', file=sys.stderr, flush=True)\n"
+        "if sys.__stdout__ is None: print('result', flush=True)\n"
         "sys.exit(file.fileno() <= 2)"
     )
     line = f"exec {shlex.join([sys.executable, '-c', script])} {redirections}"
@@ -241,14 +242,14 @@ def test_no_file_takes_the_place_of_a_closed_stream(finished, redirections):
 
 @shell
 @pytest.mark.parametrize("redirections", ["2>&-", "2>/dev/full"])
-def test_what_cannot_be_said_is_not_said_elsewhere_and_the_exit_code_stays(finished, redirections):
+def test_messages_for_a_closed_stderr_are_dropped_and_the_exit_code_stays(finished, redirections):
     outcome = with_streams(finished, redirections, "upscale", "none.jpg")
     assert (outcome.code, outcome.out, outcome.err) == (6, "", "")
 
 
 @shell
 @pytest.mark.parametrize(
-    ("redirections", "words", "code", "said"),
+    ("redirections", "arguments", "code", "message"),
     [
         ("<&-", ["upscale", "-", "-o", "x.png"], 6, "stdin is closed"),
         (">&-", ["upscale", "photo.jpg", "-o", "-"], 7, "stdout, which is closed"),
@@ -259,19 +260,19 @@ def test_what_cannot_be_said_is_not_said_elsewhere_and_the_exit_code_stays(finis
     ],
 )
 def test_a_stream_that_is_closed_or_full_is_one_line(
-    photo, finished, redirections, words, code, said
+    photo, finished, redirections, arguments, code, message
 ):
     photo()
-    outcome = with_streams(finished, redirections, *words)
+    outcome = with_streams(finished, redirections, *arguments)
     assert (outcome.code, outcome.out) == (code, "")
-    assert said in outcome.lines[-1]
+    assert message in outcome.lines[-1]
     assert "unexpected" not in outcome.err
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no device files here")
-@pytest.mark.parametrize("words", [[], ["--overwrite"]])
-def test_the_null_device_takes_a_picture_and_stays(photo, upscale, words):
-    outcome = upscale(photo(), "-o", "/dev/null", *words)
+@pytest.mark.parametrize("arguments", [[], ["--overwrite"]])
+def test_the_null_device_takes_a_picture_and_stays(photo, upscale, arguments):
+    outcome = upscale(photo(), "-o", "/dev/null", *arguments)
     assert (outcome.code, outcome.out) == (0, "/dev/null\n")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
 

@@ -1,4 +1,4 @@
-"""What a person sees: both streams on a terminal of 80 columns."""
+"""Both streams on a terminal of 80 columns."""
 
 import os
 import re
@@ -17,26 +17,26 @@ CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 @pytest.fixture
 def terminal(monkeypatch):
-    """Run ``python ...`` with both streams on a terminal; get all that it wrote there."""
+    """Run ``python ...`` with both streams on a terminal; return all output."""
     monkeypatch.setenv("TERM", "xterm-256color")
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
 
     def run(*words, **variables):
-        ours, theirs = pty.openpty()
+        test_end, terminal_end = pty.openpty()
         environment = {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
             "OMP_NUM_THREADS": "1",
         } | variables
         command = [sys.executable, *map(str, words)]
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": theirs, "stderr": theirs}
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": terminal_end, "stderr": terminal_end}
         with subprocess.Popen(command, env=environment, **pipes):
-            os.close(theirs)
+            os.close(terminal_end)
             shown = b""
-            while piece := _read(ours):
+            while piece := _read(test_end):
                 shown += piece
-        os.close(ours)
+        os.close(test_end)
         return shown.decode().replace("\r\n", "\n")
 
     return run
@@ -50,7 +50,7 @@ def _read(descriptor):
 
 
 def plain(shown):
-    """Lines without codes; what a bar wrote over counts as lines too."""
+    """Lines without escape codes, including those that a bar overwrote."""
     return [line.rstrip() for line in re.split(r"[\r\n]+", CODES.sub("", shown))]
 
 
@@ -68,7 +68,7 @@ def test_upscaling_several_photos_on_a_terminal(photo, terminal):
         "1",
     )
     lines = plain(shown)
-    assert sum("a_x4.png" in line for line in lines) == 1  # said once, not as data too
+    assert sum("a_x4.png" in line for line in lines) == 1  # as a message, not as a result too
     assert any(
         re.fullmatch(r"a\.png -> a_x4\.png: 96x72, 1 step, seed 0, in [\d.]+ s", line)
         for line in lines
@@ -78,14 +78,17 @@ def test_upscaling_several_photos_on_a_terminal(photo, terminal):
     assert max(map(len, lines)) <= 80
 
 
-SAY = """
+MESSAGE = """
 from addsr_cli.cli.console import Console, print_message
 with Console().step_progress("photo.jpg"):
-    print_message("error: '{name}' may not be read, whatever one tries. Check its permissions and those of all folders.")
+    print_message(
+        "error: '{name}' may not be read, whatever one tries. "
+        "Check its permissions and those of all folders."
+    )
 """
 
 
-PATH = """
+LONG_PATH = """
 import sys
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.batch_progress import BatchProgress
@@ -94,7 +97,7 @@ with BatchProgress(Console(), "photos").bar(9, 10**9):
 """
 
 
-LEFT = """
+TIME_LEFT = """
 import time
 from types import SimpleNamespace
 from addsr_cli.cli.console import Console
@@ -105,26 +108,26 @@ with Console().step_progress("photo.jpg") as update:
 """
 
 
-def test_the_time_that_is_left_is_called_so(terminal):
-    lines = plain(terminal("-c", LEFT))
+def test_the_remaining_time_is_labelled(terminal):
+    lines = plain(terminal("-c", TIME_LEFT))
     assert any(re.search(r"step 3/4, tile 3/8 0:00:0\d left$", line) for line in lines), lines
     assert any(re.fullmatch(r"0\.\d s elapsed, photo\.jpg", line) for line in lines), lines
 
 
 def test_a_long_path_above_a_bar_stays_whole(terminal):
-    lines = plain(terminal("-c", PATH))
+    lines = plain(terminal("-c", LONG_PATH))
     assert "folder/" * 20 in lines
     assert any(re.search(r"0/9 files, 0\.0 MP, ", line) for line in lines)
     assert max(len(line) for line in lines if "files" in line or "elapsed" in line) <= 80
 
 
 @pytest.mark.parametrize(
-    "template", [SAY, SAY.replace('with Console().step_progress("photo.jpg"):', "if True:")]
+    "template", [MESSAGE, MESSAGE.replace('with Console().step_progress("photo.jpg"):', "if True:")]
 )
 def test_lines_are_broken_between_words_only(terminal, template):
     name = "/".join(["a-folder-with-a-long-name"] * 4)
-    said = template.format(name=name)
-    lines = plain(terminal("-c", said))
+    script = template.format(name=name)
+    lines = plain(terminal("-c", script))
     assert f"'{name}'" in lines  # longer than a line, and whole
     words = " ".join(lines).split()
     assert {"permissions", "whatever", "folders."} <= set(words)
@@ -137,7 +140,7 @@ def test_colour_can_be_switched_off(terminal, variables):
     assert shown.startswith("error: ")
 
 
-STEERING = """
+CONTROL_CHARACTERS = """
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.records import print_result, EMPTY_RECORD
 name = "a\\x1b[2Jb\\nerror: c\\u202e.png"
@@ -149,7 +152,7 @@ print_result(EMPTY_RECORD | done, Console(), summary=LINE)
 
 @pytest.mark.parametrize("line", [True, False])
 def test_control_characters_in_names_are_escaped_on_a_terminal(terminal, line):
-    shown = terminal("-c", STEERING.replace("LINE", str(line)))
+    shown = terminal("-c", CONTROL_CHARACTERS.replace("LINE", str(line)))
     assert r"a\x1b[2Jb" in shown
     assert r"c\u202e.png" in shown
     assert "\x1b[2J" not in shown
@@ -179,9 +182,9 @@ BATCH = """
 import sys
 from addsr_cli.cli.app import run
 from addsr_cli.batch.pipeline import Pipeline
-true = Pipeline._upscale
+original = Pipeline._upscale
 def upscale(self, *words):
-    result = true(self, *words)
+    result = original(self, *words)
     self.observer._bar.refresh()
     return result
 Pipeline._upscale = upscale
@@ -189,7 +192,7 @@ sys.exit(run(["batch", "photos", "--model", "nano", "--steps", "1"]))
 """
 
 
-def test_a_batch_shows_the_file_it_is_at(photo, terminal):
+def test_a_batch_shows_the_current_file(photo, terminal):
     photo("photos/a.png"), photo("photos/sub/b.png")
     lines = plain(terminal("-c", BATCH))
     assert any(re.search(r"elapsed, now photos/a\.png", line) for line in lines), lines
