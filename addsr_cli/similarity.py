@@ -19,10 +19,9 @@ SSIM_C1, SSIM_C2 = 0.01**2, 0.03**2  # Wang et al. 2004, eq. 13, for a data rang
 
 
 def in_float32(measure: Callable[P, Tensor]) -> Callable[P, Tensor]:
-    """Let a measure compute in float32 or wider, whatever its tensors come in and autocast says.
+    """Decorate a measure to compute in float32 or wider, whatever its inputs and autocast.
 
-    Squares of nearly equal numbers are subtracted in it: the two or three digits of bf16 are not
-    enough.
+    Such measures subtract squares of nearly equal numbers, which bf16 cannot represent.
     """
 
     @wraps(measure)

@@ -1,6 +1,6 @@
-"""What a run will cost, before it starts: parameters, memory by part, arithmetic, hours.
+"""The cost of a run, before it starts: parameters, memory by part, arithmetic, hours.
 
-What student and teacher cost is said by their architecture (``TrainingSetup.cost``).
+The cost of student and teacher comes from their architecture (``TrainingSetup.cost``).
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -16,18 +16,19 @@ from addsr_cli.train.build import DTYPES, machine_for, training_options
 from addsr_cli.train.config import TrainConfig
 
 GIB = 1024**3
-EYES, HEADS = 43_722_240, 7_630_720  # parameters of DINO with DINOv2, and of the heads on them
-USABLE = 0.92  # of a card's memory: the rest is for the driver's context and for fragments
-WAYS = 3  # forward, and twice that backward
-REACHED = 0.4  # of the measured matrix rate that training reaches
+DINO_PARAMETERS = 43_722_240  # of DINO and DINOv2 together
+DINO_HEADS = 7_630_720
+USABLE = 0.92  # of a GPU's memory: the rest is for the driver's context and fragmentation
+FORWARD_BACKWARD = 3  # the backward pass costs twice the forward pass
+REACHED = 0.4  # of the measured matmul FLOP/s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judge:
-    """What VGG16 or a discriminator costs: numbers, bytes that autograd saves and FLOP one way, per pixel.
+class LossNetwork:
+    """Cost of VGG16 or of a discriminator: parameters, and bytes and FLOP per pixel.
 
-    ``saved`` is what lies in memory when a picture and its original are judged, in float32 and in
-    half precision.
+    ``saved`` are the bytes that autograd saves for an image and its HR, in float32 and in half
+    precision; ``flop`` is one forward pass.
     """
 
     parameters: int
@@ -35,17 +36,17 @@ class Judge:
     flop: int
 
 
-CONV = Judge(
+CONV = LossNetwork(
     parameters=135_795,
     saved=(1090, 1090),
     flop=20_300,
 )
-VGG = Judge(
+VGG = LossNetwork(
     parameters=14_714_688,
     saved=(2440, 2330),
     flop=611_700,
-)  # the distance in float32 included
-VGG_HEADS = Judge(
+)
+VGG_HEADS = LossNetwork(
     parameters=299_908,
     saved=(3650, 3650),
     flop=96_600,
@@ -54,10 +55,10 @@ VGG_HEADS = Judge(
 
 @dataclass(frozen=True, kw_only=True)
 class Budget:
-    """``memory`` in bytes by part; ``tflop`` of one step of one process; ``hours`` of the whole run.
+    """``memory`` in bytes by part, ``tflop`` per step and process, ``hours`` of the whole run.
 
-    ``card``: bytes of a device that is not here; then nothing is known of its speed, and ``hours``
-    is None.
+    ``card`` is the memory in bytes of a GPU that is not in this machine. Its speed is unknown, and
+    ``hours`` is None.
     """
 
     parameters: int
@@ -69,16 +70,16 @@ class Budget:
 
     @property
     def needed(self) -> int:
-        """Bytes in all."""
+        """Total memory in bytes."""
         return sum(self.memory.values())
 
     @property
     def fits(self) -> bool | None:
-        """Whether it fits the card that it was planned for, with room for the allocator; None without one."""
+        """Whether the run fits into ``card``; None without one."""
         return None if self.card is None else self.needed <= self.card * USABLE
 
     def text(self) -> str:
-        """For people."""
+        """Return the plan as text."""
         lines = [f"{self.parameters:,} parameters, {self.trained:,} of them trained"]
         lines += [f"  {size / GIB:8.2f} GiB  {part}" for part, size in self.memory.items()]
         lines += [f"  {self.needed / GIB:8.2f} GiB  in all", f"{self.tflop:.2f} TFLOP a step"]
@@ -87,34 +88,38 @@ class Budget:
             lines.append(f"{words} {self.card / GIB:.1f} GiB, of which {USABLE:.0%} are counted on")
             if not self.fits:
                 lines.append(
-                    "less is needed with --preset lowmem, --lora 32, or a smaller --batch-size or --crop"
+                    "less is needed with --preset lowmem, --lora 32, "
+                    "or a smaller --batch-size or --crop"
                 )
         if self.hours is not None:
             lines.append(f"about {self.hours:.1f} hours")
         return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
-        """For programs."""
+        """Return the plan as a JSON object."""
         return {"status": "planned", **asdict(self), "memory_total": self.needed, "fits": self.fits}
 
 
 def budget(config: TrainConfig, card: int | None = None) -> Budget:
-    """The cost of a run here, or on a device of ``card`` bytes. Raises UsageError for a device that is not there."""
+    """Return the cost of a run on this machine, or on a GPU of ``card`` bytes.
+
+    Raises UsageError for a device that this machine does not have.
+    """
     if card is not None:
-        return _counted(config, 4 if config.precision == "fp32" else 2, card)
+        return _count(config, 4 if config.precision == "fp32" else 2, card)
     machine, mixed = machine_for(config)
-    draft = _counted(config, 4 if mixed == "no" else 2)
-    given = (
-        ()
-        if machine.kind == "cpu"
-        else (hardware.LARGE_MATRIX[machine.kind], machine.device, DTYPES[mixed])
-    )
-    hours = draft.tflop * 1e12 * config.steps / (hardware.matmul_flops(*given) * REACHED) / 3600
-    return replace(draft, hours=hours)
+    draft = _count(config, 4 if mixed == "no" else 2)
+    if machine.kind == "cpu":
+        peak = hardware.matmul_flops()
+    else:
+        side = hardware.LARGE_MATRIX[machine.kind]
+        peak = hardware.matmul_flops(side, machine.device, DTYPES[mixed])
+    seconds = draft.tflop * 1e12 * config.steps / (peak * REACHED)
+    return replace(draft, hours=seconds / 3600)
 
 
-def _counted(config: TrainConfig, size: int, card: int | None = None) -> Budget:
-    """Return all but the time; ``size`` is the bytes per number of the network."""
+def _count(config: TrainConfig, size: int, card: int | None = None) -> Budget:
+    """Return the budget without the time; ``size`` is the bytes per number of the network."""
     options = training_options(config, torch.float32 if size == 4 else torch.bfloat16)
     cost = training_setup(config.arch).cost(options, _workload(config, size))
     memory = {
@@ -126,12 +131,12 @@ def _counted(config: TrainConfig, size: int, card: int | None = None) -> Budget:
         "discriminator": 0,
         "activations": cost.activations,
     }
-    judged, more = _judges(config, size)
+    loss_memory, loss_tflop = _loss_networks(config, size)
     return Budget(
         parameters=cost.parameters,
         trained=cost.trained,
-        memory={part: own + judged.get(part, 0) for part, own in memory.items()},
-        tflop=(cost.tflop + more) * config.batch_size * config.accumulate,
+        memory={part: own + loss_memory.get(part, 0) for part, own in memory.items()},
+        tflop=(cost.tflop + loss_tflop) * config.batch_size * config.accumulate,
         hours=None,
         card=card,
     )
@@ -143,41 +148,44 @@ def _workload(config: TrainConfig, size: int) -> Workload:
         crop=config.crop,
         batch_size=config.batch_size,
         bytes_per_number=size,
-        earlier_passes=_earlier(config),
+        earlier_passes=_earlier_passes(config),
         teacher_passes=recipe.teacher_samples * recipe.teacher_share if recipe.distill else 0,
         decodes_teacher=recipe.space == "pixel",
         accumulates=config.accumulate > 1,
     )
 
 
-def _earlier(config: TrainConfig) -> float:
-    """Passes without gradient before the trained step, for a sample in the middle."""
+def _earlier_passes(config: TrainConfig) -> float:
+    """Mean number of passes without gradient before the trained step."""
     first = 1 / 2 if config.recipe.timesteps == "official" else 1 / len(STEPS)
     middle = len(STEPS) / 2 if config.recipe.rollout == "chained" else 1
     return (1 - first) * middle
 
 
-def _judges(config: TrainConfig, size: int) -> tuple[dict[str, int], float]:
-    """Memory and TFLOP a sample of the losses that are networks: VGG16, and discriminators of small pictures."""
-    recipe, pixels, half = config.recipe, config.crop**2, size < 4
-    judge = (
-        {"conv": CONV, "vgg": VGG_HEADS}.get(recipe.discriminator) if recipe.adversarial else None
-    )
-    memory, saved, flop = {}, 0, 0
+def _loss_networks(config: TrainConfig, size: int) -> tuple[dict[str, int], float]:
+    """Memory in bytes and TFLOP per sample of VGG16 and of the discriminator."""
+    recipe = config.recipe
+    pixels = config.crop**2
+    half = size < 4
+    heads = None
+    if recipe.adversarial:
+        heads = {"conv": CONV, "vgg": VGG_HEADS}.get(recipe.discriminator)
+    memory = {}
+    saved = 0
+    flop = 0
     if recipe.adversarial and recipe.discriminator == "dino":
-        memory["frozen networks"] = 4 * EYES
-        memory["discriminator"] = 16 * HEADS
-    if recipe.anchor_lpips or judge is VGG_HEADS:
-        looks = 3 + 2 * (
-            config.accumulate > 1
-        )  # original and picture, backwards to the picture, both again
+        memory["frozen networks"] = 4 * DINO_PARAMETERS
+        memory["discriminator"] = 16 * DINO_HEADS
+    if recipe.anchor_lpips or heads is VGG_HEADS:
+        # forward of HR and of the image, backward to the image; both forward again when accumulating
+        passes = 3 + 2 * (config.accumulate > 1)
         frozen = memory.get("frozen networks", 0)
         memory["frozen networks"] = frozen + size * VGG.parameters
-        saved, flop = VGG.saved[half], looks * VGG.flop
-    if judge:
-        memory["discriminator"] = 16 * judge.parameters
-        saved, flop = (
-            saved + judge.saved[half],
-            flop + (2 * WAYS + 2) * judge.flop,
-        )  # learn from both, then be asked
+        saved = VGG.saved[half]
+        flop = passes * VGG.flop
+    if heads:
+        # its own update on HR and on the image, then the adversarial loss and its gradient
+        memory["discriminator"] = 16 * heads.parameters
+        saved += heads.saved[half]
+        flop += (2 * FORWARD_BACKWARD + 2) * heads.flop
     return memory | {"activations": saved * pixels * config.batch_size}, flop * pixels / 1e12

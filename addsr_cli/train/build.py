@@ -31,24 +31,28 @@ PATIENCE = timedelta(
 
 
 def machine_for(config: TrainConfig) -> tuple[Hardware, str]:
-    """Where this process will be, and its precision as accelerate calls it.
+    """Return the hardware for this process, and its precision as accelerate names it.
 
-    Raises UsageError for what is not there.
+    Raises UsageError for a device that this machine does not have.
     """
     machine = hardware.probe(_own_device(config.device))
     needs = training_setup(config.arch).needs
     if needs and machine.kind == "cpu" and config.device == "auto":
         raise UsageError(
             f"--arch {config.arch} needs {needs}, and this machine has none.",
-            f"Train --arch {FALLBACK} here, insist with --device cpu, or plan for a card: --dry-run --memory 40G.",
+            f"Train --arch {FALLBACK} here, insist with --device cpu, "
+            "or plan for a GPU: --dry-run --memory 40G.",
         )
     return machine, _mixed(config.precision, machine)
 
 
 def accelerator_for(config: TrainConfig) -> Accelerator:
-    """Devices, processes and precision. Raises UsageError for a device that is not there or a tracker not installed."""
+    """Set up device, processes and precision.
+
+    Raises UsageError for a device that this machine does not have or a missing tracker.
+    """
     machine, mixed = machine_for(config)
-    if machine.kind == "cuda":  # before anything else opens the first card in every process
+    if machine.kind == "cuda":  # before anything else uses the first GPU in every process
         torch.cuda.set_device(machine.device)
     if config.tracker and config.tracker not in {str(known) for known in get_available_trackers()}:
         problem = f"--tracker {config.tracker} is not installed, or accelerate does not know it."
@@ -56,9 +60,8 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
             problem, f"pip install {config.tracker}, or leave it out: log.jsonl is always written."
         )
     chosen = {"ACCELERATE_TORCH_DEVICE": machine.device} if machine.kind == "cuda" else {}
-    with patch_environment(
-        **chosen
-    ):  # accelerate would take the current card, or that of the process's number
+    # else accelerate would take the current GPU, or that of the process's number
+    with patch_environment(**chosen):
         return Accelerator(
             cpu=machine.kind == "cpu",
             mixed_precision=mixed,
@@ -69,23 +72,27 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
 
 
 def _own_device(wanted: str) -> str:
-    """The device of this process: of several on one machine, each has the card of its number there.
+    """Return the device of this process: on one machine, each process has a GPU of its own.
 
-    Raises UsageError where several processes are given one card.
+    Raises UsageError when one device is set for several processes.
     """
-    number, cards = int(os.environ.get("LOCAL_RANK", "-1")), hardware.devices()
-    if number < 0 or wanted == "cpu" or not cards[0].startswith("cuda"):
+    number = int(os.environ.get("LOCAL_RANK", "-1"))
+    devices = hardware.devices()
+    if number < 0 or wanted == "cpu" or not devices[0].startswith("cuda"):
         return wanted
     if wanted not in ("auto", "cuda"):
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return wanted
         problem = f"--device {wanted} is one device, but several processes were launched."
-        raise UsageError(problem, "Leave it out: each process takes a card of its own.")
-    return cards[number % len(cards)]
+        raise UsageError(problem, "Leave it out: each process takes a GPU of its own.")
+    return devices[number % len(devices)]
 
 
 def trainable_for(config: TrainConfig, accelerator: Accelerator) -> TrainableModel:
-    """Student and teacher, in place. Raises ModelUnavailable when the teacher's weights are not here."""
+    """Build student and teacher on the device.
+
+    Raises ModelUnavailable when the teacher's weights are not installed.
+    """
     torch.manual_seed(config.seed)
     options = training_options(config, DTYPES[accelerator.mixed_precision])
     model = training_setup(config.arch).build(options)
@@ -109,8 +116,13 @@ def training_options(config: TrainConfig, dtype: torch.dtype) -> TrainingOptions
 def objective_for(
     config: TrainConfig, model: TrainableModel, accelerator: Accelerator
 ) -> Objective:
-    """What is learnt, as the recipe says. Raises ModelUnavailable when a loss needs weights that are not here."""
-    recipe, vgg, discriminator_step = config.recipe, None, None
+    """Build the losses and the training step of the recipe.
+
+    Raises ModelUnavailable when a loss needs weights that are not installed.
+    """
+    recipe = config.recipe
+    vgg = None
+    discriminator_step = None
     if recipe.anchor_lpips or (recipe.adversarial and recipe.discriminator == "vgg"):
         dtype = DTYPES[accelerator.mixed_precision]
         vgg = VggFeatures(LPIPS.load("vgg", device=accelerator.device, dtype=dtype))
@@ -137,7 +149,7 @@ def _discriminator(config: TrainConfig, vgg: VggFeatures | None) -> Discriminato
 
 
 def _mixed(precision: str, machine: Hardware) -> str:
-    """What accelerate calls it; auto is bf16 where the machine multiplies that fast, else float32."""
+    """Return accelerate's name; auto is bf16 where the hardware is fast at it, else float32."""
     if precision == "auto":
         return "bf16" if machine.bf16 else "no"
     return "no" if precision == "fp32" else precision

@@ -71,16 +71,15 @@ def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
 class TrainConfig:
     """Settings of one run.
 
-    ``crop`` and ``batch_size`` shape a batch (HR pixels per side, samples per process);
-    ``accumulate`` batches make a step. ``mix`` is the share of each degradation recipe; ``augmentation``
-    "varied" also turns, shrinks and defocuses crops. ``steps`` is the length of the whole schedule:
-    with ``decay`` "cosine" the learning rate falls to zero over it. ``init`` starts from another
-    model's weights, ``teacher`` names the model to distil, "" the usual one.
+    ``crop`` (HR pixels per side) and ``batch_size`` (samples per process) shape a batch;
+    ``accumulate`` batches make an optimizer step. ``mix`` is the share of each degradation.
+    ``augmentation`` "varied" also rotates, downscales and defocuses crops. ``steps`` is the length
+    of the schedule: with ``decay`` "cosine" the learning rate falls to zero over it. ``init``
+    starts from another model's weights; ``teacher`` is the model to distil, "" for the default.
 
-    ``scales`` is the range of factors by which the LR is smaller than HR: the lowest and highest
-    also happen by themselves, the highest half of the time. ``lettering`` is the share of crops
-    with drawn text. ``recipe`` says what is learnt. ``validation`` photos are kept out of the
-    training.
+    ``scales`` is the range of factors by which LR is smaller than HR: half of the samples have the
+    highest, a tenth the lowest. ``lettering`` is the share of crops with drawn text. ``recipe`` has
+    the losses. ``validation`` photos are held out.
     """
 
     data: Annotated[Path, train_option("Folder of sharp, large photos.", DATA)]
@@ -233,9 +232,8 @@ class TrainConfig:
             self.log_every,
         )
         if min(*counts, self.keep) < 1:
-            raise UsageError(
-                "Steps, batch size, accumulate and the save, sample, log and keep counts must be at least 1."
-            )
+            counted = "Steps, batch size, accumulate and the save, sample, log and keep counts"
+            raise UsageError(f"{counted} must be at least 1.")
         names = get_args(DegradationName)
         unknown = [name for name, _ in self.mix if name not in names]
         shares = [share for _, share in self.mix]

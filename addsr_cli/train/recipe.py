@@ -1,4 +1,4 @@
-"""How a student is distilled: one frozen, validated record, and the presets that name whole sets of choices."""
+"""How a student is distilled: a frozen, validated record, and its presets."""
 
 import math
 from dataclasses import dataclass, field, replace
@@ -34,19 +34,24 @@ def parse_timestep_weights(text: str) -> tuple[float, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """What TA-ADD leaves open (AddSR section 3; the released trainer differs where ``official`` says so).
+    """The choices of distillation (AddSR section 3; "official" is the released trainer's variant).
 
-    ``timesteps``: how the student's are drawn, evenly, or half of them 999. ``first_latent``: whose
-    latent lies under the noise at 999. ``rollout``: the picture before the trained step comes from
-    one pass whose latent is HR's, or from the whole chain that inference runs. ``psr``: range of
-    the weight of that picture in the control image. ``teacher_samples``: teacher timesteps per
-    sample, averaged, drawn from ``all`` 1000 or from the student's four; ``shared_noise`` gives
-    them the student's noise. ``teacher_sees`` is its control image. ``space``: where student and
-    teacher are compared. ``distill``, ``adversarial``, ``r1`` and the reconstruction weigh the losses, 0
-    for off; reconstruction are distances to HR: Charbonnier (l1) and LPIPS with VGG16. ``teacher_share``
-    of the samples are compared with the teacher, which may be a large network. ``timestep_weights`` is
-    how much the adversarial loss counts at 999, 749, 499 and 249. ``text_dropout``: share of samples whose
-    text is left out.
+    - ``ta``: TA-ADD's weights of the distillation loss.
+    - ``timesteps``: the student's are drawn evenly, or half of them are 999.
+    - ``first_latent``: whose latent is noised at 999.
+    - ``rollout``: before the trained step runs one pass from HR's latent, or the whole chain of
+      inference.
+    - ``psr``: range of the PSR weight.
+    - ``teacher_samples``: teacher timesteps per sample, averaged; ``teacher_timesteps``: drawn from
+      all 1000 or from the student's four; ``shared_noise``: with the student's noise.
+    - ``teacher_sees``: the teacher's control image; ``teacher_share``: share of the samples that
+      are compared with the teacher.
+    - ``space``: where student and teacher are compared.
+    - ``distill``, ``adversarial``, ``r1``, ``anchor_l1`` (Charbonnier) and ``anchor_lpips`` (VGG16)
+      are weights of losses, 0 for off; ``timestep_weights`` scale the adversarial loss at 999, 749,
+      499 and 249.
+    - ``raw_condition``: DINOv2 sees the canvas without color normalization.
+    - ``text_dropout``: share of samples that train without text.
     """
 
     ta: TaWeights = field(default_factory=TaWeights)
@@ -148,9 +153,8 @@ class Recipe:
         if len(self.timestep_weights) != len(STEPS) or not all(
             0 <= weight < math.inf for weight in self.timestep_weights
         ):
-            raise UsageError(
-                "--timestep-weights must be four weights of 0 or more, for t = 999, 749, 499 and 249."
-            )
+            problem = "--timestep-weights must be four weights of 0 or more"
+            raise UsageError(f"{problem}, for t = 999, 749, 499 and 249.")
         if not 0 <= self.psr[0] <= self.psr[1] <= 1:
             raise UsageError(
                 "The PSR weight in training must be a number or a range within 0 and 1."
@@ -161,12 +165,12 @@ class Recipe:
             or not 0 < self.teacher_share <= 1
         ):
             raise UsageError(
-                "Teacher samples must be at least 1, shares of teacher and text_dropout texts within 0 and 1."
+                "Teacher samples must be 1 or more, teacher share and text dropout within 0 and 1."
             )
 
     @property
     def reconstruction(self) -> dict[str, float]:
-        """Weights of the distances to HR."""
+        """Weights of the reconstruction losses by name."""
         return {"l1": self.anchor_l1, "lpips": self.anchor_lpips}
 
     @classmethod

@@ -1,1 +1,1 @@
-"""Photos in, training pairs out."""
+"""Training pairs from photos: dataset, augmentation, tags."""

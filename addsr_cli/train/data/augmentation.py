@@ -1,9 +1,9 @@
-"""More kinds of pictures out of the photos at hand.
+"""Random crops, defocus and drawn text.
 
-A folder of sharp, detailed crops teaches that everything fine is texture: a network trained on it
-alone keeps the noise of a photo's smooth parts. So some crops are taken from further away, and some
-are thrown out of focus, wholly or behind a soft border as in a shallow depth of field; what the
-network must give back is the smooth picture. Text is drawn on some, since few photos have any.
+A network trained on sharp, detailed crops alone takes all fine structure for texture, and keeps the
+noise in smooth parts of a photo. Some crops are therefore downscaled from larger ones, and some are
+defocused, entirely or behind a soft border as with a shallow depth of field. Text is drawn on some,
+because few photos have any.
 """
 
 import string
@@ -17,9 +17,11 @@ from PIL import Image, ImageDraw, ImageFont
 from addsr_cli.degradation import Array
 from addsr_cli.imageio import resize
 
-DEFOCUS_ODDS, WHOLE_ODDS = 0.2, 0.4
-SIGMA = (1.5, 10.0)  # of the blur, pixels
-FURTHER_ODDS, FURTHEST = 0.4, 3.0
+DEFOCUS_PROBABILITY = 0.2
+FULL_DEFOCUS_PROBABILITY = 0.4  # of those
+DEFOCUS_SIGMA = (1.5, 10.0)  # pixels
+DOWNSCALE_PROBABILITY = 0.4
+MAX_DOWNSCALE = 3.0
 LETTER_HEIGHTS = (10, 70)  # pixels
 LETTERS = 2 * string.ascii_letters + string.digits + 12 * " " + ".,:;-()/&%$!?"
 FONT_FOLDERS = ("/usr/share/fonts", "/Library/Fonts", "C:/Windows/Fonts")
@@ -36,11 +38,11 @@ FONT_FAMILIES = (
 
 
 def defocus(image: Array, rng: np.random.Generator) -> Array:
-    """``image`` (H, W, 3) in [0, 1], sometimes blurred, in whole or where a soft random mask says."""
-    if rng.random() >= DEFOCUS_ODDS:
+    """Blur ``image`` (H, W, 3) in [0, 1] sometimes, entirely or through a soft random mask."""
+    if rng.random() >= DEFOCUS_PROBABILITY:
         return image
-    blurred = cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(*np.log(SIGMA)))))
-    if rng.random() < WHOLE_ODDS:
+    blurred = cv2.GaussianBlur(image, (0, 0), float(np.exp(rng.uniform(*np.log(DEFOCUS_SIGMA)))))
+    if rng.random() < FULL_DEFOCUS_PROBABILITY:
         return np.asarray(blurred, dtype=np.float32)
     height, width = image.shape[:2]
     field = cv2.resize(
@@ -53,7 +55,10 @@ def defocus(image: Array, rng: np.random.Generator) -> Array:
 
 
 def lettering(image: Array, rng: np.random.Generator) -> Array:
-    """Lines of random letters over ``image`` (H, W, 3) in [0, 1], or on plain paper in its place; 10 to 70 px high."""
+    """Draw lines of random letters, 10 to 70 px high, on ``image`` (H, W, 3) in [0, 1].
+
+    Half of the time plain paper replaces the image.
+    """
     height, width = image.shape[:2]
     paper = rng.random() < 0.5
     if paper:
@@ -79,33 +84,39 @@ def lettering(image: Array, rng: np.random.Generator) -> Array:
 
 
 def _font(rng: np.random.Generator, size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    """One of the system's fonts, or Pillow's own where there are none."""
-    known = _fonts()
-    if not known:
+    """Return one of the system's fonts, or Pillow's own if there are none."""
+    paths = _font_paths()
+    if not paths:
         return ImageFont.load_default(size)
-    return ImageFont.truetype(known[int(rng.integers(len(known)))], size)
+    return ImageFont.truetype(paths[int(rng.integers(len(paths)))], size)
 
 
 @cache
-def _fonts() -> tuple[str, ...]:
-    found = (path for folder in FONT_FOLDERS for path in Path(folder).rglob("*.ttf"))
-    return tuple(sorted(str(path) for path in found if path.stem.startswith(FONT_FAMILIES)))
+def _font_paths() -> tuple[str, ...]:
+    paths = [path for folder in FONT_FOLDERS for path in Path(folder).rglob("*.ttf")]
+    return tuple(sorted(str(path) for path in paths if path.stem.startswith(FONT_FAMILIES)))
 
 
 def crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> Array:
-    """Random square of an 8-bit photo (H, W, 3), turned and mirrored, float32 in [0, 1]; sometimes shrunk from more."""
-    taken = side
-    if rng.random() < FURTHER_ODDS:
-        taken = min(*photo.shape[:2], round(side * rng.uniform(1, FURTHEST)))
-    top, left = (int(rng.integers(0, length - taken + 1)) for length in photo.shape[:2])
-    part = np.rot90(photo[top : top + taken, left : left + taken], k=int(rng.integers(0, 4)))
+    """Return a random square of an 8-bit photo (H, W, 3), rotated and flipped, float32 in [0, 1].
+
+    It is sometimes downscaled from a larger square.
+    """
+    size = side
+    if rng.random() < DOWNSCALE_PROBABILITY:
+        size = min(*photo.shape[:2], round(side * rng.uniform(1, MAX_DOWNSCALE)))
+    top, left = (int(rng.integers(0, length - size + 1)) for length in photo.shape[:2])
+    part = np.rot90(photo[top : top + size, left : left + size], k=int(rng.integers(0, 4)))
     part = part[:, ::-1] if rng.random() < 0.5 else part
     image = np.ascontiguousarray(part, dtype=np.float32) / np.float32(255)
-    return image if taken == side else np.clip(resize(image, (side, side)), 0, 1)
+    return image if size == side else np.clip(resize(image, (side, side)), 0, 1)
 
 
 def plain_crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> Array:
-    """Random square of an 8-bit photo (H, W, 3) as it is, mirrored half of the time, float32 in [0, 1] (AddSR's)."""
+    """Return a random square of an 8-bit photo (H, W, 3), float32 in [0, 1], as AddSR does.
+
+    It is flipped half of the time.
+    """
     top, left = (int(rng.integers(0, length - side + 1)) for length in photo.shape[:2])
     part = photo[top : top + side, left : left + side]
     part = part[:, ::-1] if rng.random() < 0.5 else part

@@ -1,1 +1,1 @@
-"""Networks that tell photos from restored pictures, and how they are trained."""
+"""Networks that tell photos from restored images, and their training step."""

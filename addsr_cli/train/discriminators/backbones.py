@@ -1,4 +1,4 @@
-"""The frozen networks a discriminator looks with: DINO ViT-S/16 and DINOv2 ViT-S/14, as transformers has them.
+"""Frozen networks of the projected discriminator: DINO ViT-S/16 and DINOv2 ViT-S/14.
 
 Weights come under one of two namings: the Hub's (``encoder.layer.0.attention.attention.query``) or
 the authors' and timm's (``blocks.0.attn.qkv``), which is turned into the Hub's. The networks
@@ -56,7 +56,7 @@ _BLOCK = re.compile(r"blocks\.(\d+)\.(ls\d\.gamma|(.+)\.(weight|bias))")
 
 
 def load_backbone(folder: Path) -> PreTrainedModel:
-    """DINO or DINOv2 from a local folder that holds ``model.safetensors`` in either naming; frozen, float32, eval.
+    """Load DINO or DINOv2 from a folder with ``model.safetensors``: frozen, float32, eval mode.
 
     The Hub's naming also needs its ``config.json``. Raises ModelUnavailable.
     """
@@ -75,7 +75,7 @@ def load_backbone(folder: Path) -> PreTrainedModel:
 
 
 def backbone_from(state: State, heads: int | None = None) -> PreTrainedModel:
-    """DINO, or DINOv2 where there are layer scales, of weights in the authors' naming; sizes are read off them.
+    """Return DINO, or DINOv2 if there are layer scales, from weights in the authors' naming.
 
     ``heads`` is the number of attention heads (None: one per 64 channels). Raises ModelUnavailable.
     """
@@ -102,7 +102,7 @@ def backbone_from(state: State, heads: int | None = None) -> PreTrainedModel:
 
 
 def hub_names(state: State, inside: Mapping[str, str]) -> dict[str, Tensor]:
-    """The authors' naming -> the Hub's; ``inside`` renames within blocks. What has no place keeps its name."""
+    """Rename weights from the authors' naming to the Hub's; ``inside`` renames within blocks."""
     named = {}
     for key, value in state.items():
         block = _BLOCK.fullmatch(key)
@@ -126,7 +126,7 @@ def _filled(kind: Any, state: State, config: PreTrainedConfig) -> PreTrainedMode
     more = {"add_pooling_layer": False} if kind is ViTModel else {}
     whole = {key: value.float().contiguous() for key, value in state.items()}
     verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # its table of missing and unused weights: what matters is checked below
+    logging.set_verbosity_error()  # no table of missing weights: they are checked below
     try:
         with no_progress_bars():
             net, report = kind.from_pretrained(

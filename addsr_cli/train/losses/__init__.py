@@ -1,1 +1,1 @@
-"""Distances and adversarial terms, one value per sample."""
+"""Losses: reconstruction, perceptual, adversarial, and TA-ADD's timestep weights."""

@@ -1,4 +1,4 @@
-"""Features of a pretrained VGG16: for the LPIPS loss and for a discriminator on the same features."""
+"""Features of a pretrained VGG16, shared by the LPIPS loss and the discriminator on VGG."""
 
 from torch import Tensor
 

@@ -1,4 +1,4 @@
-"""Distances of the student's images to HR: (B, 3, H, W) in [0, 1], float32 -> one per sample (B,)."""
+"""Distances of images (B, 3, H, W) in [0, 1] to HR, one value per sample (B,)."""
 
 from collections.abc import Mapping
 

@@ -1,1 +1,1 @@
-"""What a training step minimises."""
+"""Training steps: what is minimized, and how the student is run."""

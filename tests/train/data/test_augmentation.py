@@ -15,8 +15,8 @@ def photo():
 
 @pytest.fixture
 def always(monkeypatch):
-    monkeypatch.setattr(augmentation, "DEFOCUS_ODDS", 1)
-    monkeypatch.setattr(augmentation, "FURTHER_ODDS", 1)
+    monkeypatch.setattr(augmentation, "DEFOCUS_PROBABILITY", 1)
+    monkeypatch.setattr(augmentation, "DOWNSCALE_PROBABILITY", 1)
 
 
 def detail(image):
@@ -49,7 +49,7 @@ def test_some_are_soft_in_whole_and_some_in_part(photo, always):
 def test_most_pictures_are_left_sharp(photo):
     sharp = photo[:64, :64].astype(np.float32) / 255
     same = [defocus(sharp, rng(seed)) is sharp for seed in range(300)]
-    assert abs(np.mean(same) - (1 - augmentation.DEFOCUS_ODDS)) < 0.1
+    assert abs(np.mean(same) - (1 - augmentation.DEFOCUS_PROBABILITY)) < 0.1
 
 
 def test_a_crop_has_the_wished_size_and_range_however_far_it_reaches(photo, always):
@@ -67,9 +67,9 @@ def test_a_photo_that_is_hardly_larger_gives_what_it_has(photo, always):
 def test_crops_from_further_away_show_more(photo, monkeypatch):
     flat = np.zeros((300, 300, 3), np.uint8)
     flat[::2] = 255  # stripes that only an untouched crop keeps
-    monkeypatch.setattr(augmentation, "FURTHER_ODDS", 0)
+    monkeypatch.setattr(augmentation, "DOWNSCALE_PROBABILITY", 0)
     near = crop(flat, 96, rng(3))
-    monkeypatch.setattr(augmentation, "FURTHER_ODDS", 1)
+    monkeypatch.setattr(augmentation, "DOWNSCALE_PROBABILITY", 1)
     far = crop(flat, 96, rng(3))
     assert near.std() > far.std()
 
@@ -82,7 +82,7 @@ def test_the_draws_decide_alone(photo):
 def fonts(request, monkeypatch):
     """The fonts of this machine, or only the one that comes with Pillow."""
     if request.param == "none":
-        monkeypatch.setattr(augmentation, "_fonts", tuple)
+        monkeypatch.setattr(augmentation, "_font_paths", tuple)
 
 
 def test_letters_stand_out_on_paper_or_on_the_picture(photo, fonts):

@@ -62,8 +62,8 @@ def test_a_pair_is_a_crop_and_its_enlarged_ruin(pairs_of):
 
 
 def test_the_crop_is_a_piece_of_a_photo_turned_or_not(pairs_of, monkeypatch):
-    monkeypatch.setattr("addsr_cli.train.data.augmentation.DEFOCUS_ODDS", 0)
-    monkeypatch.setattr("addsr_cli.train.data.augmentation.FURTHER_ODDS", 0)
+    monkeypatch.setattr("addsr_cli.train.data.augmentation.DEFOCUS_PROBABILITY", 0)
+    monkeypatch.setattr("addsr_cli.train.data.augmentation.DOWNSCALE_PROBABILITY", 0)
     pairs = pairs_of(mix=(("clean", 1.0),))
     hr = (pairs[0]["hr"].permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)
     turned = [np.rot90(flip, k) for flip in (hr, hr[:, ::-1]) for k in range(4)]
