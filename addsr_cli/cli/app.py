@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from addsr_cli.cli import batch, bench, compare, config, distill, doctor, models, upscale
-from addsr_cli.cli.command import Command, Group, insert_default_command
+from addsr_cli.cli.command import Command, CommandGroup, insert_default_command
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.exit_codes import INTERRUPTED
@@ -24,7 +24,7 @@ TRUE_VALUES = ("1", "true", "t", "yes", "y", "on")  # of environment variables, 
 
 app = typer.Typer(
     name="addsr",
-    cls=Group,
+    cls=CommandGroup,
     no_args_is_help=True,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

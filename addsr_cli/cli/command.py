@@ -42,7 +42,7 @@ class Command(TyperCommand):
         return super().invoke(ctx)
 
 
-class Group(TyperGroup):
+class CommandGroup(TyperGroup):
     """The program: a photo in the place of a command means ``upscale``."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401 (those of the base class)
