@@ -56,7 +56,7 @@ def upscale(
     console = request.console
     settings = request.settings
     wanted = request.write_options()
-    wish = JobOptions(
+    job_options = JobOptions(
         images=images,
         output=request.output,
         samples=request.samples,
@@ -66,7 +66,7 @@ def upscale(
         skip_existing=skip_existing,
         overwrite=request.overwrite,
     )
-    check_streams(images, to_stdout=wish.to_stdout)
+    check_streams(images, to_stdout=job_options.to_stdout)
     inputs = read_inputs(images)
     unreadable = [item for item in inputs if isinstance(item, RejectedInput)]
     _tell_refused(unreadable, console)
@@ -75,7 +75,7 @@ def upscale(
         return
     upscaler = _upscaler(request, console)
     naming = request.naming(upscaler.spec.name, upscaler.steps(settings))
-    work = gather(inputs, settings, wanted, naming, wish)
+    work = gather(inputs, settings, wanted, naming, job_options)
     _tell_refused(
         [item for item in work if isinstance(item, RejectedInput) and item not in unreadable],
         console,
@@ -85,7 +85,7 @@ def upscale(
     if not request.dry_run:
         _sweep([item for item in work if isinstance(item, Job)])
     titles = iter(_titles(work))
-    duplicates = DuplicateSamples(wish.samples)
+    duplicates = DuplicateSamples(job_options.samples)
     errors: list[AddsrError | None] = []
     for item in work:
         if isinstance(item, Job):
@@ -234,12 +234,12 @@ def _write_page(
     from addsr_cli.cli.compare import write_page
     from addsr_cli.report import Picture
 
-    made = (
+    process = (
         f"{result.model}, {pluralize(result.steps, 'step')}, seed {job.settings.seed}"
         if result.plan
         else "resized"
     )
-    after = f"After: {made}"
+    after = f"After: {process}"
     pictures = [Picture(photo=photo, label="Before"), Picture(photo=result.photo, label=after)]
     write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
 
