@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, digests of files, and the test for a full disk.
+"""Atomic writes of files and folders, digests of files, and the test for a full disk.
 
 Whatever is unfinished lies beside its target under a hidden name that ends in ``.part``, so that a
 later run can tell what a killed process left behind.

@@ -125,10 +125,10 @@ def server(monkeypatch):
     from huggingface_hub import close_session, constants
     from loopback import Hub, Repo
 
-    from addsr_cli.weights import transfer
+    from addsr_cli.weights import remote
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(transfer, "PAUSE", 0.01)
+    monkeypatch.setattr(remote, "RETRY_DELAY", 0.01)
     close_session()
     running = Hub()
     running.repos = {f"org/{name}": Repo(dict(FILES)) for name in ("first", "second", "third")}

@@ -1,4 +1,4 @@
-"""An imitation of the Hugging Face Hub on 127.0.0.1: metadata, ranges, redirects to a "CDN", and faults on demand."""
+"""A fake Hugging Face Hub on 127.0.0.1: metadata, ranges, redirects to a CDN, and faults."""
 
 import contextlib
 import socket
@@ -21,7 +21,11 @@ def blob(data):
 
 @dataclass
 class Repo:
-    """``error`` is (status, code, message) for every request; ``cdn`` sends LFS bodies through the other host."""
+    """Files of one repository.
+
+    ``error`` is (status, code, message) for every request; ``cdn`` redirects LFS bodies to another
+    host.
+    """
 
     files: dict[str, bytes]
     kind: str = "model"
@@ -36,8 +40,11 @@ class Repo:
 
 @dataclass
 class Fault:
-    """What happens to one GET: ``close``, ``reset`` or ``stall`` after so many bytes; ``short``, ``flip``, ``whole``
-    (the range is ignored) or a status such as 503."""
+    """What happens to one GET.
+
+    ``close``, ``reset`` or ``stall`` after so many bytes; ``short``, ``flip``, ``whole`` (the range
+    is ignored) or a status such as 503.
+    """
 
     kind: str | int
     after: int = 0
@@ -52,7 +59,11 @@ class Seen:
 
 
 class Hub:
-    """``faults[path]`` are used up one a GET; ``sent[path]`` counts body bytes; ``pace`` is bytes a second, or None."""
+    """The server.
+
+    Each GET uses up one of ``faults[path]``; ``sent[path]`` counts body bytes; ``pace`` is in bytes
+    per second, or None.
+    """
 
     def __init__(self):
         self.repos, self.plain = {}, {}

@@ -11,7 +11,7 @@ from loopback import Repo
 from safetensors.torch import load, load_file, save
 
 from addsr_cli.weights import download_plan, install
-from addsr_cli.weights.components import COMPONENTS, MADE_OF, FileSpec, Source
+from addsr_cli.weights.components import COMPONENTS, MODEL_COMPONENTS, FileSpec, Source
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 SERVED = {
@@ -84,7 +84,7 @@ def base():
 
 @cache
 def turbo():
-    """SD-Turbo: the same networks without image attention, in half precision under half precision's names."""
+    """SD-Turbo: the same networks in half precision, without image attention."""
     files = {"unet/config.json": read("unet", "config.json")}
     for path, data in (base() | {f"unet/{WEIGHTS}": read("unet", WEIGHTS)}).items():
         if path.endswith(".safetensors"):
@@ -115,7 +115,7 @@ def repositories():
 
 
 def served(name):
-    """A component's row with the loopback Hub as its source, and without digests of the true weights."""
+    """A component with the loopback Hub as its source, without the digests of the true weights."""
     known = COMPONENTS[name]
     files = tuple(FileSpec(path=file.path) for file in known.files)
     return replace(
@@ -129,13 +129,13 @@ def know(monkeypatch, local):
     """Put other rows in the place of components."""
     for name, part in local.items():
         monkeypatch.setitem(COMPONENTS, name, part)
-    for name, whole in MADE_OF.items():
-        monkeypatch.setitem(MADE_OF, name, tuple(COMPONENTS[part.name] for part in whole))
+    for name, whole in MODEL_COMPONENTS.items():
+        monkeypatch.setitem(MODEL_COMPONENTS, name, tuple(COMPONENTS[part.name] for part in whole))
 
 
 def reach(server, monkeypatch):
     """Let the program ask this server, whatever it fetches."""
-    for name in ("fetch", "manifest"):
+    for name in ("fetch", "request_manifest"):
         here = partial(
             getattr(download_plan.sources, name), endpoint=server.endpoint, offline=False
         )
@@ -147,7 +147,9 @@ def fill(server, monkeypatch):
     server.repos = repositories()
     know(monkeypatch, {name: served(name) for name in SERVED})
     monkeypatch.setattr(
-        install, "RECIPES", {k: replace(v, shortest_side=64) for k, v in install.RECIPES.items()}
+        install,
+        "DEFAULTS",
+        {name: replace(bundle, shortest_side=64) for name, bundle in install.DEFAULTS.items()},
     )
     monkeypatch.setattr(
         install, "convert_tagger", partial(install.convert_tagger, sizes=tagger_config())

@@ -148,11 +148,11 @@ def _session(
     shard_by_name: bool,
 ) -> "Session":
     from addsr_cli.batch.session import Session
-    from addsr_cli.cli.model_choice import chosen
+    from addsr_cli.cli.model_choice import choose_model
     from addsr_cli.engine.upscaler import Upscaler
 
     output = _output_folder(root, request)
-    model = chosen(request.model, device, console, fetch=not request.dry_run)
+    model = choose_model(request.model, device, console, download=not request.dry_run)
     upscaler = Upscaler(model, replace(request.machine, device=device))
     config = _config(root, output, request, upscaler, retry_failed=retry_failed)
     # A wrong --device or --tile is an error of the command, not of the first photo.

@@ -31,13 +31,13 @@ def bench(
     what.check_save_folder()
     from addsr_cli.bench.report import write_report
     from addsr_cli.bench.run import BenchCallbacks, run
-    from addsr_cli.cli.model_choice import chosen
+    from addsr_cli.cli.model_choice import choose_model
     from addsr_cli.weights import loader
 
     if random_weights:
         located = loader.random_weights()
     else:
-        located = loader.locate(chosen(model, machine.device, console, fetch=True))
+        located = loader.locate(choose_model(model, machine.device, console, download=True))
     callbacks = BenchCallbacks(
         info=console.info,
         warn=console.warn,

@@ -11,9 +11,9 @@ def model_names(incomplete: str) -> list[str]:
     """Complete ``--model``: known names, installed models, folders and model files."""
     from addsr_cli.models.registry import BUNDLED
     from addsr_cli.weights import installed
-    from addsr_cli.weights.components import MADE_OF
+    from addsr_cli.weights.components import MODEL_COMPONENTS
 
-    names = {"auto", *BUNDLED, *MADE_OF, *installed.installed()}
+    names = {"auto", *BUNDLED, *MODEL_COMPONENTS, *installed.list_installed()}
     completions = sorted(name for name in names if name.startswith(incomplete))
     return completions + _model_paths(incomplete)
 

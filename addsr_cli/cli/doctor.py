@@ -1,8 +1,8 @@
-"""``addsr doctor``: what this machine is, what addsr would do on it, and what would be slow."""
+"""``addsr doctor``: the machine, the model, what addsr would do here, and what would be slow."""
 
 import platform
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from addsr_cli.cli import options
 from addsr_cli.cli.config import config_paths
@@ -12,6 +12,9 @@ from addsr_cli.cli.takes_options import Only, takes_options
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.settings import Machine
 from addsr_cli.version import __version__
+
+if TYPE_CHECKING:
+    from addsr_cli.engine.upscaler import Upscaler
 
 LIBRARIES = (
     "torch",
@@ -24,7 +27,8 @@ LIBRARIES = (
     "pillow",
     "opencv-python-headless",
 )
-SMALL, LARGE = (128, 128), (1000, 750)
+EXAMPLE_SIZES = ((128, 128), (1000, 750))  # pixels of the input
+LITTLE_MEMORY = 2 * 10**9  # bytes
 
 
 @takes_options
@@ -34,19 +38,18 @@ def doctor(
     model: options.Model = "auto",
 ) -> None:
     """Check device, precision, memory, model, paths and versions, and say what would be slow."""
-    record = examine(model, machine.device)
+    record = diagnose(model, machine.device)
     console.result(_render(record), record)
 
 
-def examine(model: str, device: str) -> dict[str, Any]:
-    """All findings as plain data."""
+def diagnose(model: str, device: str) -> dict[str, Any]:
+    """Return what ``doctor`` prints."""
     from addsr_cli import hardware
-    from addsr_cli.engine import planner
     from addsr_cli.engine.upscaler import Upscaler
     from addsr_cli.weights import cache, installed
 
     machine = hardware.probe(device)
-    found: dict[str, Any] = {
+    record: dict[str, Any] = {
         "addsr": __version__,
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -57,112 +60,119 @@ def examine(model: str, device: str) -> dict[str, Any]:
         "memory_total": machine.total_bytes,
         "bf16_fast": machine.bf16,
         "fp16_fast": machine.fp16,
-        "libraries": _versions(),
+        "libraries": _library_versions(),
         "configuration": [
             {"path": str(path.absolute()), "exists": path.is_file()} for path in config_paths()
         ],
-        "models": str(installed.home()),
-        "downloads": str(cache.root()),
+        "models": str(installed.models_folder()),
+        "downloads": str(cache.downloads_folder()),
     }
     try:
         upscaler = Upscaler(model, Machine(device=device))
     except ModelUnavailable as exc:
-        return found | {
-            "model": {
-                "name": model,
-                "state": "unavailable",
-                "problem": exc.message,
-                "hint": exc.hint,
-            }
+        record["model"] = {
+            "name": model,
+            "state": "unavailable",
+            "problem": exc.message,
+            "hint": exc.hint,
         }
+        return record
     rate = hardware.matmul_flops()
+    record["multiply_rate"] = rate
+    record["model"] = {
+        "name": upscaler.spec.name,
+        "state": "ready",
+        "reason": upscaler.located.reason,
+        "file": str(upscaler.located.file),
+        "sha256": upscaler.located.digest(),
+    }
+    record["examples"] = _example_plans(upscaler, rate if machine.kind == "cpu" else None)
+    record["slow"] = _slow_notes(machine.kind, machine.bf16, machine.free_bytes)
+    return record
+
+
+def _example_plans(upscaler: "Upscaler", flops: float | None) -> list[dict[str, Any]]:
+    """Return plans for two sizes, with times if the matmul FLOP/s of the processor are known."""
+    from addsr_cli.engine import planner
+
     examples = []
-    for width, height in (SMALL, LARGE):
-        plan = upscaler.plan(width, height)[-1]
-        seconds = (
-            planner.predicted_seconds(upscaler.spec, plan, 4, rate)
-            if machine.kind == "cpu"
-            else None
-        )
+    for size in EXAMPLE_SIZES:
+        plan = upscaler.plan(*size)[-1]
+        seconds = None
+        if flops is not None:
+            seconds = planner.predicted_seconds(upscaler.spec, plan, 4, flops)
         examples.append(
             {
-                "size": [width, height],
+                "size": list(size),
                 "plan": plan.why,
                 "memory": plan.needed_bytes,
                 "seconds": seconds,
             }
         )
-    return found | {
-        "multiply_rate": rate,
-        "model": {
-            "name": upscaler.spec.name,
-            "state": "ready",
-            "reason": upscaler.located.reason,
-            "file": str(upscaler.located.file),
-            "sha256": upscaler.located.digest(),
-        },
-        "examples": examples,
-        "slow": _slow(machine.kind, machine.bf16, machine.free_bytes),
-    }
+    return examples
 
 
-def _slow(kind: str, bf16: bool, free: int) -> list[str]:
+def _slow_notes(kind: str, bf16: bool, free: int) -> list[str]:
     notes = []
     if kind == "cpu":
         notes.append("no CUDA or MPS device: the processor does all the work")
         if not bf16:
             notes.append("this processor has no fast bf16 (AMX or AVX-512 BF16), so fp32 is used")
-    if free < 2 * 10**9:
+    if free < LITTLE_MEMORY:
         notes.append("less than 2 GB of memory is free: large photos run in small tiles")
     return notes
 
 
-def _versions() -> dict[str, str]:
+def _library_versions() -> dict[str, str]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    versions = {}
     for name in LIBRARIES:
         try:
-            found[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
-            found[name] = "missing"
-    return found
-
-
-def _pace(fast: bool) -> str:
-    return "fast" if fast else "slow"
+            versions[name] = "missing"
+    return versions
 
 
 def _render(record: dict[str, Any]) -> str:
-    model = record["model"]
-    lines = [
-        f"addsr {record['addsr']}, Python {record['python']}, {record['system']} ({sys.executable})",
-        f"device     {record['device']}: {record['device_name']}, {record['threads']} threads",
-        f"memory     {format_bytes(record['memory_free'])} free of {format_bytes(record['memory_total'])}",
-        f"precision  bf16 {_pace(record['bf16_fast'])}, fp16 {_pace(record['fp16_fast'])}",
-        f"model      {model['name']}: {model['state']}, {model.get('reason') or model.get('problem')}",
-    ]
+    python = f"Python {record['python']}, {record['system']} ({sys.executable})"
+    free = format_bytes(record["memory_free"])
+    bf16 = "fast" if record["bf16_fast"] else "slow"
+    fp16 = "fast" if record["fp16_fast"] else "slow"
+    libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
+    return "\n".join(
+        [
+            f"addsr {record['addsr']}, {python}",
+            f"device     {record['device']}: {record['device_name']}, {record['threads']} threads",
+            f"memory     {free} free of {format_bytes(record['memory_total'])}",
+            f"precision  bf16 {bf16}, fp16 {fp16}",
+            *_model_lines(record["model"]),
+            *(_example_line(example) for example in record.get("examples", ())),
+            *(f"slow       {note}" for note in record.get("slow", ())),
+            f"libraries  {libraries}",
+            *(_config_line(config) for config in record["configuration"]),
+            f"models     {record['models']} (downloads: {record['downloads']})",
+        ]
+    )
+
+
+def _model_lines(model: dict[str, Any]) -> list[str]:
+    reason = model.get("reason") or model.get("problem")
+    lines = [f"model      {model['name']}: {model['state']}, {reason}"]
     if "file" in model:
         lines.append(f"           {model['file']} (sha256 {model['sha256'][:12]})")
-    for example in record.get("examples", ()):
-        width, height = example["size"]
-        seconds = (
-            ""
-            if example["seconds"] is None
-            else f", about {format_seconds(example['seconds'])} for 4 steps"
-        )
-        memory = format_bytes(example["memory"])
-        lines.append(
-            f"{width}x{height} -> {4 * width}x{4 * height}: {memory}{seconds}; {example['plan']}"
-        )
-    lines += [f"slow       {note}" for note in record.get("slow", ())]
-    lines.append(
-        "libraries  "
-        + ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
-    )
-    lines += [
-        f"config     {c['path']}{'' if c['exists'] else ' (absent)'}"
-        for c in record["configuration"]
-    ]
-    lines.append(f"models     {record['models']} (downloads: {record['downloads']})")
-    return "\n".join(lines)
+    return lines
+
+
+def _example_line(example: dict[str, Any]) -> str:
+    width, height = example["size"]
+    cost = format_bytes(example["memory"])
+    if example["seconds"] is not None:
+        cost += f", about {format_seconds(example['seconds'])} for 4 steps"
+    return f"{width}x{height} -> {4 * width}x{4 * height}: {cost}; {example['plan']}"
+
+
+def _config_line(config: dict[str, Any]) -> str:
+    absent = "" if config["exists"] else " (absent)"
+    return f"config     {config['path']}{absent}"

@@ -1,4 +1,4 @@
-"""Which model runs: what ``--model`` names is fetched when it is not here yet, and ``auto`` decides and says why."""
+"""Which model runs: downloads what ``--model`` names, and decides what ``auto`` means."""
 
 from pathlib import Path
 
@@ -8,61 +8,63 @@ from addsr_cli.errors import ModelUnavailable, OutputRefused
 FULL = "addsr"
 
 
-def chosen(
+def choose_model(
     model: str,
     device: str,
     console: Console,
     *,
-    fetch: bool,
+    download: bool,
 ) -> str:
-    """The name to load. ``fetch`` allows downloads; a model named by the user is never replaced by another."""
+    """Return the name of the model to load; one that the user named is never replaced.
+
+    With ``download``, a model that is not installed is downloaded first. Raises ModelUnavailable
+    and OutputRefused.
+    """
     from addsr_cli import hardware
-    from addsr_cli.weights.components import MADE_OF
+    from addsr_cli.weights.components import MODEL_COMPONENTS
 
     if model == "auto" and hardware.probe(device).kind != "cpu":
-        return _best(console, fetch=fetch)
-    if fetch and (model in MADE_OF or _on_the_hub(model)):
-        _ensure(model, console)
+        return _choose_for_gpu(console, download=download)
+    if download and (model in MODEL_COMPONENTS or _is_hub_name(model)):
+        _ensure_installed(model, console)
     return model
 
 
-def _best(console: Console, *, fetch: bool) -> str:
-    """Return the full model, or a bundled one when the full one cannot be had, and say why."""
+def _choose_for_gpu(console: Console, *, download: bool) -> str:
+    """Return the full model, or the bundled one if the full one is not available."""
     from addsr_cli.models.registry import FALLBACK
     from addsr_cli.weights import installed
 
-    if installed.find_installed(FULL) is None and not fetch:
+    if installed.find_installed(FULL) is None and not download:
         console.info(
-            f"auto: {FULL} would be fetched first; `addsr models pull {FULL} --dry-run` says what"
+            f"auto: {FULL} would be downloaded first; "
+            f"`addsr models pull {FULL} --dry-run` lists the files"
         )
         return FALLBACK
     try:
-        _ensure(FULL, console)
+        _ensure_installed(FULL, console)
     except (ModelUnavailable, OutputRefused) as exc:
-        console.info(f"auto takes {FALLBACK}, since {FULL} cannot be had: {exc.message} {exc.hint}")
+        console.info(
+            f"auto uses {FALLBACK}, since {FULL} is not available: {exc.message} {exc.hint}"
+        )
         return FALLBACK
     return FULL
 
 
-def _ensure(name: str, console: Console) -> None:
+def _ensure_installed(name: str, console: Console) -> None:
     from addsr_cli.cli.download_report import announce
     from addsr_cli.weights import download_plan, install, installed
 
     if installed.find_installed(name):
         return
-    found = download_plan.needed(name)
-    announce(name, found, console)
-    with console.transfer_progress() as report:
-        install.install(
-            name,
-            found=found,
-            report=report,
-            say=console.info,
-        )
+    plan = download_plan.plan_download(name)
+    announce(name, plan, console)
+    with console.transfer_progress() as on_progress:
+        install.install(name, plan=plan, on_progress=on_progress, on_message=console.info)
 
 
-def _on_the_hub(name: str) -> bool:
-    """Whether it reads like ORG/REPO and is no folder here."""
+def _is_hub_name(name: str) -> bool:
+    """Whether a name reads like ORG/REPO and is not a path on this computer."""
     from addsr_cli.weights.loader import MODEL_NAME
 
     return "/" in name and bool(MODEL_NAME.fullmatch(name)) and not Path(name).exists()

@@ -1,4 +1,4 @@
-"""``addsr models``: which models are here, where they lie, whether they are intact; fetch, import, share, remove."""
+"""``addsr models``: list, locate, verify, download, import, share and remove models."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -9,22 +9,26 @@ import typer
 from addsr_cli.cli import download_report, options
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.formatting import format_bytes
-from addsr_cli.cli.takes_options import takes_options
+from addsr_cli.cli.takes_options import Only, takes_options
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 
 if TYPE_CHECKING:
-    from addsr_cli.weights.download_plan import Needed
-    from addsr_cli.weights.verify import Checked
+    from addsr_cli.weights.download_plan import PlannedComponent
+    from addsr_cli.weights.verify import Verification
 
 app = typer.Typer(
-    no_args_is_help=True, help="Models: what is here, where, how large, under which licence."
+    no_args_is_help=True, help="Models: which are here, where, how large, under which licence."
 )
+ShortOutput = Annotated[Console, Only("json", "debug")]
+LongOutput = Annotated[Console, Only("json", "quiet", "debug")]
 Dtype = Annotated[
     Literal["fp16", "bf16", "fp32"], typer.Option(help="Number type of the converted weights.")
 ]
-Drop = Annotated[
+DropDownloads = Annotated[
     bool,
-    typer.Option("--drop-downloads", help="Delete the fetched originals when the model is made."),
+    typer.Option(
+        "--drop-downloads", help="Delete the downloaded files once the model is converted."
+    ),
 ]
 Name = Annotated[
     str, typer.Argument(help="A model's name, as `addsr models list` shows it.", show_default=False)
@@ -33,41 +37,41 @@ Name = Annotated[
 
 @app.command("list")
 @takes_options
-def list_(json: options.Json = False, debug: options.Debug = False) -> None:
-    """Every model addsr knows and every one that is installed: state, size, licence."""
-    console = Console(json=json, debug=debug)
-    for record in survey():
+def list_(console: ShortOutput) -> None:
+    """List the models that addsr knows and those that are installed: state, size, licence."""
+    for record in model_records():
         size = format_bytes(record["bytes"]) if record["bytes"] else ""
-        console.result(
-            f"{record['name']:16}{record['state']:14}{size:>10}  {record['licence']}", record
-        )
+        line = f"{record['name']:16}{record['state']:14}{size:>10}  {record['licence']}"
+        console.result(line, record)
 
 
-def survey() -> list[dict[str, Any]]:
-    """What ``list`` prints, as data."""
+def model_records() -> list[dict[str, Any]]:
+    """Return what ``list`` prints: bundled, installed, then available models."""
     from addsr_cli.models.bundle import Bundle
     from addsr_cli.models.registry import BUNDLED
     from addsr_cli.weights import installed, loader
-    from addsr_cli.weights.components import MADE_OF, licences
+    from addsr_cli.weights.components import MODEL_COMPONENTS, licences
 
-    rows = []
+    records = []
     for name, spec in BUNDLED.items():
         file = loader.locate(name).file
-        rows.append(_row(name, "bundled", file, file.stat().st_size, spec.licence))
-    here = installed.installed()
-    for name, folder in here.items():
+        records.append(_record(name, "bundled", file, file.stat().st_size, spec.licence))
+    folders = installed.list_installed()
+    for name, folder in folders.items():
         try:
-            state, licence = "installed", Bundle.read(folder).licence
+            licence = Bundle.read(folder).licence
+            state = "installed"
         except ModelUnavailable:
-            state, licence = "damaged", "unknown"
-        rows.append(_row(name, state, folder, installed.size(folder), licence))
-    for name, components in MADE_OF.items():
-        if name not in here:
-            rows.append(_row(name, "not installed", None, 0, licences(components)))
-    return rows
+            licence = "unknown"
+            state = "damaged"
+        records.append(_record(name, state, folder, installed.folder_size(folder), licence))
+    for name, components in MODEL_COMPONENTS.items():
+        if name not in folders:
+            records.append(_record(name, "not installed", None, 0, licences(components)))
+    return records
 
 
-def _row(
+def _record(
     name: str,
     state: str,
     path: Path | None,
@@ -85,68 +89,56 @@ def _row(
 
 @app.command("path")
 @takes_options
-def path(name: Name, json: options.Json = False, debug: options.Debug = False) -> None:
-    """Print where a model lies."""
+def path(name: Name, console: ShortOutput) -> None:
+    """Print the path of a model."""
     from addsr_cli.weights import loader
 
     file = loader.locate(name).file
-    place = file if file.suffix == ".safetensors" else file.parent
-    Console(json=json, debug=debug).result(str(place), {"name": name, "path": str(place)})
+    location = file if file.suffix == ".safetensors" else file.parent
+    console.result(str(location), {"name": name, "path": str(location)})
 
 
 @app.command("verify")
 @takes_options
 def verify(
+    console: LongOutput,
     name: Annotated[
-        str | None, typer.Argument(help="A model; without one, everything that lies here.")
+        str | None, typer.Argument(help="A model; without one, everything on this machine.")
     ] = None,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
-    """Read every file of a model, and of the originals it was made of, and compare it with what was recorded."""
-    from addsr_cli.weights import verify
+    """Read every file of a model and of its downloads, and compare digests with the record."""
+    from addsr_cli.weights.verify import verify
 
-    console = Console(
-        json=json,
-        quiet=quiet,
-        debug=debug,
-    )
-    with console.transfer_progress() as report:
-        found = verify.verify_all(name, report)
-    for each in found:
-        what = f"download {each.name}" if each.kind == "download" else each.name
-        console.result("\n  ".join([f"{what}: {each.state}", *each.problems]), asdict(each))
-    damaged = [each for each in found if each.state == "damaged"]
+    with console.transfer_progress() as on_progress:
+        verifications = verify(name, on_progress)
+    for each in verifications:
+        title = f"download {each.name}" if each.kind == "download" else each.name
+        console.result("\n  ".join([f"{title}: {each.state}", *each.problems]), asdict(each))
+    damaged = [each for each in verifications if each.state == "damaged"]
     if damaged:
-        raise ModelUnavailable(
-            "; ".join(f"{each.name} is damaged: {', '.join(each.problems)}" for each in damaged)
-            + ".",
-            " ".join(dict.fromkeys(map(_mending, damaged))),
-        )
+        sentences = (f"{each.name} is damaged: {', '.join(each.problems)}" for each in damaged)
+        hints = dict.fromkeys(_repair_hint(each) for each in damaged)
+        raise ModelUnavailable("; ".join(sentences) + ".", " ".join(hints))
 
 
-def _mending(damaged: "Checked") -> str:
-    if damaged.kind == "download":
-        return "The next addsr models pull fetches damaged downloads anew."
+def _repair_hint(damaged: "Verification") -> str:
     from addsr_cli.models.registry import BUNDLED
 
-    return (
-        "Reinstall addsr."
-        if damaged.name in BUNDLED
-        else f"Install it again after: addsr models rm {damaged.name}"
-    )
+    if damaged.kind == "download":
+        return "The next addsr models pull downloads damaged files anew."
+    if damaged.name in BUNDLED:
+        return "Reinstall addsr."
+    return f"Install it again after: addsr models rm {damaged.name}"
 
 
 @app.command("rm")
 @takes_options
-def rm(name: Name, json: options.Json = False, debug: options.Debug = False) -> None:
+def rm(name: Name, console: ShortOutput) -> None:
     """Delete an installed model."""
     from addsr_cli.weights import installed
 
     freed = installed.remove(name)
-    record = {"name": name, "freed": freed}
-    Console(json=json, debug=debug).result(f"{name}: removed, {format_bytes(freed)} freed", record)
+    console.result(f"{name}: removed, {format_bytes(freed)} freed", {"name": name, "freed": freed})
 
 
 @app.command("pull")
@@ -155,31 +147,24 @@ def pull(
     name: Annotated[
         str, typer.Argument(help="addsr, seesr, seesr-turbo, or ORG/REPO on the Hugging Face Hub.")
     ],
+    console: LongOutput,
     dtype: Dtype = "fp16",
-    drop: Drop = False,
+    drop: DropDownloads = False,
     dry_run: options.DryRun = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
 ) -> None:
-    """Fetch a model's weights, check them, and convert them to one folder that --model takes."""
+    """Download a model's weights, verify them, and convert them for --model."""
     from addsr_cli.weights import download_plan, installed
 
-    console = Console(
-        json=json,
-        quiet=quiet,
-        debug=debug,
-    )
     if dry_run:
-        download_report.show(name, download_plan.needed(name), console)
+        download_report.print_plan(name, download_plan.plan_download(name), console)
         return
-    found = None
+    plan = None
     if installed.find_installed(name):
         console.info(f"{name} is installed already")
     else:
-        found = download_plan.needed(name)
-        download_report.announce(name, found, console)
-    _installed(name, dtype, drop, console, found=found)
+        plan = download_plan.plan_download(name)
+        download_report.announce(name, plan, console)
+    _install(name, dtype, drop, console, plan=plan)
 
 
 @app.command("import")
@@ -193,79 +178,69 @@ def import_(
             show_default=False,
         ),
     ],
+    console: LongOutput,
     name: Annotated[
         Literal["addsr", "seesr"], typer.Option("--as", help="Which model UNet and ControlNet are.")
-    ] = ("addsr"),
+    ] = "addsr",
     dtype: Dtype = "fp16",
-    drop: Drop = False,
-    json: options.Json = False,
-    quiet: options.Quiet = False,
-    debug: options.Debug = False,
+    drop: DropDownloads = False,
 ) -> None:
-    """Take weights that you downloaded yourself: UNet and ControlNet become a model, whose other parts are fetched.
+    """Import weights that you downloaded yourself.
 
-    RAM's checkpoint, DAPE.pth and the tag lists, as files or in a folder, are kept for the next
-    pull.
+    UNet and ControlNet become a model, whose other parts are downloaded. RAM's checkpoint, DAPE.pth
+    and the tag lists, as files or in a folder, are added to the downloads for the next pull.
     """
     from addsr_cli.weights import download_plan, installed, manual_import
 
-    console = Console(
-        json=json,
-        quiet=quiet,
-        debug=debug,
-    )
-    brought = manual_import.sorted_out(paths)
-    if brought.student and installed.find_installed(name):
+    imported = manual_import.classify_paths(paths)
+    if imported.networks and installed.find_installed(name):
         raise OutputRefused(
             f"{name} is installed already.", f"Remove it first: addsr models rm {name}"
         )
-    for each in brought.originals:
-        with console.transfer_progress() as report:
-            place = manual_import.adopt(each, report)
-        console.result(
-            str(place),
-            {"component": each.component.name, "file": each.spec.path, "path": str(place)},
-        )
-    if brought.student:
-        found = download_plan.needed(name, brought=True)
-        download_report.announce(name, found, console)
-        _installed(
-            name,
-            dtype,
-            drop,
-            console,
-            student=brought.student,
-            found=found,
-        )
+    for original in imported.originals:
+        with console.transfer_progress() as on_progress:
+            location = manual_import.import_original(original, on_progress)
+        record = {
+            "component": original.component.name,
+            "file": original.spec.path,
+            "path": str(location),
+        }
+        console.result(str(location), record)
+    if imported.networks:
+        plan = download_plan.plan_download(name, networks_imported=True)
+        download_report.announce(name, plan, console)
+        _install(name, dtype, drop, console, student=imported.networks, plan=plan)
 
 
-def _installed(
+def _install(
     name: str,
     dtype: str,
     drop: bool,
     console: Console,
     *,
     student: Path | None = None,
-    found: "tuple[Needed, ...] | None" = None,
+    plan: "tuple[PlannedComponent, ...] | None" = None,
 ) -> None:
     from addsr_cli.weights import download_plan, install
     from addsr_cli.weights.loader import DTYPES
 
-    with console.transfer_progress() as report:
+    with console.transfer_progress() as on_progress:
         folder = install.install(
             name,
             student=student,
-            found=found,
+            plan=plan,
             dtype=DTYPES[dtype],
-            report=report,
-            say=console.info,
+            on_progress=on_progress,
+            on_message=console.info,
         )
-    left = download_plan.downloads(name) if "/" not in name else 0
-    if drop and left:
-        console.info(f"{format_bytes(download_plan.drop_downloads(name))} of originals deleted")
-    elif left:
+    downloaded = download_plan.downloaded_bytes(name) if "/" not in name else 0
+    if drop and downloaded:
+        freed = format_bytes(download_plan.delete_downloads(name))
+        console.info(f"{freed} of downloaded files deleted")
+    elif downloaded:
         console.info(
-            f"the originals, {format_bytes(left)}, are no longer needed: --drop-downloads deletes them"
+            f"the downloaded files, {format_bytes(downloaded)}, are no longer needed: "
+            "--drop-downloads deletes them"
         )
     console.result(str(folder), {"name": name, "path": str(folder)})
 
@@ -275,12 +250,14 @@ def _installed(
 def push(
     name: Name,
     repo: Annotated[str, typer.Argument(help="Your repository on the Hub, as ORG/REPO.")],
+    console: ShortOutput,
     private: Annotated[bool, typer.Option("--private", help="Only you can see it.")] = False,
-    json: options.Json = False,
-    debug: options.Debug = False,
 ) -> None:
-    """Write an installed model, or the folder of a training run, with a model card to your own Hub repository."""
+    """Upload a model, or the folder of a training run, to your own Hub repository.
+
+    A model card is added where there is none.
+    """
     from addsr_cli.weights import push
 
-    address = push.push(name, repo, private=private)
-    Console(json=json, debug=debug).result(address, {"name": name, "repo": repo, "url": address})
+    url = push.push(name, repo, private=private)
+    console.result(url, {"name": name, "repo": repo, "url": url})

@@ -102,10 +102,12 @@ def upscale(
 
 def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
     """The model, not loaded yet. Its libraries take seconds to import, so this comes last."""
-    from addsr_cli.cli.model_choice import chosen
+    from addsr_cli.cli.model_choice import choose_model
     from addsr_cli.engine.upscaler import Upscaler
 
-    name = chosen(request.model, request.machine.device, console, fetch=not request.dry_run)
+    name = choose_model(
+        request.model, request.machine.device, console, download=not request.dry_run
+    )
     return Upscaler(name, request.machine)
 
 

@@ -1,1 +1,1 @@
-"""Where weight files come from: sources, downloads, the cache, installed models, conversion, verification."""
+"""Where weights come from: sources, downloads, cache, installed models, conversion, checks."""

@@ -1,9 +1,8 @@
-"""Finding a UNet and a ControlNet in what the authors publish or their training writes: a folder, a zip or a tar.
+"""UNet and ControlNet in what the authors publish or their training writes: folder, zip or tar.
 
 The authors' download is one archive with ``unet`` and ``controlnet`` somewhere inside; their
-training writes ``unet_0`` and the like. Archives are material from strangers: only the files of the
-pair are unpacked, under names of our own, and anything that reaches out of the archive refuses the
-whole of it.
+training writes ``unet_0`` and the like. Archives are untrusted: only the files of the two networks
+are unpacked, under names of our own, and an archive with a path that leads out of it is refused.
 """
 
 import errno
@@ -33,17 +32,21 @@ from addsr_cli.files import is_disk_full, require_free_space, write_error
 CONFIG = "config.json"
 TITLES = {"unet": "UNet", "controlnet": "ControlNet"}
 CLASSES = {"UNet2DConditionModel": "unet", "ControlNetModel": "controlnet"}
-NAMED = re.compile(r"(unet|controlnet)(_.*)?")
+FOLDER_NAME = re.compile(r"(unet|controlnet)(_.*)?")
 STEMS = ("diffusion_pytorch_model", "model", "pytorch_model")
 WEIGHTS_NAMES = tuple(
     f"{stem}{variant}{suffix}"
     for suffix, variant, stem in product((".safetensors", ".bin"), ("", ".fp16", ".non_ema"), STEMS)
 )
-DEEPEST = 4  # folders around the pair
-RATIO, HARMLESS = 100, 64 << 20  # no weights shrink to a hundredth; less than 64 MiB hurts nobody
-CONFIG_LIMIT, CHUNK, HEAD = 1 << 20, 1 << 20, 1 << 10
-SQUEEZED, PAGES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ"), (b"<!doctype html", b"<html")
-DAMAGE = (
+MAX_DEPTH = 4  # folders around the networks
+MAX_RATIO = 100  # weights do not shrink to a hundredth
+SMALL_ENOUGH = 64 << 20  # bytes that may be unpacked from any archive
+MAX_CONFIG_SIZE = 1 << 20
+CHUNK = 1 << 20
+HEAD = 1 << 10
+COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
+WEB_PAGES = (b"<!doctype html", b"<html")
+READ_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
     EOFError,
@@ -54,13 +57,15 @@ DAMAGE = (
     LZMAError,
 )
 UNWRITABLE = {errno.EFBIG, errno.EROFS}
-AGAIN, UNPACK = "Download it again.", "Unpack it yourself and give the folder."
+DOWNLOAD_AGAIN = "Download it again."
+UNPACK = "Unpack it yourself and give the folder."
+AUTHORS_ARCHIVE = "Take the authors' own archive."
 LAYOUT = "Give a folder or archive with unet/ and controlnet/, each with config.json and weights."
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pair:
-    """Two folders, each with a ``config.json`` and weights."""
+class NetworkFolders:
+    """Folders of UNet and ControlNet, each with a ``config.json`` and weights."""
 
     unet: Path
     controlnet: Path
@@ -68,7 +73,7 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class _Member:
-    """One regular file of an archive."""
+    """One regular file of a folder or archive."""
 
     path: PurePosixPath
     size: int
@@ -77,53 +82,60 @@ class _Member:
 
 @dataclass(frozen=True, kw_only=True)
 class _Contents:
-    """Sizes of files by folder and name, and what the configurations say."""
+    """File sizes by folder and name, and the text of the configurations by folder."""
 
-    where: Path
+    path: Path
     files: dict[PurePosixPath, dict[str, int]] = field(default_factory=dict)
     configs: dict[PurePosixPath, bytes] = field(default_factory=dict)
 
     def add(self, member: _Member) -> None:
         """Note a file; configurations are read at once."""
         folder = member.path.parent
-        if len(folder.parts) > DEEPEST + 1:
+        if len(folder.parts) > MAX_DEPTH + 1:
             return
         self.files.setdefault(folder, {})[member.path.name] = member.size
-        if member.path.name == CONFIG and member.size <= CONFIG_LIMIT:
+        if member.path.name == CONFIG and member.size <= MAX_CONFIG_SIZE:
             with member.open() as file:
                 self.configs[folder] = file.read()
 
 
-def find_pair(path: Path, scratch: Path) -> Pair:
-    """UNet and ControlNet in a folder or archive, up to four folders deep.
+def find_networks(path: Path, scratch: Path) -> NetworkFolders:
+    """Find UNet and ControlNet in a folder or archive, up to four folders deep.
 
     Which is which is decided by ``_class_name`` in ``config.json``, or by the folder's name.
     Archives are unpacked to ``scratch``, which the caller removes. Raises ModelUnavailable, or
     OutputRefused where the disk has no room.
     """
-    with _sentences(path):
+    with _translated_errors(path):
         contents = _scan(path)
-        folders = _choose(contents)
+        folders = _choose_folders(contents)
         if path.is_dir():
-            return Pair(unet=path / folders["unet"], controlnet=path / folders["controlnet"])
+            return NetworkFolders(
+                unet=path / folders["unet"], controlnet=path / folders["controlnet"]
+            )
         return _unpack(path, contents, folders, scratch)
 
 
 def has_networks(folder: Path) -> bool:
-    """Whether anything in a folder looks like a network, whole or not."""
+    """Whether anything in a folder looks like a network, complete or not."""
     contents = _scan(folder)
-    return bool(contents.configs) or any(
-        NAMED.fullmatch(inner.name.lower()) for inner in contents.files
-    )
+    names = (subfolder.name.lower() for subfolder in contents.files)
+    return bool(contents.configs) or any(FOLDER_NAME.fullmatch(name) for name in names)
 
 
 def weights_file(folder: Path) -> Path:
-    """The file with a folder's weights: safetensors before pickles, full precision before half."""
+    """Return the file with a folder's weights.
+
+    Prefers safetensors to pickles, and full precision to half. Raises ModelUnavailable.
+    """
     return folder / _weights_name(folder, [path.name for path in folder.glob("*")])
 
 
 def first_bytes(path: Path) -> bytes:
-    """How a file begins. Raises ModelUnavailable when it cannot be read, is empty, or is a web page."""
+    """Return the beginning of a file.
+
+    Raises ModelUnavailable when it cannot be read, is empty, or is a web page.
+    """
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
@@ -132,16 +144,18 @@ def first_bytes(path: Path) -> bytes:
             f"{path} cannot be read: {exc.strerror}.", "Check the path."
         ) from exc
     if not head:
-        raise ModelUnavailable(f"{path} is empty.", AGAIN)
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(PAGES):
-        problem = f"{path} is a web page, not weights: the host sent a notice (quota, sign-in or virus scan)."
+        raise ModelUnavailable(f"{path} is empty.", DOWNLOAD_AGAIN)
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(WEB_PAGES):
         raise ModelUnavailable(
-            problem, "Open the link in a browser, confirm the download, and give the file you get."
+            f"{path} is a web page, not weights: the host sent a notice "
+            "(quota, sign-in or virus scan).",
+            "Open the link in a browser, confirm the download, and give the file you get.",
         )
     return head
 
 
-def _head(path: Path) -> bytes:
+def _archive_head(path: Path) -> bytes:
+    """Return the first bytes of an archive. Raises ModelUnavailable for unsupported formats."""
     head = first_bytes(path)
     if head[:1] == b"\x80" and head[1] in range(2, 6):
         raise ModelUnavailable(f"{path} is a Python pickle, not an archive of folders.", LAYOUT)
@@ -151,64 +165,68 @@ def _head(path: Path) -> bytes:
 
 
 @contextmanager
-def _sentences(path: Path) -> Iterator[None]:
-    """Say of a reader's failure what it means."""
+def _translated_errors(path: Path) -> Iterator[None]:
+    """Translate the errors of the archive readers."""
     try:
         yield
     except (NotImplementedError, tarfile.CompressionError) as exc:
         raise ModelUnavailable(
             f"{path} is packed in a way that addsr cannot read: {exc}.", UNPACK
         ) from exc
-    except DAMAGE as exc:
-        if is_disk_full(exc) or getattr(exc, "errno", None) in UNWRITABLE:
-            raise write_error(f"What {path} contains", exc, "Free some space.") from exc
+    except READ_ERRORS as exc:
+        if is_disk_full(exc) or (isinstance(exc, OSError) and exc.errno in UNWRITABLE):
+            raise write_error(f"The contents of {path}", exc, "Free some space.") from exc
         raise ModelUnavailable(
-            f"{path} is damaged, was cut short or cannot be read: {exc}.", AGAIN
+            f"{path} is damaged, was cut short or cannot be read: {exc}.", DOWNLOAD_AGAIN
         ) from exc
 
 
 def _scan(path: Path) -> _Contents:
-    """What a folder or archive holds. Raises ModelUnavailable when it would swell beyond all proportion."""
-    contents, total = _Contents(where=path), 0
-    with _members(path) as members:
+    """List a folder or archive. Raises ModelUnavailable for a zip bomb."""
+    contents = _Contents(path=path)
+    total = 0
+    with _open_members(path) as members:
         packed = path.stat().st_size
-        limit = math.inf if path.is_dir() else max(HARMLESS, packed * RATIO)
+        limit = math.inf if path.is_dir() else max(SMALL_ENOUGH, packed * MAX_RATIO)
         for member in members:
             total += member.size
             if total > limit:
-                problem = (
-                    f"{path} is a zip bomb: its {packed:,} bytes would become {total:,} and more."
+                raise ModelUnavailable(
+                    f"{path} is a zip bomb: its {packed:,} bytes would become {total:,} and more.",
+                    "Do not unpack it; take the authors' own archive.",
                 )
-                raise ModelUnavailable(problem, "Do not unpack it; take the authors' own archive.")
             contents.add(member)
     return contents
 
 
 @contextmanager
-def _members(path: Path) -> Iterator[Iterator[_Member]]:
-    """The regular files of a folder or archive, in its order."""
+def _open_members(path: Path) -> Iterator[Iterator[_Member]]:
+    """Iterate over the regular files of a folder or archive, in its order."""
     if path.is_dir():
-        yield _walked(path)
-    elif _head(path).startswith(b"PK"):
-        with zipfile.ZipFile(path) as zipped:
-            yield _zipped(path, zipped)
+        yield _folder_members(path)
+    elif _archive_head(path).startswith(b"PK"):
+        with zipfile.ZipFile(path) as archive:
+            yield _zip_members(path, archive)
     else:
-        try:
-            opened = tarfile.open(path, "r:*")  # noqa: SIM115 (closed below; only opening tells what it is not)
-        except tarfile.ReadError as exc:
-            if first_bytes(path).startswith(SQUEEZED):
-                raise
-            raise ModelUnavailable(f"{path} is no zip or tar archive.", LAYOUT) from exc
-        with opened:
-            yield _tarred(path, opened)
+        with _open_tar(path) as archive:
+            yield _tar_members(path, archive)
 
 
-def _walked(root: Path) -> Iterator[_Member]:
-    for here, folders, names in os.walk(root):
-        inner = PurePosixPath(Path(here).relative_to(root).as_posix())
-        if len(inner.parts) > DEEPEST:
-            folders.clear()
-        for path in [Path(here) / name for name in names]:
+def _open_tar(path: Path) -> tarfile.TarFile:
+    try:
+        return tarfile.open(path, "r:*")
+    except tarfile.ReadError as exc:
+        if first_bytes(path).startswith(COMPRESSED):
+            raise
+        raise ModelUnavailable(f"{path} is not a zip or tar archive.", LAYOUT) from exc
+
+
+def _folder_members(root: Path) -> Iterator[_Member]:
+    for folder, subfolders, names in os.walk(root):
+        inner = PurePosixPath(Path(folder).relative_to(root).as_posix())
+        if len(inner.parts) > MAX_DEPTH:
+            subfolders.clear()
+        for path in [Path(folder) / name for name in names]:
             if path.is_file():
                 yield _Member(
                     path=inner / path.name,
@@ -217,113 +235,117 @@ def _walked(root: Path) -> Iterator[_Member]:
                 )
 
 
-def _zipped(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:
+def _zip_members(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:
     for info in archive.infolist():
-        inner = _inner(path, info.filename)
-        kind = stat.S_IFMT(info.external_attr >> 16)
+        inner = _inner_path(path, info.filename)
+        file_type = stat.S_IFMT(info.external_attr >> 16)
         if info.flag_bits & 1:
             raise ModelUnavailable(
                 f"{path} is encrypted.", "Unpack it with its password and give the folder."
             )
-        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise _reaches_out(path, info.filename, "is a link or a device")
+        if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise _unsafe(path, info.filename, "is a link or a device")
         if not info.is_dir():
-            yield _Member(
-                path=inner,
-                size=info.file_size,
-                open=partial(archive.open, info),
-            )
+            yield _Member(path=inner, size=info.file_size, open=partial(archive.open, info))
 
 
-def _tarred(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
+def _tar_members(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
     for info in archive:
-        inner = _inner(path, info.name)
+        inner = _inner_path(path, info.name)
         if not (info.isreg() or info.isdir()):
-            raise _reaches_out(path, info.name, "is a link or a device")
+            raise _unsafe(path, info.name, "is a link or a device")
         if info.isreg():
-            opener = cast(
-                "Callable[[], IO[bytes]]", partial(archive.extractfile, info)
-            )  # None only for other kinds
-            yield _Member(
-                path=inner,
-                size=info.size,
-                open=opener,
-            )
-    while archive.fileobj and archive.fileobj.read(CHUNK):  # checksums come last
+            # extractfile returns None only for other kinds of members
+            opener = cast("Callable[[], IO[bytes]]", partial(archive.extractfile, info))
+            yield _Member(path=inner, size=info.size, open=opener)
+    while archive.fileobj and archive.fileobj.read(CHUNK):  # the checksum is at the end
         pass
 
 
-def _inner(path: Path, name: str) -> PurePosixPath:
-    """A member's name as a path inside the archive, whichever way its slashes lean."""
+def _inner_path(path: Path, name: str) -> PurePosixPath:
+    """Return a member's name as a path in the archive, from either kind of slashes."""
     inner = PurePosixPath(name.replace("\\", "/"))
     if inner.is_absolute() or re.match(r"[A-Za-z]:", name):
-        raise _reaches_out(path, name, "is an absolute path")
+        raise _unsafe(path, name, "is an absolute path")
     if ".." in inner.parts:
-        raise _reaches_out(path, name, "climbs out of the archive")
+        raise _unsafe(path, name, "climbs out of the archive")
     return inner
 
 
-def _reaches_out(path: Path, name: str, why: str) -> ModelUnavailable:
-    return ModelUnavailable(
-        f"{path} is not safe to unpack: {name!r} {why}.", "Take the authors' own archive."
-    )
+def _unsafe(path: Path, name: str, why: str) -> ModelUnavailable:
+    return ModelUnavailable(f"{path} is not safe to unpack: {name!r} {why}.", AUTHORS_ARCHIVE)
 
 
-def _choose(contents: _Contents) -> dict[str, PurePosixPath]:
-    """The one folder of each kind. Raises ModelUnavailable when there is none or a choice."""
-    where, chosen = contents.where, {}
-    kinds = {folder: _kind(contents, folder) for folder in sorted(contents.files)}
-    for kind, title in TITLES.items():
-        folders = [folder for folder, its in kinds.items() if its == kind]
+def _choose_folders(contents: _Contents) -> dict[str, PurePosixPath]:
+    """Return the only folder of each network.
+
+    Raises ModelUnavailable when one is missing or there are several.
+    """
+    folders_by_kind: dict[str, list[PurePosixPath]] = {kind: [] for kind in TITLES}
+    for folder in sorted(contents.files):
+        kind = _network_kind(contents, folder)
+        if kind in folders_by_kind:
+            folders_by_kind[kind].append(folder)
+    for kind, folders in folders_by_kind.items():
         if len(folders) > 1:
-            problem = f"{where} holds more than one {title}: {', '.join(map(str, folders))}."
             raise ModelUnavailable(
-                problem, "Give a folder that holds one of each, as that of one checkpoint does."
+                f"{contents.path} holds more than one {TITLES[kind]}: "
+                f"{', '.join(map(str, folders))}.",
+                "Give a folder that holds one of each, as that of one checkpoint does.",
             )
-        if folders:
-            chosen[kind] = folders[0]
-    if not contents.files:
-        raise ModelUnavailable(
-            f"{where} is empty, or holds nothing within {DEEPEST} folders.", LAYOUT
-        )
-    if any("data.pkl" in names for names in contents.files.values()) and not chosen:
-        raise ModelUnavailable(
-            f"{where} is a single PyTorch checkpoint under another name, not an archive.", LAYOUT
-        )
-    if missing := [title for kind, title in TITLES.items() if kind not in chosen]:
-        found = "".join(
-            f", but a {TITLES[kind]} in {where / folder}" for kind, folder in chosen.items()
-        )
-        raise ModelUnavailable(f"{where} holds no {' and no '.join(missing)}{found}.", LAYOUT)
+    chosen = {kind: folders[0] for kind, folders in folders_by_kind.items() if folders}
+    if len(chosen) < len(TITLES):
+        raise _networks_missing(contents, chosen)
     for folder in chosen.values():
-        _weights_name(where / folder, contents.files[folder])
+        _weights_name(contents.path / folder, contents.files[folder])
     return chosen
 
 
-def _kind(contents: _Contents, folder: PurePosixPath) -> str | None:
-    """``unet``, ``controlnet`` or neither."""
-    named = NAMED.fullmatch(folder.name.lower())
+def _networks_missing(
+    contents: _Contents,
+    chosen: Mapping[str, PurePosixPath],
+) -> ModelUnavailable:
+    path = contents.path
+    if not contents.files:
+        return ModelUnavailable(
+            f"{path} is empty, or holds nothing within {MAX_DEPTH} folders.", LAYOUT
+        )
+    if not chosen and any("data.pkl" in names for names in contents.files.values()):
+        return ModelUnavailable(
+            f"{path} is a single PyTorch checkpoint under another name, not an archive.", LAYOUT
+        )
+    missing = " and no ".join(title for kind, title in TITLES.items() if kind not in chosen)
+    present = "".join(f", but a {TITLES[kind]} in {path / chosen[kind]}" for kind in chosen)
+    return ModelUnavailable(f"{path} holds no {missing}{present}.", LAYOUT)
+
+
+def _network_kind(contents: _Contents, folder: PurePosixPath) -> str | None:
+    """Return ``unet``, ``controlnet`` or None. Raises ModelUnavailable for a damaged folder."""
+    match = FOLDER_NAME.fullmatch(folder.name.lower())
     if folder not in contents.configs:
-        if named and not contents.files[folder].keys().isdisjoint((*WEIGHTS_NAMES, CONFIG)):
+        if match and not contents.files[folder].keys().isdisjoint((*WEIGHTS_NAMES, CONFIG)):
             raise ModelUnavailable(
-                f"{contents.where / folder} has no {CONFIG}, or one that is far too large.", LAYOUT
+                f"{contents.path / folder} has no {CONFIG}, or one that is far too large.", LAYOUT
             )
         return None
     try:
-        said = json.loads(contents.configs[folder]).get("_class_name")
+        class_name = json.loads(contents.configs[folder]).get("_class_name")
     except (ValueError, AttributeError, RecursionError) as exc:
-        if not named:
+        if not match:
             return None
-        problem = f"{contents.where / folder / CONFIG} cannot be read: it is not a JSON object."
-        raise ModelUnavailable(problem, AGAIN) from exc
-    if said is None and named:
-        return named[1]
-    return CLASSES.get(said) if isinstance(said, str) else None
+        raise ModelUnavailable(
+            f"{contents.path / folder / CONFIG} cannot be read: it is not a JSON object.",
+            DOWNLOAD_AGAIN,
+        ) from exc
+    if class_name is None and match:
+        return match[1]
+    return CLASSES.get(class_name) if isinstance(class_name, str) else None
 
 
 def _weights_name(folder: Path, names: Collection[str]) -> str:
-    if found := [name for name in WEIGHTS_NAMES if name in names]:
-        return found[0]
+    for name in WEIGHTS_NAMES:
+        if name in names:
+            return name
     raise ModelUnavailable(
         f"{folder} holds no weights in one file ({STEMS[0]}.safetensors or .bin).", LAYOUT
     )
@@ -334,24 +356,26 @@ def _unpack(
     contents: _Contents,
     folders: Mapping[str, PurePosixPath],
     scratch: Path,
-) -> Pair:
-    """Stream the pair's four files to ``scratch``, under names of our own."""
-    targets, need = {}, 0
+) -> NetworkFolders:
+    """Unpack the four files of the networks to ``scratch``, under names of our own."""
+    targets = {}
+    size = 0
     for kind, folder in folders.items():
         (scratch / kind).mkdir(parents=True, exist_ok=True)
         sizes = contents.files[folder]
         for name in (CONFIG, _weights_name(path / folder, sizes)):
             targets[folder / name] = scratch / kind / name
-            need += sizes[name]
+            size += sizes[name]
     require_free_space(
         scratch,
-        need,
+        size,
         f"Unpacking {path} needs",
         "Free some space, or choose a folder on another disk.",
     )
-    with _members(path) as members:
+    with _open_members(path) as members:
         for member in members:
-            if target := targets.get(member.path):
+            target = targets.get(member.path)
+            if target:
                 with member.open() as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file, CHUNK)
-    return Pair(unet=scratch / "unet", controlnet=scratch / "controlnet")
+    return NetworkFolders(unet=scratch / "unet", controlnet=scratch / "controlnet")

@@ -1,8 +1,8 @@
-"""Where fetched weights lie: one folder a component, with a record of what was checked. Never touches the network.
+"""Downloaded weights: one folder per component, with a record of the files that were checked.
 
-``ADDSR_HOME/downloads`` (or the user's cache folder) holds ``<component>/<file>``,
+``ADDSR_HOME/downloads`` (or the user's cache folder) contains ``<component>/<file>``,
 ``<component>/record.json`` and a lock ``<component>.lock``. A file counts only while it is in the
-record, which is written after its checksum.
+record, which is written after its checksum. Nothing here touches the network.
 """
 
 import contextlib
@@ -27,11 +27,12 @@ Check = Literal["manifest", "hub", "git", "first use"]
 
 @dataclass(frozen=True, kw_only=True)
 class CacheEntry:
-    """One checked file: size in bytes, mtime in ns, sha256, the digest or tag its source declared, what it passed.
+    """One checked file: size in bytes, modification time in ns, SHA-256.
 
-    ``check`` is ``manifest`` (a digest of addsr's own list), ``hub`` (sha256 declared by the Hub),
-    ``git`` (blob hash declared by the Hub) or ``first use`` (nothing to compare with). ``note`` is
-    a sentence where something is odd.
+    ``declared`` is the digest or tag that the source declared. ``check`` says what the file was
+    compared with: ``manifest`` (a digest of addsr's own list), ``hub`` (a SHA-256 declared by the
+    Hub), ``git`` (a blob hash declared by the Hub) or ``first use`` (nothing). ``note`` is a
+    sentence for the user where something is odd.
     """
 
     size: int
@@ -44,7 +45,10 @@ class CacheEntry:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """Where a component came from, the revision asked for and the commit that was, and its checked files by path."""
+    """Contents of ``record.json``: the origin of a component, and its checked files by path.
+
+    ``asked`` is the revision that was requested, ``revision`` the commit that it was.
+    """
 
     repo: str = ""
     kind: Kind = "model"
@@ -54,9 +58,9 @@ class Record:
 
     @classmethod
     def read(cls, name: str) -> Self:
-        """The record of a component; an empty one where there is none or it cannot be understood."""
+        """Return the record of a component, empty where there is none or it is damaged."""
         try:
-            raw = json.loads((folder(name) / RECORD).read_text(encoding="utf-8"))
+            raw = json.loads((component_folder(name) / RECORD).read_text(encoding="utf-8"))
             files = {str(path): CacheEntry(**entry) for path, entry in raw.pop("files").items()}
             return cls(files=files, **raw)
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
@@ -64,27 +68,29 @@ class Record:
 
     def write(self, name: str) -> None:
         """Replace the record of a component in one step. Raises OSError."""
-        write_text(folder(name) / RECORD, json.dumps(asdict(self), indent=1))
+        write_text(component_folder(name) / RECORD, json.dumps(asdict(self), indent=1))
 
-    def of(self, sources: tuple[Source, ...]) -> bool:
-        """Whether it came from one of ``sources`` at the revision named there; True where there are none.
+    def is_from(self, sources: tuple[Source, ...]) -> bool:
+        """Whether the files came from one of ``sources`` at its revision; True for no sources.
 
-        What a user brought along was let in by its digest, which holds for every source.
+        Files that the user imported were accepted by their digest, which holds for every source.
         """
-        return (
-            not sources
-            or self.kind == "file"
-            or any(
-                (source.repo, source.kind) == (self.repo, self.kind)
-                and source.revision in (self.asked, self.revision)
-                for source in sources
-            )
+        if not sources or self.kind == "file":
+            return True
+        return any(
+            (source.repo, source.kind) == (self.repo, self.kind)
+            and source.revision in (self.asked, self.revision)
+            for source in sources
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileState:
-    """One file after a check: ``problem`` is empty when all is well, or completes the sentence "FILE ..."."""
+class FileStatus:
+    """Result of checking one file again.
+
+    ``problem`` is empty for an intact file, or completes the sentence "FILE ...". ``check`` is
+    None for a file that was never downloaded.
+    """
 
     path: str
     size: int
@@ -95,193 +101,192 @@ class FileState:
 
     @property
     def ok(self) -> bool:
-        """Whether the file is what it was when it was fetched."""
+        """Whether the file is what it was when it was downloaded."""
         return not self.problem
 
 
-def root() -> Path:
-    """The folder that holds all downloads: ADDSR_HOME/downloads, or one in the user's cache."""
+def downloads_folder() -> Path:
+    """Return the folder of all downloads: ADDSR_HOME/downloads, or one in the user's cache."""
     return cache_folder() / "downloads"
 
 
-def folder(name: str) -> Path:
-    """Where the files of component ``name`` lie."""
-    return root() / name
+def component_folder(name: str) -> Path:
+    """Return the folder of component ``name``."""
+    return downloads_folder() / name
 
 
-def refuse_odd_names(component: Component) -> None:
-    """Refuse names that would lead out of the component's folder. Raises ModelUnavailable."""
+def check_names(component: Component) -> None:
+    """Raise ModelUnavailable for names that lead out of the component's folder."""
     for name in (component.name, *(spec.path for spec in component.files)):
         parts = PurePosixPath(name).parts
-        if (
-            not parts
-            or ".." in parts
-            or name.startswith("/")
-            or set(name) & set("\\:\0")
-            or name == RECORD
-        ):
+        unsafe = not parts or ".." in parts or name.startswith("/") or set(name) & set("\\:\0")
+        if unsafe or name == RECORD:
             raise ModelUnavailable(
-                f"{component.title} has the name {name!r}, which addsr does not write to; nothing was fetched.",
+                f"{component.title} has the name {name!r}, which addsr does not write to; "
+                "nothing was downloaded.",
                 "Use another source.",
             )
 
 
 @contextlib.contextmanager
-def locked(name: str) -> Iterator[Path]:
-    """The component's folder, made if needed and held against other processes; waits for them. Raises OSError."""
-    path = folder(name)
-    path.mkdir(parents=True, exist_ok=True)
-    with FileLock(root() / f"{name}.lock"):
-        path.mkdir(exist_ok=True)
-        remove_partial_files(path)
-        yield path
+def locked_folder(name: str) -> Iterator[Path]:
+    """Yield the folder of a component, created if missing and locked against other processes.
 
-
-def must_match(spec: FileSpec) -> bool:
-    """Whether the listed digest is sure enough (A or B) that another one is refused."""
-    return spec.sha256 is not None and spec.confidence in ("A", "B")
-
-
-def intact(path: Path, entry: CacheEntry | None, spec: FileSpec) -> CacheEntry | None:
-    """The file's entry, brought up to date, if it is what was recorded; hashed again only if size or time changed."""
-    if entry is None or not path.is_file() or (must_match(spec) and entry.sha256 != spec.sha256):
-        return None
-    stat = path.stat()
-    if stat.st_size != entry.size:
-        return None
-    if stat.st_mtime_ns == entry.mtime_ns:
-        return entry
-    return replace(entry, mtime_ns=stat.st_mtime_ns) if sha256_of(path) == entry.sha256 else None
+    Waits for another process. Raises OSError.
+    """
+    folder = component_folder(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(downloads_folder() / f"{name}.lock"):
+        folder.mkdir(exist_ok=True)  # the process before may have removed it
+        remove_partial_files(folder)
+        yield folder
 
 
 def cached_files(component: Component, record: Record) -> dict[str, CacheEntry]:
-    """The files of a component that lie here intact, by path."""
-    found = {}
+    """Return the entries of a component's unchanged files by path."""
+    folder = component_folder(component.name)
+    entries = {}
     for spec in component.files:
-        entry = intact(folder(component.name) / spec.path, record.files.get(spec.path), spec)
+        entry = _unchanged(folder / spec.path, record.files.get(spec.path), spec)
         if entry:
-            found[spec.path] = entry
-    return found
+            entries[spec.path] = entry
+    return entries
 
 
 def find_cached(component: Component, sources: tuple[Source, ...]) -> Path | None:
-    """The component's folder if all its files lie there intact and came from one of ``sources``."""
+    """Return the component's folder if all files are unchanged and from one of ``sources``."""
     record = Record.read(component.name)
-    if not record.files or not record.of(sources):
+    if not record.files or not record.is_from(sources):
         return None
-    found = cached_files(component, record)
-    if len(found) < len(component.files):
+    entries = cached_files(component, record)
+    if len(entries) < len(component.files):
         return None
-    updated = replace(record, files=record.files | found)
+    updated = replace(record, files=record.files | entries)
     if updated != record:
-        with contextlib.suppress(
-            OSError
-        ):  # a read-only store is fine: the files are hashed again next time
+        # In a read-only cache the files are simply hashed again next time.
+        with contextlib.suppress(OSError):
             updated.write(component.name)
-    return folder(component.name)
+    return component_folder(component.name)
 
 
-def verify(component: Component, report: ProgressCallback | None = None) -> tuple[FileState, ...]:
-    """Hash every file of a component again, without the network; the check of a file that was never here is None.
+def verify(
+    component: Component,
+    on_progress: ProgressCallback | None = None,
+) -> tuple[FileStatus, ...]:
+    """Hash every file of a component again.
 
-    What is missing or not as recorded is named in the answer and forgotten, so that the next fetch
-    gets it anew. Raises OSError.
+    Missing and changed files are also removed from the record, so that the next download gets
+    them anew. Raises OSError.
     """
-    refuse_odd_names(component)
-    if not folder(component.name).is_dir():
-        return tuple(
-            FileState(
-                path=spec.path,
-                size=0,
-                sha256="",
-                check=None,
-                problem="is missing",
-            )
+    check_names(component)
+    if not component_folder(component.name).is_dir():
+        return tuple(_missing(spec, None, "is missing") for spec in component.files)
+    with locked_folder(component.name) as folder:
+        record = Record.read(component.name)
+        statuses = tuple(
+            _verify_file(folder / spec.path, record.files.get(spec.path), spec, on_progress)
             for spec in component.files
         )
-    with locked(component.name) as place:
-        record = Record.read(component.name)
-        states = tuple(
-            _state(place, record.files.get(spec.path), spec, report) for spec in component.files
-        )
-        bad = {state.path for state in states if not state.ok}
+        bad = {status.path for status in statuses if not status.ok}
         if bad & record.files.keys():
-            replace(
-                record,
-                files={path: entry for path, entry in record.files.items() if path not in bad},
-            ).write(component.name)
-    return states
+            files = {path: entry for path, entry in record.files.items() if path not in bad}
+            replace(record, files=files).write(component.name)
+    return statuses
 
 
 def remove(component: Component) -> int:
-    """Delete what was fetched of a component, finished or not; bytes freed. Raises OSError."""
-    refuse_odd_names(component)
-    if not folder(component.name).is_dir():
+    """Delete a component's files, finished or not; returns the bytes freed. Raises OSError."""
+    check_names(component)
+    if not component_folder(component.name).is_dir():
         return 0
-    with locked(component.name) as place:
-        freed = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
-        shutil.rmtree(place)
+    with locked_folder(component.name) as folder:
+        freed = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+        shutil.rmtree(folder)
     return freed
 
 
-def adopt(
+def add_file(
     component: Component,
     spec: FileSpec,
     file: Path,
     digest: str,
 ) -> Path:
-    """Take a file of known ``digest`` that a user brought along as if it had been fetched; its place in the store.
+    """Add a user's file of known ``digest`` as if it had been downloaded; returns its path.
 
-    Where the disk allows it is the same file under a second name, else a copy. Raises OSError.
+    It becomes a hard link to the user's file where possible, else a copy. Raises OSError.
     """
-    refuse_odd_names(component)
-    with locked(component.name) as place:
-        target = place / spec.path
+    check_names(component)
+    with locked_folder(component.name) as folder:
+        target = folder / spec.path
         target.parent.mkdir(parents=True, exist_ok=True)
         remove_partial_files(target.parent)
         link_or_copy(file.resolve(), target)
-        stat, record = target.stat(), Record.read(component.name)
+        record = Record.read(component.name)
+        if not record.files:
+            # Only the name: push publishes the record, and a path would tell the user's folders.
+            record = Record(repo=file.name, kind="file")
+        status = target.stat()
         entry = CacheEntry(
-            size=stat.st_size,
-            mtime_ns=stat.st_mtime_ns,
+            size=status.st_size,
+            mtime_ns=status.st_mtime_ns,
             sha256=digest,
             declared=digest,
             check="manifest",
         )
-        if not record.files:
-            record = Record(
-                repo=file.name, kind="file"
-            )  # no path: it ends in a record that push publishes
         replace(record, files=record.files | {spec.path: entry}).write(component.name)
     return target
 
 
-def _state(
-    place: Path,
+def _unchanged(path: Path, entry: CacheEntry | None, spec: FileSpec) -> CacheEntry | None:
+    """Return the entry of a file, with its new time, if the file is what was recorded.
+
+    The file is hashed again only if its time changed.
+    """
+    if entry is None or not path.is_file():
+        return None
+    if spec.digest_is_binding and entry.sha256 != spec.sha256:
+        return None
+    status = path.stat()
+    if status.st_size != entry.size:
+        return None
+    if status.st_mtime_ns == entry.mtime_ns:
+        return entry
+    if sha256_of(path) != entry.sha256:
+        return None
+    return replace(entry, mtime_ns=status.st_mtime_ns)
+
+
+def _verify_file(
+    path: Path,
     entry: CacheEntry | None,
     spec: FileSpec,
-    report: ProgressCallback | None,
-) -> FileState:
-    path = place / spec.path
-    if not path.is_file() or entry is None:
-        problem = "was never finished or checked" if path.is_file() else "is missing"
-        return FileState(
-            path=spec.path,
-            size=0,
-            sha256="",
-            check=entry.check if entry else None,
-            problem=problem,
-        )
-    found, problem = sha256_with_progress(path, spec.path, report), ""
-    if found != entry.sha256:
-        problem = f"has SHA-256 {found}, but had {entry.sha256} when it was fetched"
-    elif must_match(spec) and found != spec.sha256:
-        problem = f"has SHA-256 {found}, but addsr expects {spec.sha256}"
-    return FileState(
+    on_progress: ProgressCallback | None,
+) -> FileStatus:
+    if not path.is_file():
+        return _missing(spec, entry, "is missing")
+    if entry is None:
+        return _missing(spec, entry, "was never finished or checked")
+    digest = sha256_with_progress(path, spec.path, on_progress)
+    problem = ""
+    if digest != entry.sha256:
+        problem = f"has SHA-256 {digest}, but had {entry.sha256} when it was downloaded"
+    elif spec.digest_is_binding and digest != spec.sha256:
+        problem = f"has SHA-256 {digest}, but addsr expects {spec.sha256}"
+    return FileStatus(
         path=spec.path,
         size=path.stat().st_size,
-        sha256=found,
+        sha256=digest,
         check=entry.check,
         problem=problem,
         note=entry.note,
+    )
+
+
+def _missing(spec: FileSpec, entry: CacheEntry | None, problem: str) -> FileStatus:
+    return FileStatus(
+        path=spec.path,
+        size=0,
+        sha256="",
+        check=entry.check if entry else None,
+        problem=problem,
     )

@@ -1,7 +1,8 @@
-"""Where weights come from, as data: components, their sources in order, their files, digests and licences.
+"""Where weights come from, as data: components with their sources, files, digests and licences.
 
-Facts and their confidence: **A** means three independent sources or a stored page of the Hub agree, **B** one or two,
-**C** inferred. A digest of A or B must match; one of C only warns. ``scripts/refresh_registry.py`` asks the Hub again.
+Confidence of a digest: **A** means that three independent sources or a stored page of the Hub
+agree, **B** one or two, **C** that it was inferred. A digest of A or B must match; one of C only
+warns. ``scripts/refresh_registry.py`` asks the Hub again.
 """
 
 from collections.abc import Iterable
@@ -14,12 +15,11 @@ Confidence = Literal["A", "B", "C", ""]
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """One place that holds a component.
+    """One place that serves a component.
 
-    ``repo`` is ORG/REPO on the Hub (a model or a space), for ``url`` an address that file paths are
-    added to, for ``file`` the name of a file that was brought along, which nobody asks;
-    ``revision`` a 40-hex commit, or a branch where none is known; ``prefix`` the folder inside,
-    ending in a slash.
+    ``repo`` is ORG/REPO on the Hub (a model or a space), for ``url`` an address that file paths
+    are appended to, for ``file`` the name of a file that the user imported. ``revision`` is a
+    40-hex commit, or a branch where none is known; ``prefix`` the folder inside, ending in a slash.
     """
 
     repo: str
@@ -30,24 +30,29 @@ class Source:
 
 @dataclass(frozen=True, kw_only=True)
 class FileSpec:
-    """One file: path below the source's prefix, size in bytes where known, sha256 where known and how sure that is.
+    """One file: its path below the source's prefix; size in bytes and SHA-256 where known.
 
-    ``about`` is a size read off a page or guessed from the like, for what is said before anybody is
-    asked.
+    ``approximate_size`` is read off a page or estimated, to be shown before a source is asked.
     """
 
     path: str
     size: int | None = None
-    about: int | None = None
+    approximate_size: int | None = None
     sha256: str | None = None
     confidence: Confidence = ""
+
+    @property
+    def digest_is_binding(self) -> bool:
+        """Whether a file with another digest is refused."""
+        return self.sha256 is not None and self.confidence in ("A", "B")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Component:
-    """What is fetched as one: sources in order of preference, files, licence, and what a user should be told.
+    """Files that are downloaded together, with sources in order of preference and their licence.
 
-    ``movable`` says whether ``ADDSR_<COMPONENT>_REPO`` may take the place of the sources.
+    ``notice`` is shown to the user. With ``overridable``, ``ADDSR_<COMPONENT>_REPO`` replaces the
+    sources.
     """
 
     name: str
@@ -56,20 +61,17 @@ class Component:
     files: tuple[FileSpec, ...]
     licence: str
     notice: str = ""
-    movable: bool = True
+    overridable: bool = True
 
 
 RAM_COMMIT = "7cb804a8609e9f4b1a50b7f31436d2df40bb9481"
-PAIR = {
-    "unet": 4_500_000_000,
-    "controlnet": 1_960_000_000,
-}  # and about how large SeeSR's are, float32
+NETWORK_SIZES = {"unet": 4_500_000_000, "controlnet": 1_960_000_000}  # of SeeSR, about, in float32
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 
-_PAIR_FILES = tuple(
-    FileSpec(path=f"{part}/{file}", about=size)
-    for part, weights in PAIR.items()
-    for file, size in (("config.json", 1_430), (WEIGHTS, weights))
+_NETWORK_FILES = tuple(
+    FileSpec(path=f"{network}/{file}", approximate_size=size)
+    for network, weights_size in NETWORK_SIZES.items()
+    for file, size in (("config.json", 1_430), (WEIGHTS, weights_size))
 )
 
 SD2_BASE = Component(
@@ -84,19 +86,19 @@ SD2_BASE = Component(
         Source(repo="sd-research/stable-diffusion-2-base"),
     ),
     files=(
-        FileSpec(path="scheduler/scheduler_config.json", about=350),
-        FileSpec(path="tokenizer/merges.txt", about=525_000),
-        FileSpec(path="tokenizer/vocab.json", about=1_060_000),
+        FileSpec(path="scheduler/scheduler_config.json", approximate_size=350),
+        FileSpec(path="tokenizer/merges.txt", approximate_size=525_000),
+        FileSpec(path="tokenizer/vocab.json", approximate_size=1_060_000),
         FileSpec(path="tokenizer/tokenizer_config.json", size=929),
         FileSpec(path="tokenizer/special_tokens_map.json", size=460),
-        FileSpec(path="text_encoder/config.json", about=630),
+        FileSpec(path="text_encoder/config.json", approximate_size=630),
         FileSpec(
             path="text_encoder/model.safetensors",
             size=1_361_597_018,
             sha256="cce6febb0b6d876ee5eb24af35e27e764eb4f9b1d0b7c026c8c3333d4cfc916c",
             confidence="C",
         ),
-        FileSpec(path="vae/config.json", about=550),
+        FileSpec(path="vae/config.json", approximate_size=550),
         FileSpec(
             path=f"vae/{WEIGHTS}",
             size=334_643_276,
@@ -124,7 +126,7 @@ RAM = Component(
     files=(
         FileSpec(
             path="ram_swin_large_14m.pth",
-            about=5_630_000_000,
+            approximate_size=5_630_000_000,
             sha256="15c729c793af28b9d107c69f85836a1356d76ea830d4714699fb62e55fcc08ed",
             confidence="A",
         ),
@@ -145,13 +147,13 @@ TAGS = Component(
     files=(
         FileSpec(
             path="ram_tag_list.txt",
-            about=50_000,
+            approximate_size=50_000,
             sha256="5d96d2f7225527480ad773aaac76b6e5c08a18adf6eae9ca7d2ab923d5e7bd8b",
             confidence="A",
         ),
         FileSpec(
             path="ram_tag_list_threshold.txt",
-            about=25_000,
+            approximate_size=25_000,
             sha256="b6f81d0de1bc7f9c251af512c413eae976c77dbfbadf700d4e3d90510f4c6447",
             confidence="A",
         ),
@@ -168,7 +170,7 @@ DAPE = Component(
     files=(
         FileSpec(
             path="DAPE.pth",
-            about=7_190_000,
+            approximate_size=7_190_000,
             sha256="a7028be2edcbe9ab0bd1c4ab6f2a2a86f4b44d32261a4faa50ae10fdd9b2feba",
             confidence="B",
         ),
@@ -182,43 +184,49 @@ SEESR = Component(
         Source(repo="CSWRY/SeeSR", prefix="seesr/"),
         Source(repo="alexnasa/SEESR", revision="4059ae0246bf52f5ac5017821bb6e59a6849a758"),
     ),
-    files=_PAIR_FILES,
+    files=_NETWORK_FILES,
     licence="Apache-2.0",
-    notice="No commit or digest of these weights is known: what the Hub declares is checked, trusted at first use.",
+    notice=(
+        "No commit or digest of these weights is known: the digest that the Hub declares is "
+        "checked, and trusted at first use."
+    ),
 )
 STUDENT = Component(
     name="addsr-student",
     title="AddSR: UNet and ControlNet distilled to 1-4 steps",
     sources=(),
-    files=_PAIR_FILES,
+    files=_NETWORK_FILES,
     licence="Apache-2.0",
-    notice="The authors ask users to follow the licences of SeeSR, StyleGAN-T and ADD too, which are in part "
-    "non-commercial. They publish it on Google Drive only (file 19IB8vIdYeF65ixIvwIjZzPPuVka4sjec, July 2024).",
+    notice=(
+        "The authors ask users to follow the licences of SeeSR, StyleGAN-T and ADD too, which are "
+        "in part non-commercial. They publish it on Google Drive only (file "
+        "19IB8vIdYeF65ixIvwIjZzPPuVka4sjec, July 2024)."
+    ),
 )
 SD_TURBO = Component(
     name="sd-turbo",
     title="SD-Turbo: UNet, text encoder, VAE",
     sources=(Source(repo="stabilityai/sd-turbo"),),
     files=(
-        FileSpec(path="scheduler/scheduler_config.json", about=350),
-        FileSpec(path="unet/config.json", about=2_000),
+        FileSpec(path="scheduler/scheduler_config.json", approximate_size=350),
+        FileSpec(path="unet/config.json", approximate_size=2_000),
         FileSpec(
             path="unet/diffusion_pytorch_model.fp16.safetensors",
             size=1_731_904_736,
             sha256="40ec400881e27d1376c7c95c5bd495f407b33756e80eb6365e301c33a07af6e5",
             confidence="B",
         ),
-        FileSpec(path="text_encoder/config.json", about=630),
+        FileSpec(path="text_encoder/config.json", approximate_size=630),
         FileSpec(
             path="text_encoder/model.fp16.safetensors",
             size=680_820_392,
             sha256="bc1827c465450322616f06dea41596eac7d493f4e95904dcb51f0fc745c4e13f",
             confidence="C",
         ),
-        FileSpec(path="vae/config.json", about=550),
+        FileSpec(path="vae/config.json", approximate_size=550),
         FileSpec(
             path="vae/diffusion_pytorch_model.fp16.safetensors",
-            about=167_000_000,
+            approximate_size=167_000_000,
             sha256="3e4c08995484ee61270175e9e7a072b66a6e4eeb5f0c266667fe1f45b90daf9a",
             confidence="C",
         ),
@@ -231,8 +239,8 @@ DINO = Component(
     title="DINO ViT-S/16, features of the training discriminator",
     sources=(Source(repo="timm/vit_small_patch16_224.dino"),),
     files=(
-        FileSpec(path="config.json", about=600),
-        FileSpec(path="model.safetensors", about=86_700_000),
+        FileSpec(path="config.json", approximate_size=600),
+        FileSpec(path="model.safetensors", approximate_size=86_700_000),
     ),
     licence="Apache-2.0",
 )
@@ -243,10 +251,10 @@ DINOV2 = Component(
         Source(repo="facebook/dinov2-small", revision="ed25f3a31f01632728cabb09d1542f84ab7b0056"),
     ),
     files=(
-        FileSpec(path="config.json", about=600),
+        FileSpec(path="config.json", approximate_size=600),
         FileSpec(
             path="model.safetensors",
-            about=88_200_000,
+            approximate_size=88_200_000,
             sha256="ae1e99fcefd534ed978cdeb8326f08030c96e28b7a81ffcbc98a857c84d14be1",
             confidence="A",
         ),
@@ -254,15 +262,16 @@ DINOV2 = Component(
     licence="Apache-2.0",
 )
 COMPONENTS = {
-    each.name: each for each in (SD2_BASE, RAM, TAGS, DAPE, SEESR, STUDENT, SD_TURBO, DINO, DINOV2)
+    component.name: component
+    for component in (SD2_BASE, RAM, TAGS, DAPE, SEESR, STUDENT, SD_TURBO, DINO, DINOV2)
 }
-MADE_OF = {
+MODEL_COMPONENTS = {
     "addsr": (STUDENT, SD2_BASE, RAM, TAGS, DAPE),
     "seesr": (SEESR, SD2_BASE, RAM, TAGS, DAPE),
     "seesr-turbo": (SEESR, SD_TURBO, SD2_BASE, RAM, TAGS, DAPE),
 }
 
 
-def licences(parts: Iterable[Component]) -> str:
-    """The licences of several components, each named once."""
-    return "; ".join(dict.fromkeys(part.licence for part in parts))
+def licences(components: Iterable[Component]) -> str:
+    """Return the licences of several components, each named once."""
+    return "; ".join(dict.fromkeys(component.licence for component in components))

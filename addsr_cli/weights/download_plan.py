@@ -1,103 +1,106 @@
-"""What a model is made of: what fetching that would take, and what of it is no longer needed. Loads no torch."""
+"""What installing a model would download, and which downloads it no longer needs.
+
+Does not import torch.
+"""
 
 from dataclasses import dataclass
 
 from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.models.bundle import RECORD, Bundle
-from addsr_cli.weights import installed, sources
+from addsr_cli.weights import cache, installed, sources
 from addsr_cli.weights.cache import Record
-from addsr_cli.weights.components import MADE_OF, SEESR, STUDENT, Component, FileSpec, Source
+from addsr_cli.weights.components import (
+    MODEL_COMPONENTS,
+    SEESR,
+    STUDENT,
+    Component,
+    FileSpec,
+    Source,
+)
+from addsr_cli.weights.manifest import Manifest
 
-DRIVE = "https://drive.google.com/uc?id=19IB8vIdYeF65ixIvwIjZzPPuVka4sjec"
-OWN = {"addsr": STUDENT.name, "seesr": SEESR.name}  # the component that a user may bring along
+GOOGLE_DRIVE_URL = "https://drive.google.com/uc?id=19IB8vIdYeF65ixIvwIjZzPPuVka4sjec"
+NETWORKS = {"addsr": STUDENT.name, "seesr": SEESR.name}  # components that a user may import
 
 
 @dataclass(frozen=True, kw_only=True)
-class Needed:
-    """One component of a model: what fetching it would take, or why it cannot be fetched."""
+class PlannedComponent:
+    """One component of a model: what its download would take, or why it is not possible."""
 
     component: Component
-    manifest: sources.Manifest | None
+    manifest: Manifest | None
     problem: str = ""
 
 
-def made_of(name: str, *, brought: bool = False) -> tuple[Component, ...]:
-    """The components of a model with a recipe; without UNet and ControlNet where the user has ``brought`` them.
+def components_of(name: str, *, networks_imported: bool = False) -> tuple[Component, ...]:
+    """Return the components of a model, without UNet and ControlNet if they are imported.
 
-    Raises UsageError for any other name.
+    Raises UsageError for a name that addsr has no recipe for.
     """
-    if name not in MADE_OF:
+    if name not in MODEL_COMPONENTS:
         raise UsageError(
-            f"There is no recipe for {name!r}.", f"Use {', '.join(MADE_OF)} or ORG/REPO."
+            f"There is no recipe for {name!r}.", f"Use {', '.join(MODEL_COMPONENTS)} or ORG/REPO."
         )
-    return tuple(part for part in MADE_OF[name] if not brought or part.name != OWN.get(name))
+    excluded = NETWORKS.get(name) if networks_imported else None
+    return tuple(part for part in MODEL_COMPONENTS[name] if part.name != excluded)
 
 
-def needed(name: str, *, brought: bool = False) -> tuple[Needed, ...]:
-    """What ``install`` would fetch, asking the sources for sizes only.
+def plan_download(name: str, *, networks_imported: bool = False) -> tuple[PlannedComponent, ...]:
+    """Return what ``install`` would download; asks the sources for metadata only.
 
-    Of ORG/REPO the record is fetched, which lists the files. Raises UsageError for a name without
-    recipe, and ModelUnavailable where ORG/REPO does not serve a bundle.
+    For ORG/REPO the record is downloaded, which lists the files. Raises UsageError for a name
+    without a recipe, and ModelUnavailable where ORG/REPO does not serve a bundle.
     """
     if "/" in name:
-        whole = bundle_on_the_hub(name)
-        return (Needed(component=whole, manifest=sources.manifest(whole)),)
-    found = []
-    for component in made_of(name, brought=brought):
-        try:
-            found.append(Needed(component=component, manifest=sources.manifest(component)))
-        except ModelUnavailable as exc:
-            found.append(
-                Needed(
-                    component=component,
-                    manifest=None,
-                    problem=f"{exc.message} {exc.hint}",
-                )
-            )
-    return tuple(found)
+        component = hub_bundle(name)
+        manifest = sources.request_manifest(component)
+        return (PlannedComponent(component=component, manifest=manifest),)
+    components = components_of(name, networks_imported=networks_imported)
+    return tuple(_plan_component(component) for component in components)
 
 
-def bundle_on_the_hub(name: str) -> Component:
-    """ORG/REPO in the layout that ``push`` writes, as a component at the commit that its record has now."""
-    flat = installed.folder_of(name).name
+def _plan_component(component: Component) -> PlannedComponent:
+    try:
+        manifest = sources.request_manifest(component)
+    except ModelUnavailable as exc:
+        return PlannedComponent(
+            component=component, manifest=None, problem=f"{exc.message} {exc.hint}"
+        )
+    return PlannedComponent(component=component, manifest=manifest)
+
+
+def hub_bundle(name: str) -> Component:
+    """Return ORG/REPO, in the layout that ``push`` writes, as a component at its newest commit."""
+    flat = installed.model_folder(name).name
     record = Component(
         name=f"{flat}-record",
         title=name,
         sources=(Source(repo=name),),
         files=(FileSpec(path=RECORD),),
         licence="see the model card",
-        movable=False,
+        overridable=False,
     )
     folder = sources.fetch(record)
-    bundle, fetched = Bundle.read(folder), Record.read(record.name)
-    sources.remove(record)  # so that the next call sees the next commit
-    listed = ((RECORD, fetched.files[RECORD].sha256), *bundle.files)
+    bundle = Bundle.read(folder)
+    downloaded = Record.read(record.name)
+    cache.remove(record)  # so that the next call sees the next commit
+    digests = ((RECORD, downloaded.files[RECORD].sha256), *bundle.files)
     return Component(
         name=flat,
         title=name,
-        sources=(Source(repo=name, revision=fetched.revision),),
-        files=tuple(
-            FileSpec(
-                path=path,
-                sha256=digest,
-                confidence="A",
-            )
-            for path, digest in listed
-        ),
+        sources=(Source(repo=name, revision=downloaded.revision),),
+        files=tuple(FileSpec(path=path, sha256=digest, confidence="A") for path, digest in digests),
         licence=bundle.licence,
-        movable=False,
+        overridable=False,
     )
 
 
-def downloads(name: str) -> int:
-    """Bytes of fetched originals that an installed model no longer needs."""
-    return sum(
-        installed.size(sources.folder(part.name))
-        for part in made_of(name)
-        if sources.folder(part.name).is_dir()
-    )
+def downloaded_bytes(name: str) -> int:
+    """Return the bytes of downloads that an installed model no longer needs."""
+    folders = (cache.component_folder(component.name) for component in components_of(name))
+    return sum(installed.folder_size(folder) for folder in folders if folder.is_dir())
 
 
-def drop_downloads(name: str) -> int:
-    """Delete those originals; returns the bytes freed."""
-    return sum(sources.remove(part) for part in made_of(name))
+def delete_downloads(name: str) -> int:
+    """Delete the downloads of a model; returns the bytes freed."""
+    return sum(cache.remove(component) for component in components_of(name))

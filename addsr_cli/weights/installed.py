@@ -1,4 +1,4 @@
-"""Converted models on this machine: one bundle folder each, below the user's data folder or ``ADDSR_HOME``."""
+"""Converted models on this machine: one folder each in the user's data folder or ``ADDSR_HOME``."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,29 +13,32 @@ from addsr_cli.models.bundle import RECORD, Bundle
 from addsr_cli.weights.progress import ProgressCallback, sha256_with_progress
 
 
-def home() -> Path:
-    """Where models live; ``ADDSR_HOME`` moves it."""
+def models_folder() -> Path:
+    """Return the folder of all models; ``ADDSR_HOME`` moves it."""
     return data_folder() / "models"
 
 
-def folder_of(name: str) -> Path:
-    """The folder of a model, there or not; ORG/REPO becomes one name. Raises UsageError for what is no name."""
+def model_folder(name: str) -> Path:
+    """Return the folder of a model, whether it exists or not; ORG/REPO becomes one name.
+
+    Raises UsageError for an invalid name.
+    """
     flat = name.replace("/", "--")
     if not flat or any(sign in flat for sign in ("\\", ":", "\0")) or flat.startswith(("-", ".")):
         raise UsageError(
             f"{name!r} is not the name of a model.", "Use letters, digits, dots and dashes."
         )
-    return home() / flat
+    return models_folder() / flat
 
 
 def find_installed(name: str) -> Path | None:
-    """The folder of an installed model, or None."""
-    folder = folder_of(name)
+    """Return the folder of an installed model, or None."""
+    folder = model_folder(name)
     return folder if (folder / RECORD).is_file() else None
 
 
-def demanded(name: str) -> Path:
-    """The folder of an installed model. Raises ModelUnavailable when there is none."""
+def require_installed(name: str) -> Path:
+    """Return the folder of an installed model. Raises ModelUnavailable when there is none."""
     folder = find_installed(name)
     if folder is None:
         raise ModelUnavailable(
@@ -44,57 +47,62 @@ def demanded(name: str) -> Path:
     return folder
 
 
-def installed() -> dict[str, Path]:
-    """All installed models by name, sorted; hidden folders are what is being made, or left of that."""
-    records = sorted(
-        path for path in home().glob(f"*/{RECORD}") if not path.parent.name.startswith(".")
-    )
-    return {record.parent.name.replace("--", "/"): record.parent for record in records}
+def list_installed() -> dict[str, Path]:
+    """Return the folders of all installed models by name, sorted; skips unfinished ones."""
+    folders = {}
+    for record in sorted(models_folder().glob(f"*/{RECORD}")):
+        folder = record.parent
+        if not folder.name.startswith("."):
+            folders[folder.name.replace("--", "/")] = folder
+    return folders
 
 
-def size(folder: Path) -> int:
-    """Bytes of all files in a folder."""
+def folder_size(folder: Path) -> int:
+    """Return the bytes of all files in a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
-def problems(folder: Path, report: ProgressCallback | None = None) -> tuple[str, ...]:
-    """What is wrong with a bundle's files: missing, or changed since they were recorded; empty when it is intact."""
-    found, recorded = [], dict(Bundle.read(folder).files)
-    for name, digest in recorded.items():
+def find_problems(folder: Path, on_progress: ProgressCallback | None = None) -> tuple[str, ...]:
+    """Return the files of a bundle that are missing or differ from its record, as sentences."""
+    problems = []
+    for name, digest in dict(Bundle.read(folder).files).items():
         path = folder / name
         if not path.is_file():
-            found.append(f"{name} is missing")
-        elif sha256_with_progress(path, name, report) != digest:
-            found.append(f"{name} has changed since it was installed")
-    return tuple(found)
+            problems.append(f"{name} is missing")
+        elif sha256_with_progress(path, name, on_progress) != digest:
+            problems.append(f"{name} has changed since it was installed")
+    return tuple(problems)
 
 
 def remove(name: str) -> int:
-    """Delete an installed model; returns the bytes freed. Raises ModelUnavailable when there is none."""
-    folder = demanded(name)
-    freed = size(folder)
+    """Delete an installed model; returns the bytes freed.
+
+    Raises ModelUnavailable when there is none.
+    """
+    folder = require_installed(name)
+    freed = folder_size(folder)
     remove_folder(folder)
     return freed
 
 
 @contextmanager
-def making(name: str, wait: Callable[[], None]) -> Iterator[Path]:
-    """Hold a model's name against other processes while it is made; gives the beginning of names for work in progress.
+def installation_folder(name: str, on_wait: Callable[[], None]) -> Iterator[Path]:
+    """Yield a temporary folder for installing a model, locked against other processes.
 
-    Folders with such names, ending in PART, are hidden; what a killed process left of them goes
-    first. ``wait`` is called before waiting for another process. Raises OSError.
+    What killed processes left behind is deleted first. ``on_wait`` is called before waiting for
+    another process. Raises OSError.
     """
-    place = folder_of(name)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place.parent / f".{place.name}.lock")
+    folder = model_folder(name)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f".{folder.name}.lock")
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        wait()
+        on_wait()
         lock.acquire()
     try:
-        remove_partial_folders(place)
-        with temporary_folder(place) as scratch:
+        remove_partial_folders(folder)
+        with temporary_folder(folder) as scratch:
             yield scratch
     finally:
         lock.release()

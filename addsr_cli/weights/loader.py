@@ -14,7 +14,7 @@ from addsr_cli.models.bundle import RECORD, Bundle
 from addsr_cli.models.registry import ARCHITECTURES, BUNDLED, FALLBACK
 from addsr_cli.models.restorer import Restorer
 from addsr_cli.weights import installed
-from addsr_cli.weights.components import MADE_OF
+from addsr_cli.weights.components import MODEL_COMPONENTS
 
 ASSETS = Path(__file__).parent / "assets"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -64,7 +64,7 @@ def locate(name: str) -> Located:
     folder = installed.find_installed(name) if MODEL_NAME.fullmatch(name) else None
     if folder:
         return _in(folder, f"installed in {folder}")
-    if name in MADE_OF:
+    if name in MODEL_COMPONENTS:
         raise ModelUnavailable(
             f"The model {name} is not installed.",
             f"addsr models pull {name}, or use --model {FALLBACK}.",
@@ -155,7 +155,7 @@ def _single_file(folder: Path) -> Architecture | None:
 
 
 def _suggestion(name: str) -> str:
-    known = ["auto", *BUNDLED, *MADE_OF, *installed.installed()]
+    known = ["auto", *BUNDLED, *MODEL_COMPONENTS, *installed.list_installed()]
     close = get_close_matches(name, known, n=1)
     if close:
         return f"Did you mean {close[0]}?"

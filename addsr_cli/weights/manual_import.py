@@ -1,7 +1,7 @@
-"""What a user downloaded by hand: originals that addsr knows by their digest, beside an archive with a student.
+"""Files that a user downloaded: known originals, and a folder or archive with networks.
 
-Such originals (RAM's checkpoint, DAPE, the tag lists) go to the store as if they had been fetched;
-nothing else is known well enough to be told from another file of the same name.
+Known originals (RAM's checkpoint, DAPE, the tag lists) are recognised by their digest and added to
+the cache as if addsr had downloaded them.
 """
 
 import os
@@ -12,16 +12,16 @@ from pathlib import Path
 from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.files import write_error
 from addsr_cli.weights import cache
-from addsr_cli.weights.archive import AGAIN, DEEPEST, first_bytes, has_networks
+from addsr_cli.weights.archive import DOWNLOAD_AGAIN, MAX_DEPTH, first_bytes, has_networks
 from addsr_cli.weights.components import DAPE, RAM, TAGS, Component, FileSpec
 from addsr_cli.weights.progress import ProgressCallback, sha256_with_progress
 
-KNOWN = (RAM, DAPE, TAGS)
+IMPORTABLE = (RAM, DAPE, TAGS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Original:
-    """One file of a component, as the user has it."""
+    """One file of a component, and the user's copy of it."""
 
     component: Component
     spec: FileSpec
@@ -29,79 +29,76 @@ class Original:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Brought:
-    """What lies in the paths that a user gave."""
+class ImportedFiles:
+    """Known originals, and a folder or archive with UNet and ControlNet."""
 
     originals: tuple[Original, ...]
-    student: Path | None
+    networks: Path | None
 
 
-def sorted_out(paths: Iterable[Path]) -> Brought:
-    """Tell known originals, given as files or lying in folders up to four deep, from a folder or archive of networks.
+def classify_paths(paths: Iterable[Path]) -> ImportedFiles:
+    """Tell known originals from a folder or archive with networks.
 
-    Raises UsageError where more than one student is given, or none and no original.
+    Folders are searched for originals down to four levels. Raises UsageError for more than one
+    folder or archive with networks.
     """
     known = {
-        Path(spec.path).name: (part, spec)
-        for part in KNOWN
-        for spec in part.files
-        if cache.must_match(spec)
+        Path(spec.path).name: (component, spec)
+        for component in IMPORTABLE
+        for spec in component.files
+        if spec.digest_is_binding
     }
-    originals, students = [], []
+    originals = []
+    networks = []
     for path in paths:
-        files = [file for file in _files(path) if file.name in known]
+        files = [file for file in _files_in(path) if file.name in known]
         for file in files:
-            part, spec = known[file.name]
-            originals.append(
-                Original(
-                    component=part,
-                    spec=spec,
-                    file=file,
-                )
-            )
+            component, spec = known[file.name]
+            originals.append(Original(component=component, spec=spec, file=file))
         if not files or (path.is_dir() and has_networks(path)):
-            students.append(path)
-    if len(students) > 1:
+            networks.append(path)
+    if len(networks) > 1:
         raise UsageError(
-            f"More than one folder or archive with networks: {', '.join(map(str, students))}.",
+            f"More than one folder or archive with networks: {', '.join(map(str, networks))}.",
             "Give one, beside any of " + ", ".join(known) + ".",
         )
-    return Brought(originals=tuple(originals), student=students[0] if students else None)
+    return ImportedFiles(
+        originals=tuple(originals),
+        networks=networks[0] if networks else None,
+    )
 
 
-def adopt(original: Original, report: ProgressCallback | None = None) -> Path:
-    """Check an original against its digest and take it into the store, where the next pull finds it; its place there.
+def import_original(original: Original, on_progress: ProgressCallback | None = None) -> Path:
+    """Check the digest of an original and add it to the cache; returns its path there.
 
-    Raises ModelUnavailable where it is another file, and OutputRefused where it cannot be stored.
+    Raises ModelUnavailable for another file, and OutputRefused where it cannot be stored.
     """
     first_bytes(original.file)
-    found, wanted = (
-        sha256_with_progress(original.file, original.file.name, report),
-        original.spec.sha256,
-    )
-    if found != wanted:
+    digest = sha256_with_progress(original.file, original.file.name, on_progress)
+    expected = original.spec.sha256
+    if digest != expected:
         raise ModelUnavailable(
-            f"{original.file} is not the {original.spec.path} of {original.component.title}, or is damaged: it has "
-            f"SHA-256 {found}, not {wanted}.",
-            AGAIN,
+            f"{original.file} is not the {original.spec.path} of {original.component.title}, "
+            f"or is damaged: it has SHA-256 {digest}, not {expected}.",
+            DOWNLOAD_AGAIN,
         )
     try:
-        return cache.adopt(original.component, original.spec, original.file, found)
+        return cache.add_file(original.component, original.spec, original.file, digest)
     except OSError as exc:
         raise write_error(
-            cache.folder(original.component.name) / original.spec.path,
+            cache.component_folder(original.component.name) / original.spec.path,
             exc,
             "Free some space, or set ADDSR_HOME to another folder.",
         ) from exc
 
 
-def _files(path: Path) -> list[Path]:
-    """The file itself, or what lies in a folder."""
+def _files_in(path: Path) -> list[Path]:
+    """Return the file itself, or all files of a folder."""
     if not path.is_dir():
         return [path]
-    found = []
-    for here, folders, names in os.walk(path):
-        if len(Path(here).relative_to(path).parts) >= DEEPEST:
-            folders.clear()
-        found += [Path(here) / name for name in sorted(names)]
-    return found
+    files = []
+    for folder, subfolders, names in os.walk(path):
+        if len(Path(folder).relative_to(path).parts) >= MAX_DEPTH:
+            subfolders.clear()
+        files += [Path(folder) / name for name in sorted(names)]
+    return files

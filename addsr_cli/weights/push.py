@@ -1,4 +1,4 @@
-"""Write a model to the user's own repository on the Hugging Face Hub, in the layout that ``pull`` reads."""
+"""Upload of a model to the user's own Hub repository, in the layout that ``pull`` reads."""
 
 from pathlib import Path
 
@@ -17,15 +17,16 @@ tags: [super-resolution, addsr]
 ---
 # {name}
 
-A complete model for [addsr](https://arxiv.org/abs/2404.01717), blind super-resolution in few steps, as one bundle:
-UNet, ControlNet, VAE, text encoder, tokenizer, tagger.
+A complete model for [addsr](https://arxiv.org/abs/2404.01717), blind super-resolution in few steps,
+as one bundle: UNet, ControlNet, VAE, text encoder, tokenizer, tagger.
 
 ```sh
 addsr upscale photo.jpg --model {repo}
 ```
 
-{parameters:,} parameters, {steps} steps by default. Made by `addsr models` from the authors' weights; `import.json`
-says from which files, and `bundle.json` holds the SHA-256 of every file. Licences of the parts: {licence}.
+{parameters:,} parameters, {steps} steps by default. Made by `addsr models` from the authors'
+weights; `import.json` says from which files, and `bundle.json` holds the SHA-256 of every file.
+Licences of the parts: {licence}.
 """
 
 
@@ -37,15 +38,17 @@ def push(
     endpoint: str | None = None,
     token: str | None = None,
 ) -> str:
-    """Upload an installed model, or that of a folder such as a training run, with its model card; returns the address.
+    """Upload an installed model, or that of a folder such as a training run; returns the address.
 
-    Raises ModelUnavailable and UsageError.
+    A model card is added where there is none. Raises ModelUnavailable and UsageError.
     """
-    folder = (at(Path(name)) if Path(name).is_dir() else None) or installed.demanded(name)
-    wrong = installed.problems(folder)
-    if wrong:
+    folder = at(Path(name)) if Path(name).is_dir() else None
+    if folder is None:
+        folder = installed.require_installed(name)
+    problems = installed.find_problems(folder)
+    if problems:
         raise ModelUnavailable(
-            f"{name} is damaged: {'; '.join(wrong)}.",
+            f"{name} is damaged: {'; '.join(problems)}.",
             f"Install it again after: addsr models rm {name}",
         )
     record = Bundle.read(folder)
@@ -77,6 +80,6 @@ def push(
     except HfHubHTTPError as exc:
         problem = str(exc).splitlines()[0]
         raise ModelUnavailable(
-            f"The Hub refused {repo}: {problem}", "Set HF_TOKEN to a token that may write."
+            f"The Hub refused {repo}: {problem}", "Set HF_TOKEN to a token with write access."
         ) from exc
     return address

@@ -1,4 +1,4 @@
-"""Whether what lies here is still what it was: installed models, and the originals they were made of."""
+"""Whether installed models, and the downloads they were made of, are intact."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,51 +7,56 @@ from typing import Literal
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.bundle import RECORD
 from addsr_cli.models.registry import BUNDLED
-from addsr_cli.weights import installed, loader, sources
+from addsr_cli.weights import cache, installed, loader
 from addsr_cli.weights.cache import Record
-from addsr_cli.weights.components import COMPONENTS, MADE_OF, Component
+from addsr_cli.weights.components import COMPONENTS, MODEL_COMPONENTS, Component
 from addsr_cli.weights.progress import ProgressCallback
 
-State = Literal["intact", "damaged", "incomplete"]
+Condition = Literal["intact", "damaged", "incomplete"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checked:
-    """One model or download: intact, damaged, or incomplete, which a download is that was never finished."""
+class Verification:
+    """Result for one model or download; an unfinished download is ``incomplete``."""
 
     name: str
     kind: Literal["model", "download"]
-    state: State
+    state: Condition
     problems: tuple[str, ...] = ()
 
 
-def verify_all(name: str | None, report: ProgressCallback | None = None) -> tuple[Checked, ...]:
-    """Read every file of a model and of the originals it was made of, or None: of everything that lies here.
+def verify(
+    name: str | None,
+    on_progress: ProgressCallback | None = None,
+) -> tuple[Verification, ...]:
+    """Read every file of a model or component, and of a model's downloads.
 
-    ``name`` may also be that of a component. Raises ModelUnavailable when nothing of that name lies
-    here.
+    With ``name`` None, verify everything on this machine. Raises ModelUnavailable when there is
+    nothing of that name.
     """
     if name is None:
-        models = [*BUNDLED, *installed.installed()]
+        models = [*BUNDLED, *installed.list_installed()]
         return (
-            *(_model(each, report) for each in models),
-            *_downloads(COMPONENTS.values(), report),
+            *(_verify_model(model, on_progress) for model in models),
+            *_verify_downloads(COMPONENTS.values(), on_progress),
         )
-    parts = MADE_OF.get(name) or ((COMPONENTS[name],) if name in COMPONENTS else ())
-    downloads = _downloads(parts, report)
+    components = MODEL_COMPONENTS.get(name, ())
+    if name in COMPONENTS and not components:
+        components = (COMPONENTS[name],)
+    downloads = _verify_downloads(components, on_progress)
     if downloads and not installed.find_installed(name):
         return downloads
-    return (_model(name, report), *downloads)
+    return (_verify_model(name, on_progress), *downloads)
 
 
-def _model(name: str, report: ProgressCallback | None) -> Checked:
+def _verify_model(name: str, on_progress: ProgressCallback | None) -> Verification:
     try:
-        problems = _problems(loader.locate(name), report)
-    except ModelUnavailable as exc:  # not here, or with a record that cannot be read
+        problems = _find_problems(loader.locate(name), on_progress)
+    except ModelUnavailable as exc:  # there is none, or its record is damaged
         if not (loader.MODEL_NAME.fullmatch(name) and installed.find_installed(name)):
             raise
         problems = (exc.message,)
-    return Checked(
+    return Verification(
         name=name,
         kind="model",
         state="damaged" if problems else "intact",
@@ -59,29 +64,50 @@ def _model(name: str, report: ProgressCallback | None) -> Checked:
     )
 
 
-def _problems(located: loader.Located, report: ProgressCallback | None) -> tuple[str, ...]:
+def _find_problems(
+    located: loader.Located,
+    on_progress: ProgressCallback | None,
+) -> tuple[str, ...]:
     """Return changed or missing files of a bundle; where there are none, unusable weights."""
     if located.file.name == RECORD:
-        changed = installed.problems(located.file.parent, report)
+        changed = installed.find_problems(located.file.parent, on_progress)
         if changed:
             return changed
     return located.architecture.problems(located.file)
 
 
-def _downloads(parts: Iterable[Component], report: ProgressCallback | None) -> tuple[Checked, ...]:
-    """The components of which something was fetched."""
-    return tuple(_download(part, report) for part in parts if Record.read(part.name).files)
+def _verify_downloads(
+    components: Iterable[Component],
+    on_progress: ProgressCallback | None,
+) -> tuple[Verification, ...]:
+    """Verify the components of which something was downloaded."""
+    return tuple(
+        _verify_download(component, on_progress)
+        for component in components
+        if Record.read(component.name).files
+    )
 
 
-def _download(part: Component, report: ProgressCallback | None) -> Checked:
-    states = sources.verify(part, report)
-    known = [state for state in states if state.check is not None]
-    damaged = tuple(f"{state.path} {state.problem}" for state in known if not state.ok)
-    missing = tuple(f"{state.path} {state.problem}" for state in states if state.check is None)
-    state: State = "damaged" if damaged else "incomplete" if missing else "intact"
-    return Checked(
-        name=part.name,
+def _verify_download(
+    component: Component,
+    on_progress: ProgressCallback | None,
+) -> Verification:
+    damaged = []
+    missing = []
+    for status in cache.verify(component, on_progress):
+        problem = f"{status.path} {status.problem}"
+        if status.check is None:
+            missing.append(problem)
+        elif not status.ok:
+            damaged.append(problem)
+    state: Condition = "intact"
+    if damaged:
+        state = "damaged"
+    elif missing:
+        state = "incomplete"
+    return Verification(
+        name=component.name,
         kind="download",
         state=state,
-        problems=damaged + missing,
+        problems=(*damaged, *missing),
     )

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to weights, at the command line: the exit code, one line, and no half file."""
+"""Download faults at the command line: the exit code, one line, and no unfinished file."""
 
 import shutil
 import signal
@@ -13,21 +13,21 @@ from loopback import Fault
 from tiny_hub import reach
 
 from addsr_cli.weights import cache
-from addsr_cli.weights.components import MADE_OF, FileSpec
+from addsr_cli.weights.components import MODEL_COMPONENTS, FileSpec
 
 PULL = ("models", "pull", "seesr")
-AGAIN = "Check the connection. Run the same command again: it goes on where it stopped."
+AGAIN = "Check the connection. Run the same command again: the download resumes where it stopped."
 COPY = "Update addsr, or set ADDSR_DEMO_REPO=ORG/REPO to a copy that you trust."
 
 
 @pytest.fixture
 def demo(server, monkeypatch):
-    """``addsr models pull seesr`` wants two small files of one repository, whose mirror is silent."""
+    """Make ``addsr models pull seesr`` download two small files of one repository."""
     monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.3)
     reach(server, monkeypatch)
 
     def make(*names, **more):
-        monkeypatch.setitem(MADE_OF, "seesr", (component(*names, **more),))
+        monkeypatch.setitem(MODEL_COMPONENTS, "seesr", (component(*names, **more),))
         return server
 
     return make
@@ -35,7 +35,7 @@ def demo(server, monkeypatch):
 
 def half_files():
     """Files in the store under their true names that are not what they should be."""
-    place = cache.folder("demo")
+    place = cache.component_folder("demo")
     return [
         path
         for path in FILES
@@ -68,15 +68,15 @@ def failed(done, code, line):
         ),
         (
             (403, "GatedRepo", "Access to model is restricted."),
-            "org/first asks you to accept its terms first. Accept them on https://huggingface.co/org/first, then set "
-            "HF_TOKEN or run `hf auth login`.",
+            "org/first asks you to accept its terms first. Accept them on "
+            "https://huggingface.co/org/first, then set HF_TOKEN or run `hf auth login`.",
         ),
     ],
     ids=["401", "404", "disabled", "revision", "file", "gated"],
 )
 def test_a_source_that_refuses(addsr, demo, error, line):
     demo("first").repos["org/first"].error = error
-    failed(addsr(*PULL), 4, f"Demo weights cannot be fetched: {line}")
+    failed(addsr(*PULL), 4, f"Demo weights cannot be downloaded: {line}")
 
 
 def test_a_bad_token(addsr, demo):
@@ -104,12 +104,12 @@ def test_a_connection_that_breaks_and_never_recovers(addsr, demo, kind, why):
     done = addsr(*PULL)
     assert (done.code, done.out) == (4, "")
     assert done.lines[-1].startswith(
-        "error: Demo weights cannot be fetched: org/first stopped sending unet/model"
+        "error: Demo weights cannot be downloaded: org/first stopped sending unet/model"
     )
     assert why in done.lines[-1]
     assert done.lines[-1].endswith(AGAIN)
     assert not half_files()
-    assert not (cache.folder("demo") / BIG).exists()
+    assert not (cache.component_folder("demo") / BIG).exists()
 
 
 def test_a_body_with_a_flipped_bit(addsr, demo):
@@ -120,15 +120,16 @@ def test_a_body_with_a_flipped_bit(addsr, demo):
     failed(
         addsr(*PULL),
         4,
-        f"Demo weights cannot be fetched: {line} Run the same command again, or use another connection.",
+        f"Demo weights cannot be downloaded: {line} "
+        "Run the same command again, or use another connection.",
     )
-    assert not list(cache.folder("demo").rglob("*model*"))
+    assert not list(cache.component_folder("demo").rglob("*model*"))
 
 
 def test_another_file_than_listed(addsr, demo):
     demo("first", files=(FileSpec(path=BIG, sha256="0" * 64, confidence="A"),))
     line = f"org/first has another {BIG}: SHA-256 {sha256(WEIGHTS).hexdigest()}, not {'0' * 64}."
-    failed(addsr(*PULL), 4, f"Demo weights cannot be fetched: {line} {COPY}")
+    failed(addsr(*PULL), 4, f"Demo weights cannot be downloaded: {line} {COPY}")
 
 
 def test_a_truncated_file_in_the_cache_is_fetched_again(addsr, demo, fetch):
@@ -142,9 +143,9 @@ def test_a_truncated_file_in_the_cache_is_fetched_again(addsr, demo, fetch):
 
 
 def test_offline_without_a_cache(addsr, server, monkeypatch):
-    monkeypatch.setitem(MADE_OF, "seesr", (component(),))
+    monkeypatch.setitem(MODEL_COMPONENTS, "seesr", (component(),))
     line = "Demo weights is not complete on this computer, and offline mode is on."
-    failed(addsr(*PULL), 4, f"{line} Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE to fetch it.")
+    failed(addsr(*PULL), 4, f"{line} Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE to download it.")
     assert server.seen == []
 
 
@@ -152,7 +153,9 @@ def test_a_disk_without_room(addsr, demo, monkeypatch):
     server = demo("first")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, MIB))
-    line = f"Demo weights needs another 70 MB, but '{cache.folder('demo')}' has 1 MB free."
+    line = (
+        f"Demo weights needs another 70 MB, but '{cache.component_folder('demo')}' has 1 MB free."
+    )
     failed(
         addsr(*PULL), 7, f"{line} Free some space, or set ADDSR_HOME to a folder on a larger disk."
     )
@@ -165,7 +168,7 @@ def test_a_disk_that_is_really_full(addsr, demo, disk, monkeypatch):
     monkeypatch.setenv("ADDSR_HOME", str(place))
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, 10**9))
-    line = f"{cache.folder('demo')} (Demo weights) cannot be written: the disk is full."
+    line = f"{cache.component_folder('demo')} (Demo weights) cannot be written: the disk is full."
     done = addsr(*PULL)
     assert done.code == 7
     assert done.lines[-1].startswith(f"error: {line}")
@@ -176,7 +179,8 @@ def test_a_disk_that_is_really_full(addsr, demo, disk, monkeypatch):
 def test_names_that_climb_out(addsr, demo, path):
     server = demo("first", files=(FileSpec(path=path),))
     line = (
-        f"Demo weights has the name {path!r}, which addsr does not write to; nothing was fetched."
+        f"Demo weights has the name {path!r}, which addsr does not write to; "
+        "nothing was downloaded."
     )
     failed(addsr(*PULL), 4, f"{line} Use another source.")
     assert server.seen == []

@@ -10,7 +10,7 @@ from bundles import write_bundle
 from PIL import Image
 
 from addsr_cli.cli.console import Console
-from addsr_cli.cli.model_choice import chosen
+from addsr_cli.cli.model_choice import choose_model
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, save_nano
 from addsr_cli.weights import installed
@@ -20,7 +20,7 @@ from addsr_cli.weights.loader import locate
 @pytest.fixture
 def addsr_folder(home):
     """A model installed under the name addsr."""
-    return write_bundle(installed.folder_of("addsr"))
+    return write_bundle(installed.model_folder("addsr"))
 
 
 def records(done):
@@ -48,7 +48,7 @@ def test_on_a_fresh_machine_only_the_bundled_models_are_here(addsr):
 def test_an_installed_model_is_listed_once_with_its_size(addsr, addsr_folder):
     found = records(addsr("models", "list", "--json"))
     assert found["addsr"]["state"] == "installed"
-    assert found["addsr"]["bytes"] == installed.size(addsr_folder) > 10**6
+    assert found["addsr"]["bytes"] == installed.folder_size(addsr_folder) > 10**6
     assert "addsr" in addsr("models", "list").out
 
 
@@ -60,7 +60,7 @@ def test_an_installed_model_goes_by_its_name(addsr, addsr_folder, tmp_path):
 
 
 def test_a_model_of_the_hub_has_a_folder_of_its_own(addsr, home):
-    folder = write_bundle(installed.folder_of("someone/sharp"))
+    folder = write_bundle(installed.model_folder("someone/sharp"))
     assert folder.name == "someone--sharp"
     assert addsr("models", "path", "someone/sharp").out.strip() == str(folder)
 
@@ -110,7 +110,7 @@ def test_a_nano_of_weights_that_none_has_is_found(addsr, photo, tmp_path, value)
 
 
 def test_removal_frees_the_space_and_forgets_the_model(addsr, addsr_folder):
-    size = installed.size(addsr_folder)
+    size = installed.folder_size(addsr_folder)
     done = addsr("models", "rm", "addsr", "--json")
     assert records(done)["addsr"]["freed"] == size
     assert not addsr_folder.exists()
@@ -124,10 +124,13 @@ def test_a_removal_cut_short_leaves_nothing_in_the_way(addsr, addsr_folder, monk
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "rmtree", cut)
         assert addsr("models", "rm", "addsr").code == 130
-    assert installed.installed() == {}
+    assert installed.list_installed() == {}
     assert not addsr_folder.exists()
-    with installed.making("addsr", print) as scratch:
-        assert {path.name for path in installed.home().iterdir()} == {".addsr.lock", scratch.name}
+    with installed.installation_folder("addsr", print) as scratch:
+        assert {path.name for path in installed.models_folder().iterdir()} == {
+            ".addsr.lock",
+            scratch.name,
+        }
 
 
 @pytest.mark.parametrize("name", ["..", "", "a\\b", "-x", "C:"])
@@ -147,7 +150,7 @@ def gpu(monkeypatch):
 
 
 def choose(model, **options):
-    return chosen(model, "auto", Console(), **{"fetch": True} | options)
+    return choose_model(model, "auto", Console(), **{"download": True} | options)
 
 
 def test_without_a_gpu_auto_is_the_bundled_model(capsys):
@@ -163,7 +166,7 @@ def test_with_a_gpu_auto_is_the_full_model_when_it_is_here(gpu, addsr_folder):
 def test_when_the_full_model_cannot_be_had_auto_says_why_and_takes_nano(gpu, capsys):
     assert choose("auto") == "nano"
     said = capsys.readouterr().err
-    assert "auto takes nano" in said
+    assert "auto uses nano" in said
     assert "offline" in said
 
 
@@ -174,17 +177,18 @@ def test_what_is_missing_is_said_in_one_line_before_auto_falls_back(
     def refused(*_, **__):
         raise problem("Drive refuses the file.", "Download it in a browser.")
 
-    monkeypatch.setattr("addsr_cli.weights.install._from_drive", refused)
+    monkeypatch.setattr("addsr_cli.weights.google_drive.download_student", refused)
     assert choose("auto") == "nano"
-    lines = [line for line in capsys.readouterr().err.splitlines() if "auto takes nano" in line]
+    lines = [line for line in capsys.readouterr().err.splitlines() if "auto uses nano" in line]
     assert lines == [
-        "auto takes nano, since addsr cannot be had: Drive refuses the file. Download it in a browser."
+        "auto uses nano, since addsr is not available: "
+        "Drive refuses the file. Download it in a browser."
     ]
 
 
 def test_a_dry_run_fetches_nothing(gpu, capsys):
-    assert choose("auto", fetch=False) == "nano"
-    assert "would be fetched" in capsys.readouterr().err
+    assert choose("auto", download=False) == "nano"
+    assert "would be downloaded" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["addsr", "seesr", "seesr-turbo", "someone/sharp"])
@@ -197,25 +201,26 @@ def test_a_model_asked_for_by_name_is_never_replaced(addsr, tmp_path, name):
 
 
 def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
-    from addsr_cli.weights import download_plan, sources
-    from addsr_cli.weights.components import MADE_OF, STUDENT
+    from addsr_cli.weights import sources
+    from addsr_cli.weights.components import MODEL_COMPONENTS, STUDENT
+    from addsr_cli.weights.manifest import Manifest, PlannedFile
 
     def manifest(component):
         if component is STUDENT:
             raise ModelUnavailable("It has no public source.", "Import it.")
         files = tuple(
-            sources.Planned(path=file.path, size=file.size or 1000, here=False)
+            PlannedFile(path=file.path, size=file.size or 1000, cached=False)
             for file in component.files
         )
         source = component.sources[0]
-        return sources.Manifest(
+        return Manifest(
             component=component.name, source=source, revision=source.revision, files=files
         )
 
-    monkeypatch.setattr(download_plan.sources, "manifest", manifest)
+    monkeypatch.setattr(sources, "request_manifest", manifest)
     done = addsr("models", "pull", "addsr", "--dry-run")
     assert done.code == 0
-    for part in MADE_OF["addsr"]:
+    for part in MODEL_COMPONENTS["addsr"]:
         assert part.name in done.out
         assert part.licence in done.out
     assert "f5bc1bd97485577aa0b946fa8a9004e2ec147402" in done.out
@@ -254,11 +259,11 @@ def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
     from addsr_cli.weights import download_plan, install
 
     seen = {}
-    monkeypatch.setattr(download_plan, "needed", lambda name, brought: ())
+    monkeypatch.setattr(download_plan, "plan_download", lambda name, networks_imported: ())
 
     def making(name, **options):
         seen.update(options, name=name)
-        return write_bundle(installed.folder_of(name))
+        return write_bundle(installed.model_folder(name))
 
     monkeypatch.setattr(install, "install", making)
     done = addsr("models", "import", tmp_path / "addsr.zip", "--as", "addsr", "--dtype", "fp32")
@@ -268,7 +273,7 @@ def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
         tmp_path / "addsr.zip",
         torch.float32,
     )
-    assert done.out.strip() == str(installed.folder_of("addsr"))
+    assert done.out.strip() == str(installed.model_folder("addsr"))
 
 
 def test_push_tells_the_address(addsr, addsr_folder, monkeypatch):

@@ -17,8 +17,16 @@ from addsr_cli.cli.console import Console
 from addsr_cli.weights.progress import TransferProgress
 with Console().transfer_progress() as report:
     for phase, done in (("fetching", 2_000_000), ("fetching", 4_000_000), ("checking", 1_000_000)):
-        report(TransferProgress(file="unet/model.safetensors", phase=phase, done=done, size=4_000_000, total_done=done + 500_000,
-                        total_size=8_000_000))
+        report(
+            TransferProgress(
+                file="unet/model.safetensors",
+                phase=phase,
+                done=done,
+                size=4_000_000,
+                total_done=done + 500_000,
+                total_size=8_000_000,
+            )
+        )
         time.sleep(0.25)
 """
 

@@ -1,4 +1,4 @@
-"""From the command line to a picture, with weights fetched from the loopback Hub or brought along."""
+"""From the command line to a picture, with weights from the loopback Hub or imported."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from PIL import Image
 from tiny_hub import WEIGHTS, archive, dape, know, ram, served, student
 
 from addsr_cli.weights import cache, download_plan, installed, manual_import
-from addsr_cli.weights.components import MADE_OF, FileSpec
+from addsr_cli.weights.components import MODEL_COMPONENTS, FileSpec
 
 
 def rows(done):
@@ -32,7 +32,7 @@ def test_a_model_named_for_the_first_time_is_fetched_and_upscales(addsr, hub, ph
     assert record["prompt"].endswith("clean, high-resolution, 8k")
     pixels = np.asarray(Image.open("photo_x4.jpg"))
     assert pixels.std() > 1
-    assert "to fetch. Licences: " in done.err
+    assert "to download. Licences: " in done.err
     assert "Loading" not in done.err
 
 
@@ -45,7 +45,7 @@ def test_a_pulled_model_upscales_without_a_request(addsr, hub, photo):
 
 def test_pull_asks_once_about_every_file_and_fetches_it_once(addsr, hub):
     done = addsr("models", "pull", "seesr")
-    assert done.out.strip() == str(installed.folder_of("seesr"))
+    assert done.out.strip() == str(installed.model_folder("seesr"))
     counted = Counter((each.method, each.path) for each in hub.seen)
     assert set(counted.values()) == {1}
     assert {method for method, _ in counted} == {"HEAD", "GET"}
@@ -56,7 +56,7 @@ def test_pull_asks_once_about_every_file_and_fetches_it_once(addsr, hub):
         for data in repo.files.values()
     )
     assert (
-        f"seesr: {size / 1e6:.1f} MB to fetch. Licences: Apache-2.0; CreativeML Open RAIL++-M"
+        f"seesr: {size / 1e6:.1f} MB to download. Licences: Apache-2.0; CreativeML Open RAIL++-M"
         in done.lines
     )
 
@@ -64,7 +64,7 @@ def test_pull_asks_once_about_every_file_and_fetches_it_once(addsr, hub):
 def test_a_dry_run_against_the_hub_tells_every_file_and_fetches_none(addsr, hub):
     told = rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))
     total = told.pop()
-    wanted = [(part.name, file.path) for part in MADE_OF["addsr"] for file in part.files]
+    wanted = [(part.name, file.path) for part in MODEL_COMPONENTS["addsr"] for file in part.files]
     assert [(row["component"], row["file"]) for row in told] == wanted
     assert all(row["source"] and row["licence"] for row in told)
     sizes = [row["size"] or row["about"] for row in told]
@@ -85,7 +85,7 @@ def test_a_dry_run_against_the_hub_tells_every_file_and_fetches_none(addsr, hub)
     assert tagger in lines
     assert (
         lines[-1]
-        == f"total about {sum(sizes) / 1e9:.1f} GB, to fetch about {sum(sizes) / 1e9:.1f} GB"
+        == f"total about {sum(sizes) / 1e9:.1f} GB, to download about {sum(sizes) / 1e9:.1f} GB"
     )
 
 
@@ -105,17 +105,17 @@ def test_a_dry_run_of_a_repository_fetches_its_record_only(addsr, hub, published
     assert {row["file"] for row in told[:-1]} == published.files.keys()
     assert told[-1]["to_fetch"] == sum(map(len, published.files.values()))
     assert {each.path.rsplit("/")[-1] for each in hub.gets()} == {"bundle.json"}
-    assert installed.installed() == {}
-    assert not list(cache.root().rglob("bundle.json"))
+    assert installed.list_installed() == {}
+    assert not list(cache.downloads_folder().rglob("bundle.json"))
 
 
 def test_size_and_licence_of_a_repository_are_said_first(addsr, hub, published):
     done = addsr("models", "pull", "someone/sharp")
     assert done.code == 0
     assert done.lines[0].startswith("someone/sharp: ")
-    assert done.lines[0].endswith(" MB to fetch. Licences: random numbers")
-    assert installed.installed() == {"someone/sharp": installed.folder_of("someone/sharp")}
-    assert cache.folder("someone--sharp").exists() is False
+    assert done.lines[0].endswith(" MB to download. Licences: random numbers")
+    assert installed.list_installed() == {"someone/sharp": installed.model_folder("someone/sharp")}
+    assert cache.component_folder("someone--sharp").exists() is False
 
 
 def test_a_repository_that_changes_meanwhile_stays_at_one_commit(
@@ -130,7 +130,7 @@ def test_a_repository_that_is_none_gets_no_advice_about_variables(addsr, hub):
     done = addsr("models", "pull", "someone/else")
     assert done.code == 4
     expected = (
-        "error: someone/else cannot be fetched: someone/else is gone or private. Check the name."
+        "error: someone/else cannot be downloaded: someone/else is gone or private. Check the name."
     )
     assert done.lines == [expected]
 
@@ -141,9 +141,9 @@ class TestVerify:
         """A model and the originals that it could have been made of."""
         if "hub" in request.fixturenames:
             request.getfixturevalue("hub")
-            for part in MADE_OF["seesr"]:
+            for part in MODEL_COMPONENTS["seesr"]:
                 download_plan.sources.fetch(part)
-            write_bundle(installed.folder_of("seesr"))
+            write_bundle(installed.model_folder("seesr"))
 
     def test_a_model_and_its_originals_are_read_again(self, addsr, hub):
         done = addsr("models", "verify", "seesr")
@@ -175,7 +175,7 @@ class TestVerify:
         assert addsr("models", "verify").out == "nano: intact\nsmall: intact\n"
 
     def test_a_flipped_bit_in_an_original_is_found_and_the_next_pull_mends_it(self, addsr, hub):
-        path = cache.folder("ram") / "ram_swin_large_14m.pth"
+        path = cache.component_folder("ram") / "ram_swin_large_14m.pth"
         data, before = bytearray(path.read_bytes()), path.stat().st_mtime_ns
         data[-1] ^= 1
         path.write_bytes(data)
@@ -185,9 +185,9 @@ class TestVerify:
         assert done.code == 4
         assert states["ram"]["state"] == "damaged"
         assert states["ram"]["problems"][0].startswith("ram_swin_large_14m.pth has SHA-256")
-        assert done.lines[-1].endswith("The next addsr models pull fetches damaged downloads anew.")
+        assert done.lines[-1].endswith("The next addsr models pull downloads damaged files anew.")
         hub.sent.clear()
-        for part in MADE_OF["seesr"]:
+        for part in MODEL_COMPONENTS["seesr"]:
             download_plan.sources.fetch(part)
         assert set(hub.sent) == {"ram_swin_large_14m.pth"}
 
@@ -210,7 +210,7 @@ class TestVerify:
         assert "is not a nano model" in done.err
 
     def test_a_broken_record_is_damage_and_hides_nothing_else(self, addsr, home):
-        (write_bundle(installed.folder_of("addsr")) / "bundle.json").write_text("{")
+        (write_bundle(installed.model_folder("addsr")) / "bundle.json").write_text("{")
         assert "addsr           damaged" in addsr("models", "list").out
         done = addsr("models", "verify")
         assert done.code == 4
@@ -233,7 +233,7 @@ class TestByHand:
             local[name] = replace(part, files=(spec,))
             hub.repos[f"org/{name}"].files[spec.path] = data
         know(monkeypatch, local)
-        monkeypatch.setattr(manual_import, "KNOWN", tuple(local.values()))
+        monkeypatch.setattr(manual_import, "IMPORTABLE", tuple(local.values()))
         return hub
 
     @pytest.fixture
@@ -255,7 +255,7 @@ class TestByHand:
         assert known.seen == []
         assert len(list(brought.iterdir())) == 2
         assert [
-            download_plan.sources.find_cached(part) is not None for part in manual_import.KNOWN
+            download_plan.sources.find_cached(part) is not None for part in manual_import.IMPORTABLE
         ] == [
             True,
             True,
@@ -268,19 +268,19 @@ class TestByHand:
             for row in rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))
         }
         assert told["DAPE.pth"]["here"]
-        assert told["DAPE.pth"]["source"] == "brought along as DAPE.pth"
+        assert told["DAPE.pth"]["source"] == "imported from DAPE.pth"
 
     def test_an_archive_beside_them_becomes_the_model(self, addsr, known, brought, tmp_path):
         made = archive(tmp_path / "addsr.tar.gz", student())
         done = addsr("models", "import", made, brought, "--as", "addsr")
         assert done.code == 0, done.err
-        assert done.out.splitlines()[-1] == str(installed.folder_of("addsr"))
+        assert done.out.splitlines()[-1] == str(installed.model_folder("addsr"))
         assert not any("org/ram" in each.path or "org/dape" in each.path for each in known.seen)
-        source = json.loads((installed.folder_of("addsr") / "import.json").read_text())["source"]
+        source = json.loads((installed.model_folder("addsr") / "import.json").read_text())["source"]
         assert source["dape"]["repo"] == "DAPE.pth"
         assert source["addsr-student"] == {"repo": "addsr.tar.gz"}
         assert "addsr: " in done.lines[0]
-        assert "to fetch. Licences: " in done.lines[0]
+        assert "to download. Licences: " in done.lines[0]
         again = addsr("models", "import", made)
         assert (again.code, again.lines) == (
             7,
@@ -291,8 +291,8 @@ class TestByHand:
         for path, data in student().items():
             (brought / path).parent.mkdir(exist_ok=True)
             (brought / path).write_bytes(data)
-        found = manual_import.sorted_out([brought])
-        assert (len(found.originals), found.student) == (2, brought)
+        found = manual_import.classify_paths([brought])
+        assert (len(found.originals), found.networks) == (2, brought)
 
     def test_another_file_of_that_name_is_refused_with_both_digests(self, addsr, known, brought):
         path = brought / "DAPE.pth"
@@ -301,7 +301,7 @@ class TestByHand:
         done = addsr("models", "import", path)
         assert done.code == 4
         assert f"not {wanted}. Download it again." in done.lines[-1]
-        assert not cache.folder("dape").exists()
+        assert not cache.component_folder("dape").exists()
 
     def test_a_notice_of_the_host_is_told_from_weights(self, addsr, known, brought):
         (brought / "DAPE.pth").write_text("<!doctype html><title>Quota exceeded</title>")
@@ -322,7 +322,9 @@ class TestByHand:
         assert done.code == 7
         assert "the disk is full" in done.lines[-1]
         assert not [
-            path for path in cache.root().rglob("*") if path.is_file() and path.suffix != ".lock"
+            path
+            for path in cache.downloads_folder().rglob("*")
+            if path.is_file() and path.suffix != ".lock"
         ]
 
     def test_on_another_disk_it_is_copied(self, addsr, known, brought, monkeypatch):
@@ -331,11 +333,12 @@ class TestByHand:
 
         monkeypatch.setattr(os, "link", other)
         assert addsr("models", "import", brought / "DAPE.pth").code == 0
-        assert (cache.folder("dape") / "DAPE.pth").stat().st_ino != (
+        assert (cache.component_folder("dape") / "DAPE.pth").stat().st_ino != (
             brought / "DAPE.pth"
         ).stat().st_ino
         assert addsr("models", "verify", "dape").code == 0
 
     def test_the_true_rows_know_ram_dape_and_the_lists(self):
-        assert [part.name for part in manual_import.KNOWN] == ["ram", "dape", "ram-tags"]
-        assert all(cache.must_match(spec) for part in manual_import.KNOWN for spec in part.files)
+        assert [part.name for part in manual_import.IMPORTABLE] == ["ram", "dape", "ram-tags"]
+        for component in manual_import.IMPORTABLE:
+            assert all(spec.digest_is_binding for spec in component.files)

@@ -14,7 +14,7 @@ import torch
 
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 from addsr_cli.weights import archive
-from addsr_cli.weights.archive import Pair, find_pair, weights_file
+from addsr_cli.weights.archive import NetworkFolders, find_networks, weights_file
 
 CLASS = {"unet": "UNet2DConditionModel", "controlnet": "ControlNetModel"}
 WEIGHTS = "diffusion_pytorch_model.safetensors"
@@ -71,7 +71,7 @@ PACKERS = {
 def found(path, tmp_path):
     """The pair's kinds as their configurations say, after a look at what was unpacked."""
     scratch = tmp_path / "scratch"
-    pair = find_pair(path, scratch)
+    pair = find_networks(path, scratch)
     left = sorted(each for each in scratch.rglob("*") if each.is_file())
     assert path.is_dir() or len(left) == 4
     return {
@@ -84,7 +84,7 @@ def refused(path, tmp_path, words, error=ModelUnavailable):
     """What a bad archive is refused with; nothing may appear beside the scratch folder."""
     before = set(tmp_path.iterdir())
     with pytest.raises(error, match=words) as caught:
-        find_pair(path, tmp_path / "scratch")
+        find_networks(path, tmp_path / "scratch")
     assert caught.value.hint
     assert set(tmp_path.iterdir()) - before <= {tmp_path / "scratch"}
     return caught.value
@@ -98,7 +98,7 @@ def test_the_pair_is_found_and_kept_to_the_byte(packer, tmp_path):
     }
     path = PACKERS[packer](tmp_path / "in", content)
     assert found(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
-    pair = find_pair(path, tmp_path / "again")
+    pair = find_networks(path, tmp_path / "again")
     for kind in CLASS:
         assert (
             weights_file(getattr(pair, kind)).read_bytes()
@@ -238,7 +238,7 @@ def test_the_notice_of_a_download_host_is_recognised(start, tmp_path):
 
 def test_a_plain_file_is_refused(tmp_path):
     (tmp_path / "in.zip").write_bytes(noise(5000).replace(b"PK", b"xx"))
-    refused(tmp_path / "in.zip", tmp_path, "no zip or tar archive")
+    refused(tmp_path / "in.zip", tmp_path, "not a zip or tar archive")
 
 
 def test_a_pickle_under_another_name_is_refused(tmp_path):
@@ -317,7 +317,7 @@ def test_a_way_of_packing_that_python_lacks_is_refused(tmp_path):
 
 @pytest.mark.parametrize("packer", ["zip", "tar.gz"])
 def test_a_bomb_is_refused_by_what_it_declares(packer, tmp_path, monkeypatch):
-    monkeypatch.setattr(archive, "HARMLESS", 1 << 20)
+    monkeypatch.setattr(archive, "SMALL_ENOUGH", 1 << 20)
     path = PACKERS[packer](tmp_path / "in", files() | {f"unet/{WEIGHTS}": bytes(8 << 20)})
     refused(path, tmp_path, "zip bomb: its .* bytes would become")
     assert not (tmp_path / "scratch").exists()
@@ -361,4 +361,6 @@ def test_a_flipped_byte_is_noticed(packer, tmp_path):
 
 
 def test_a_pair_is_a_plain_value(tmp_path):
-    assert Pair(unet=tmp_path, controlnet=tmp_path) == Pair(unet=tmp_path, controlnet=tmp_path)
+    assert NetworkFolders(unet=tmp_path, controlnet=tmp_path) == NetworkFolders(
+        unet=tmp_path, controlnet=tmp_path
+    )

@@ -1,4 +1,4 @@
-"""What the file that ships makes of photographs that it never saw: the promises of its model card, on a small scale."""
+"""The bundled model on photographs that it never saw: the promises of its model card."""
 
 import numpy as np
 import pytest
@@ -41,7 +41,7 @@ def mean(score, pictures):
 
 
 def grids(hr, picture):
-    """How much of the fine detail of a picture comes again every 16 or 8 pixels, beyond that of the original.
+    """How much fine detail repeats every 16 or 8 pixels, beyond that of the original.
 
     Detail is averaged over the 4x4 periods of every window: chance cancels, a pattern stays.
     """

@@ -1,4 +1,4 @@
-"""From official files to a bundle: the numbers stay, the files are whole, and what does not belong is refused."""
+"""From official files to a bundle: numbers stay, files are whole, wrong files are refused."""
 
 import hashlib
 import json
@@ -20,7 +20,7 @@ from addsr_cli.models.bundle import Bundle, PromptDefaults
 from addsr_cli.models.seesr.loading import load_bundle
 from addsr_cli.models.seesr.tagger import first_view, load_tagger
 from addsr_cli.weights import convert
-from addsr_cli.weights.archive import Pair, find_pair
+from addsr_cli.weights.archive import NetworkFolders, find_networks
 from addsr_cli.weights.convert import build_bundle, convert_tagger, read_weights, turbo_unet
 from addsr_cli.weights.loader import locate
 
@@ -78,8 +78,8 @@ def build(tagger, tmp_path):
 
     def call(**options):
         usual = {
-            "pair": Pair(unet=MODELS / "unet", controlnet=MODELS / "controlnet"),
-            "parts": MODELS,
+            "networks": NetworkFolders(unet=MODELS / "unet", controlnet=MODELS / "controlnet"),
+            "base": MODELS,
             "tagger": tagger,
             "output": tmp_path / "made" / "bundle",
             "name": "addsr",
@@ -112,7 +112,7 @@ def states(folder):
 
 
 def predictions(folder, rounded=False):
-    """What UNet and ControlNet of a bundle say to a golden case, and a text's tokens, and a decoded picture."""
+    """Outputs of a bundle for a golden case: UNet and ControlNet, a text's tokens, a picture."""
     seesr = load_bundle(folder)
     for net in (seesr.unet, seesr.controlnet, seesr.vae, seesr.text.model) if rounded else ():
         net.half().float()
@@ -136,7 +136,7 @@ def test_the_authors_archive_becomes_a_bundle_that_says_the_same_in_half_precisi
     with zipfile.ZipFile(tmp_path / "addsr.zip", "w") as made:
         for path in [each for kind in ("unet", "controlnet") for each in (MODELS / kind).iterdir()]:
             made.write(path, f"AddSR/release/addsr/{path.parent.name}/{path.name}")
-    folder = build(pair=find_pair(tmp_path / "addsr.zip", tmp_path / "scratch"))
+    folder = build(networks=find_networks(tmp_path / "addsr.zip", tmp_path / "scratch"))
     weights = states(folder)
     assert {value.dtype for key, value in weights.items() if not key.startswith("tagger.")} == {
         torch.float16
@@ -165,8 +165,8 @@ def test_pickled_weights_under_names_of_a_training_run_give_the_same_bundle(buil
         folder.mkdir(parents=True)
         shutil.copy(MODELS / kind / "config.json", folder)
         torch.save(load_file(MODELS / kind / WEIGHTS), folder / "diffusion_pytorch_model.bin")
-    pair = find_pair(tmp_path, tmp_path / "scratch")
-    made, usual = build(pair=pair), build(output=tmp_path / "usual")
+    pair = find_networks(tmp_path, tmp_path / "scratch")
+    made, usual = build(networks=pair), build(output=tmp_path / "usual")
     assert Bundle.read(made).digest == Bundle.read(usual).digest
 
 
@@ -174,7 +174,7 @@ def test_leftovers_of_training_are_dropped(build, tmp_path):
     unet = altered(
         tmp_path, "unet", lambda state: state.update({"align.proj.weight": torch.zeros(3)})
     )
-    made = build(pair=Pair(unet=unet, controlnet=MODELS / "controlnet"))
+    made = build(networks=NetworkFolders(unet=unet, controlnet=MODELS / "controlnet"))
     assert load_file(made / "unet" / WEIGHTS).keys() == load_file(MODELS / "unet" / WEIGHTS).keys()
 
 
@@ -185,7 +185,7 @@ def test_of_parts_only_what_is_needed_is_taken_and_pickled_parts_are_converted(b
     torch.save(state | ids, parts / "text_encoder" / "pytorch_model.bin")
     (parts / "text_encoder" / "model.safetensors").unlink()
     torch.save({"x": torch.zeros(1)}, parts / "vae" / "diffusion_pytorch_model.bin")
-    made = build(parts=parts)
+    made = build(base=parts)
     names = {
         str(path.relative_to(made))
         for part in ("vae", "text_encoder")
@@ -207,7 +207,7 @@ def test_of_parts_only_what_is_needed_is_taken_and_pickled_parts_are_converted(b
 def test_the_import_is_on_record(build):
     words = PromptDefaults(added_prompt="clean")
     made = build(
-        recipe=Bundle(
+        defaults=Bundle(
             name="not this", parameters=1, default_steps=50, shortest_side=64, prompt_defaults=words
         )
     )
@@ -300,8 +300,8 @@ def with_infinity(state):
         ),
         (wider, {}, "UNet does not fit: of another shape"),
         (without_bias, {}, "UNet does not fit: missing: conv_in.bias"),
-        (lambda _: None, {"block_out_channels": [8, 16]}, "describes no UNet|does not fit"),
-        (lambda _: None, {"norm_num_groups": 7}, r"config\.json describes no UNet"),
+        (lambda _: None, {"block_out_channels": [8, 16]}, "does not describe a UNet|does not fit"),
+        (lambda _: None, {"norm_num_groups": 7}, r"config\.json does not describe a UNet"),
         (
             lambda _: None,
             {"_class_name": "ControlNetModel"},
@@ -314,7 +314,7 @@ def with_infinity(state):
 def test_a_unet_that_is_not_one_of_ours_is_refused(change, config, words, build, tmp_path):
     unet = altered(tmp_path, "unet", change, config)
     with pytest.raises(ModelUnavailable, match=words) as caught:
-        build(pair=Pair(unet=unet, controlnet=MODELS / "controlnet"))
+        build(networks=NetworkFolders(unet=unet, controlnet=MODELS / "controlnet"))
     assert caught.value.hint
     assert not leftovers(tmp_path)
     assert not (tmp_path / "made" / "bundle").exists()
@@ -324,7 +324,7 @@ def test_swapped_folders_are_refused_also_when_their_configurations_do_not_tell(
     with pytest.raises(
         ModelUnavailable, match="given as UNet, but holds a ControlNetModel"
     ) as caught:
-        build(pair=Pair(unet=MODELS / "controlnet", controlnet=MODELS / "unet"))
+        build(networks=NetworkFolders(unet=MODELS / "controlnet", controlnet=MODELS / "unet"))
     assert "Swap" in caught.value.hint
     silent = altered(tmp_path, "controlnet", lambda _: None)
     told = json.loads((silent / "config.json").read_text())
@@ -332,7 +332,7 @@ def test_swapped_folders_are_refused_also_when_their_configurations_do_not_tell(
         json.dumps({key: told[key] for key in told if key != "_class_name"})
     )
     with pytest.raises(ModelUnavailable, match="UNet does not fit: missing"):
-        build(pair=Pair(unet=silent, controlnet=silent))
+        build(networks=NetworkFolders(unet=silent, controlnet=silent))
 
 
 def test_a_tagger_of_other_sizes_is_refused(build, official, tmp_path):
@@ -353,13 +353,13 @@ def test_a_tagger_whose_tokens_the_networks_cannot_read_is_refused(build, tmp_pa
             k: v[:, :256].contiguous() if IMAGE_READER.search(k) else v for k, v in state.items()
         }
 
-    pair = Pair(
+    pair = NetworkFolders(
         unet=altered(tmp_path, "unet", narrow), controlnet=altered(tmp_path, "controlnet", narrow)
     )
     with pytest.raises(
         ModelUnavailable, match="image tokens of UNet, ControlNet, tagger are 256, 256, 512 wide"
     ):
-        build(pair=pair)
+        build(networks=pair)
     assert not leftovers(tmp_path)
 
 
@@ -375,7 +375,7 @@ def test_missing_parts_are_named(lost, words, build, tmp_path):
     parts = shutil.copytree(MODELS, tmp_path / "parts")
     shutil.rmtree(parts / lost) if (parts / lost).is_dir() else (parts / lost).unlink()
     with pytest.raises(ModelUnavailable, match=words):
-        build(parts=parts)
+        build(base=parts)
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.float16])
@@ -451,7 +451,7 @@ def cut(path, count):
         (
             "x.pth",
             lambda p: p.write_text("version https://git-lfs.github.com/spec/v1"),
-            "no checkpoint of PyTorch",
+            "not a checkpoint of PyTorch",
         ),
         (
             "x.safetensors",
@@ -580,9 +580,17 @@ from pathlib import Path
 folder = Path(sys.argv[1])
 keys = json.loads(Path(sys.argv[2]).read_text())["keys"]
 tensors = {k: torch.full(e["shape"], 0.01) for k, e in keys.items()}
-lora = {k: torch.zeros_like(v) if "coder." in k and k.endswith("B") else v for k, v in tensors.items() if "lora_" in k}
-idle = {k: torch.zeros_like(v) if k.startswith(("tag_encoder", "text_decoder")) else v for k, v in lora.items()}
-torch.save({"model": {k: v for k, v in tensors.items() if k not in lora}, "epoch": 1}, folder / "ram.pth")
+lora = {
+    k: torch.zeros_like(v) if "coder." in k and k.endswith("B") else v
+    for k, v in tensors.items()
+    if "lora_" in k
+}
+idle = {
+    k: torch.zeros_like(v) if k.startswith(("tag_encoder", "text_decoder")) else v
+    for k, v in lora.items()
+}
+ram = {k: v for k, v in tensors.items() if k not in lora}
+torch.save({"model": ram, "epoch": 1}, folder / "ram.pth")
 torch.save(idle, folder / "DAPE.pth")
 (folder / "tags.txt").write_text("\\n".join(f"tag {i}" for i in range(4585)))
 (folder / "thresholds.txt").write_text("0.65\\n" * 4585)

@@ -1,4 +1,4 @@
-"""From a name to a model that runs, against an imitation of the Hub that serves the golden networks."""
+"""From a name to a model that runs, with a fake Hub that serves the golden networks."""
 
 import json
 import subprocess
@@ -21,8 +21,16 @@ from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
 from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.nano.restorer import build_nano
 from addsr_cli.models.nano.training import TINY, TrainableNano
-from addsr_cli.weights import convert, download_plan, install, installed, loader, push
-from addsr_cli.weights import sources as library_hub
+from addsr_cli.weights import (
+    cache,
+    convert,
+    download_plan,
+    google_drive,
+    install,
+    installed,
+    loader,
+    push,
+)
 from addsr_cli.weights.components import STUDENT
 
 REPOSITORY = Path(install.__file__).parents[2]
@@ -37,7 +45,7 @@ def runs(folder):
 
 def test_seesr_is_fetched_converted_and_runs(hub, tmp_path):
     said = []
-    folder = install.install("seesr", dtype=torch.float32, say=said.append)
+    folder = install.install("seesr", dtype=torch.float32, on_message=said.append)
     record = Bundle.read(folder)
     assert (record.name, record.scheduler, record.default_steps, record.guidance) == (
         "seesr",
@@ -48,7 +56,7 @@ def test_seesr_is_fetched_converted_and_runs(hub, tmp_path):
     assert record.prompt_defaults.added_prompt == "clean, high-resolution, 8k"
     assert "Open RAIL" in record.licence
     assert any("use restrictions" in line for line in said)
-    assert installed.problems(folder) == ()
+    assert installed.find_problems(folder) == ()
     assert json.loads((folder / "import.json").read_text())["inputs"]
     assert runs(folder)
 
@@ -62,13 +70,15 @@ def test_the_second_time_nothing_is_fetched(hub):
 
 def test_nothing_is_left_of_the_making(hub):
     folder = install.install("seesr", dtype=torch.float32)
-    assert [path for path in installed.home().iterdir() if path.suffix != ".lock"] == [folder]
+    assert [path for path in installed.models_folder().iterdir() if path.suffix != ".lock"] == [
+        folder
+    ]
 
 
 HOLD = """
 import sys, time
 from addsr_cli.weights import installed
-with installed.making("seesr", print) as scratch:
+with installed.installation_folder("seesr", print) as scratch:
     print(scratch.name, flush=True)
     time.sleep(60)
 """
@@ -78,43 +88,44 @@ def test_what_a_killed_process_left_goes_once_nobody_holds_it(hub):
     with subprocess.Popen(
         [sys.executable, "-c", HOLD], stdout=subprocess.PIPE, cwd=REPOSITORY
     ) as process:
-        folder = installed.home() / process.stdout.readline().decode().strip()
+        folder = installed.models_folder() / process.stdout.readline().decode().strip()
         seen = []
 
         def wait():
             seen.append(folder.is_dir())
             process.kill()
 
-        with installed.making("seesr", wait):
+        with installed.installation_folder("seesr", wait):
             assert seen == [True]
             assert not folder.exists()
 
 
 def test_leftovers_are_no_models_and_go_with_the_next_making_of_that_name(hub):
-    ours = write_bundle(installed.home() / ".seesr.0a1b2c3d.part")
+    ours = write_bundle(installed.models_folder() / ".seesr.0a1b2c3d.part")
     others = [
-        installed.home() / f".{name}.part" for name in ("seesr-turbo.0a1b2c3d", "seesr.v2.0a1b2c3d")
+        installed.models_folder() / f".{name}.part"
+        for name in ("seesr-turbo.0a1b2c3d", "seesr.v2.0a1b2c3d")
     ]
     for folder in others:
         folder.mkdir()
-    assert installed.installed() == {}
+    assert installed.list_installed() == {}
     folder = install.install("seesr")
-    assert installed.installed() == {"seesr": folder}
+    assert installed.list_installed() == {"seesr": folder}
     assert not ours.exists()
     assert all(folder.exists() for folder in others)
 
 
 def test_who_waited_for_another_process_takes_what_it_made(hub, monkeypatch):
-    true, said = installed.making, []
+    true, said = installed.installation_folder, []
 
     def slow(name, wait):
-        write_bundle(installed.folder_of(name))
+        write_bundle(installed.model_folder(name))
         wait()
         return true(name, wait)
 
-    monkeypatch.setattr(installed, "making", slow)
-    assert install.install("seesr", say=said.append) == installed.folder_of("seesr")
-    assert said == ["another addsr is making seesr; waiting for it"]
+    monkeypatch.setattr(installed, "installation_folder", slow)
+    assert install.install("seesr", on_message=said.append) == installed.model_folder("seesr")
+    assert said == ["another addsr is installing seesr; waiting for it"]
     assert hub.seen == []
 
 
@@ -125,8 +136,8 @@ def test_a_disk_that_fills_up_while_turbo_is_put_together_is_said(hub, monkeypat
     monkeypatch.setattr(install, "save_file", full)
     with pytest.raises(OutputRefused, match="seesr-turbo cannot be written: the disk is full"):
         install.install("seesr-turbo")
-    assert installed.installed() == {}
-    assert not list(installed.home().glob(".*.part"))
+    assert installed.list_installed() == {}
+    assert not list(installed.models_folder().glob(".*.part"))
 
 
 def test_what_was_hashed_on_arrival_is_not_hashed_again(hub, monkeypatch):
@@ -150,7 +161,7 @@ def test_the_record_says_which_commit_everything_came_from(hub, tmp_path):
 
 
 def test_what_would_be_fetched_is_told_before(hub):
-    found = {part.component.name: part for part in download_plan.needed("addsr")}
+    found = {part.component.name: part for part in download_plan.plan_download("addsr")}
     assert found["addsr-student"].manifest is None
     assert "no public source" in found["addsr-student"].problem
     assert found["ram"].manifest.total == len(hub.repos["org/ram"].files["ram_swin_large_14m.pth"])
@@ -179,11 +190,11 @@ def test_google_drive_is_asked_through_gdown_and_its_bytes_are_told(hub, tmp_pat
 
     drive(monkeypatch, download)
     said, seen = [], []
-    install.install("addsr", dtype=torch.float32, say=said.append, report=seen.append)
-    assert asked == [(download_plan.DRIVE, True)]
+    install.install("addsr", dtype=torch.float32, on_message=said.append, on_progress=seen.append)
+    assert asked == [(download_plan.GOOGLE_DRIVE_URL, True)]
     assert any("Google Drive" in line for line in said)
     told = [(t.done, t.size, t.total_done, t.total_size) for t in seen if "AddSR" in t.file]
-    expected = sum(file.about for file in STUDENT.files)
+    expected = sum(file.approximate_size for file in STUDENT.files)
     assert told == [(3, 10, 3, 10), (5, None, 5, expected)]
     assert expected > 10**9
 
@@ -204,11 +215,13 @@ def test_gdown_itself_fetches_the_file_and_tells_its_bytes(hub, tmp_path, monkey
     seen = []
     with ThreadingHTTPServer(("127.0.0.1", 0), Drive) as host:
         Thread(target=host.serve_forever, daemon=True).start()
-        monkeypatch.setattr(install, "DRIVE", f"http://127.0.0.1:{host.server_port}/file")
-        made = install._from_drive(lambda _: None, seen.append)
+        monkeypatch.setattr(
+            google_drive, "GOOGLE_DRIVE_URL", f"http://127.0.0.1:{host.server_port}/file"
+        )
+        made = google_drive.download_student(lambda _: None, seen.append)
         host.shutdown()
     assert made.read_bytes() == data
-    assert made.parent == library_hub.folder("addsr-student")
+    assert made.parent == cache.component_folder("addsr-student")
     assert (seen[-1].done, seen[-1].size) == (len(data), len(data))
 
 
@@ -244,7 +257,7 @@ def unplugged(*_, **__):
 )
 def test_a_drive_that_gives_nothing_is_a_sentence(hub, monkeypatch, download):
     drive(monkeypatch, download)
-    with pytest.raises(ModelUnavailable, match="could not be fetched from Google Drive"):
+    with pytest.raises(ModelUnavailable, match="could not be downloaded from Google Drive"):
         install.install("addsr")
 
 
@@ -275,10 +288,10 @@ def test_a_students_own_repository_may_be_named(hub, monkeypatch, tmp_path):
 
 def test_the_originals_can_be_dropped(hub):
     install.install("seesr", dtype=torch.float32)
-    size = download_plan.downloads("seesr")
+    size = download_plan.downloaded_bytes("seesr")
     assert size > 10**6
-    assert download_plan.drop_downloads("seesr") <= size
-    assert download_plan.downloads("seesr") == 0
+    assert download_plan.delete_downloads("seesr") <= size
+    assert download_plan.downloaded_bytes("seesr") == 0
 
 
 def test_a_whole_bundle_comes_from_a_repository(hub, tmp_path):
@@ -291,8 +304,8 @@ def test_a_whole_bundle_comes_from_a_repository(hub, tmp_path):
         }
     )
     folder = install.install("someone/sharp")
-    assert folder == installed.folder_of("someone/sharp")
-    assert installed.problems(folder) == ()
+    assert folder == installed.model_folder("someone/sharp")
+    assert installed.find_problems(folder) == ()
     assert runs(folder)
 
 
@@ -324,7 +337,7 @@ class Api:
 
 
 def test_a_model_is_pushed_whole_with_a_card(tmp_path, monkeypatch):
-    folder = write_bundle(installed.folder_of("addsr"))
+    folder = write_bundle(installed.model_folder("addsr"))
     monkeypatch.setattr(push, "HfApi", Api)
     assert push.push("addsr", "me/addsr", private=True) == "https://hub/me/addsr"
     create, card, upload = Api.calls
@@ -344,10 +357,10 @@ def test_the_folder_of_a_training_run_is_pushed_with_its_own_card(tmp_path, monk
 
 
 def test_a_pushed_nano_comes_back_and_runs(tmp_path, monkeypatch):
-    TrainableNano(build_nano(TINY)).write(installed.folder_of("me/mine"), {})
+    TrainableNano(build_nano(TINY)).write(installed.model_folder("me/mine"), {})
     found = loader.locate("me/mine")
     assert found.spec.arch == "nano"
-    assert installed.problems(found.file.parent) == ()
+    assert installed.find_problems(found.file.parent) == ()
     assert loader.load(found, device="cpu", dtype="fp32").factor == 4
 
 
@@ -355,7 +368,7 @@ def test_what_is_damaged_or_not_here_is_not_pushed(monkeypatch):
     monkeypatch.setattr(push, "HfApi", Api)
     with pytest.raises(ModelUnavailable, match="not installed"):
         push.push("addsr", "me/addsr")
-    folder = write_bundle(installed.folder_of("addsr"))
+    folder = write_bundle(installed.model_folder("addsr"))
     (folder / "vae" / "config.json").unlink()
     with pytest.raises(ModelUnavailable, match="damaged"):
         push.push("addsr", "me/addsr")

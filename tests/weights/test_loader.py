@@ -9,7 +9,7 @@ from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, save_nano
 from addsr_cli.models.registry import BUNDLED
 from addsr_cli.weights import loader
-from addsr_cli.weights.components import MADE_OF
+from addsr_cli.weights.components import MODEL_COMPONENTS
 from addsr_cli.weights.loader import ASSETS, load, locate
 
 
@@ -41,7 +41,7 @@ def test_known_names_lead_to_the_bundled_file(name):
     assert found.reason
 
 
-@pytest.mark.parametrize("name", MADE_OF)
+@pytest.mark.parametrize("name", MODEL_COMPONENTS)
 def test_names_of_the_future_say_so(name):
     with pytest.raises(ModelUnavailable, match="not installed") as caught:
         locate(name)

@@ -22,9 +22,11 @@ def test_the_true_hub_still_has_what_the_list_says(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     known = COMPONENTS["dinov2"]
-    told = sources.manifest(known)  # one HEAD a file; another digest than listed would be refused
+    told = sources.request_manifest(
+        known
+    )  # one HEAD a file; another digest than listed would be refused
     assert told.revision == known.sources[0].revision
-    assert told.total == pytest.approx(sum(file.about for file in known.files), rel=0.02)
+    assert told.total == pytest.approx(sum(file.approximate_size for file in known.files), rel=0.02)
     config = replace(known, files=tuple(file for file in known.files if file.path == "config.json"))
     assert json.loads((sources.fetch(config) / "config.json").read_text())["hidden_size"] == 384
 
@@ -32,7 +34,7 @@ def test_the_true_hub_still_has_what_the_list_says(monkeypatch):
 def leftovers():
     return [
         path
-        for path in cache.root().rglob("*")
+        for path in cache.downloads_folder().rglob("*")
         if path.is_file() and path.suffix not in (".lock", ".part")
     ]
 
@@ -42,7 +44,7 @@ class TestPull:
         folder = fetch(component())
         record = cache.Record.read("demo")
         assert holds(folder)
-        assert folder == cache.root() / "demo"
+        assert folder == cache.downloads_folder() / "demo"
         assert (record.repo, record.asked, record.revision) == (
             "org/first",
             "main",
@@ -56,7 +58,7 @@ class TestPull:
         first = fetch(component())
         server.seen.clear()
         assert fetch(component()) == first == sources.find_cached(component())
-        assert sources.manifest(component()).missing == 0
+        assert sources.request_manifest(component()).missing == 0
         assert server.seen == []
 
     def test_every_body_is_sent_once(self, server, fetch):
@@ -88,7 +90,7 @@ class TestPull:
 
     def test_progress_covers_all_files(self, fetch):
         told = []
-        fetch(component(), report=told.append)
+        fetch(component(), on_progress=told.append)
         assert (
             {each.total_size for each in told}
             == {sum(map(len, FILES.values()))}
@@ -99,26 +101,26 @@ class TestPull:
 
     def test_progress_tells_of_checking_too(self, fetch):
         told = []
-        fetch(component(), report=told.append)
+        fetch(component(), on_progress=told.append)
         big = [each for each in told if each.file == BIG]
         assert [each.phase for each in big] == sorted((each.phase for each in big), reverse=True)
         checked = [(each.done, each.size) for each in big if each.phase == "checking"]
         assert checked == [(MIB, len(WEIGHTS)), (2 * MIB, len(WEIGHTS)), (3 * MIB, len(WEIGHTS))]
 
     def test_a_survey_is_handed_over_and_nobody_is_asked_twice(self, server, fetch):
-        found = sources.manifest(
+        found = sources.request_manifest(
             component("gone", "second"), offline=False, endpoint=server.endpoint
         )
         server.seen.clear()
-        assert holds(fetch(component("gone", "second"), found=found))
+        assert holds(fetch(component("gone", "second"), manifest=found))
         assert {each.method for each in server.seen} == {"GET"}
 
     def test_where_a_surveyed_source_fails_after_all_the_others_are_asked(self, server, fetch):
-        found = sources.manifest(
+        found = sources.request_manifest(
             component("first", "second"), offline=False, endpoint=server.endpoint
         )
         server.repos["org/first"].error = (404, "RepoNotFound", "Repository not found")
-        assert holds(fetch(component("first", "second"), found=found))
+        assert holds(fetch(component("first", "second"), manifest=found))
         assert cache.Record.read("demo").repo == "org/second"
 
     def test_an_override_takes_the_place_of_all_sources(self, server, fetch, monkeypatch):
@@ -136,11 +138,11 @@ class TestPull:
 
     def test_an_override_that_no_hub_allows_is_named(self, fetch, monkeypatch):
         monkeypatch.setenv("ADDSR_DEMO_REPO", "org/a..b")
-        with pytest.raises(ModelUnavailable, match=r"org/a\.\.b is no name of a repository"):
+        with pytest.raises(ModelUnavailable, match=r"org/a\.\.b is not a valid repository name"):
             fetch(component())
 
     def test_the_student_is_named_once_in_its_override(self):
-        assert sources.override(COMPONENTS["addsr-student"]) == "ADDSR_STUDENT_REPO"
+        assert sources.override_variable(COMPONENTS["addsr-student"]) == "ADDSR_STUDENT_REPO"
 
     def test_a_component_without_sources_says_so(self, fetch):
         with pytest.raises(ModelUnavailable, match="no public source") as caught:
@@ -150,7 +152,7 @@ class TestPull:
 
 class TestSurvey:
     def test_sizes_are_known_before_the_first_byte(self, server):
-        found = sources.manifest(component(), offline=False, endpoint=server.endpoint)
+        found = sources.request_manifest(component(), offline=False, endpoint=server.endpoint)
         assert found.total == found.missing == sum(map(len, FILES.values()))
         assert found.revision == server.commit("org/first")
         assert server.gets() == []
@@ -159,8 +161,8 @@ class TestSurvey:
     def test_what_lies_here_counts(self, server, fetch):
         folder = fetch(component())
         (folder / BIG).unlink()
-        found = sources.manifest(component(), offline=False, endpoint=server.endpoint)
-        assert [each.here for each in found.files] == [True, False]
+        found = sources.request_manifest(component(), offline=False, endpoint=server.endpoint)
+        assert [each.cached for each in found.files] == [True, False]
         assert found.missing == len(WEIGHTS)
 
 
@@ -179,8 +181,8 @@ class TestMirrors:
             ((404, "RevisionNotFound", "Invalid rev id"), "no longer has revision main"),
             ((404, "EntryNotFound", "Entry not found"), "has no file unet/config.json"),
             ((403, "", "Forbidden"), "refuses unet/config.json (HTTP 403)"),
-            ((503, "", ""), "has trouble of its own (HTTP 503)"),
-            ((429, "", ""), "gets too many requests"),
+            ((503, "", ""), "has a server error (HTTP 503)"),
+            ((429, "", ""), "received too many requests"),
         ],
     )
     def test_the_next_source_serves_and_without_one_the_reason_is_said(
@@ -200,7 +202,8 @@ class TestMirrors:
         with pytest.raises(ModelUnavailable) as caught:
             fetch(component("gone", "second"))
         assert caught.value.message == (
-            "Demo weights cannot be fetched: org/gone is gone or private; org/second has been disabled."
+            "Demo weights cannot be downloaded: "
+            "org/gone is gone or private; org/second has been disabled."
         )
         assert "ADDSR_DEMO_REPO=ORG/REPO" in caught.value.hint
 
@@ -256,23 +259,23 @@ class TestStored:
         (folder / BIG).write_bytes(WEIGHTS[::-1])
         os.utime(folder / BIG, ns=(before, before))
         assert sources.find_cached(component())
-        states = sources.verify(component())
+        states = cache.verify(component())
         assert [state.ok for state in states] == [True, False]
-        assert "when it was fetched" in states[1].problem
+        assert "when it was downloaded" in states[1].problem
         assert sources.find_cached(component()) is None
         assert holds(fetch(component()))
-        assert all(state.ok for state in sources.verify(component()))
+        assert all(state.ok for state in cache.verify(component()))
 
     def test_verify_names_what_is_missing(self, fetch):
-        assert [state.problem for state in sources.verify(component())] == ["is missing"] * 2
+        assert [state.problem for state in cache.verify(component())] == ["is missing"] * 2
         folder = fetch(component())
         (folder / BIG).unlink()
-        assert [state.problem for state in sources.verify(component())] == ["", "is missing"]
+        assert [state.problem for state in cache.verify(component())] == ["", "is missing"]
 
     def test_remove_frees_every_byte(self, fetch):
-        assert sources.remove(component()) == 0
+        assert cache.remove(component()) == 0
         folder = fetch(component())
-        assert sources.remove(component()) >= sum(map(len, FILES.values()))
+        assert cache.remove(component()) >= sum(map(len, FILES.values()))
         assert not folder.exists()
         assert sources.find_cached(component()) is None
 
@@ -305,7 +308,7 @@ class TestOffline:
         monkeypatch.delenv("HF_HUB_OFFLINE")
         monkeypatch.setenv(name, "1")
         with pytest.raises(ModelUnavailable, match="offline mode is on"):
-            sources.manifest(component(), endpoint=server.endpoint)
+            sources.request_manifest(component(), endpoint=server.endpoint)
         assert server.seen == []
 
     def test_files_that_lie_here_are_used(self, server, fetch):
@@ -339,7 +342,7 @@ class TestDisk:
                 raise OSError(errno.ENOSPC, "No space left on device")
 
         with pytest.raises(OutputRefused, match=r"Demo.*the disk is full"):
-            fetch(component(), report=report)
+            fetch(component(), on_progress=report)
         assert holds(fetch(component()))
         assert server.sent[BIG] < 2 * len(WEIGHTS)
 
@@ -355,7 +358,7 @@ class TestDisk:
 )
 def test_names_that_lead_out_of_the_folder_are_refused(server, fetch, path):
     wanted = component(files=(FileSpec(path=path),))
-    for act in (fetch, sources.find_cached, sources.verify, sources.remove):
+    for act in (fetch, sources.find_cached, cache.verify, cache.remove):
         with pytest.raises(ModelUnavailable, match="does not write to"):
             act(wanted)
     assert server.seen == []

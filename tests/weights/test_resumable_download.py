@@ -19,8 +19,13 @@ COMMAND = """
 import sys
 from addsr_cli.weights import sources
 from addsr_cli.weights.components import Component, FileSpec, Source
-part = Component(name="demo", title="Demo weights", licence="none", sources=(Source(repo="org/first"),),
-                 files=(FileSpec(path="unet/model.safetensors"),))
+part = Component(
+    name="demo",
+    title="Demo weights",
+    licence="none",
+    sources=(Source(repo="org/first"),),
+    files=(FileSpec(path="unet/model.safetensors"),),
+)
 print(sources.fetch(part, offline=False, endpoint=sys.argv[1]))
 """
 
@@ -58,9 +63,9 @@ class TestConnections:
             ModelUnavailable, match=r"stopped sending unet/model.safetensors \("
         ) as caught:
             fetch(component())
-        assert "goes on where it stopped" in caught.value.hint
+        assert "resumes where it stopped" in caught.value.hint
         assert sources.find_cached(component()) is None
-        assert not (cache.folder("demo") / BIG).exists()
+        assert not (cache.component_folder("demo") / BIG).exists()
         assert holds(fetch(component()))
         assert server.sent[BIG] == len(WEIGHTS)
 
@@ -115,7 +120,7 @@ class TestDigests:
         server.faults[BIG] = [Fault("flip", MIB)] * 2
         with pytest.raises(ModelUnavailable, match=r"SHA-256 \w{64}, but declares \w{64}"):
             fetch(component())
-        assert not list(cache.folder("demo").rglob("*model*"))
+        assert not list(cache.component_folder("demo").rglob("*model*"))
         assert sources.find_cached(component()) is None
 
     def test_small_files_are_checked_against_their_git_hash(self, server, fetch):
@@ -177,7 +182,10 @@ class TestProcesses:
         wanted = component(files=(FileSpec(path=BIG),))
         process = run(server)
         until = time.monotonic() + 60
-        while sum(path.stat().st_size for path in cache.folder("demo").rglob("*.part")) < 10 * MIB:
+        while (
+            sum(path.stat().st_size for path in cache.component_folder("demo").rglob("*.part"))
+            < 10 * MIB
+        ):
             assert process.poll() is None, process.stderr.read()
             assert time.monotonic() < until
             time.sleep(0.02)
@@ -196,7 +204,7 @@ class TestProcesses:
         assert [process.returncode for process in both] == [0, 0], said
         assert said[0][0] == said[1][0]
         assert server.sent[BIG] == len(WEIGHTS)
-        assert (cache.folder("demo") / BIG).read_bytes() == WEIGHTS
+        assert (cache.component_folder("demo") / BIG).read_bytes() == WEIGHTS
 
     def test_looking_for_weights_loads_no_torch(self):
         env = os.environ | {"PYTHONPATH": str(Path(sources.__file__).parents[2])}

@@ -1,0 +1,75 @@
+"""Tensors of other people's checkpoints; pickles are read here only, and never run code."""
+
+import pickle
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from addsr_cli.errors import ModelUnavailable
+from addsr_cli.weights.archive import DOWNLOAD_AGAIN, first_bytes
+
+AUTHORS_FILE = "Take the authors' own file."
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file or PyTorch checkpoint, memory-mapped.
+
+    Of a checkpoint with an entry ``model``, return that. Raises ModelUnavailable for a file that is
+    damaged, contains more than tensors, or would run code.
+    """
+    first_bytes(path)
+    try:
+        raw = load_file(path) if path.suffix == ".safetensors" else _load_pickle(path)
+    except (SafetensorError, RuntimeError, EOFError, OSError, LookupError, ValueError) as exc:
+        reason = (str(exc).splitlines() or ["it ends too early"])[0].rstrip(".")
+        raise ModelUnavailable(
+            f"{path} is damaged or holds no weights: {reason}.", DOWNLOAD_AGAIN
+        ) from exc
+    if isinstance(raw, Mapping) and isinstance(raw.get("model"), Mapping):
+        raw = raw["model"]
+    if not isinstance(raw, Mapping) or not raw:
+        raise _not_weights(path)
+    if not all(isinstance(value, Tensor) for value in raw.values()):
+        raise _not_weights(path)
+    return dict(raw)
+
+
+def _not_weights(path: Path) -> ModelUnavailable:
+    return ModelUnavailable(f"{path} holds something else than named weights.", AUTHORS_FILE)
+
+
+def _load_pickle(path: Path) -> object:
+    """Load a PyTorch checkpoint of plain values. Raises ModelUnavailable if it would run code."""
+    mapped = zipfile.is_zipfile(path)  # bare pickles, of torch before 1.6, cannot be mapped
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about old storage formats
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+    except pickle.UnpicklingError as exc:
+        names = _code_names(path, str(exc))
+        if not names:
+            raise ModelUnavailable(
+                f"{path} is not a checkpoint of PyTorch, or is damaged.", DOWNLOAD_AGAIN
+            ) from exc
+        raise ModelUnavailable(
+            f"{path} is not only weights: loading it would run {', '.join(names)}.",
+            f"Do not load it with anything else. {AUTHORS_FILE}",
+        ) from exc
+
+
+def _code_names(path: Path, error: str) -> list[str]:
+    """Return the functions and classes that a pickle asks for."""
+    # torch cannot list those of bare pickles, whose error message names the first.
+    with suppress(pickle.UnpicklingError, RuntimeError, ValueError):
+        names = sorted(torch.serialization.get_unsafe_globals_in_checkpoint(path))
+        if names:
+            return names
+    return re.findall(r"GLOBAL ([\w.]+)", error)
