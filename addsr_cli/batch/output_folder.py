@@ -69,7 +69,7 @@ def write_output(
     overwrite: bool,
     output: Path,
     smallest: int,
-    access: imageio.Access | None = None,
+    access: imageio.FileAccess | None = None,
 ) -> None:
     """Write one output with the ``access`` rights of its input.
 

@@ -1,6 +1,6 @@
 """Reads and writes photos: upright float pixels and the metadata of the file. No torch."""
 
-from addsr_cli.imageio.access import Access, common_access
+from addsr_cli.imageio.access import FileAccess, common_access
 from addsr_cli.imageio.encoder import encode
 from addsr_cli.imageio.formats import WriteOptions, choose_format, format_from_suffix, suffix_for
 from addsr_cli.imageio.opening import MAX_PIXELS, buffer_pipe, readable_suffixes
@@ -18,7 +18,7 @@ from addsr_cli.imageio.writer import (
 
 __all__ = [
     "MAX_PIXELS",
-    "Access",
+    "FileAccess",
     "Header",
     "Photo",
     "WriteOptions",

@@ -13,14 +13,14 @@ _ALL_BITS = 0o777
 
 
 @dataclass(frozen=True, kw_only=True)
-class Access:
+class FileAccess:
     """Permission bits of a file, and the id of the group that its group bits are for."""
 
     mode: int
     group: int
 
     @classmethod
-    def of(cls, descriptor: int) -> "Access | None":
+    def of(cls, descriptor: int) -> "FileAccess | None":
         """Return those of an open file; None on systems without permission bits."""
         if sys.platform == "win32":
             return None
@@ -38,17 +38,17 @@ class Access:
         return self.mode & ~0o070 | others << 3 | _OWNER_READ_WRITE
 
 
-def common_access(accesses: Iterable[Access | None]) -> Access | None:
+def common_access(accesses: Iterable[FileAccess | None]) -> FileAccess | None:
     """Return what all of several inputs allow; None when none of them has permissions."""
 
-    def intersect(a: Access, b: Access) -> Access:
-        return Access(mode=a.mode & b.within(a.group), group=a.group)
+    def intersect(a: FileAccess, b: FileAccess) -> FileAccess:
+        return FileAccess(mode=a.mode & b.within(a.group), group=a.group)
 
     known = [access for access in accesses if access]
     return reduce(intersect, known) if known else None
 
 
-def apply_access(descriptor: int, source: Access | None, older: os.stat_result | None) -> None:
+def apply_access(descriptor: int, source: FileAccess | None, older: os.stat_result | None) -> None:
     """Set the final permissions of a file that was created with mode 600.
 
     A file that replaces ``older`` gets its mode and, where allowed, its owner. A new file follows
@@ -63,7 +63,7 @@ def apply_access(descriptor: int, source: Access | None, older: os.stat_result |
             os.fchmod(descriptor, _new_file_mode(descriptor, source))
 
 
-def _new_file_mode(descriptor: int, source: Access | None) -> int:
+def _new_file_mode(descriptor: int, source: FileAccess | None) -> int:
     # The umask can only be read by setting it. Files that other threads create meanwhile are
     # private.
     umask = os.umask(0o077)
@@ -81,7 +81,7 @@ def _replacement_mode(descriptor: int, older: os.stat_result) -> int:
         with suppress(PermissionError):
             os.fchown(descriptor, owner, older.st_gid)
             break
-    access = Access(mode=older.st_mode & _ALL_BITS, group=older.st_gid)
+    access = FileAccess(mode=older.st_mode & _ALL_BITS, group=older.st_gid)
     if os.fstat(descriptor).st_gid == older.st_gid:
         return access.mode
     return access.within(-1)

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from addsr_cli.errors import OutputRefused, UsageError
-from addsr_cli.imageio.access import Access
+from addsr_cli.imageio.access import FileAccess
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.uint8] | NDArray[np.uint16]
@@ -69,7 +69,7 @@ class Photo:
     format: str = "PNG"
     warnings: tuple[str, ...] = ()
     dpi: tuple[float, float] | None = None
-    access: Access | None = None
+    access: FileAccess | None = None
 
     def __post_init__(self) -> None:
         rgb = self.rgb

@@ -12,7 +12,7 @@ from addsr_cli.errors import OutOfMemory
 from addsr_cli.imageio import exif as exif_blob
 from addsr_cli.imageio import gamma, iptc
 from addsr_cli.imageio import xmp as xmp_packet
-from addsr_cli.imageio.access import Access
+from addsr_cli.imageio.access import FileAccess
 from addsr_cli.imageio.decode import bit_depth, decode, has_alpha
 from addsr_cli.imageio.opening import (
     check_header,
@@ -77,7 +77,7 @@ def read(source: Path | bytes) -> Photo:
     """
     try:
         with open_image(source) as (image, stream):
-            access = None if isinstance(stream, BytesIO) else Access.of(stream.fileno())
+            access = None if isinstance(stream, BytesIO) else FileAccess.of(stream.fileno())
             return replace(_photo(image, stream), access=access)
     except MemoryError as exc:
         raise OutOfMemory(

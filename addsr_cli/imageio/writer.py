@@ -11,7 +11,7 @@ from pathlib import Path
 
 from addsr_cli.errors import NoSpace, OutputRefused
 from addsr_cli.files import atomic_file, is_disk_full, require_free_space
-from addsr_cli.imageio.access import Access, apply_access
+from addsr_cli.imageio.access import FileAccess, apply_access
 from addsr_cli.imageio.encoder import Warn, encode
 from addsr_cli.imageio.formats import (
     FORMATS,
@@ -93,7 +93,7 @@ def write_bytes(
     data: bytes,
     *,
     overwrite: bool,
-    access: Access | None = None,
+    access: FileAccess | None = None,
 ) -> int:
     """Write a file atomically and return its size in bytes. Raises OutputRefused.
 

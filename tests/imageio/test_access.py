@@ -7,7 +7,7 @@ import pytest
 from imageio_samples import saved, smooth
 from PIL import Image
 
-from addsr_cli.imageio import Access, WriteOptions, common_access, read, write, write_bytes
+from addsr_cli.imageio import FileAccess, WriteOptions, common_access, read, write, write_bytes
 
 pytestmark = pytest.mark.skipif(
     sys.platform == "win32", reason="permission bits are those of POSIX"
@@ -143,8 +143,10 @@ def test_a_file_system_without_permissions_takes_files_too(tmp_path, monkeypatch
 
 
 def test_a_page_of_several_inputs_is_as_private_as_the_most_private():
-    open_, group, private = (Access(mode=mode, group=7) for mode in (0o644, 0o640, 0o600))
-    assert common_access([open_, None, group]) == Access(mode=0o640, group=7)
-    assert common_access([open_, private, group]) == Access(mode=0o600, group=7)
-    assert common_access([open_, Access(mode=0o640, group=8)]) == Access(mode=0o600, group=7)
+    open_, group, private = (FileAccess(mode=mode, group=7) for mode in (0o644, 0o640, 0o600))
+    assert common_access([open_, None, group]) == FileAccess(mode=0o640, group=7)
+    assert common_access([open_, private, group]) == FileAccess(mode=0o600, group=7)
+    assert common_access([open_, FileAccess(mode=0o640, group=8)]) == FileAccess(
+        mode=0o600, group=7
+    )
     assert common_access([None]) is None
