@@ -226,7 +226,7 @@ def test_the_import_is_on_record(build):
         == hashlib.sha256((MODELS / "unet" / WEIGHTS).read_bytes()).hexdigest()
     )
     assert {name.split("/")[0] for name in history["inputs"]} == {
-        *convert.STORED,
+        *convert.FILE_NAMES,
         "tokenizer",
         "tagger",
     }
