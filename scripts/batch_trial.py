@@ -1,4 +1,4 @@
-"""Try ``addsr batch`` as it is used: 300 photos with bad ones among them, kills, two processes. Prints measurements.
+"""Measure ``addsr batch`` on 300 photos, some of them broken, with kills and two processes.
 
 ``python scripts/batch_trial.py [FOLDER]``; the folder (default: a temporary one) must not exist.
 The photos are crops of the example in this repository. Times are ratios within one run, so that a
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def make(root: Path, count: int, bad: int) -> None:
-    """Crops in folders of 50, as JPEG, PNG and WebP in turn; every so many one is cut off in the middle."""
+    """Write crops in folders of 50, as JPEG, PNG and WebP in turn; some of them truncated."""
     rng = random.Random(0)
     with Image.open(EXAMPLE) as photo:
         for number in range(count):
@@ -98,19 +98,22 @@ def many(folder: Path) -> None:
         str(path.relative_to(folder / "in").with_suffix(""))
         for path in (folder / "in").rglob("*.*")
     }
-    made = {name.rsplit("_x4", 1)[0] for name in tree(folder / "out")}
+    written = {name.rsplit("_x4", 1)[0] for name in tree(folder / "out")}
     failed = json.loads((folder / "out" / "failures.json").read_text())
-    lost = {
+    rejected = {
         str(Path(row["input"]).relative_to((folder / "in").resolve()).with_suffix(""))
         for row in failed
     }
     print(
-        f"{COUNT} photos, {BAD} bad: exit {child.returncode}, {len(made)} written, {len(lost)} in failures.json"
+        f"{COUNT} photos, {BAD} bad: exit {child.returncode}, {len(written)} written, "
+        f"{len(rejected)} in failures.json"
     )
-    print(f"every input is in exactly one of them: {made | lost == inputs and not made & lost}")
+    complete = written | rejected == inputs and not written & rejected
+    print(f"every input is in exactly one of them: {complete}")
     ratio = resident[-1] / resident[29]
     print(
-        f"resident memory after file 30: {resident[29] / 1e6:.0f} MB, after the last: {ratio:.3f} times that"
+        f"resident memory after file 30: {resident[29] / 1e6:.0f} MB, "
+        f"after the last: {ratio:.3f} times that"
     )
 
 
@@ -141,10 +144,11 @@ def speed(folder: Path) -> None:
         ratios.append([ours / theirs for ours, theirs in zip(piped, bare, strict=True)])
     whole, network = (statistics.median(each) for each in zip(*ratios, strict=True))
     print(
-        f"per image, over Upscaler.upscale: wall time {whole:.3f}, processor time of the network's thread {network:.3f}"
+        f"per image, relative to Upscaler.upscale: wall time {whole:.3f}, "
+        f"processor time of the network's thread {network:.3f}"
     )
     print(
-        f"  medians of {len(ratios)} chunks; reading and writing take the rest, on other cores where there are any free"
+        f"  medians of {len(ratios)} chunks; reading and writing run on other cores if any are free"
     )
 
 
@@ -189,10 +193,12 @@ def kills(folder: Path) -> None:
     begun = Counter(row["input"] for row in rows if row["state"] == "writing")
     parts = list(output.rglob("*.part"))
     print(
-        f"killed {KILLS} times and resumed: exit {last.returncode}, {len(done)} done, at most {max(done.values())} time"
+        f"killed {KILLS} times and resumed: exit {last.returncode}, {len(done)} done, "
+        f"each at most {max(done.values())} time"
     )
     print(
-        f"begun again after a kill: {sum(count > 1 for count in begun.values())}; left half written: {len(parts)}"
+        f"started again after a kill: {sum(count > 1 for count in begun.values())}; "
+        f"partial files left: {len(parts)}"
     )
     print(f"same bytes as without kills: {tree(output) == tree(folder / 'whole')}")
 

@@ -1,6 +1,7 @@
-"""Ask the Hub again what ``addsr_cli/models/components.py`` says: commits, sizes and digests. For maintainers, online.
+"""Compare ``addsr_cli/weights/components.py`` with the Hub: commits, sizes and digests.
 
-``python scripts/refresh_registry.py`` prints one JSON line per file and source, and ends with 1
+For maintainers, online. ``python scripts/refresh_registry.py`` prints
+one JSON line per file and source, and exits with 1
 when something that is written down differs or a source is gone.
 """
 

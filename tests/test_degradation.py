@@ -372,7 +372,7 @@ def test_the_blocks_recipe_shows_the_blocks_of_jpeg():
 
 
 def strongest(picture):
-    """Frequency in cycles per pixel that has the most power in the mean of the colours, and that over the median."""
+    """Return the strongest frequency (cycles per pixel) and its power relative to the median."""
     grey = picture.mean(axis=2)
     power = np.abs(np.fft.fft2(grey - grey.mean())) ** 2
     radius = np.hypot(*np.meshgrid(*(np.fft.fftfreq(n) for n in reversed(grey.shape))))

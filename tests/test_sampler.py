@@ -11,7 +11,7 @@ from addsr_cli.schedule import STEPS, Schedule
 
 
 class Fake:
-    """Keeps a diary. The latent is the picture doubled; the network predicts ``answer``, or what it is shown."""
+    """Record every call. The latent is twice the picture; the network predicts ``answer``."""
 
     factor, channels, exact_codec, halo = 1, 3, True, None
 

@@ -1,8 +1,8 @@
 """NIQE: the distance of a picture's statistics from those of natural photos.
 
-Equations are those of Mittal, Soundararajan and Bovik (2013); window, grid of shapes, blocks and the half-size step are those
-of the authors' release, whose model of natural photos lies in ``assets``. Lower is better; natural
-photos lie around 2 to 5.
+The equations are those of Mittal, Soundararajan and Bovik (2013); window, grid of shapes, blocks
+and the half-size step are those of the authors' release, whose model of natural photos is in
+``assets``. Lower is better; natural photos score about 2 to 5.
 """
 
 import math

@@ -293,8 +293,10 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
 def _plan_text(upscaler: "Upscaler", plans: "Sequence[Plan]", steps: int) -> str:
     plan = plans[-1]
     return (
-        f"  model {upscaler.spec.name}, {pluralize(steps, 'step')}, {pluralize(len(plans), 'pass', 'passes')}, "
+        f"  model {upscaler.spec.name}, {pluralize(steps, 'step')}, "
+        f"{pluralize(len(plans), 'pass', 'passes')}, "
         f"{pluralize(plan.tiles_per_step, 'tile')} a step\n"
         f"  {plan.why}\n"
-        f"  about {format_bytes(plan.needed_bytes)} of {format_bytes(plan.free_bytes)} free on {plan.device}"
+        f"  about {format_bytes(plan.needed_bytes)} of {format_bytes(plan.free_bytes)} free "
+        f"on {plan.device}"
     )

@@ -177,7 +177,7 @@ def _loss_networks(config: TrainConfig, size: int) -> tuple[dict[str, int], floa
         memory["frozen networks"] = 4 * DINO_PARAMETERS
         memory["discriminator"] = 16 * DINO_HEADS
     if recipe.anchor_lpips or heads is VGG_HEADS:
-        # forward of HR and of the image, backward to the image; both forward again when accumulating
+        # forward of HR and of the image, backward to the image; both again when accumulating
         passes = 3 + 2 * (config.accumulate > 1)
         frozen = memory.get("frozen networks", 0)
         memory["frozen networks"] = frozen + size * VGG.parameters

@@ -12,7 +12,7 @@ Series = dict[str, list[tuple[float, float]]]
 
 
 def curves(log: Path) -> str:
-    """SVG of ``log.jsonl``: losses by timestep together, the discriminator's opinions together, the rest apart."""
+    """Draw ``log.jsonl`` as SVG: losses by timestep, the discriminator's logits, the rest."""
     charts: dict[str, Series] = {}
     for line in log.read_text(encoding="utf-8").splitlines():
         row = json.loads(line)
@@ -28,12 +28,14 @@ def curves(log: Path) -> str:
     columns = 2
     height = math.ceil(len(charts) / columns) * HEIGHT
     drawn = [
-        f'<g transform="translate({number % columns * WIDTH},{number // columns * HEIGHT})">{_chart(title, series)}</g>'
+        f'<g transform="translate({number % columns * WIDTH},{number // columns * HEIGHT})">'
+        f"{_chart(title, series)}</g>"
         for number, (title, series) in enumerate(charts.items())
     ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {columns * WIDTH} {height}" '
-        f'font-family="sans-serif" font-size="10"><rect width="100%" height="100%" fill="white"/>{"".join(drawn)}</svg>'
+        f'font-family="sans-serif" font-size="10">'
+        f'<rect width="100%" height="100%" fill="white"/>{"".join(drawn)}</svg>'
     )
 
 
@@ -54,13 +56,15 @@ def _chart(title: str, series: Series) -> str:
         parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}"/>')
         if len(series) > 1:
             parts.append(
-                f'<text x="{WIDTH - PAD - 48 * (number + 1)}" y="14" fill="{colour}">{escape(name)}</text>'
+                f'<text x="{WIDTH - PAD - 48 * (number + 1)}" y="14" fill="{colour}">'
+                f"{escape(name)}</text>"
             )
     parts.append(
         f'<text x="{PAD}" y="{HEIGHT - 8}">{low:.4g} .. {high:.4g}, {last:.0f} steps</text>'
     )
     parts.append(
-        f'<rect x="{PAD}" y="{PAD}" width="{inner_width}" height="{inner_height}" fill="none" stroke="#ccc"/>'
+        f'<rect x="{PAD}" y="{PAD}" width="{inner_width}" height="{inner_height}" '
+        f'fill="none" stroke="#ccc"/>'
     )
     return "".join(parts)
 

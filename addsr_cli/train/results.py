@@ -49,8 +49,8 @@ def restore(
 ) -> Tensor:
     """Restore the canvas of a pair with seed 0 -> (3, H, W) in [0, 1] on the CPU.
 
-    ``restorer`` is the student or the teacher of ``model``. The prompt has the pair's tags or, where
-    none are known, those that the tagger reads from the canvas.
+    ``restorer`` is the student or the teacher of ``model``. The prompt has the pair's tags or,
+    where none are known, those that the tagger reads from the canvas.
     """
     canvas = pair["canvas"][None].to(_device(model))
     keep_text = torch.zeros(1, dtype=torch.bool)

@@ -155,7 +155,7 @@ class Trainer:
                 self.on_progress(progress)
 
     def write_samples(self) -> Path:
-        """Write a grid of held-out photos, or of training photos, restored with averaged weights."""
+        """Write a grid of held-out photos (or training photos) restored with averaged weights."""
         with self.ema.applied():
             photos = self.held_out if self.held_out.paths else self.photos
             pairs = PairDataset(photos, self.config, self.tags)

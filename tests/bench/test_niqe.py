@@ -21,7 +21,7 @@ def cloud():
 
 
 def test_niqe_agrees_with_a_second_implementation(cloud):
-    """The number is that of BasicSR 1.4.2's calculation on this picture's grey, with the same model."""
+    """The score of BasicSR 1.4.2 for the grey version of this picture, with the same model."""
     assert niqe(cloud) == pytest.approx(6.230877, abs=1e-3)
 
 

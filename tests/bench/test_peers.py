@@ -31,7 +31,7 @@ class Doubling(torch.nn.Module):
 
 @pytest.fixture
 def spandrel(monkeypatch):
-    """A stand-in for the library, which gives ``Doubling`` for any file but one that is called unknown."""
+    """A stand-in for spandrel that loads ``Doubling`` for every file except an unknown one."""
 
     class UnsupportedModelError(Exception):
         pass

@@ -18,7 +18,7 @@ from addsr_cli.weights.loader import locate
 
 @pytest.fixture(scope="module")
 def rows():
-    """Measured in this thread's processor time, which other programs and idle threads of torch do not change."""
+    """Times are processor time of this thread, which other processes do not change."""
     threads = torch.get_num_threads()
     sweep = variants(Sweep(steps=[1, 3], precision=["fp32"]), ())
     with pytest.MonkeyPatch.context() as patch:

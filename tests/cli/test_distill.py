@@ -41,7 +41,7 @@ def distill(addsr, photos):
 
 
 def refused(outcome, code, *words):
-    """Whether a call failed with one line on stderr (and its hint) that holds these words, and nothing on stdout."""
+    """Whether a call failed with one line on stderr that holds these words, and no output."""
     errors = [line for line in outcome.lines if line.startswith("error: ")]
     assert (outcome.code, outcome.out, len(errors)) == (code, "", 1), outcome.err
     assert "Traceback" not in outcome.err

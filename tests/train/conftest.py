@@ -43,7 +43,7 @@ def fresh_accelerate():
 
 @pytest.fixture(autouse=True, scope="package")
 def one_thread():
-    """Networks this small only wait for each other on more, and sums are equal only over the same threads."""
+    """Use one thread: small networks gain nothing from more, and sums depend on their number."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -59,7 +59,7 @@ def write_photos(folder):
 
 
 def smallest(photos, output, **changes):
-    """The configuration of the smallest possible run, in float32 whatever the machine would choose."""
+    """The configuration of the smallest possible run, in float32 on every machine."""
     size = {"data": photos, "output": output, "arch": "tiny", "crop": 64, "batch_size": 2}
     quick = {
         "workers": 0,

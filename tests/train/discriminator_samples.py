@@ -1,4 +1,4 @@
-"""Discriminators for tests: the official small one with its golden weights, and networks of the published kinds."""
+"""Discriminators for tests: the official small one with golden weights, and published sizes."""
 
 from pathlib import Path
 
@@ -57,7 +57,7 @@ def official(*, raw=True):
 
 
 def full_width(layers=12):
-    """Heads at full width on random networks of the published sizes; ``layers`` for those of the canvas's condition_encoder."""
+    """Heads at full width on random backbones; ``layers`` sizes the condition encoder."""
     sizes = {"hidden_size": 384, "num_attention_heads": 6}
     backbone = ViTModel(ViTConfig(**sizes, intermediate_size=1536), add_pooling_layer=False)
     condition_encoder = Dinov2Model(

@@ -1,4 +1,4 @@
-"""What a run will cost; the counts behind it are checked against the published networks in test_seesr_learner."""
+"""What a run costs; test_trainable_seesr checks the counts against the published networks."""
 
 from collections import Counter
 from dataclasses import replace

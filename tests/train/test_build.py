@@ -1,4 +1,4 @@
-"""Where a run trains: the card that was asked for, or each process its own, and no other is opened."""
+"""The device of a run: the one asked for, or one per process, and no other is opened."""
 
 import os
 from types import SimpleNamespace

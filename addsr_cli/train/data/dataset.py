@@ -79,7 +79,7 @@ def find_photos(folder: Path, smallest: int, pairs: Path | None = None) -> Photo
     if not usable:
         raise UnreadableInput(
             f"No photo to train on in {folder} ({photos.summary()}).",
-            f"Photos need {smallest} px on the short side; a smaller --crop accepts smaller photos.",
+            f"Photos need {smallest} px on the short side; a smaller --crop takes smaller photos.",
         )
     return photos
 

@@ -122,7 +122,7 @@ def hub_names(state: State, inside: Mapping[str, str]) -> dict[str, Tensor]:
 
 
 def _filled(kind: Any, state: State, config: PreTrainedConfig) -> PreTrainedModel:  # noqa: ANN401 (or mypy minds)
-    """A network around weights in the Hub's naming; transformers renames them for its own release."""
+    """Build a network around weights named as on the Hub, whichever names transformers uses."""
     more = {"add_pooling_layer": False} if kind is ViTModel else {}
     whole = {key: value.float().contiguous() for key, value in state.items()}
     verbosity = logging.get_verbosity()

@@ -27,7 +27,7 @@ def pairs_of(configured):
 
 @pytest.fixture
 def quarters(photos, tmp_path):
-    """A folder with the LR of every photo, whose values say where they come from: photos are even, LR odd."""
+    """Write photos and their LR versions with telling values: photos are even, LR odd."""
     for path in photos.rglob("*.png"):
         pixels = cv2.imread(str(path)) & 0xFE
         cv2.imwrite(str(path), pixels)

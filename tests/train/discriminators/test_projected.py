@@ -1,4 +1,4 @@
-"""The paper's discriminator: the official numbers, sizes at full width, and what is trained of it."""
+"""The paper's discriminator: official numbers, full-width sizes, and what is trained."""
 
 import pytest
 import torch

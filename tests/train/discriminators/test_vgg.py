@@ -1,4 +1,4 @@
-"""What VGG16 sees in the pictures of a step, and the discriminator on it; the weights are random."""
+"""The features of VGG16 and the discriminator on them, with random weights."""
 
 from dataclasses import replace as changed
 
@@ -118,7 +118,8 @@ def test_two_batches_of_one_are_one_batch_of_two(step, monkeypatch):
     batch, seen = pictures(2), []
     draws = given(once.recipe, [0, 2])
     for made, batches in ((once, [batch]), (twice, [halved(batch, k) for k in range(2)])):
-        made.discriminator_step.discriminator.eval()  # the power iteration would go on once more for the second batch
+        # the power iteration would run once more for the second batch
+        made.discriminator_step.discriminator.eval()
         made.discriminator_step.discriminator.compute_logits(
             made.discriminator_step.discriminator.features(batch.hr), batch.canvas
         )  # scales

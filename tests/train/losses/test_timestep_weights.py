@@ -8,7 +8,8 @@ from addsr_cli.schedule import STEPS, Schedule
 from addsr_cli.train.losses.timestep_weights import TaWeights
 
 TIMES = (0, 249, 499, 749, 999)
-TABLE = (  # d(s, t) of AddSR eq. 3 with mu 0.5 and nu 2.1; a row per t, a column for s = 999, 749, 499, 249
+# d(s, t) of AddSR eq. 3 with mu 0.5 and nu 2.1: a row per t, a column for s = 999, 749, 499, 249
+TABLE = (
     (0.499787, 1.049554, 2.204063, 4.628532),
     (0.410923, 0.862939, 1.812173, 3.805562),
     (0.263472, 0.553291, 1.161911, 2.440013),

@@ -15,7 +15,8 @@ from addsr_cli.train.recipe import preset
 @pytest.mark.parametrize("rollout", ["teacher-forced", "chained"])
 def test_a_batch_loses_what_its_samples_lose_alone(objective, rollout):
     made, batch = objective(rollout=rollout, teacher_samples=2, anchor_l1=1.0), pictures(4)
-    made.discriminator_step.discriminator.eval()  # in training its spectral norms differ from look to look
+    # in training mode spectral norms change with every forward pass
+    made.discriminator_step.discriminator.eval()
     draws = given(made.recipe, [0, 1, 2, 3])
     together = losses(made, batch, draws)
     alone = [

@@ -128,9 +128,11 @@ def test_two_batches_of_one_are_one_batch_of_two(objective, monkeypatch):
     halves = [cut(batch, slice(k, k + 1)) for k in range(2)]
     once = objective(draws=[draws])
     twice = objective(draws=[part(draws, slice(k, k + 1)) for k in range(2)], accumulate=2)
-    seen = {}  # gradients, not the weights after them: Adam's first step is as long for the faintest gradient
+    # gradients, not weights: Adam's first step is as long for the smallest gradient
+    seen = {}
     for number, made in enumerate((once, twice)):
-        made.discriminator_step.discriminator.eval()  # the power iteration would go on once more for the second batch
+        # the power iteration would run once more for the second batch
+        made.discriminator_step.discriminator.eval()
         for optimizer_step in (made.optimizer_step, made.discriminator_step.optimizer_step):
             monkeypatch.setattr(
                 optimizer_step,

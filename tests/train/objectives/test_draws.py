@@ -22,7 +22,7 @@ def student(recipe=PAPER, shape=MANY, **place):
 
 
 def within(share, expected, count):
-    """Whether a share of ``count`` draws lies within three standard deviations of its probability."""
+    """Whether a share of ``count`` draws lies within three standard deviations of ``expected``."""
     return abs(float(share) - expected) <= 3 * (expected * (1 - expected) / count) ** 0.5
 
 

@@ -1,4 +1,4 @@
-"""One whole step of the full model against the official trainer's loop body, on small random weights."""
+"""One whole step of the full model against the official training loop, on small weights."""
 
 import json
 from dataclasses import replace
@@ -94,7 +94,7 @@ class Case:
         assert error <= tolerance, f"{name}: {error} > {tolerance}"
 
     def run(self):
-        """What the student and the teacher say, and then one step: its figures, gradients and how far weights moved."""
+        """Run student and teacher, then one step; keep metrics, gradients and weight changes."""
         self.student = self.objective.run_student(self.batch(), self.draws())
         self.answers = [picture for _, picture in self.objective.teacher_targets(self.student)]
         before = {name: p.detach().clone() for name, p in self.model.parameters.items()}

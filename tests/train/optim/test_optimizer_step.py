@@ -123,7 +123,7 @@ def test_the_optimiser_is_that_of_the_released_trainer(net):
 
 
 class Twin:
-    """An all-reduce between this process and one that holds three times its numbers; they come when waited for."""
+    """Stand in for an all-reduce with a process whose numbers are three times as large."""
 
     def __init__(self, monkeypatch):
         self.sizes, self.open, self.most = [], 0, 0
