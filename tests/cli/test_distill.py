@@ -353,7 +353,7 @@ def test_whatever_cannot_be_written_is_a_sentence(distill, part):
 
 def test_a_picture_that_cannot_be_encoded_is_a_sentence(distill, monkeypatch):
     monkeypatch.setattr("addsr_cli.train.results.cv2.imwrite", lambda *_: False)
-    assert refused(distill(), 7, "no picture could be written")
+    assert refused(distill(), 7, "no image could be written")
 
 
 def test_a_run_folder_that_is_a_file_is_refused(distill):

@@ -13,7 +13,7 @@ from addsr_cli.cli import doctor
 from addsr_cli.cli.app import run
 def boom(*arguments):
     raise ZeroDivisionError("two\\nlines")
-doctor.examine = boom
+doctor.diagnose = boom
 sys.exit(run(sys.argv[1:]))
 """
 

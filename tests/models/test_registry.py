@@ -31,7 +31,7 @@ from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.recipe import preset, run_defaults
 from addsr_cli.train.trainer import Trainer
 from addsr_cli.weights import loader
-from addsr_cli.weights.verify import verify_all
+from addsr_cli.weights.verify import verify
 
 SPEC = ModelSpec(
     name="toy",
@@ -197,7 +197,7 @@ def test_it_is_trained_exported_and_used_by_the_command(config, photo, tmp_path)
     assert run([str(argument) for argument in (*arguments, "--device", "cpu")]) == 0
     with Image.open(tmp_path / "out.png") as picture:
         assert picture.size == (4 * 96, 4 * 80)
-    [verified] = verify_all(str(export))
+    [verified] = verify(str(export))
     assert verified.state == "intact"
 
 
@@ -210,7 +210,7 @@ def test_the_cost_of_training_is_what_its_record_says(config):
 def test_unusable_weights_are_found_by_verify(folder):
     state = load_file(folder / "toy.safetensors")
     save_file({key: value * math.nan for key, value in state.items()}, folder / "toy.safetensors")
-    [verified] = verify_all(str(folder))
+    [verified] = verify(str(folder))
     assert verified.state == "damaged"
     assert "NaN" in verified.problems[0]
 

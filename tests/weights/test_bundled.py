@@ -68,9 +68,9 @@ def _repeated(fine, period, times=4):
 
 def plain(damage):
     """The bicubic row of ``addsr bench``."""
-    make = next(peers.plain()).make
+    run = next(peers.interpolation()).run
     return {
-        name: make(None, degraded(hr, damage, 0, name), (256, 256)).picture
+        name: run(None, degraded(hr, damage, 0, name), (256, 256)).picture
         for name, hr in PHOTOS.items()
     }
 
