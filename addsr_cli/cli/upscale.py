@@ -55,12 +55,12 @@ def upscale(
 
     console = request.console
     settings = request.settings
-    wanted = request.write_options()
+    write_options = request.write_options()
     job_options = JobOptions(
         images=images,
         output=request.output,
         samples=request.samples,
-        format=wanted.format,
+        format=write_options.format,
         compare=compare,
         dry_run=request.dry_run,
         skip_existing=skip_existing,
@@ -69,39 +69,38 @@ def upscale(
     check_streams(images, to_stdout=job_options.to_stdout)
     inputs = read_inputs(images)
     unreadable = [item for item in inputs if isinstance(item, RejectedInput)]
-    _tell_refused(unreadable, console)
+    _print_rejected(unreadable, console)
     if not any(isinstance(item, Input) for item in inputs):
-        _leave([_noted(item, console) for item in unreadable])
+        _exit_if_failed([_record_unprocessed(item, console) for item in unreadable])
         return
     upscaler = _upscaler(request, console)
     naming = request.naming(upscaler.spec.name, upscaler.steps(settings))
-    work = gather(inputs, settings, wanted, naming, job_options)
-    _tell_refused(
+    work = gather(inputs, settings, write_options, naming, job_options)
+    _print_rejected(
         [item for item in work if isinstance(item, RejectedInput) and item not in unreadable],
         console,
     )
-    _tell_skipped(work, console)
+    _print_skipped(work, console)
     console.info(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     if not request.dry_run:
-        _sweep([item for item in work if isinstance(item, Job)])
-    titles = iter(_titles(work))
+        _remove_partial_outputs([item for item in work if isinstance(item, Job)])
+    titles = iter(_progress_titles(work))
     duplicates = DuplicateSamples(job_options.samples)
     errors: list[AddsrError | None] = []
     for item in work:
         if isinstance(item, Job):
-            do = (
-                partial(_show_plan, item)
-                if request.dry_run
-                else partial(_run, item, next(titles), duplicates)
-            )
-            errors.append(_done(item.label, partial(do, upscaler, console), console))
+            if request.dry_run:
+                action = partial(_show_plan, item, upscaler, console)
+            else:
+                action = partial(_upscale_job, item, next(titles), duplicates, upscaler, console)
+            errors.append(_run_job(item.label, action, console))
         else:
-            errors.append(_noted(item, console))
-    _leave(errors)
+            errors.append(_record_unprocessed(item, console))
+    _exit_if_failed(errors)
 
 
 def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
-    """The model, not loaded yet. Its libraries take seconds to import, so this comes last."""
+    """Choose the model without loading it. Importing its libraries takes seconds: call this last."""
     from addsr_cli.cli.model_choice import choose_model
     from addsr_cli.engine.upscaler import Upscaler
 
@@ -111,14 +110,14 @@ def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
     return Upscaler(name, request.machine)
 
 
-def _tell_refused(refused: "Sequence[RejectedInput]", console: Console) -> None:
-    """Say at once what will come to nothing; its record waits for its turn."""
-    for item in refused:
+def _print_rejected(rejected: "Sequence[RejectedInput]", console: Console) -> None:
+    """Print at once why inputs cannot be upscaled; their JSON records follow in order."""
+    for item in rejected:
         console.error(item.error, item.label)
 
 
-def _tell_skipped(work: "Sequence[Work]", console: Console) -> None:
-    """Say how many inputs are left alone, and why."""
+def _print_skipped(work: "Sequence[Work]", console: Console) -> None:
+    """Print how many inputs are skipped, and why."""
     from addsr_cli.cli.inputs import ADDSR_OUTPUT, Skipped
 
     reasons = Counter(item.reason for item in work if isinstance(item, Skipped))
@@ -128,8 +127,8 @@ def _tell_skipped(work: "Sequence[Work]", console: Console) -> None:
         console.info(f"skipped {pluralize(reasons.total(), 'file')}: {counts}{hint}")
 
 
-def _noted(item: "RejectedInput | Skipped", console: Console) -> AddsrError | None:
-    """The record of an input that is not upscaled and was told of before; returns why it failed."""
+def _record_unprocessed(item: "RejectedInput | Skipped", console: Console) -> AddsrError | None:
+    """Print the JSON record of an input that is not upscaled; return its error, if it has one."""
     from addsr_cli.engine.job import RejectedInput
 
     if isinstance(item, RejectedInput):
@@ -140,18 +139,17 @@ def _noted(item: "RejectedInput | Skipped", console: Console) -> AddsrError | No
     return None
 
 
-def _sweep(jobs: "Sequence[Job]") -> None:
-    """Remove what killed runs left half written in the folders that are written into now."""
+def _remove_partial_outputs(jobs: "Sequence[Job]") -> None:
+    """Remove partial files of killed runs from the output folders."""
     from addsr_cli.files import remove_partial_files
 
-    for folder in {
-        path.resolve().parent for job in jobs for path in (job.output, job.page) if path
-    }:
+    paths = [path for job in jobs for path in (job.output, job.page) if path]
+    for folder in {path.resolve().parent for path in paths}:
         remove_partial_files(folder)
 
 
-def _titles(work: "Sequence[Work]") -> list[str]:
-    """What the bar of each job says: its name, and its place where there are several."""
+def _progress_titles(work: "Sequence[Work]") -> list[str]:
+    """Titles of the progress bars: the name, with its number when there are several photos."""
     from addsr_cli.engine.job import Job
 
     labels = [item.label for item in work if isinstance(item, Job)]
@@ -162,12 +160,12 @@ def _titles(work: "Sequence[Work]") -> list[str]:
     ]
 
 
-def _done(label: str, do: "Callable[[], None]", console: Console) -> AddsrError | None:
-    """Do one job; returns why it came to nothing, if it did. Raises UsageError, which ends all."""
+def _run_job(label: str, action: "Callable[[], None]", console: Console) -> AddsrError | None:
+    """Run one job and return its error, if it failed. Raise UsageError, which ends the command."""
     from addsr_cli.engine.job import picture_out_of_memory
 
     try:
-        do()
+        action()
     except UsageError:
         raise
     except (AddsrError, MemoryError) as exc:
@@ -177,15 +175,15 @@ def _done(label: str, do: "Callable[[], None]", console: Console) -> AddsrError 
     return None
 
 
-def _leave(errors: "Sequence[AddsrError | None]") -> None:
-    """Exit when anything came to nothing: with its own code when it was the only thing to do."""
-    failed = [each for each in errors if each]
+def _exit_if_failed(errors: "Sequence[AddsrError | None]") -> None:
+    """Exit with the error's own code if it was the only input, else with SOME_FAILED."""
+    failed = [error for error in errors if error]
     if failed:
         raise typer.Exit(failed[0].exit_code if len(errors) == 1 else SOME_FAILED)
 
 
-def _read(source: "Path | bytes") -> "Photo":
-    """Decode in a thread of its own: decoders are deaf to Ctrl-C, and this thread must not be."""
+def _read_photo(source: "Path | bytes") -> "Photo":
+    """Decode in another thread: decoders ignore Ctrl-C, and this thread has to react to it."""
     from addsr_cli import imageio
     from addsr_cli.batch.worker import Worker
 
@@ -196,7 +194,7 @@ def _read(source: "Path | bytes") -> "Photo":
         worker.close()
 
 
-def _run(
+def _upscale_job(
     job: "Job",
     title: str,
     duplicates: DuplicateSamples,
@@ -205,17 +203,16 @@ def _run(
 ) -> None:
     from addsr_cli import imageio
 
-    upscaler.plan(
-        *job.header.size, job.settings
-    )  # what memory will not hold is refused before it is decoded
+    # refuse a photo that does not fit into memory before decoding it
+    upscaler.plan(*job.header.size, job.settings)
     with console.step_progress(title) as bar:
-        photo = _read(job.source)
+        photo = _read_photo(job.source)
         result = upscaler.upscale(photo, job.settings, bar)
     result = duplicates.add_warning(job, result)
     notes, started = list(result.warnings), perf_counter()
     if job.output is None:
         data = imageio.encode(result.photo, job.options, result.provenance(), warn=notes.append)
-        _to_stdout(data)
+        _write_to_stdout(data)
     else:
         imageio.write(result.photo, job.output, job.options, result.provenance(), warn=notes.append)
         if job.page is not None:
@@ -246,13 +243,11 @@ def _write_page(
     write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
 
 
-def _to_stdout(data: bytes) -> None:
+def _write_to_stdout(data: bytes) -> None:
     try:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
-    except (
-        BrokenPipeError
-    ):  # the reader went away, which the caller of every command knows how to end
+    except BrokenPipeError:  # the reader is gone; ``cli.app`` handles that for every command
         raise
     except OSError as exc:
         raise OutputRefused(
