@@ -100,7 +100,7 @@ def upscale(
 
 
 def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
-    """Choose the model without loading it. Importing its libraries takes seconds: call this last."""
+    """Choose the model without loading it; called last, since its imports take seconds."""
     from addsr_cli.cli.model_choice import choose_model
     from addsr_cli.engine.upscaler import Upscaler
 

@@ -46,7 +46,7 @@ function paintLayer(viewer, context, layer, cell, clip, ground = checkerboard(vi
 function paintDifference(viewer, cell) {
   const { canvas, context, layers } = viewer;
   const seen = viewer.visible(cell);
-  viewer.spare ??= blank(1, 1);
+  viewer.spare ??= emptyCanvas(1, 1);
   Object.assign(viewer.spare.pixels, { width: canvas.width, height: canvas.height });
   paintLayer(viewer, viewer.spare.context, layers[viewer.right], cell, seen, MIDDLE_GREY);
   paintLayer(viewer, context, layers[viewer.left], cell, seen, MIDDLE_GREY);
@@ -60,7 +60,7 @@ function paintDifference(viewer, cell) {
 function checkerboard(viewer, context) {
   const side = Math.max(1, Math.round(CHECK * viewer.ratio));
   if (viewer.checks?.side !== side) {
-    const tile = blank(2 * side, 2 * side);
+    const tile = emptyCanvas(2 * side, 2 * side);
     tile.context.fillStyle = "#fff";
     tile.context.fillRect(0, 0, 2 * side, 2 * side);
     tile.context.fillStyle = "#ccc";

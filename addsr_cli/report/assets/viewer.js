@@ -40,7 +40,7 @@ class Layer {
     const width = Math.ceil(from.width / 2);
     const height = Math.ceil(from.height / 2);
     if (!this.copies[level + 1] && width * height <= CANVAS_AREA && from.width > 1 && from.height > 1) {
-      const { pixels, context } = blank(width, height);
+      const { pixels, context } = emptyCanvas(width, height);
       context.drawImage(from.pixels, 0, 0, width, height); // exactly half and bilinear: means of 2x2
       this.copies.push({ pixels, width, height });
     }
@@ -49,7 +49,7 @@ class Layer {
 }
 
 /** An empty canvas, in the wide colours of the screen where it has them. */
-function blank(width, height, pixels = document.createElement("canvas")) {
+function emptyCanvas(width, height, pixels = document.createElement("canvas")) {
   pixels.width = width;
   pixels.height = height;
   const colorSpace = matchMedia("(color-gamut: p3)").matches ? "display-p3" : "srgb";
@@ -68,7 +68,7 @@ class Viewer {
     Object.assign(this, { view: "slider", cut: 0.5, gain: 2, pixelated: false, zoom: 1, fitted: true });
     this.center = { x: 0, y: 0 };
     this.canvas = this.find("canvas");
-    this.context = blank(1, 1, this.canvas).context;
+    this.context = emptyCanvas(1, 1, this.canvas).context;
     this.selects = [this.find(".left select"), this.find(".right select")];
     for (const select of this.selects) select.append(...this.layers.map((layer, i) => new Option(this.titled(layer), i)));
     this.find(".names").append(...this.layers.map((layer) => this.name(layer)));
@@ -94,7 +94,7 @@ class Viewer {
   watchSize() {
     const observer = new ResizeObserver(([entry]) => {
       const box = entry.devicePixelContentBoxSize?.[0]; // exact, but an emulated screen does not reach it
-      const exact = (told, length) => (Math.abs(told - length) < 1.5 ? told : Math.round(length));
+      const exact = (reported, length) => (Math.abs(reported - length) < 1.5 ? reported : Math.round(length));
       const width = exact(box?.inlineSize, entry.contentRect.width * devicePixelRatio);
       const height = exact(box?.blockSize, entry.contentRect.height * devicePixelRatio);
       if (width && height) this.resize(width, height);

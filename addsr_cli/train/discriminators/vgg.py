@@ -11,7 +11,7 @@ from addsr_cli.perceptual import STAGES
 from addsr_cli.train.discriminators.base import SLOPE, Discriminator
 from addsr_cli.train.losses.perceptual import VggFeatures
 
-STAGE_COUNT = 4  # of VGG16's five; the last sees too much at once to judge texture
+STAGE_COUNT = 4  # of VGG16's five; the last sees too large a region to compare texture
 HEAD_WIDTHS = (32, 64, 64, 64)
 MIN_SCALE = 1e-3  # a stage may be all zero on the first photos
 
@@ -32,7 +32,7 @@ class VggDiscriminator(Discriminator):
             self.register_buffer(f"scale_{number}", torch.zeros(channels))
 
     def condition(self, canvas: Tensor) -> Tensor:
-        """Return nothing: the heads judge realism alone, LPIPS compares the image with HR."""
+        """Return nothing: the heads assess realism only; LPIPS compares the image with HR."""
         return canvas.new_zeros(len(canvas), 0)
 
     def features(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
