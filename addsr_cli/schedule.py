@@ -43,17 +43,17 @@ def scaled_linear_alphas_cumprod(beta_start: float = 0.00085, beta_end: float = 
 class Schedule:
     """The noise schedule of a network, what it predicts, and its scheduler.
 
-    ``scheduler`` "renoise" is AddSR's: the predicted clean latent under new noise, at the first N
-    of four timesteps. "leading" and "trailing" are ancestral steps of DDPM (Ho et al. 2020, eq. 6
-    and 7, the smaller variance) over N evenly spaced timesteps, named as in diffusers: SeeSR's and
-    SeeSR-Turbo's.
+    ``scheduler`` "consistency" is AddSR's: the predicted clean latent under new noise, at the first
+    N of four timesteps, as in multistep consistency sampling (Song et al. 2023, algorithm 1).
+    "leading" and "trailing" are ancestral steps of DDPM (Ho et al. 2020, eq. 6 and 7, the smaller
+    variance) over N evenly spaced timesteps, named as in diffusers: SeeSR's and SeeSR-Turbo's.
 
     ``t`` is an int, or an integer tensor (B,) with one timestep per sample. Results are float32
     whatever the inputs: at t=999 dividing by ``sqrt(abar)`` multiplies rounding errors by 14.6.
     """
 
     prediction: Prediction = "epsilon"
-    scheduler: Scheduler = "renoise"
+    scheduler: Scheduler = "consistency"
     alphas_cumprod: Tensor = field(
         default_factory=scaled_linear_alphas_cumprod,
         repr=False,
@@ -79,7 +79,7 @@ class Schedule:
 
     def timesteps(self, n: int) -> tuple[int, ...]:
         """Return the timesteps of an ``n``-step run, noisiest first. Raises UsageError."""
-        if self.scheduler == "renoise":
+        if self.scheduler == "consistency":
             return steps(n)
         if not 1 <= n <= TRAIN_TIMESTEPS:
             raise UsageError(f"steps must be 1 to {TRAIN_TIMESTEPS}, not {n}.")
@@ -102,7 +102,7 @@ class Schedule:
 
         ``z`` is the noisy latent at ``t`` and ``z0`` the clean one predicted there.
         """
-        if self.scheduler == "renoise":
+        if self.scheduler == "consistency":
             return self.add_noise(z0, noise, following)
         abar = self._abar(t, z).double()
         abar_next = self._abar(following, z).double()

@@ -157,7 +157,7 @@ def test_the_rule_of_addsr_forgets_the_latent_before():
 
 
 @pytest.mark.parametrize(
-    ("rule", "n"), [("renoise", 5), ("renoise", 0), ("leading", 1001), ("trailing", 0)]
+    ("rule", "n"), [("consistency", 5), ("consistency", 0), ("leading", 1001), ("trailing", 0)]
 )
 def test_too_many_or_no_steps_are_refused(rule, n):
     with pytest.raises(UsageError, match="steps must be"):

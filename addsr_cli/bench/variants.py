@@ -128,4 +128,4 @@ def variants(sweep: Sweep, default_steps: Sequence[int]) -> list[Variant]:
 
 def default_steps(scheduler: Scheduler, steps: int) -> tuple[int, ...]:
     """Steps to measure by default: one and four for AddSR, else the model's own number."""
-    return (1, 4) if scheduler == "renoise" else (steps,)
+    return (1, 4) if scheduler == "consistency" else (steps,)

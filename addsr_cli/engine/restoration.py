@@ -121,7 +121,7 @@ def _sample(
         conditioning,
         timesteps=restorer.schedule.timesteps(context.steps),
         noise=stacked_noise(context.seeds),
-        psr=settings.effective_psr if restorer.schedule.scheduler == "renoise" else None,
+        psr=settings.effective_psr if restorer.schedule.scheduler == "consistency" else None,
         start=settings.start,
         on_step=on_step,
     )

@@ -58,7 +58,7 @@ class ModelSpec:
     footprint: Footprint
     reads_text: bool
     shortest_side: int = 0
-    scheduler: Scheduler = "renoise"
+    scheduler: Scheduler = "consistency"
     default_steps: int = 4
     guidance: float = 1.0
     tile: int = 768

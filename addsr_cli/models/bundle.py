@@ -41,6 +41,8 @@ LIMITS: dict[str, tuple[int, int, type]] = {
     "shortest": (0, 4096, int),
 }
 
+CONSISTENCY = "renoise"  # what the format calls the scheduler "consistency"
+
 
 @dataclass(frozen=True, kw_only=True)
 class PromptDefaults:
@@ -64,7 +66,7 @@ class Bundle:
     parameters: int
     arch: str = "seesr"
     licence: str = "unknown"
-    scheduler: Scheduler = "renoise"
+    scheduler: Scheduler = "consistency"
     default_steps: int = 4
     guidance: float = 1.0
     shortest_side: int = 512
@@ -95,8 +97,11 @@ class Bundle:
         prompts: dict[str, str] = raw.get("words", {})
         _check_texts(prompts, tuple(prompts))
         files: dict[str, str] = raw.get("files", {})
+        values = {KEYS[key]: value for key, value in raw.items() if key in KEYS}
+        if values.get("scheduler") == CONSISTENCY:
+            values["scheduler"] = "consistency"
         return cls(
-            **{KEYS[key]: value for key, value in raw.items() if key in KEYS},
+            **values,
             prompt_defaults=PromptDefaults(**prompts),
             files=tuple((str(name), str(digest)) for name, digest in files.items()),
         )
@@ -104,6 +109,8 @@ class Bundle:
     def write(self, folder: Path) -> None:
         """Write the record, with the digests of the model's files in ``folder``."""
         record: dict[str, Any] = {key: getattr(self, name) for key, name in KEYS.items()}
+        if self.scheduler == "consistency":
+            record["rule"] = CONSISTENCY
         record["words"] = {
             "added_prompt": self.prompt_defaults.added_prompt,
             "negative_prompt": self.prompt_defaults.negative_prompt,
@@ -139,7 +146,7 @@ def _files(folder: Path, arch: str) -> list[Path]:
 def _check(raw: dict[str, Any]) -> None:
     """Raise ValueError or TypeError for values that no model has: records come from strangers."""
     _check_texts(raw, TEXTS)
-    if raw.get("rule", "renoise") not in get_args(Scheduler):
+    if raw.get("rule", CONSISTENCY) not in {CONSISTENCY, *get_args(Scheduler)}:
         raise ValueError(f"its rule {raw['rule']!r} is unknown")
     for key, (least, most, kind) in LIMITS.items():
         value = raw.get(key, least)

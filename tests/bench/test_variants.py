@@ -19,7 +19,7 @@ def test_every_combination_is_measured_once():
 
 
 def test_without_lists_the_usual_steps_are_measured():
-    assert [each.settings.steps for each in variants(Sweep(), default_steps("renoise", 4))] == [
+    assert [each.settings.steps for each in variants(Sweep(), default_steps("consistency", 4))] == [
         1,
         4,
     ]

@@ -281,7 +281,7 @@ def test_the_written_bundle_says_how_it_is_sampled(bundle, teachers, tmp_path):
     finally:
         base.write(bundle)
     written = Bundle.read(tmp_path / "export")
-    assert (written.scheduler, written.default_steps, written.guidance) == ("renoise", 4, 1.0)
+    assert (written.scheduler, written.default_steps, written.guidance) == ("consistency", 4, 1.0)
     assert dict(written.files).keys() == dict(base.files).keys()
 
 

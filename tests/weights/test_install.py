@@ -175,7 +175,7 @@ def test_an_archive_from_the_authors_becomes_addsr(hub, tmp_path):
     ours = load_file(folder / "unet" / WEIGHTS)
     theirs = load_file(GOLDEN / "models" / "unet" / WEIGHTS)
     assert all(torch.equal(ours[key], theirs[key] * 1.05) for key in theirs)
-    assert (Bundle.read(folder).scheduler, Bundle.read(folder).default_steps) == ("renoise", 4)
+    assert (Bundle.read(folder).scheduler, Bundle.read(folder).default_steps) == ("consistency", 4)
     assert runs(folder)
 
 
@@ -282,7 +282,7 @@ def test_a_students_own_repository_may_be_named(hub, monkeypatch, tmp_path):
     hub.repos["me/student"] = Repo(student())
     monkeypatch.setenv("ADDSR_STUDENT_REPO", "me/student")
     folder = install.install("addsr", dtype=torch.float32)
-    assert (Bundle.read(folder).name, Bundle.read(folder).scheduler) == ("addsr", "renoise")
+    assert (Bundle.read(folder).name, Bundle.read(folder).scheduler) == ("addsr", "consistency")
     assert any("me/student" in seen.path for seen in hub.seen)
 
 

@@ -38,7 +38,7 @@ class SeeSR:
         text: TextEncoder,
         tagger: Tagger,
         prompt_defaults: PromptDefaults | None = None,
-        scheduler: Scheduler = "renoise",
+        scheduler: Scheduler = "consistency",
     ) -> None:
         self.unet = unet
         self.controlnet = controlnet

@@ -146,7 +146,7 @@ class TrainableSeeSR:
         replace(
             base,
             name="addsr-distilled",
-            scheduler="renoise",
+            scheduler="consistency",
             default_steps=4,
             guidance=1.0,
         ).write(folder)
