@@ -1,4 +1,4 @@
-"""Three small photos, a run of few steps, and an accelerate that has forgotten the test before."""
+"""Three small photos, a run of few steps, and a fresh state of accelerate for every test."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -86,8 +86,8 @@ def configured(photos, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def made_once(tmp_path_factory):
-    """The same for runs that all tests of a module look at."""
+def configured_once(tmp_path_factory):
+    """The same for runs that all tests of a module share."""
     folder = tmp_path_factory.mktemp("once")
     photos = write_photos(folder / "photos")
     return lambda **changes: smallest(**({"photos": photos, "output": folder / "run"} | changes))
@@ -111,7 +111,7 @@ def same():
 
 @pytest.fixture
 def mirror(monkeypatch):
-    """Every nano answers with what it is shown."""
+    """Every nano predicts the latent of its control image."""
     monkeypatch.setattr(Nano, "denoise", lambda self, z, t, control, cond: self.encode(control))
 
 
@@ -122,7 +122,7 @@ def falling():
 
 
 @pytest.fixture
-def objective(configured, monkeypatch):
+def make_objective(configured, monkeypatch):
     """Makes distillations of the tiny network; ``draws`` fixes those of every batch in turn."""
 
     def make(
@@ -132,16 +132,16 @@ def objective(configured, monkeypatch):
         config = configured(
             stage="student", recipe=recipe, lr=lr, d_lr=lr, accumulate=accumulate, clip=100.0
         )
-        AcceleratorState._reset_state(True)  # which else keeps the first precision
+        AcceleratorState._reset_state(True)  # otherwise it keeps the first precision
         accelerator = Accelerator(cpu=True, mixed_precision=precision)
         torch.manual_seed(seed)
         step = None
         if discriminator:
             step = DiscriminatorStep(ConvDiscriminator(), config, accelerator)
-        made = Distillation(config, trainable_model(seed), step, accelerator)
+        objective = Distillation(config, trainable_model(seed), step, accelerator)
         if draws:
             turns = iter(draws * 1000)
-            monkeypatch.setattr(made, "draw", lambda batch, generator: next(turns))
-        return made
+            monkeypatch.setattr(objective, "draw", lambda batch, generator: next(turns))
+        return objective
 
     return make

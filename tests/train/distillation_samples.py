@@ -31,38 +31,38 @@ def pictures(count, seed=0):
     )
 
 
-def given(recipe, index, seed=0):
+def draws_at(recipe, index, seed=0):
     """Draws with these timesteps."""
     index = torch.tensor(index)
-    made = draw_student(recipe, torch.Generator().manual_seed(seed), (len(index), 48, 8, 8))
-    return replace(made, index=index)
+    objective = draw_student(recipe, torch.Generator().manual_seed(seed), (len(index), 48, 8, 8))
+    return replace(objective, index=index)
 
 
-def part(draws, chosen):
+def slice_draws(draws, chosen):
     """The draws of some samples."""
-    picked = {f.name: getattr(draws, f.name) for f in fields(StudentDraws)}
+    values = {f.name: getattr(draws, f.name) for f in fields(StudentDraws)}
     return StudentDraws(
-        **{n: v[:, chosen] if n in SECOND_AXIS else v[chosen] for n, v in picked.items()}
+        **{n: v[:, chosen] if n in SECOND_AXIS else v[chosen] for n, v in values.items()}
     )
 
 
-def cut(batch, chosen):
+def slice_batch(batch, chosen):
     return Batch(hr=batch.hr[chosen], canvas=batch.canvas[chosen], tags=batch.tags[chosen])
 
 
-def losses(made, batch, draws):
-    return made.losses(made.run_student(batch, draws), torch.Generator().manual_seed(0))
+def compute_losses(objective, batch, draws):
+    return objective.losses(objective.run_student(batch, draws), torch.Generator().manual_seed(0))
 
 
 class Forwards:
-    """Counts what the networks are asked, and whether gradients were on."""
+    """Records the forward passes of both networks, and whether gradients were on."""
 
-    def __init__(self, monkeypatch, made):
+    def __init__(self, monkeypatch, objective):
         self.calls, self.latents = [], []
         denoise = Nano.denoise
 
         def counted(nano, z, t, control, cond):
-            which = "student" if nano is made.model.student else "teacher"
+            which = "student" if nano is objective.model.student else "teacher"
             self.calls.append((which, torch.is_grad_enabled(), control, t))
             self.latents.append(z)
             return denoise(nano, z, t, control, cond)

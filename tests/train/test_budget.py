@@ -28,7 +28,7 @@ def full(configured):
     """Makes configurations of the full model's run, as the command line would."""
 
     def make(name="paper", **changes):
-        AcceleratorState._reset_state(True)  # which else keeps the first precision
+        AcceleratorState._reset_state(True)  # otherwise it keeps the first precision
         run = run_defaults("addsr", "student", name)
         return configured(
             arch="addsr", stage="student", **{"recipe": preset(name, "addsr")} | run | changes
@@ -37,14 +37,14 @@ def full(configured):
     return make
 
 
-def test_the_full_model_counts_what_is_trained(full):
+def test_the_plan_counts_the_trained_weights_of_the_full_model(full):
     plan = budget(full(precision="bf16"))
     assert plan.trained == 386_739_280
     assert plan.parameters == 2_251_950_512
     assert "386,739,280 of them trained" in plan.text()
 
 
-def test_the_memory_of_the_parts_is_that_of_their_numbers(full):
+def test_memory_follows_from_the_numbers_of_weights(full):
     memory = budget(full(precision="bf16")).memory
     trained = 386_739_280
     assert (memory["gradients"], memory["optimiser"], memory["average"]) == (
@@ -56,7 +56,7 @@ def test_the_memory_of_the_parts_is_that_of_their_numbers(full):
     assert budget(full(precision="fp32")).memory["trained weights"] == 4 * trained
 
 
-def test_a_small_card_is_asked_for_less(full):
+def test_the_recipe_for_small_gpus_needs_less_memory(full):
     paper, lowmem = (budget(full(name, precision="bf16")) for name in ("paper", "lowmem"))
     assert sum(lowmem.memory.values()) < 16 * GIB < sum(paper.memory.values())
     assert lowmem.memory["average"] == 0
@@ -73,7 +73,7 @@ def test_low_ranks_need_hardly_any_moments(full):
     ("recipe", "other"),
     [({"teacher_samples": 4}, {"teacher_samples": 1}), ({"space": "pixel"}, {"space": "latent"})],
 )
-def test_what_is_left_out_is_not_counted(full, recipe, other):
+def test_work_that_a_recipe_skips_is_not_counted(full, recipe, other):
     more, less = (
         budget(full(recipe=replace(preset("paper", "addsr"), **each))) for each in (recipe, other)
     )
@@ -103,23 +103,23 @@ def test_a_small_network_is_counted_itself(configured, stage):
 
 
 class Saved:
-    """The most bytes that autograd held at once for backward passes, parameters aside."""
+    """The peak of bytes that autograd saves for backward passes, parameters aside."""
 
     def __init__(self):
         self.most = 0
-        self.held = {}
+        self.sizes = {}
         self.count = Counter()
 
     def pack(self, tensor):
         key = tensor.untyped_storage().data_ptr()
         if not isinstance(tensor, torch.nn.Parameter):
-            self.held[key] = tensor.untyped_storage().nbytes()
-            self.most = max(self.most, sum(self.held.values()))
-        return Held(self, key, tensor)
+            self.sizes[key] = tensor.untyped_storage().nbytes()
+            self.most = max(self.most, sum(self.sizes.values()))
+        return SavedTensor(self, key, tensor)
 
 
-class Held:
-    """A saved tensor; what it held is free when the graph lets go of it."""
+class SavedTensor:
+    """A saved tensor; its bytes are free once the graph drops it."""
 
     def __init__(self, saved, key, tensor):
         self.saved, self.key, self.tensor = saved, key, tensor
@@ -128,7 +128,7 @@ class Held:
     def __del__(self):
         self.saved.count[self.key] -= 1
         if not self.saved.count[self.key]:
-            self.saved.held.pop(self.key, None)
+            self.saved.sizes.pop(self.key, None)
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,9 @@ def test_work_and_activations_of_a_small_network_are_those_of_a_step(
     trainer.objective.draw = lambda batch, generator: draws
     with (
         FlopCounterMode(display=False) as counter,
-        torch.autograd.graph.saved_tensors_hooks(saved.pack, lambda held: held.tensor),
+        torch.autograd.graph.saved_tensors_hooks(
+            saved.pack, lambda saved_tensor: saved_tensor.tensor
+        ),
     ):
         trainer.objective.step([batch], 0, 1e-3)
     assert plan.tflop * 1e12 == pytest.approx(counter.get_total_flops(), rel=0.15)
@@ -176,9 +178,9 @@ def test_a_teacher_of_another_kind_and_vgg_are_counted(configured, tmp_path):
     seldom = budget(replace(taught, recipe=replace(taught.recipe, teacher_share=0.25)))
     without = budget(replace(taught, recipe=replace(taught.recipe, distill=0.0)))
     assert plan.tflop - seldom.tflop == pytest.approx(0.75 * (plan.tflop - without.tflop), rel=1e-6)
-    judged = budget(replace(taught, recipe=replace(taught.recipe, discriminator="vgg")))
-    assert judged.memory["frozen networks"] - plan.memory["frozen networks"] == 4 * 14_714_688
-    assert judged.memory["discriminator"] > plan.memory["discriminator"] > 0
+    with_vgg = budget(replace(taught, recipe=replace(taught.recipe, discriminator="vgg")))
+    assert with_vgg.memory["frozen networks"] - plan.memory["frozen networks"] == 4 * 14_714_688
+    assert with_vgg.memory["discriminator"] > plan.memory["discriminator"] > 0
 
 
 def test_the_numbers_of_vgg_and_of_the_discriminators_are_theirs(perceptual_state):
@@ -197,7 +199,7 @@ def test_vgg_is_counted_for_the_full_model_too(full):
     )
 
 
-def test_a_machine_without_a_gpu_is_told_before_a_plan_of_the_full_model(full, monkeypatch):
+def test_planning_the_full_model_without_a_gpu_is_a_usage_error(full, monkeypatch):
     monkeypatch.setattr("addsr_cli.hardware.best_device", lambda: "cpu")
     with pytest.raises(UsageError, match="CUDA GPU") as caught:
         budget(full(device="auto"))

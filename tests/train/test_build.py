@@ -1,4 +1,4 @@
-"""The device of a run: the one asked for, or one per process, and no other is opened."""
+"""The device of a run: the requested one, or one per process; no other is opened."""
 
 import os
 from types import SimpleNamespace
@@ -14,7 +14,7 @@ from addsr_cli.train.config import TrainConfig
 
 @pytest.fixture
 def cards(monkeypatch):
-    """Two cards that note what is done to them, and an accelerator that is only made."""
+    """Two fake GPUs that record every call, and an accelerator that is only constructed."""
     done = []
     fakes = {
         "is_available": lambda: True,
@@ -37,7 +37,7 @@ def cards(monkeypatch):
 
 
 def own():
-    """The device that accelerate is told, or None."""
+    """The device in accelerate's environment variable, or None."""
     return os.environ.get("ACCELERATE_TORCH_DEVICE")
 
 
@@ -53,9 +53,7 @@ def started(tmp_path, device):
 @pytest.mark.parametrize(
     ("device", "index"), [("cuda:1", 1), ("cuda:0", 0), ("cuda", 0), ("auto", 0)]
 )
-def test_the_card_that_was_asked_for_is_current_before_the_accelerator_starts(
-    cards, tmp_path, device, index
-):
+def test_the_requested_gpu_is_current_before_the_accelerator_starts(cards, tmp_path, device, index):
     started(tmp_path, device)
     assert cards == [
         ("opened", index),
@@ -101,7 +99,7 @@ def test_processes_wait_for_hours_while_the_first_measures(cards, tmp_path, monk
     assert handler.timeout.total_seconds() >= 3600
 
 
-def test_accelerate_keeps_the_card_it_is_told(tmp_path, monkeypatch):
+def test_accelerate_keeps_the_configured_gpu(tmp_path, monkeypatch):
     """The real one, which never touches a device by itself."""
     for name in ("LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)

@@ -1,4 +1,4 @@
-"""Checkpoints are whole or not there, whatever happens while they are written."""
+"""Checkpoints are written whole or not at all, whatever happens meanwhile."""
 
 import signal
 import subprocess
@@ -37,13 +37,13 @@ def broken(monkeypatch, failure, folder):
     save(folder, 2, STATE, keep=1)
 
 
-def test_what_is_saved_is_what_is_loaded(tmp_path):
+def test_loading_returns_the_saved_state(tmp_path):
     state = load(save(tmp_path / "new" / "folder", 7, STATE, keep=1))
     assert (state["step"], state["note"]) == (7, "plain values too")
     assert torch.equal(state["net"]["w"], STATE["net"]["w"])
 
 
-def test_only_the_newest_are_kept(tmp_path):
+def test_only_the_newest_checkpoints_remain(tmp_path):
     for step in (5, 900, 1000, 20_000):
         save(tmp_path, step, STATE, keep=2)
     assert names(tmp_path) == ["step-0001000.pt", "step-0020000.pt"]
@@ -55,13 +55,13 @@ def test_latest_is_the_one_with_most_steps(tmp_path):
     assert find("latest", tmp_path).name == "step-0020000.pt"
 
 
-def test_a_path_is_taken_as_it_is(tmp_path):
+def test_a_path_is_used_unchanged(tmp_path):
     path = save(tmp_path, 1, STATE, keep=1)
     assert find(str(path), tmp_path / "elsewhere") == path
 
 
 @pytest.mark.parametrize("resume", ["latest", "step-0000009.pt"])
-def test_nothing_to_resume_from_is_said(tmp_path, resume):
+def test_a_missing_checkpoint_is_a_usage_error(tmp_path, resume):
     with pytest.raises(UsageError, match="no checkpoint") as caught:
         find(resume, tmp_path)
     assert "resume" in caught.value.hint
@@ -70,7 +70,7 @@ def test_nothing_to_resume_from_is_said(tmp_path, resume):
 @pytest.mark.parametrize(
     "failure", [OSError("No space left on device"), RuntimeError("write failed")]
 )
-def test_a_failure_while_writing_leaves_what_was_there(tmp_path, monkeypatch, failure):
+def test_a_failure_while_writing_preserves_the_previous_checkpoint(tmp_path, monkeypatch, failure):
     save(tmp_path, 1, STATE, keep=1)
     with pytest.raises(OutputRefused, match=r"step-0000002.*(space|failed)"):
         broken(monkeypatch, failure, tmp_path)
@@ -85,7 +85,7 @@ def test_an_interrupt_while_writing_leaves_no_half_file(tmp_path, monkeypatch):
     assert names(tmp_path) == ["step-0000001.pt"]
 
 
-def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputRefused, match="could not be written"):
         save(tmp_path / "file" / "below", 1, STATE, keep=1)
@@ -120,8 +120,8 @@ def test_a_file_that_would_run_code_is_refused(tmp_path):
 
 def test_a_checkpoint_of_an_older_version_is_read_under_the_current_names(tmp_path):
     optimizer = {"optimisers": [{"state": {0: {"step": 1}}}], "scaler": {}}
-    adversary = {"weights": {"heads.0": torch.ones(1)}, "updater": optimizer}
-    state = {"objective": {"student": optimizer, "adversary": adversary}}
+    discriminator = {"weights": {"heads.0": torch.ones(1)}, "updater": optimizer}
+    state = {"objective": {"student": optimizer, "adversary": discriminator}}
     objective = load(save(tmp_path, 1, state, keep=1))["objective"]
     assert objective["student"]["optimizers"] == optimizer["optimisers"]
     assert objective["discriminator_step"]["weights"].keys() == {"heads.0"}

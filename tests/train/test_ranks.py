@@ -19,10 +19,10 @@ torch.set_num_threads(1)
 from addsr_cli.cli.app import run
 from addsr_cli.train.trainer import Trainer
 save = Trainer.save
-def kept(self):  # what each process holds when a checkpoint is due, which one of them writes
+def save_all(self):  # every process writes its state; without this only the main one does
     torch.save(self.state_dict(), f"{os.environ['RANK']}.pt")
     save(self)
-Trainer.save = kept
+Trainer.save = save_all
 sys.exit(run(sys.argv[1:]))
 """
 

@@ -1,4 +1,4 @@
-"""What a run leaves to look at: card, curves, grid and measurements."""
+"""The results of a run: model card, curves, grid and measurements."""
 
 import json
 import re
@@ -71,8 +71,10 @@ def test_the_card_measures_before_and_after_on_held_out_photos(student, precisio
             ("before, 4 steps", trainer.model.teacher, 4),
             ("after, 1 step", trainer.model.student, 1),
         ):
-            found = results.score(trainer.model, which, pairs, steps, trainer.accelerator.autocast)
-            assert rows[name] == f"{found.psnr:.2f} | {found.ssim:.4f}"
+            quality = results.score(
+                trainer.model, which, pairs, steps, trainer.accelerator.autocast
+            )
+            assert rows[name] == f"{quality.psnr:.2f} | {quality.ssim:.4f}"
     assert rows["before, 1 step"] != rows["after, 1 step"]
     assert "2 held-out photos" in card
 
@@ -81,12 +83,12 @@ def test_the_card_measures_before_and_after_on_held_out_photos(student, precisio
 def test_the_card_measures_the_enlarged_input_in_float32(student, precision):
     trainer = Trainer(student(validation=2, steps=1, precision=precision))
     card = (trainer.run() / "README.md").read_text()
-    found = []
+    similarities = []
     for pair in (PairDataset(trainer.held_out, trainer.config)[position] for position in range(2)):
         canvas, hr = (pair[name].permute(1, 2, 0).double().numpy() for name in ("canvas", "hr"))
-        found.append(structural_similarity(canvas, hr, channel_axis=-1, data_range=1))
+        similarities.append(structural_similarity(canvas, hr, channel_axis=-1, data_range=1))
     bicubic = re.search(r"^\| bicubic \| .* \| (.*) \|$", card, re.MULTILINE)[1]
-    assert float(bicubic) == pytest.approx(sum(found) / 2, abs=1e-4)
+    assert float(bicubic) == pytest.approx(sum(similarities) / 2, abs=1e-4)
 
 
 def test_a_teacher_has_no_before(configured):
@@ -104,7 +106,7 @@ def test_nothing_is_measured_on_photos_of_the_training(student, monkeypatch):
 
 def test_held_out_photos_are_never_trained_on(student, monkeypatch):
     trainer = Trainer(student(validation=1, steps=6))
-    (held,) = trainer.held_out.paths
+    (path,) = trainer.held_out.paths
     seen, photo = set(), PairDataset._photo
     monkeypatch.setattr(
         PairDataset,
@@ -114,7 +116,7 @@ def test_held_out_photos_are_never_trained_on(student, monkeypatch):
     for _ in trainer._batches():
         pass
     assert seen == set(trainer.photos.paths)
-    assert held not in seen
+    assert path not in seen
 
 
 def test_the_canvas_scores_as_itself_and_as_what_a_mirror_makes_of_it(student, mirror):
@@ -141,7 +143,7 @@ def test_curves_are_one_chart_for_every_figure(tmp_path):
     assert "t=999" in svg
 
 
-def test_a_norm_that_overflowed_is_left_out_of_its_curve(tmp_path):
+def test_a_norm_that_overflowed_is_missing_from_its_curve(tmp_path):
     svg = curves(log(tmp_path, {"grad_norm": None}, {"grad_norm": 1.0}, {"grad_norm": None}))
     ElementTree.fromstring(svg)
     assert "1 .. 1, 2 steps" in svg
@@ -152,7 +154,7 @@ def test_long_curves_are_thinned_to_means():
     assert len(_thin([(x, 0.0) for x in range(10_000)])) == 200
 
 
-def test_the_full_model_is_looked_at_and_exported_in_half_precision(
+def test_the_full_model_is_sampled_and_exported_in_half_precision(
     student, device, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(results, "GRID_PHOTOS", 1)
@@ -176,15 +178,13 @@ def test_the_full_model_is_looked_at_and_exported_in_half_precision(
 @pytest.mark.parametrize(
     ("known", "expected"), [({}, ["read off it"]), ({"given": "a cat, fur"}, ["a cat, fur"])]
 )
-def test_grids_and_figures_tell_the_network_the_photos_own_tags(
-    student, monkeypatch, known, expected
-):
+def test_grids_and_measurements_use_the_tags_of_each_photo(student, monkeypatch, known, expected):
     monkeypatch.setattr(results, "STEP_COUNTS", (1,))
-    trainer, told = Trainer(student(validation=1)), []
+    trainer, seen_tags = Trainer(student(validation=1)), []
 
     def conditions(hr, canvas, tags, text_dropout):
         assert not text_dropout.any()
-        told.extend(given or "read off it" for given in tags)
+        seen_tags.extend(tag or "read off it" for tag in tags)
         return type(trainer.model).conditions(trainer.model, hr, canvas, tags, text_dropout)
 
     monkeypatch.setattr(trainer.model, "conditions", conditions)
@@ -196,5 +196,5 @@ def test_grids_and_figures_tell_the_network_the_photos_own_tags(
     results.write_card(
         trainer.config, trainer.model, trainer.photos, trainer.held_out, folder, tags=trainer.tags
     )
-    assert len(told) == 2 * results.GRID_PHOTOS + 2
-    assert set(told) == set(expected)
+    assert len(seen_tags) == 2 * results.GRID_PHOTOS + 2
+    assert set(seen_tags) == set(expected)

@@ -1,4 +1,4 @@
-"""Stopping and going on equals not stopping, whatever stopped the run."""
+"""A resumed run equals one that was never stopped, whatever stopped it."""
 
 import os
 import shutil
@@ -68,15 +68,15 @@ def newest(config):
 
 @pytest.fixture(scope="module", params=["teacher", "student"])
 def stage(request):
-    """What is trained; a student has a discriminator and a second optimiser besides."""
+    """The stage of training; a student also has a discriminator with its own optimizer."""
     return request.param
 
 
 @pytest.fixture(scope="module")
-def finished(made_once, tmp_path_factory, stage):
+def finished(configured_once, tmp_path_factory, stage):
     """The folder of a run of six steps without a stop."""
     folder = tmp_path_factory.mktemp("straight") / "run"
-    Trainer(made_once(output=folder, stage=stage)).run()
+    Trainer(configured_once(output=folder, stage=stage)).run()
     return folder
 
 
@@ -92,7 +92,7 @@ def run(configured, stage):
     return lambda **changes: configured(stage=stage, **changes)
 
 
-def test_stopping_and_going_on_equals_not_stopping(run, straight, same):
+def test_resuming_equals_not_stopping(run, straight, same):
     config = run()
     interrupted(config, 3)
     assert newest(config)["step"] == 3
@@ -105,9 +105,9 @@ def test_a_checkpoint_holds_both_networks_their_optimisers_and_the_average(confi
     trainer = Trainer(config)
     trainer.run()
     state = newest(config)
-    judge = state["objective"]["discriminator_step"]
-    assert any(name.endswith("weight_u") for name in judge["weights"])
-    for optimizer_step in (judge["optimizer_step"], state["objective"]["student"]):
+    discriminator = state["objective"]["discriminator_step"]
+    assert any(name.endswith("weight_u") for name in discriminator["weights"])
+    for optimizer_step in (discriminator["optimizer_step"], state["objective"]["student"]):
         assert {
             float(moments["step"]) for moments in optimizer_step["optimizers"][0]["state"].values()
         } == {2.0}
@@ -118,7 +118,7 @@ def test_a_checkpoint_holds_both_networks_their_optimisers_and_the_average(confi
 
 
 @pytest.mark.parametrize("steps", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_accumulated_batches_are_taken_up_where_they_were_left(run, same, steps, tmp_path):
+def test_accumulated_batches_resume_at_the_same_position(run, same, steps, tmp_path):
     straight, stopped = (
         run(accumulate=2, batch_size=1, steps=3, output=tmp_path / name) for name in ("a", "b")
     )
@@ -196,7 +196,7 @@ def test_resuming_a_finished_run_only_exports_it_again(run, finished, straight, 
     assert same(newest(config), straight)
 
 
-def test_looking_at_samples_does_not_disturb_the_run(run, straight, same):
+def test_writing_samples_does_not_change_the_run(run, straight, same):
     config = run(sample_every=2, save_every=4)
     Trainer(config).run()
     assert same(newest(config), straight)

@@ -59,13 +59,13 @@ def test_a_student_begins_as_its_teacher_or_as_what_init_names(file, tmp_path):
 
 
 def test_a_network_of_one_pass_teaches_a_student_of_its_own(x4plus, file):
-    made = trainable("nano", "student", file, str(x4plus))
-    assert isinstance(made.teacher, OnePassTeacher)
-    assert config(made.student) == OTHER
+    model = trainable("nano", "student", file, str(x4plus))
+    assert isinstance(model.teacher, OnePassTeacher)
+    assert config(model.student) == OTHER
     assert config(trainable("tiny", "student", None, str(x4plus)).student) == TINY
-    assert not any(p.requires_grad for p in made.frozen.parameters())
-    assert not made.frozen.training
-    assert made.parameters.keys() == dict(made.net.named_parameters()).keys()
+    assert not any(p.requires_grad for p in model.frozen.parameters())
+    assert not model.frozen.training
+    assert model.parameters.keys() == dict(model.net.named_parameters()).keys()
 
 
 def test_new_weights_are_those_of_the_architecture():

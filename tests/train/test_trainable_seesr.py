@@ -29,7 +29,7 @@ from addsr_cli.weights import loader
 OFFICIAL_NAMES = re.compile(
     r"(unet|controlnet)\..*\bimage_attentions\..*|controlnet\.controlnet_cond_embedding\..*"
 )
-SEEN = torch.zeros(1, dtype=torch.bool)
+NO_DROPOUT = torch.zeros(1, dtype=torch.bool)
 
 
 @pytest.fixture(scope="module")
@@ -40,21 +40,21 @@ def bundle(tmp_path_factory):
 @pytest.fixture(scope="module")
 def teachers(bundle):
     """Loaded networks by type: loading takes longer than most tests, and teachers never change."""
-    found = {}
+    loaded = {}
 
     def load(folder, *, dtype):
-        if dtype not in found:
-            found[dtype] = load_bundle(folder, dtype=dtype)
-        return found[dtype]
+        if dtype not in loaded:
+            loaded[dtype] = load_bundle(folder, dtype=dtype)
+        return loaded[dtype]
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "load_bundle", load)
-        yield found
+        yield loaded
 
 
 @pytest.fixture(scope="module")
-def learner(bundle, teachers):
-    """One for all tests that change nothing."""
+def trainable(bundle, teachers):
+    """A model shared by all tests that do not change it."""
     return TrainableSeeSR(bundle, dtype=torch.float32)
 
 
@@ -64,10 +64,10 @@ def pictures():
 
 
 @pytest.fixture
-def objective(configured):
-    """Makes the smallest distillation of a learner, without a discriminator."""
+def make_objective(configured):
+    """Makes the smallest distillation of a trainable model, without a discriminator."""
 
-    def make(learner, precision="no", **changes):
+    def make(trainable, precision="no", **changes):
         quick = {
             "adversarial": 0.0,
             "teacher_samples": 1,
@@ -79,18 +79,20 @@ def objective(configured):
             arch="addsr", stage="student", recipe=replace(PAPER, **quick | changes), lr=1e-3
         )
         AcceleratorState._reset_state(True)
-        return Distillation(config, learner, None, Accelerator(cpu=True, mixed_precision=precision))
+        return Distillation(
+            config, trainable, None, Accelerator(cpu=True, mixed_precision=precision)
+        )
 
     return make
 
 
-def shaken(learner):
+def shaken(trainable):
     """Trained weights that moved a little."""
     torch.manual_seed(0)
     with torch.no_grad():
-        for p in learner.parameters.values():
+        for p in trainable.parameters.values():
             p.add_(0.01 * torch.randn_like(p))
-    return learner
+    return trainable
 
 
 def stored(folder, part):
@@ -105,31 +107,31 @@ def state(seesr):
     }
 
 
-def test_what_is_trained_is_what_the_official_trainer_trains(learner):
+def test_the_trained_weights_are_those_of_the_official_trainer(trainable):
     every = {
         f"{part}.{outer_name(name)}"
         for part in NETWORKS
-        for name in learner.networks[part].state_dict()
+        for name in trainable.networks[part].state_dict()
     }
-    assert learner.parameters.keys() == {name for name in every if OFFICIAL_NAMES.fullmatch(name)}
-    assert all(p.requires_grad and p.dtype == torch.float32 for p in learner.parameters.values())
+    assert trainable.parameters.keys() == {name for name in every if OFFICIAL_NAMES.fullmatch(name)}
+    assert all(p.requires_grad and p.dtype == torch.float32 for p in trainable.parameters.values())
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_student_owns_what_is_trained_and_shares_the_rest(bundle, teachers, dtype):
-    learner = TrainableSeeSR(bundle, dtype=dtype)
-    for part, net in learner.networks.items():
-        teacher = dict(getattr(learner.teacher, part).named_parameters())
+def test_the_student_owns_the_trained_weights_and_shares_the_rest(bundle, teachers, dtype):
+    trainable = TrainableSeeSR(bundle, dtype=dtype)
+    for part, net in trainable.networks.items():
+        teacher = dict(getattr(trainable.teacher, part).named_parameters())
         for name, p in net.named_parameters():
-            own = f"{part}.{outer_name(name)}" in learner.parameters
+            own = f"{part}.{outer_name(name)}" in trainable.parameters
             assert (p.data_ptr() == teacher[name].data_ptr()) is not own
             assert (p.dtype, teacher[name].dtype) == (torch.float32 if own else dtype, dtype)
             assert p.requires_grad is own
             assert torch.equal(p, teacher[name].to(p.dtype))
     assert not any(
-        p.requires_grad for part in NETWORKS for p in getattr(learner.teacher, part).parameters()
+        p.requires_grad for part in NETWORKS for p in getattr(trainable.teacher, part).parameters()
     )
-    assert learner.student.vae is learner.teacher.vae
+    assert trainable.student.vae is trainable.teacher.vae
 
 
 @pytest.fixture(scope="module")
@@ -160,39 +162,39 @@ def test_a_low_rank_costs_what_the_plan_says(published):
 
 
 def test_gradients_reach_the_trained_weights_of_both_networks_and_nothing_else(
-    bundle, teachers, objective
+    bundle, teachers, make_objective
 ):
-    learner = TrainableSeeSR(bundle, dtype=torch.float32)
-    made = objective(learner)
-    frozen = state(learner.teacher)
+    trainable = TrainableSeeSR(bundle, dtype=torch.float32)
+    objective = make_objective(trainable)
+    frozen = state(trainable.teacher)
     seen = {}
-    step = made.optimizer_step.step
-    made.optimizer_step.step = lambda lr: (
-        seen.update({n: p.grad for n, p in learner.parameters.items()}),
+    step = objective.optimizer_step.step
+    objective.optimizer_step.step = lambda lr: (
+        seen.update({n: p.grad for n, p in trainable.parameters.items()}),
         step(lr),
     )[1]
-    made.step([pictures()], 1, 1e-3)
+    objective.step([pictures()], 1, 1e-3)
     assert all(gradient is not None for gradient in seen.values())
     for part in NETWORKS:
         assert any(
             gradient.abs().max() > 0 for name, gradient in seen.items() if name.startswith(part)
         )
-    full = learner.full
+    full = trainable.full
     for net in (full.unet, full.controlnet, full.vae, full.tagger, full.text.model):
         assert all(p.grad is None for p in net.parameters())
-    assert all(torch.equal(value, frozen[name]) for name, value in state(learner.teacher).items())
-    for name, p in state(learner.student).items():
+    assert all(torch.equal(value, frozen[name]) for name, value in state(trainable.teacher).items())
+    for name, p in state(trainable.student).items():
         part, _, key = name.partition(".")
         assert torch.equal(p, frozen[name]) is not (
-            f"{part}.{outer_name(key)}" in learner.parameters
+            f"{part}.{outer_name(key)}" in trainable.parameters
         )
 
 
-def test_computing_again_gives_the_same_gradients(bundle, teachers, objective):
+def test_gradient_checkpointing_gives_the_same_gradients(bundle, teachers, make_objective):
     gradients = []
     for checkpointing in (False, True):
-        learner = TrainableSeeSR(bundle, dtype=torch.float32, checkpointing=checkpointing)
-        nets = [*learner.networks.values(), *([learner.full.vae] if checkpointing else [])]
+        trainable = TrainableSeeSR(bundle, dtype=torch.float32, checkpointing=checkpointing)
+        nets = [*trainable.networks.values(), *([trainable.full.vae] if checkpointing else [])]
         blocks = [
             module
             for net in nets
@@ -202,44 +204,42 @@ def test_computing_again_gives_the_same_gradients(bundle, teachers, objective):
         assert all(net.training for net in nets)
         assert all(block.gradient_checkpointing is checkpointing for block in blocks)
         assert len(blocks) > 5
-        made = objective(learner)
-        student = made.run_student(
-            pictures(), made.draw(pictures(), torch.Generator().manual_seed(0))
+        objective = make_objective(trainable)
+        student = objective.run_student(
+            pictures(), objective.draw(pictures(), torch.Generator().manual_seed(0))
         )
-        made.total(made.losses(student, None), student.draws.index).backward()
-        gradients.append({name: p.grad for name, p in learner.parameters.items()})
+        objective.total(objective.losses(student, None), student.draws.index).backward()
+        gradients.append({name: p.grad for name, p in trainable.parameters.items()})
     teachers.clear()  # the decoder computes again from now on
     for name, gradient in gradients[0].items():
         assert torch.allclose(gradient, gradients[1][name], atol=1e-6, rtol=1e-4)
 
 
 @pytest.mark.parametrize("lora", [0, pytest.param(2, marks=pytest.mark.slow)])
-def test_half_precision_trains_float32_weights(bundle, teachers, objective, lora):
-    learner = TrainableSeeSR(bundle, dtype=torch.bfloat16, lora=lora)
-    made = objective(learner, "bf16", space="pixel")
-    before = {name: p.detach().clone() for name, p in learner.parameters.items()}
-    told = made.step([pictures()], 0, 1e-3)
-    assert all(torch.isfinite(torch.tensor(list(told.values.values()))))
-    assert all(p.dtype == torch.float32 and p.grad is None for p in learner.parameters.values())
+def test_half_precision_trains_float32_weights(bundle, teachers, make_objective, lora):
+    trainable = TrainableSeeSR(bundle, dtype=torch.bfloat16, lora=lora)
+    objective = make_objective(trainable, "bf16", space="pixel")
+    before = {name: p.detach().clone() for name, p in trainable.parameters.items()}
+    metrics = objective.step([pictures()], 0, 1e-3)
+    assert all(torch.isfinite(torch.tensor(list(metrics.values.values()))))
+    assert all(p.dtype == torch.float32 and p.grad is None for p in trainable.parameters.values())
     for part in NETWORKS:
         assert any(
             not torch.equal(p, before[n])
-            for n, p in learner.parameters.items()
+            for n, p in trainable.parameters.items()
             if n.startswith(part)
         )
 
 
-def test_what_is_written_is_the_student_over_the_base_and_runs(
-    bundle, teachers, tmp_path, addsr_photo
-):
+def test_the_export_is_the_student_over_the_base_and_runs(bundle, teachers, tmp_path, addsr_photo):
     from addsr_cli.cli.app import run
 
-    learner = shaken(TrainableSeeSR(bundle, dtype=torch.bfloat16))
-    learner.write(tmp_path / "run" / "export", {"steps": "3"})
-    learner.write(tmp_path / "run" / "export", {"steps": "4"})  # over the one before
+    trainable = shaken(TrainableSeeSR(bundle, dtype=torch.bfloat16))
+    trainable.write(tmp_path / "run" / "export", {"steps": "3"})
+    trainable.write(tmp_path / "run" / "export", {"steps": "4"})  # over the one before
     export = tmp_path / "run" / "export"
     delta = load_file(export / "delta.safetensors")
-    assert delta.keys() == learner.parameters.keys()
+    assert delta.keys() == trainable.parameters.keys()
     loaded = loader.load(loader.locate(str(tmp_path / "run")), device="cpu", dtype="fp32")
     for part in NETWORKS:
         full, base, in_memory = (
@@ -250,7 +250,7 @@ def test_what_is_written_is_the_student_over_the_base_and_runs(
         assert full.keys() == {name for name in base if not name.startswith("align.")}
         ours = {
             name.removeprefix(f"{part}."): p.detach().half()
-            for name, p in learner.parameters.items()
+            for name, p in trainable.parameters.items()
         }
         for name, value in full.items():
             trained = delta.get(f"{part}.{name}")
@@ -294,18 +294,18 @@ def addsr_photo(tmp_path):
     return path
 
 
-def test_low_ranks_are_trained_alone_and_merged_into_what_is_written(bundle, teachers, tmp_path):
-    learner = TrainableSeeSR(bundle, dtype=torch.float32, lora=3)
-    names = learner.parameters.keys()
+def test_low_ranks_are_trained_alone_and_merged_into_the_export(bundle, teachers, tmp_path):
+    trainable = TrainableSeeSR(bundle, dtype=torch.float32, lora=3)
+    names = trainable.parameters.keys()
     encoder = {name for name in names if "lora_" not in name}
     assert all(name.startswith("controlnet.controlnet_cond_embedding.") for name in encoder)
     assert encoder
     assert all("image_attentions" in name for name in names - encoder)
-    before = state(learner.teacher)
-    shaken(learner).write(tmp_path / "export", {})
-    assert all(torch.equal(value, before[name]) for name, value in state(learner.teacher).items())
+    before = state(trainable.teacher)
+    shaken(trainable).write(tmp_path / "export", {})
+    assert all(torch.equal(value, before[name]) for name, value in state(trainable.teacher).items())
     corrected = 0
-    for part, net in learner.networks.items():
+    for part, net in trainable.networks.items():
         full, base = stored(tmp_path / "export", part), stored(bundle, part)
         adapters = {name: p for name, p in net.named_parameters() if "lora_" in name}
         for name, value in full.items():
@@ -321,8 +321,8 @@ def test_low_ranks_are_trained_alone_and_merged_into_what_is_written(bundle, tea
 
 
 def test_a_fresh_low_rank_changes_nothing(bundle, teachers):
-    learner = TrainableSeeSR(bundle, dtype=torch.float32, lora=3)
-    for part, net in learner.networks.items():
+    trainable = TrainableSeeSR(bundle, dtype=torch.float32, lora=3)
+    for part, net in trainable.networks.items():
         base = stored(bundle, part)
         assert all(
             torch.equal(value, base[name].to(value.dtype))
@@ -330,10 +330,10 @@ def test_a_fresh_low_rank_changes_nothing(bundle, teachers):
         )
 
 
-def test_student_and_teacher_read_the_same_words_and_their_own_pictures(learner):
+def test_student_and_teacher_share_the_text_and_encode_their_own_images(trainable):
     batch = pictures()
-    student, teacher = learner.conditions(batch.hr, batch.canvas, batch.tags, SEEN)
-    full = learner.full
+    student, teacher = trainable.conditions(batch.hr, batch.canvas, batch.tags, NO_DROPOUT)
+    full = trainable.full
     assert torch.equal(student.text, full.text.encode("a fox,"))
     assert torch.equal(teacher.text, student.text)
     assert torch.allclose(student.image, full.tagger.encode_image(batch.canvas))
@@ -342,33 +342,35 @@ def test_student_and_teacher_read_the_same_words_and_their_own_pictures(learner)
     assert student.negative is None
 
 
-def test_tags_are_read_off_the_original_where_none_are_known(learner):
+def test_unknown_tags_are_predicted_from_hr(trainable):
     batch = pictures()
-    _, found = learner.full.tagger.read(batch.hr)
-    student, _ = learner.conditions(batch.hr, batch.canvas, ("",), SEEN)
-    assert found[0]
-    assert torch.equal(student.text, learner.full.text.encode(f"{found[0]},"))
+    _, tags = trainable.full.tagger.read(batch.hr)
+    student, _ = trainable.conditions(batch.hr, batch.canvas, ("",), NO_DROPOUT)
+    assert tags[0]
+    assert torch.equal(student.text, trainable.full.text.encode(f"{tags[0]},"))
 
 
-def test_known_tags_are_not_read_again(learner, monkeypatch):
-    monkeypatch.setattr(learner.full.tagger, "read", lambda *_: pytest.fail("read"))
+def test_known_tags_are_not_predicted_again(trainable, monkeypatch):
+    monkeypatch.setattr(trainable.full.tagger, "read", lambda *_: pytest.fail("read"))
     batch = pictures()
-    student, _ = learner.conditions(batch.hr, batch.canvas, ("a fox, snow, ",), SEEN)
-    assert torch.equal(student.text, learner.full.text.encode("a fox, snow,"))
+    student, _ = trainable.conditions(batch.hr, batch.canvas, ("a fox, snow, ",), NO_DROPOUT)
+    assert torch.equal(student.text, trainable.full.text.encode("a fox, snow,"))
 
 
 @pytest.mark.parametrize("tags", ["a fox", "", "none"])
-def test_a_text_that_is_left_out_is_blank_for_both(learner, tags):
+def test_dropped_text_is_empty_for_student_and_teacher(trainable, tags):
     batch = pictures()
-    blank = tags != "none"  # which is what --tags none says of every photo
-    student, teacher = learner.conditions(batch.hr, batch.canvas, (tags,), torch.tensor([blank]))
-    assert torch.equal(student.text, learner.full.text.encode(""))
+    dropped = tags != "none"  # --tags none gives every photo this text, which is not dropped
+    student, teacher = trainable.conditions(
+        batch.hr, batch.canvas, (tags,), torch.tensor([dropped])
+    )
+    assert torch.equal(student.text, trainable.full.text.encode(""))
     assert torch.equal(teacher.text, student.text)
 
 
-def test_every_sample_has_its_own_words(learner):
+def test_every_sample_has_its_own_text(trainable):
     pair = torch.cat([pictures().hr, pictures().canvas])
-    student, _ = learner.conditions(pair, pair, ("a fox", "a fox"), torch.tensor([False, True]))
+    student, _ = trainable.conditions(pair, pair, ("a fox", "a fox"), torch.tensor([False, True]))
     assert len(student.text) == len(student.image) == 2
-    assert torch.equal(student.text[1:], learner.full.text.encode(""))
+    assert torch.equal(student.text[1:], trainable.full.text.encode(""))
     assert not torch.equal(student.text[0], student.text[1])

@@ -1,4 +1,4 @@
-"""The loop: it learns, stops, goes on, and leaves a model behind."""
+"""The training loop: it trains, stops, resumes and exports a model."""
 
 import json
 import math
@@ -36,7 +36,7 @@ def newest(config):
 
 @pytest.fixture(params=["teacher", "student"])
 def stage(request):
-    """What is trained; a student has a discriminator and a second optimiser besides."""
+    """The stage of training; a student also has a discriminator with its own optimizer."""
     return request.param
 
 
@@ -71,9 +71,9 @@ def test_a_checkpoint_of_something_else_is_refused(configured, tmp_path, state):
 def test_a_checkpoint_of_the_other_stage_is_refused(configured, tmp_path):
     teacher = configured(steps=1)
     Trainer(teacher).run()
-    made = str(checkpoint.find("latest", teacher.output / "checkpoints"))
+    path = str(checkpoint.find("latest", teacher.output / "checkpoints"))
     with pytest.raises(UsageError, match="not a checkpoint of this network") as caught:
-        Trainer(configured(stage="student", output=tmp_path / "other")).run(made)
+        Trainer(configured(stage="student", output=tmp_path / "other")).run(path)
     assert "--stage student" in caught.value.hint
 
 
@@ -90,11 +90,11 @@ def test_an_unusable_loss_ends_the_run_before_the_weights_move(run, monkeypatch,
     with pytest.raises(AddsrError, match=r"loss of the student became (nan|inf)"):
         trainer.run()
     assert newest(config)["step"] == trainer.step == 2
-    kept = newest(config)["weights"]
-    assert all(torch.equal(p, kept[name]) for name, p in trainer.model.parameters.items())
+    saved = newest(config)["weights"]
+    assert all(torch.equal(p, saved[name]) for name, p in trainer.model.parameters.items())
 
 
-def test_what_is_exported_is_the_average_and_what_trains_is_not(run):
+def test_the_average_is_exported_and_not_the_trained_weights(run):
     trainer = Trainer(run())
     stored = load_file(trainer.run() / "nano.safetensors")
     own, frozen = trainer.model.parameters, dict(trainer.model.frozen.named_parameters())
@@ -117,7 +117,7 @@ def test_without_the_adversarial_loss_there_is_no_discriminator(configured, monk
     assert newest(trainer.config)["objective"]["discriminator_step"] == {}
 
 
-def test_photos_without_a_partner_are_left_out_of_a_run_on_pairs(configured, photos, tmp_path):
+def test_photos_without_an_lr_are_skipped_in_a_run_on_pairs(configured, photos, tmp_path):
     for name in ("a.png", "b.png"):
         pixels = cv2.imread(str(photos / name))
         (tmp_path / "lr").mkdir(exist_ok=True)
@@ -165,26 +165,26 @@ def test_samples_are_a_grid_of_canvas_results_and_target(configured):
             assert np.abs(cell - item[name].permute(1, 2, 0).numpy()).max() < 0.6 / 255
 
 
-def test_progress_is_told_and_logged(run, stage):
-    config, told = run(log_every=4), []
-    Trainer(config, told.append).run()
+def test_progress_is_reported_and_logged(run, stage):
+    config, reports = run(log_every=4), []
+    Trainer(config, reports.append).run()
     lines = [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
     assert (
-        [p.step for p in told] == [line["step"] for line in lines] == [4, 6]
+        [p.step for p in reports] == [line["step"] for line in lines] == [4, 6]
     )  # the end is never left out
     expected = {"l1", "grad_norm"}
     if stage == "student":
         expected = {"distill", "distance", "adversarial", "discriminator", "real", "fake"}
         expected |= {"discriminator_norm", "grad_norm"}
-    for p in told:
+    for p in reports:
         assert p.values.keys() == expected
         assert all(math.isfinite(value) for value in (*p.values.values(), *p.by_timestep.values()))
         assert set(p.by_timestep) <= {999, 749, 499, 249}
         assert p.values["grad_norm"] > 0 < p.seconds_per_step
-    assert [p.seconds_left > 0 for p in told] == [True, False]
+    assert [p.seconds_left > 0 for p in reports] == [True, False]
 
 
-def test_checkpoints_are_written_on_time_and_only_the_newest_kept(configured):
+def test_checkpoints_are_written_when_due_and_only_the_newest_remain(configured):
     config = configured(steps=7, save_every=2, keep=2)
     Trainer(config).run()
     names = sorted(path.name for path in (config.output / "checkpoints").iterdir())
@@ -209,7 +209,7 @@ def test_a_device_that_is_not_there_is_refused(configured):
         Trainer(configured(device="cuda:99"))
 
 
-def test_a_run_folder_that_cannot_be_made_is_refused(configured, tmp_path):
+def test_a_run_folder_that_cannot_be_created_is_refused(configured, tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputRefused, match="cannot be written"):
         Trainer(configured(output=tmp_path / "file")).run()

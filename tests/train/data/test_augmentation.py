@@ -1,4 +1,4 @@
-"""Pictures made out of pictures: seen from further away, out of focus, and written on."""
+"""Augmentation: random scale, defocus and lettering."""
 
 import numpy as np
 import pytest
@@ -46,7 +46,7 @@ def test_some_are_soft_in_whole_and_some_in_part(photo, always):
     assert max(untouched) > 0.5
 
 
-def test_most_pictures_are_left_sharp(photo):
+def test_most_pictures_stay_sharp(photo):
     sharp = photo[:64, :64].astype(np.float32) / 255
     same = [defocus(sharp, rng(seed)) is sharp for seed in range(300)]
     assert abs(np.mean(same) - (1 - augmentation.DEFOCUS_PROBABILITY)) < 0.1
@@ -100,7 +100,7 @@ def test_letters_stand_out_on_paper_or_on_the_picture(photo, fonts):
     assert min(shares) < 0.05  # it gave way to paper
 
 
-def test_the_draws_decide_what_is_written(photo, fonts):
+def test_the_draws_decide_the_lettering(photo, fonts):
     image = photo[:64, :64].astype(np.float32) / 255
     assert np.array_equal(lettering(image, rng(3)), lettering(image, rng(3)))
     assert len({lettering(image, rng(seed)).tobytes() for seed in range(5)}) == 5

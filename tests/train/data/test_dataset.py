@@ -199,7 +199,7 @@ def test_batches_of_two_processes_are_the_pairs_of_that_step(pairs_of):
         assert torch.equal(batch["hr"][place], pairs[position]["hr"])
 
 
-def test_a_run_has_as_many_batches_as_steps_are_left(pairs_of):
+def test_a_run_has_one_batch_for_each_remaining_step(pairs_of):
     pairs = pairs_of(steps=6)
     assert [len(loader(pairs, first)) for first in (0, 4, 6)] == [6, 2, 0]
 
@@ -210,9 +210,9 @@ def test_unreadable_and_small_files_are_counted_with_reasons(photos):
     (photos / "notes.txt").write_text("no photo and not counted")
     (photos / ".hidden.png").write_bytes(b"not counted")
     cv2.imwrite(str(photos / "small.png"), np.zeros((20, 200, 3), np.uint8))
-    found = find_photos(photos, 64)
-    assert found.summary() == "3 photos, 1 smaller than 64 px, 2 unreadable"
-    assert [path.name for path in found.paths] == ["a.png", "b.png", "c.png"]
+    usable = find_photos(photos, 64)
+    assert usable.summary() == "3 photos, 1 smaller than 64 px, 2 unreadable"
+    assert [path.name for path in usable.paths] == ["a.png", "b.png", "c.png"]
 
 
 def test_a_photo_may_be_exactly_as_small_as_a_crop(photos):
@@ -230,7 +230,7 @@ def test_a_folder_without_a_usable_photo_is_refused(tmp_path, content):
 
 
 @pytest.mark.parametrize("name", ["missing", "file"])
-def test_what_is_no_folder_is_refused(tmp_path, name):
+def test_a_file_instead_of_a_folder_is_refused(tmp_path, name):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match="not a folder"):
         find_photos(tmp_path / name, 64)
@@ -259,7 +259,7 @@ def test_photos_beyond_the_cache_are_read_again(pairs_of, monkeypatch):
     assert pairs.cache == {}
 
 
-def test_given_pairs_are_the_same_place_turned_the_same_way(pairs_of, quarters):
+def test_pairs_are_the_same_crop_with_the_same_flip(pairs_of, quarters):
     pairs, turns = pairs_of(pairs=quarters), Counter()
     for item in (pairs[position] for position in range(12)):
         direction = {}
@@ -269,7 +269,7 @@ def test_given_pairs_are_the_same_place_turned_the_same_way(pairs_of, quarters):
             )
             lr = (
                 (hr[:, ::4, ::4] * 255).round() + 1
-            ) / 255  # made of every fourth pixel of the photo as it lies
+            ) / 255  # every fourth pixel of the photo as stored
             expected = np.clip(resize(lr.permute(1, 2, 0).numpy(), (64, 64)), 0, 1)
             direction[turned] = np.abs(canvas.permute(1, 2, 0).numpy() - expected).max()
         assert min(direction.values()) < 1e-5
@@ -277,7 +277,7 @@ def test_given_pairs_are_the_same_place_turned_the_same_way(pairs_of, quarters):
     assert set(turns) == {False, True}
 
 
-def test_given_pairs_are_cropped_anywhere(pairs_of, quarters):
+def test_pairs_are_cropped_anywhere(pairs_of, quarters):
     pairs = pairs_of(pairs=quarters)
     assert len({pairs[position]["hr"].numpy().tobytes() for position in range(30)}) > 10
 
@@ -319,9 +319,9 @@ def test_tags_come_from_beside_the_photo_or_from_before(pairs_of, photos):
 
 def test_photos_are_held_out_evenly_and_never_trained_on(tmp_path):
     photos = Photos(paths=tuple(tmp_path / f"{k}.png" for k in range(10)), skipped=())
-    kept, held = photos.split(3)
-    assert [path.stem for path in held.paths] == ["0", "3", "6"]
-    assert sorted(kept.paths + held.paths) == list(photos.paths)
+    training, validation = photos.split(3)
+    assert [path.stem for path in validation.paths] == ["0", "3", "6"]
+    assert sorted(training.paths + validation.paths) == list(photos.paths)
     assert photos.split(0) == (photos, Photos(paths=(), skipped=()))
 
 

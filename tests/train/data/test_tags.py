@@ -1,4 +1,4 @@
-"""Tags of all photos, read once: every process reads its share, and all know all."""
+"""Precomputed tags: every process reads its share of the photos, and all get all tags."""
 
 import json
 import threading
@@ -12,8 +12,8 @@ from addsr_cli.train.data.dataset import find_photos
 from addsr_cli.train.data.tags import precompute_tags
 
 
-class Learner:
-    """Its tagger says how large a picture is."""
+class FakeModel:
+    """A model whose tagger returns the width of a picture."""
 
     def __init__(self):
         self.read = 0
@@ -33,21 +33,21 @@ def process(index=0, count=1):
 
 
 @pytest.fixture
-def found(photos):
+def usable(photos):
     return find_photos(photos, 32)
 
 
-def test_every_photo_is_read_once_and_taken_up_again(found, tmp_path):
-    model = Learner()
-    known = precompute_tags(found, model, tmp_path, process())
-    assert known.keys() == {str(path) for path in found.paths}
+def test_every_photo_is_tagged_once_and_reused(usable, tmp_path):
+    model = FakeModel()
+    known = precompute_tags(usable, model, tmp_path, process())
+    assert known.keys() == {str(path) for path in usable.paths}
     assert known == json.loads((tmp_path / "tags.json").read_text())
     assert model.read == 3
-    assert precompute_tags(found, model, tmp_path, process()) == known
+    assert precompute_tags(usable, model, tmp_path, process()) == known
     assert model.read == 3
 
 
-def test_processes_share_the_photos_and_meet_after_every_few(found, tmp_path, monkeypatch):
+def test_processes_share_the_photos_and_gather_their_tags_regularly(usable, tmp_path, monkeypatch):
     count, meetings = 2, []
     barrier, shared = threading.Barrier(count, timeout=30), [None] * count
 
@@ -69,11 +69,11 @@ def test_processes_share_the_photos_and_meet_after_every_few(found, tmp_path, mo
     monkeypatch.setattr(
         tags, "broadcast_object_list", lambda values: [meet(own.index, values)[0][0]]
     )
-    learners, results = [Learner() for _ in range(count)], [None] * count
+    models, results = [FakeModel() for _ in range(count)], [None] * count
 
     def run(index):
         own.index = index
-        results[index] = precompute_tags(found, learners[index], tmp_path, process(index, count))
+        results[index] = precompute_tags(usable, models[index], tmp_path, process(index, count))
 
     threads = [threading.Thread(target=run, args=(index,)) for index in range(count)]
     for thread in threads:
@@ -81,5 +81,5 @@ def test_processes_share_the_photos_and_meet_after_every_few(found, tmp_path, mo
     for thread in threads:
         thread.join()
     assert results[0] == results[1] == json.loads((tmp_path / "tags.json").read_text())
-    assert [model.read for model in learners] == [2, 1]
+    assert [model.read for model in models] == [2, 1]
     assert sorted(meetings) == [0, 1, 1, 1]

@@ -1,4 +1,4 @@
-"""DiffAugment: the official result for given draws, and what holds for any draws."""
+"""DiffAugment: the official result for fixed draws, and laws for any draws."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from addsr_cli.train.discriminators.diffaug import Augmentation, augment, cut_out, draw, translate
 
 
-def test_given_draws_make_the_official_picture():
+def test_fixed_draws_reproduce_the_official_image():
     golden = load_file(CASE / "tensors.safetensors")
 
     def pairs(name):

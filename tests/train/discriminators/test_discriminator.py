@@ -117,7 +117,7 @@ def test_it_learns_to_tell_sharp_from_smooth_in_a_few_dozen_steps():
     assert (doubted < -0.5).all()
 
 
-def test_one_step_of_the_generator_is_believed_more_and_leaves_the_judge_alone():
+def test_a_generator_step_raises_the_logits_and_leaves_the_discriminator_unchanged():
     torch.manual_seed(0)
     discriminator, (_, fake) = ConvDiscriminator(8).eval().requires_grad_(False), pictures(0)
     picture = fake.clone().requires_grad_()
@@ -130,7 +130,7 @@ def test_one_step_of_the_generator_is_believed_more_and_leaves_the_judge_alone()
     assert all(parameter.grad is None for parameter in discriminator.parameters())
 
 
-def test_what_is_judged_without_gradient_gets_none():
+def test_detached_images_get_no_gradient():
     discriminator, (real, fake) = ConvDiscriminator(4), pictures(0)
     fake.requires_grad_()
     discriminator_loss(

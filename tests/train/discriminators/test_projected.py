@@ -64,7 +64,7 @@ def test_training_forward_loss_gradients_and_power_iteration_are_the_official_on
         assert close(after[our_name(name)], golden[f"out.train.after.{name}"], 1e-6)
 
 
-def test_the_canvas_tells_the_official_vector_and_another_when_its_colours_are_normalised(golden):
+def test_the_canvas_gives_the_official_condition_and_another_with_normalised_colours(golden):
     image, vector = golden["in.dinov2.image"], golden["out.dinov2.cls"]
     assert close(official(raw=True).condition(image), vector)
     assert not close(official(raw=False).condition(image), vector, 1e-2)
@@ -117,7 +117,7 @@ def test_a_seed_repeats_what_the_heads_see_and_none_leaves_the_picture_alone(hal
     assert torch.equal(discriminator.features(half)[0], discriminator.features(half)[0])
 
 
-def test_grey_fills_what_is_shifted_in(half):
+def test_grey_fills_the_shifted_border(half):
     black = official()._augmented(torch.zeros_like(half), seeded())
     assert black.amin() == 0
     assert black.amax() == 0.5

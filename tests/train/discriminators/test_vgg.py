@@ -5,7 +5,7 @@ from dataclasses import replace as changed
 import pytest
 import torch
 from accelerate import Accelerator
-from distillation_samples import given, losses, part, pictures, trainable_model
+from distillation_samples import compute_losses, draws_at, pictures, slice_draws, trainable_model
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.perceptual import LPIPS
@@ -36,8 +36,8 @@ def discriminator(vgg):
 
 
 @pytest.fixture
-def looks(lpips, monkeypatch):
-    """How large the pictures were that the network was run on."""
+def image_sizes(lpips, monkeypatch):
+    """The shapes of the images that the network was run on."""
     seen, features = [], lpips.features
     monkeypatch.setattr(
         lpips, "features", lambda image: seen.append(tuple(image.shape)) or features(image)
@@ -46,11 +46,11 @@ def looks(lpips, monkeypatch):
 
 
 @pytest.fixture
-def step(objective, lpips):
-    """Makes distillations that discriminator and measure by VGG16."""
+def make_vgg_objective(make_objective, lpips):
+    """Makes distillations with VGG16 in the discriminator and in LPIPS."""
 
     def make(precision="no", accumulate=1, **changes):
-        made = objective(
+        objective = make_objective(
             precision=precision,
             discriminator=False,
             accumulate=accumulate,
@@ -59,9 +59,11 @@ def step(objective, lpips):
         )
         vgg = VggFeatures(lpips)
         torch.manual_seed(0)
-        accelerator = made.accelerator
-        discriminator_step = DiscriminatorStep(VggDiscriminator(vgg), made.config, accelerator)
-        return Distillation(made.config, trainable_model(), discriminator_step, accelerator, vgg)
+        accelerator = objective.accelerator
+        discriminator_step = DiscriminatorStep(VggDiscriminator(vgg), objective.config, accelerator)
+        return Distillation(
+            objective.config, trainable_model(), discriminator_step, accelerator, vgg
+        )
 
     return make
 
@@ -70,7 +72,7 @@ def image(seed=0, count=2):
     return torch.rand(count, 3, 32, 32, generator=torch.Generator().manual_seed(seed))
 
 
-def test_a_picture_is_looked_at_once_and_two_are_remembered(vgg, looks):
+def test_features_are_computed_once_and_cached_for_two_images(vgg, image_sizes):
     first, second, third = image(0), image(1), image(2)
     features = vgg(first)
     assert vgg(first) is features
@@ -78,12 +80,12 @@ def test_a_picture_is_looked_at_once_and_two_are_remembered(vgg, looks):
     assert vgg(first) is features
     vgg(third)
     vgg(first)
-    assert len(looks) == 4
+    assert len(image_sizes) == 4
     vgg.clear()
     assert vgg.cache == []
 
 
-def test_an_equal_picture_is_another_one(vgg):
+def test_an_equal_copy_is_computed_separately(vgg):
     picture = image()
     assert not vgg(picture)[0].requires_grad
     assert vgg(picture.clone().requires_grad_())[0].requires_grad
@@ -98,34 +100,38 @@ def test_the_distance_is_lpips_with_gradients_to_the_picture_alone(vgg, lpips):
     assert not any(p.requires_grad or p.grad is not None for p in lpips.parameters())
 
 
-def test_one_step_looks_at_the_picture_and_at_the_original_once(step, looks):
-    made = step()
-    made.step([pictures(2)], 0, 1e-3)
-    assert looks == [(2, 3, 32, 32)] * 2
-    assert made.vgg.cache == []
+def test_a_step_computes_the_features_of_prediction_and_hr_once(make_vgg_objective, image_sizes):
+    objective = make_vgg_objective()
+    objective.step([pictures(2)], 0, 1e-3)
+    assert image_sizes == [(2, 3, 32, 32)] * 2
+    assert objective.vgg.cache == []
 
 
-def test_what_is_accumulated_is_looked_at_again_with_gradients(step, monkeypatch):
-    made = step(accumulate=2)
-    before = {name: p.detach().clone() for name, p in made.model.parameters.items()}
-    told = made.step([pictures(1, 0), pictures(1, 1)], 0, 1e-3)
-    assert {"distill", "adversarial", "lpips", "discriminator"} <= told.values.keys()
-    assert any(not torch.equal(p, before[name]) for name, p in made.model.parameters.items())
+def test_accumulated_batches_are_computed_again_with_gradients(make_vgg_objective, monkeypatch):
+    objective = make_vgg_objective(accumulate=2)
+    before = {name: p.detach().clone() for name, p in objective.model.parameters.items()}
+    metrics = objective.step([pictures(1, 0), pictures(1, 1)], 0, 1e-3)
+    assert {"distill", "adversarial", "lpips", "discriminator"} <= metrics.values.keys()
+    assert any(not torch.equal(p, before[name]) for name, p in objective.model.parameters.items())
 
 
-def test_two_batches_of_one_are_one_batch_of_two(step, monkeypatch):
-    once, twice = step(), step(accumulate=2)
+def test_two_batches_of_one_are_one_batch_of_two(make_vgg_objective, monkeypatch):
+    once, twice = make_vgg_objective(), make_vgg_objective(accumulate=2)
     batch, seen = pictures(2), []
-    draws = given(once.recipe, [0, 2])
-    for made, batches in ((once, [batch]), (twice, [halved(batch, k) for k in range(2)])):
+    draws = draws_at(once.recipe, [0, 2])
+    for objective, batches in ((once, [batch]), (twice, [halved(batch, k) for k in range(2)])):
         # the power iteration would run once more for the second batch
-        made.discriminator_step.discriminator.eval()
-        made.discriminator_step.discriminator.compute_logits(
-            made.discriminator_step.discriminator.features(batch.hr), batch.canvas
+        objective.discriminator_step.discriminator.eval()
+        objective.discriminator_step.discriminator.compute_logits(
+            objective.discriminator_step.discriminator.features(batch.hr), batch.canvas
         )  # scales
-        turns = iter([draws] if made is once else [part(draws, slice(k, k + 1)) for k in range(2)])
-        monkeypatch.setattr(made, "draw", lambda batch, generator, turns=turns: next(turns))
-        seen.append(made.step(batches, 0, 1e-3).values)
+        turns = iter(
+            [draws]
+            if objective is once
+            else [slice_draws(draws, slice(k, k + 1)) for k in range(2)]
+        )
+        monkeypatch.setattr(objective, "draw", lambda batch, generator, turns=turns: next(turns))
+        seen.append(objective.step(batches, 0, 1e-3).values)
     assert seen[0] == pytest.approx(seen[1], rel=1e-3)
 
 
@@ -134,55 +140,59 @@ def halved(batch, k):
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
-def test_gradients_reach_the_student_through_every_head(step, precision):
-    made = step(precision, distill=0.0, adversarial=1.0)
-    batch, draws = pictures(2), given(made.recipe, [0, 0])
-    made.discriminator_step.backward(batch, batch.canvas, torch.Generator(), 1.0)
-    student = made.run_student(batch, draws)
-    logits = made.discriminator_step.discriminator.logits(
-        made.discriminator_step.discriminator.features(student.image), batch.canvas
+def test_gradients_reach_the_student_through_every_head(make_vgg_objective, precision):
+    objective = make_vgg_objective(precision, distill=0.0, adversarial=1.0)
+    batch, draws = pictures(2), draws_at(objective.recipe, [0, 0])
+    objective.discriminator_step.backward(batch, batch.canvas, torch.Generator(), 1.0)
+    student = objective.run_student(batch, draws)
+    logits = objective.discriminator_step.discriminator.logits(
+        objective.discriminator_step.discriminator.features(student.image), batch.canvas
     )
     assert [tuple(each.shape) for each in logits] == [(2, places) for places in PLACES]
     assert {each.dtype for each in logits} == {torch.float32}
     for each in logits:
-        (gradient,) = torch.autograd.grad(each.mean(), made.model.net.out.weight, retain_graph=True)
+        (gradient,) = torch.autograd.grad(
+            each.mean(), objective.model.net.out.weight, retain_graph=True
+        )
         assert gradient.abs().max() > 0
 
 
-def test_only_heads_are_trained_and_the_network_is_no_part_of_the_state(step, lpips):
-    made = step(r1=0.01)
+def test_only_the_heads_are_trained_and_saved(make_vgg_objective, lpips):
+    objective = make_vgg_objective(r1=0.01)
     before = [p.clone() for p in lpips.backbone.parameters()]
-    heads = {name: p.detach().clone() for name, p in made.discriminator_step.parameters.items()}
-    made.step([pictures(2)], 0, 1e-2)
+    heads = {
+        name: p.detach().clone() for name, p in objective.discriminator_step.parameters.items()
+    }
+    objective.step([pictures(2)], 0, 1e-2)
     assert all(
         torch.equal(p, old) for p, old in zip(lpips.backbone.parameters(), before, strict=True)
     )
     moved = {
         name
-        for name, p in made.discriminator_step.parameters.items()
+        for name, p in objective.discriminator_step.parameters.items()
         if not torch.equal(p, heads[name])
     }
     assert {name.split(".")[1] for name in moved} == {"0", "1", "2", "3"}
-    names = made.discriminator_step.state_dict()["weights"].keys()
+    names = objective.discriminator_step.state_dict()["weights"].keys()
     assert {name.split(".")[0] for name in names} == {
         "heads",
         *(f"scale_{k}" for k in range(STAGE_COUNT)),
     }
 
 
-def test_the_student_does_not_move_the_heads_nor_the_heads_the_student(step):
-    made = step()
+def test_the_student_does_not_move_the_heads_nor_the_heads_the_student(make_vgg_objective):
+    objective = make_vgg_objective()
     batch = pictures(2)
-    student = made.run_student(batch, given(made.recipe, [0, 1]))
-    made.discriminator_step.backward(batch, student.image, torch.Generator(), 1.0)
-    assert all(p.grad is None for p in made.model.parameters.values())
-    made.discriminator_step.optimizer_step.step(1e-3)
-    made.total(made.losses(student, torch.Generator()), student.draws.index).backward()
-    assert all(p.grad is None for p in made.discriminator_step.parameters.values())
-    assert made.model.net.out.weight.grad.abs().max() > 0
+    student = objective.run_student(batch, draws_at(objective.recipe, [0, 1]))
+    objective.discriminator_step.backward(batch, student.image, torch.Generator(), 1.0)
+    assert all(p.grad is None for p in objective.model.parameters.values())
+    objective.discriminator_step.optimizer_step.step(1e-3)
+    objective.total(objective.losses(student, torch.Generator()), student.draws.index).backward()
+    assert all(p.grad is None for p in objective.discriminator_step.parameters.values())
+    assert objective.model.net.out.weight.grad.abs().max() > 0
 
 
-def test_features_are_scaled_by_what_they_measured_in_the_first_originals(discriminator, vgg):
+def test_features_are_scaled_by_their_power_in_the_first_hr_batch(discriminator, vgg):
     first, later = image(0), image(1) * 0.1
     features = discriminator.features(first)
     discriminator.logits(features, discriminator.condition(first))
@@ -191,32 +201,32 @@ def test_features_are_scaled_by_what_they_measured_in_the_first_originals(discri
         assert torch.allclose(
             discriminator.get_buffer(f"scale_{number}"), power + 0.01 * power.mean()
         )
-    kept = [discriminator.get_buffer(f"scale_{k}").clone() for k in range(STAGE_COUNT)]
+    scales = [discriminator.get_buffer(f"scale_{k}").clone() for k in range(STAGE_COUNT)]
     discriminator.logits(discriminator.features(later), discriminator.condition(later))
     assert all(
-        torch.equal(discriminator.get_buffer(f"scale_{k}"), each) for k, each in enumerate(kept)
+        torch.equal(discriminator.get_buffer(f"scale_{k}"), each) for k, each in enumerate(scales)
     )
 
 
-def test_features_that_see_nothing_at_first_are_not_divided_by_zero(discriminator):
+def test_features_that_are_zero_at_first_are_not_divided_by_zero(discriminator):
     nothing = [torch.zeros(2, width, 4, 4) for width in (64, 128, 256, 512)]
     logits = discriminator.logits(nothing, torch.zeros(2, 0))
     assert all(torch.isfinite(each).all() for each in logits)
-    kept = discriminator.scale_0.clone()
+    scales = discriminator.scale_0.clone()
     discriminator.logits([each + 1 for each in nothing], torch.zeros(2, 0))
-    assert torch.equal(discriminator.scale_0, kept)
+    assert torch.equal(discriminator.scale_0, scales)
 
 
-def test_a_step_takes_its_scales_from_the_original_and_not_from_the_picture(step):
-    made, batch = step(), pictures(2)
-    made.step([batch], 0, 1e-3)
-    power = made.vgg(batch.hr)[0].square().mean((0, 2, 3)).sqrt()
+def test_a_step_takes_its_scales_from_hr_and_not_from_the_prediction(make_vgg_objective):
+    objective, batch = make_vgg_objective(), pictures(2)
+    objective.step([batch], 0, 1e-3)
+    power = objective.vgg(batch.hr)[0].square().mean((0, 2, 3)).sqrt()
     assert torch.allclose(
-        made.discriminator_step.discriminator.scale_0, power + 0.01 * power.mean()
+        objective.discriminator_step.discriminator.scale_0, power + 0.01 * power.mean()
     )
 
 
-def test_the_state_brings_back_scales_and_power_iteration(discriminator, vgg, same):
+def test_the_state_restores_scales_and_power_iteration(discriminator, vgg, same):
     picture = image()
     discriminator.logits(discriminator.features(picture), discriminator.condition(picture))
     state = {key: value.clone() for key, value in discriminator.state_dict().items()}
@@ -231,7 +241,7 @@ def test_the_state_brings_back_scales_and_power_iteration(discriminator, vgg, sa
     assert same(ours, theirs)
 
 
-def test_it_learns_to_tell_originals_from_pictures(discriminator):
+def test_it_learns_to_tell_hr_from_blurred_images(discriminator):
     optimiser = torch.optim.Adam(discriminator.parameters(), 5e-3)
     for number in range(12):
         sharp, soft = image(number), torch.nn.functional.avg_pool2d(image(number), 3, 1, 1)
@@ -243,11 +253,11 @@ def test_it_learns_to_tell_originals_from_pictures(discriminator):
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    assert loss < 1.5  # 2 where it knows nothing
+    assert loss < 1.5  # 2 without any training
 
 
 @pytest.mark.parametrize("changes", [{"discriminator": "vgg"}, {"anchor_lpips": 0.5}])
-def test_without_the_weights_it_is_told_how_to_fetch_them(configured, changes):
+def test_missing_weights_raise_an_error_that_says_how_to_fetch_them(configured, changes):
     config = configured(stage="student")
     config = changed(config, recipe=changed(config.recipe, **changes))
     with pytest.raises(ModelUnavailable, match="weights of LPIPS") as caught:
@@ -258,16 +268,16 @@ def test_without_the_weights_it_is_told_how_to_fetch_them(configured, changes):
 @pytest.mark.parametrize(
     "changes", [{"discriminator": "vgg"}, {"anchor_lpips": 0.5}, {"discriminator": "conv"}]
 )
-def test_a_recipe_has_vgg_where_a_loss_needs_it(configured, perceptual_weights, changes):
+def test_vgg_is_loaded_only_where_a_loss_needs_it(configured, perceptual_weights, changes):
     config = configured(stage="student")
-    made = objective_for(
+    objective = objective_for(
         changed(config, recipe=changed(config.recipe, **changes)),
         trainable_model(),
         Accelerator(cpu=True),
     )
-    assert (made.vgg is not None) == ("conv" not in changes.values())
-    assert isinstance(made.discriminator_step.discriminator, VggDiscriminator) == (
+    assert (objective.vgg is not None) == ("conv" not in changes.values())
+    assert isinstance(objective.discriminator_step.discriminator, VggDiscriminator) == (
         "vgg" in changes.values()
     )
-    found = losses(made, pictures(1), given(made.recipe, [0]))
-    assert ("lpips" in found) == ("anchor_lpips" in changes)
+    losses = compute_losses(objective, pictures(1), draws_at(objective.recipe, [0]))
+    assert ("lpips" in losses) == ("anchor_lpips" in changes)

@@ -34,19 +34,19 @@ def test_charbonnier_is_float32_also_within_autocast_and_of_narrow_pictures(pair
 
 
 @pytest.mark.parametrize("weights", [{"l1": 0.1, "lpips": 0.0}, {"l1": 2.0}])
-def test_anchors_are_distances_to_the_original_for_what_weighs_something(pair, weights):
-    found = ReconstructionLosses(weights)(*pair)
-    assert found.keys() == {"l1"}
-    assert torch.equal(found["l1"], charbonnier(*pair))
+def test_losses_with_a_weight_are_distances_to_hr(pair, weights):
+    losses = ReconstructionLosses(weights)(*pair)
+    assert losses.keys() == {"l1"}
+    assert torch.equal(losses["l1"], charbonnier(*pair))
 
 
 def test_lpips_is_vggs_and_never_trained(perceptual_state):
     lpips = LPIPS.load("vgg", weights=perceptual_state)
     picture, hr = torch.rand(2, 2, 3, 40, 48)
-    found = ReconstructionLosses({"l1": 1.0, "lpips": 1.0}, VggFeatures(lpips))(
+    losses = ReconstructionLosses({"l1": 1.0, "lpips": 1.0}, VggFeatures(lpips))(
         picture.requires_grad_(), hr
     )
-    assert torch.allclose(found["lpips"], lpips(picture, hr))
-    found["lpips"].sum().backward()
+    assert torch.allclose(losses["lpips"], lpips(picture, hr))
+    losses["lpips"].sum().backward()
     assert picture.grad.abs().max() > 0
     assert not any(p.requires_grad or p.grad is not None for p in lpips.parameters())

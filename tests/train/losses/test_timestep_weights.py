@@ -43,7 +43,7 @@ def test_the_official_table_is_shifted_by_one():
     assert TaWeights(indexing="official").table() == pytest.approx((4.6305, 0.5, 1.05, 2.205))
 
 
-def test_plain_add_is_left_without_a_form_and_with_neutral_numbers():
+def test_plain_add_remains_without_a_form_and_with_neutral_numbers():
     plain = Schedule().alphas_cumprod[list(TIMES)].sqrt()[:, None].expand(-1, 4)
     assert torch.equal(weights(form="none"), plain)
     assert torch.equal(weights(mu=1.0, nu=1.0), plain)

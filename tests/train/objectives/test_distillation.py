@@ -1,10 +1,17 @@
-"""TA-ADD: what student and teacher are shown, and what their answers cost."""
+"""TA-ADD: the inputs of student and teacher, and the losses of their predictions."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from distillation_samples import Forwards, cut, given, losses, part, pictures
+from distillation_samples import (
+    Forwards,
+    compute_losses,
+    draws_at,
+    pictures,
+    slice_batch,
+    slice_draws,
+)
 
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.sampler import sample
@@ -13,70 +20,82 @@ from addsr_cli.train.recipe import preset
 
 
 @pytest.mark.parametrize("rollout", ["teacher-forced", "chained"])
-def test_a_batch_loses_what_its_samples_lose_alone(objective, rollout):
-    made, batch = objective(rollout=rollout, teacher_samples=2, anchor_l1=1.0), pictures(4)
+def test_the_losses_of_a_batch_are_those_of_its_samples_alone(make_objective, rollout):
+    objective, batch = (
+        make_objective(rollout=rollout, teacher_samples=2, anchor_l1=1.0),
+        pictures(4),
+    )
     # in training mode spectral norms change with every forward pass
-    made.discriminator_step.discriminator.eval()
-    draws = given(made.recipe, [0, 1, 2, 3])
-    together = losses(made, batch, draws)
+    objective.discriminator_step.discriminator.eval()
+    draws = draws_at(objective.recipe, [0, 1, 2, 3])
+    together = compute_losses(objective, batch, draws)
     alone = [
-        losses(made, cut(batch, slice(k, k + 1)), part(draws, slice(k, k + 1))) for k in range(4)
+        compute_losses(
+            objective, slice_batch(batch, slice(k, k + 1)), slice_draws(draws, slice(k, k + 1))
+        )
+        for k in range(4)
     ]
     assert together.keys() == {"distill", "distance", "adversarial", "l1"}
     for name, loss in together.items():
         assert torch.allclose(loss, torch.cat([one[name] for one in alone]), atol=1e-5)
 
 
-def test_every_sample_counts_by_its_own_timestep(objective):
-    made, batch = objective(), pictures(4)
-    draws = given(made.recipe, [3, 0, 2, 1])
-    found = losses(made, batch, draws)
+def test_every_sample_counts_by_its_own_timestep(make_objective):
+    objective, batch = make_objective(), pictures(4)
+    draws = draws_at(objective.recipe, [3, 0, 2, 1])
+    losses = compute_losses(objective, batch, draws)
     abar = Schedule().alphas_cumprod[draws.t[0]].sqrt()
-    expected = abar * torch.tensor([4.6305, 0.5, 2.205, 1.05]) * found["distance"]
-    assert torch.allclose(found["distill"], expected, rtol=1e-4)
+    expected = abar * torch.tensor([4.6305, 0.5, 2.205, 1.05]) * losses["distance"]
+    assert torch.allclose(losses["distill"], expected, rtol=1e-4)
 
 
-def test_a_student_that_is_its_teacher_and_sees_the_same_has_nothing_to_learn(objective, mirror):
-    batch, found = pictures(2), {}
+def test_a_student_that_is_its_teacher_and_sees_the_same_has_nothing_to_learn(
+    make_objective, mirror
+):
+    batch, losses = pictures(2), {}
     for sees in ("lr", "hr"):
-        made = objective(teacher_sees=sees)
-        found[sees] = losses(made, batch, given(made.recipe, [0, 0]))["distance"]
-    assert found["lr"].max() < 1e-10
-    assert torch.allclose(found["hr"], (batch.hr - batch.canvas).square().flatten(1).mean(1))
+        objective = make_objective(teacher_sees=sees)
+        losses[sees] = compute_losses(objective, batch, draws_at(objective.recipe, [0, 0]))[
+            "distance"
+        ]
+    assert losses["lr"].max() < 1e-10
+    assert torch.allclose(losses["hr"], (batch.hr - batch.canvas).square().flatten(1).mean(1))
 
 
 @pytest.mark.parametrize("rollout", ["teacher-forced", "chained"])
 @pytest.mark.parametrize("index", [[0, 0], [0, 2], [3, 1]])
-def test_gradients_run_through_one_pass_of_the_student(objective, monkeypatch, rollout, index):
-    made = objective(rollout=rollout, draws=[given(preset("paper", "nano"), index)])
-    forwards = Forwards(monkeypatch, made)
-    made.step([pictures(2)], 0, 1e-3)
+def test_gradients_run_through_one_pass_of_the_student(make_objective, monkeypatch, rollout, index):
+    objective = make_objective(rollout=rollout, draws=[draws_at(preset("paper", "nano"), index)])
+    forwards = Forwards(monkeypatch, objective)
+    objective.step([pictures(2)], 0, 1e-3)
     assert len(forwards.of("student", True)) == 1
-    assert len(forwards.of("teacher", False)) == made.recipe.teacher_samples
+    assert len(forwards.of("teacher", False)) == objective.recipe.teacher_samples
     assert not forwards.of("teacher", True)
     earlier = {"teacher-forced": min(max(index), 1), "chained": max(index)}[rollout]
     assert len(forwards.of("student", False)) == earlier
 
 
-def test_accumulated_batches_keep_no_graphs_while_the_discriminator_looks(objective, monkeypatch):
-    draws = given(preset("paper", "nano"), [0])
-    made = objective(draws=[draws, draws], accumulate=2)
-    forwards = Forwards(monkeypatch, made)
-    told = made.step([pictures(1)] * 2, 0, 1e-3)
+def test_accumulated_batches_keep_no_graph_for_the_discriminator(make_objective, monkeypatch):
+    draws = draws_at(preset("paper", "nano"), [0])
+    objective = make_objective(draws=[draws, draws], accumulate=2)
+    forwards = Forwards(monkeypatch, objective)
+    metrics = objective.step([pictures(1)] * 2, 0, 1e-3)
     assert [grad for which, grad, *_ in forwards.calls if which == "student"] == [
         False,
         False,
         True,
         True,
     ]
-    assert len(told.by_timestep) == 2
+    assert len(metrics.by_timestep) == 2
 
 
 @pytest.mark.parametrize("rollout", ["teacher-forced", "chained"])
-def test_the_first_step_sees_the_canvas_and_later_ones_a_picture(objective, monkeypatch, rollout):
-    made, batch = objective(rollout=rollout, psr=(1.0, 1.0)), pictures(3)
-    forwards = Forwards(monkeypatch, made)
-    made.run_student(batch, given(made.recipe, [0, 1, 3]))
+def test_the_control_image_is_the_canvas_at_first_and_then_a_prediction(
+    make_objective, monkeypatch, rollout
+):
+    objective, batch = make_objective(rollout=rollout, psr=(1.0, 1.0)), pictures(3)
+    forwards = Forwards(monkeypatch, objective)
+    objective.run_student(batch, draws_at(objective.recipe, [0, 1, 3]))
     ((_, _, control, t),) = forwards.of("student", True)
     control_at = dict(zip(t.tolist(), control, strict=True))
     assert torch.equal(control_at.pop(999), batch.canvas[0])
@@ -86,13 +105,13 @@ def test_the_first_step_sees_the_canvas_and_later_ones_a_picture(objective, monk
     assert 0 <= control.min() <= control.max() <= 1
 
 
-def test_the_prediction_counts_by_its_weight_in_the_control_image(objective, monkeypatch):
-    made, batch = objective(rollout="teacher-forced", psr=(0.0, 1.0)), pictures(2)
-    draws = given(made.recipe, [2, 2])
+def test_the_prediction_counts_by_its_weight_in_the_control_image(make_objective, monkeypatch):
+    objective, batch = make_objective(rollout="teacher-forced", psr=(0.0, 1.0)), pictures(2)
+    draws = draws_at(objective.recipe, [2, 2])
     shown = []
     for weight in (0.0, 0.5, 1.0):
-        forwards = Forwards(monkeypatch, made)
-        made.run_student(batch, replace(draws, psr=torch.tensor([weight, weight])))
+        forwards = Forwards(monkeypatch, objective)
+        objective.run_student(batch, replace(draws, psr=torch.tensor([weight, weight])))
         ((_, _, control, _),) = forwards.of("student", True)
         shown.append(control)
     assert torch.equal(shown[0], batch.canvas)
@@ -101,14 +120,17 @@ def test_the_prediction_counts_by_its_weight_in_the_control_image(objective, mon
 
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
 @pytest.mark.parametrize("weight", [0.4, 1.0])
-def test_a_chained_roll_out_is_what_inference_runs(objective, index, weight):
-    made, batch = objective(first_latent="lr", rollout="chained", psr=(weight, weight)), pictures(1)
-    draws = given(made.recipe, [index])
-    picture = made.run_student(batch, draws).image
+def test_a_chained_roll_out_equals_inference(make_objective, index, weight):
+    objective, batch = (
+        make_objective(first_latent="lr", rollout="chained", psr=(weight, weight)),
+        pictures(1),
+    )
+    draws = draws_at(objective.recipe, [index])
+    picture = objective.run_student(batch, draws).image
     noises = iter([*draws.chain[:index], draws.noise])
-    made.model.net.eval()
+    objective.model.net.eval()
     expected = sample(
-        made.model.student,
+        objective.model.student,
         batch.canvas,
         Conditioning(),
         timesteps=STEPS[: index + 1],
@@ -119,28 +141,28 @@ def test_a_chained_roll_out_is_what_inference_runs(objective, index, weight):
     assert next(noises, None) is None
 
 
-def test_samples_of_one_chain_go_each_as_far_as_they_must(objective):
-    made, batch = objective(first_latent="lr", rollout="chained"), pictures(4)
-    draws = given(made.recipe, [2, 0, 3, 1])
-    together = made.run_student(batch, draws).image
+def test_chains_in_a_batch_stop_at_their_own_timesteps(make_objective):
+    objective, batch = make_objective(first_latent="lr", rollout="chained"), pictures(4)
+    draws = draws_at(objective.recipe, [2, 0, 3, 1])
+    together = objective.run_student(batch, draws).image
     for k in range(4):
         chosen = slice(k, k + 1)
         assert torch.allclose(
-            made.run_student(cut(batch, chosen), part(draws, chosen)).image,
+            objective.run_student(slice_batch(batch, chosen), slice_draws(draws, chosen)).image,
             together[chosen],
             atol=1e-5,
         )
 
 
-def test_the_first_latent_is_that_of_the_original_or_of_the_canvas(objective, monkeypatch):
+def test_the_first_latent_is_that_of_the_original_or_of_the_canvas(make_objective, monkeypatch):
     batch, starts = pictures(1), {}
     for whose in ("hr", "lr"):
-        made = objective(first_latent=whose, rollout="teacher-forced")
-        draws = given(made.recipe, [0])
-        forwards = Forwards(monkeypatch, made)
-        made.run_student(batch, draws)
+        objective = make_objective(first_latent=whose, rollout="teacher-forced")
+        draws = draws_at(objective.recipe, [0])
+        forwards = Forwards(monkeypatch, objective)
+        objective.run_student(batch, draws)
         (starts[whose],) = forwards.latents
-    nano = made.model.student
+    nano = objective.model.student
     assert torch.equal(
         starts["hr"], nano.schedule.add_noise(nano.encode(batch.hr), draws.noise, 999)
     )
@@ -150,21 +172,25 @@ def test_the_first_latent_is_that_of_the_original_or_of_the_canvas(objective, mo
 
 
 @pytest.mark.parametrize("sees", ["hr", "lr"])
-def test_the_teacher_is_shown_what_the_recipe_says(objective, monkeypatch, sees):
-    made, batch = objective(teacher_sees=sees), pictures(2)
-    forwards = Forwards(monkeypatch, made)
-    losses(made, batch, given(made.recipe, [0, 1]))
+def test_the_recipe_chooses_the_control_image_of_the_teacher(make_objective, monkeypatch, sees):
+    objective, batch = make_objective(teacher_sees=sees), pictures(2)
+    forwards = Forwards(monkeypatch, objective)
+    compute_losses(objective, batch, draws_at(objective.recipe, [0, 1]))
     shown = {"hr": batch.hr, "lr": batch.canvas}[sees]
     assert all(torch.equal(control, shown) for _, _, control, _ in forwards.of("teacher", False))
 
 
-def test_only_the_samples_that_are_taught_are_compared_with_the_teacher(objective, monkeypatch):
-    made, batch = objective(teacher_samples=2), pictures(4)
-    made.discriminator_step.discriminator.eval()
-    draws = given(made.recipe, [0, 1, 2, 3])
-    whole = losses(made, batch, draws)
-    forwards = Forwards(monkeypatch, made)
-    some = losses(made, batch, replace(draws, taught=torch.tensor([True, False, False, True])))
+def test_only_the_samples_that_are_taught_are_compared_with_the_teacher(
+    make_objective, monkeypatch
+):
+    objective, batch = make_objective(teacher_samples=2), pictures(4)
+    objective.discriminator_step.discriminator.eval()
+    draws = draws_at(objective.recipe, [0, 1, 2, 3])
+    whole = compute_losses(objective, batch, draws)
+    forwards = Forwards(monkeypatch, objective)
+    some = compute_losses(
+        objective, batch, replace(draws, taught=torch.tensor([True, False, False, True]))
+    )
     shown = forwards.of("teacher", False)
     assert [len(control) for _, _, control, _ in shown] == [2, 2]
     assert torch.equal(shown[0][2], batch.hr[[0, 3]])
@@ -174,82 +200,88 @@ def test_only_the_samples_that_are_taught_are_compared_with_the_teacher(objectiv
     assert torch.allclose(some["adversarial"], whole["adversarial"])
 
 
-def test_a_batch_of_which_none_is_taught_does_without_the_teacher(objective, monkeypatch):
-    made, batch = objective(anchor_l1=1.0), pictures(2)
-    forwards = Forwards(monkeypatch, made)
-    draws = replace(given(made.recipe, [0, 3]), taught=torch.tensor([False, False]))
-    found = losses(made, batch, draws)
+def test_a_batch_of_which_none_is_taught_does_without_the_teacher(make_objective, monkeypatch):
+    objective, batch = make_objective(anchor_l1=1.0), pictures(2)
+    forwards = Forwards(monkeypatch, objective)
+    draws = replace(draws_at(objective.recipe, [0, 3]), taught=torch.tensor([False, False]))
+    losses = compute_losses(objective, batch, draws)
     assert not forwards.of("teacher", False)
-    assert found["distill"].tolist() == [0, 0]
-    made.total(found, draws.index).backward()
-    assert made.model.net.out.weight.grad.abs().max() > 0
+    assert losses["distill"].tolist() == [0, 0]
+    objective.total(losses, draws.index).backward()
+    assert objective.model.net.out.weight.grad.abs().max() > 0
 
 
 @pytest.mark.parametrize("index", [[0, 0], [0, 3]])
-def test_with_a_share_of_one_all_are_compared_as_they_would_be_alone(objective, index):
-    made, batch = objective(teacher_share=1.0), pictures(2)
-    draws = given(made.recipe, index)
+def test_with_a_share_of_one_all_are_compared_as_they_would_be_alone(make_objective, index):
+    objective, batch = make_objective(teacher_share=1.0), pictures(2)
+    draws = draws_at(objective.recipe, index)
     assert draws.taught.all()
-    student = made.run_student(batch, draws)
+    student = objective.run_student(batch, draws)
     expected = torch.stack(
         [
             weight * (target - student.image).square().flatten(1).mean(1)
-            for weight, target in made.teacher_targets(student)
+            for weight, target in objective.teacher_targets(student)
         ]
     ).mean(0)
-    assert torch.allclose(losses(made, batch, draws)["distill"], expected, rtol=1e-5)
+    assert torch.allclose(compute_losses(objective, batch, draws)["distill"], expected, rtol=1e-5)
 
 
-def test_latents_are_compared_when_wished(objective):
+def test_latents_are_compared_where_the_recipe_says_so(make_objective):
     batch = pictures(2)
-    pixel, latent = (objective(space=space) for space in ("pixel", "latent"))
-    draws = given(pixel.recipe, [0, 1])
+    pixel, latent = (make_objective(space=space) for space in ("pixel", "latent"))
+    draws = draws_at(pixel.recipe, [0, 1])
     student = latent.run_student(batch, draws)
     ((_, target),) = latent.teacher_targets(student)
     assert target.shape == student.z0.shape
     distance = (target - student.z0).square().flatten(1).mean(1)
-    assert torch.allclose(losses(latent, batch, draws)["distance"], distance)
-    assert not torch.allclose(losses(pixel, batch, draws)["distance"], distance)
+    assert torch.allclose(compute_losses(latent, batch, draws)["distance"], distance)
+    assert not torch.allclose(compute_losses(pixel, batch, draws)["distance"], distance)
 
 
-def test_the_total_is_the_weighted_sum(objective):
-    made = objective(distill=0.5, adversarial=0.1, anchor_l1=2.0)
-    found = losses(made, pictures(2), given(made.recipe, [0, 1]))
+def test_the_total_is_the_weighted_sum(make_objective):
+    objective = make_objective(distill=0.5, adversarial=0.1, anchor_l1=2.0)
+    losses = compute_losses(objective, pictures(2), draws_at(objective.recipe, [0, 1]))
     weights = {"distill": 0.5, "adversarial": 0.1, "l1": 2.0}
-    assert found.keys() == weights.keys() | {"distance"}
-    expected = sum(weight * found[name].mean() for name, weight in weights.items())
-    assert made.total(found, torch.tensor([0, 1])).item() == pytest.approx(
+    assert losses.keys() == weights.keys() | {"distance"}
+    expected = sum(weight * losses[name].mean() for name, weight in weights.items())
+    assert objective.total(losses, torch.tensor([0, 1])).item() == pytest.approx(
         expected.item(), rel=1e-6
     )
 
 
-def test_timestep_weights_scale_the_adversarial_loss_by_timestep(objective):
-    made = objective(
+def test_timestep_weights_scale_the_adversarial_loss_by_timestep(make_objective):
+    objective = make_objective(
         distill=0.5, adversarial=0.1, timestep_weights=(0.0, 0.5, 1.0, 3.0), anchor_l1=2.0
     )
-    found = losses(made, pictures(2), given(made.recipe, [1, 3]))
-    perceived = torch.tensor([0.05, 0.3]) * found["adversarial"]
-    expected = (0.5 * found["distill"] + 2 * found["l1"] + perceived).mean()
-    assert made.total(found, torch.tensor([1, 3])).item() == pytest.approx(
+    losses = compute_losses(objective, pictures(2), draws_at(objective.recipe, [1, 3]))
+    perceived = torch.tensor([0.05, 0.3]) * losses["adversarial"]
+    expected = (0.5 * losses["distill"] + 2 * losses["l1"] + perceived).mean()
+    assert objective.total(losses, torch.tensor([1, 3])).item() == pytest.approx(
         expected.item(), rel=1e-6
     )
 
 
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
-def test_half_precision_is_near_and_the_formulas_stay_in_float32(objective, monkeypatch, index):
-    found = {}
+def test_half_precision_is_near_and_the_formulas_stay_in_float32(
+    make_objective, monkeypatch, index
+):
+    losses = {}
     predict = Schedule.predict_z0
     for precision in ("no", "bf16"):
-        made, types = objective(precision=precision), []
+        objective, types = make_objective(precision=precision), []
 
         def watched(self, z, output, t, seen=types):
             seen.extend((z.dtype, output.dtype))
             return predict(self, z, output, t)
 
         monkeypatch.setattr(Schedule, "predict_z0", watched)
-        found[precision] = (
-            losses(made, pictures(2), given(made.recipe, [index, index]))["distill"].mean().item()
+        losses[precision] = (
+            compute_losses(objective, pictures(2), draws_at(objective.recipe, [index, index]))[
+                "distill"
+            ]
+            .mean()
+            .item()
         )
         assert set(types) == {torch.float32}
-    assert found["bf16"] == pytest.approx(found["no"], rel=0.05)
-    assert found["bf16"] != found["no"]
+    assert losses["bf16"] == pytest.approx(losses["no"], rel=0.05)
+    assert losses["bf16"] != losses["no"]

@@ -1,10 +1,10 @@
-"""A step of TA-ADD: who gets gradients and moves when, and what a step leaves alone."""
+"""A step of TA-ADD: which network gets gradients and is updated when, and what stays frozen."""
 
 from dataclasses import replace
 
 import pytest
 import torch
-from distillation_samples import cut, given, losses, part, pictures
+from distillation_samples import compute_losses, draws_at, pictures, slice_batch, slice_draws
 
 from addsr_cli.errors import AddsrError
 from addsr_cli.train.recipe import preset
@@ -14,24 +14,28 @@ def values(parameters):
     return {name: p.detach().clone() for name, p in parameters.items()}
 
 
-def test_teacher_and_frozen_weights_stay_bit_for_bit_and_the_student_moves(objective):
-    made = objective(timesteps="uniform", r1=0.1)
+def test_teacher_and_frozen_weights_stay_bit_for_bit_and_the_student_moves(make_objective):
+    objective = make_objective(timesteps="uniform", r1=0.1)
     before, own = (
-        values(dict(made.model.frozen.named_parameters())),
-        values(made.model.parameters),
+        values(dict(objective.model.frozen.named_parameters())),
+        values(objective.model.parameters),
     )
     for number in range(3):
-        made.step([pictures(2, number)], number, 1e-3)
-    assert all(torch.equal(p, before[name]) for name, p in made.model.frozen.named_parameters())
-    assert all(p.grad is None for p in made.model.frozen.parameters())
-    assert any(not torch.equal(p, own[name]) for name, p in made.model.parameters.items())
+        objective.step([pictures(2, number)], number, 1e-3)
+    assert all(
+        torch.equal(p, before[name]) for name, p in objective.model.frozen.named_parameters()
+    )
+    assert all(p.grad is None for p in objective.model.frozen.parameters())
+    assert any(not torch.equal(p, own[name]) for name, p in objective.model.parameters.items())
 
 
-def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(objective, monkeypatch):
-    made, seen = objective(), []
+def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(
+    make_objective, monkeypatch
+):
+    objective, seen = make_objective(), []
     networks = {
-        "student": made.model.parameters,
-        "discriminator": made.discriminator_step.parameters,
+        "student": objective.model.parameters,
+        "discriminator": objective.discriminator_step.parameters,
     }
 
     def look(turn):
@@ -43,8 +47,8 @@ def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(objec
         seen.append((turn, with_gradient, {name: values(some) for name, some in networks.items()}))
 
     for turn, optimizer_step in (
-        ("discriminator", made.discriminator_step.optimizer_step),
-        ("student", made.optimizer_step),
+        ("discriminator", objective.discriminator_step.optimizer_step),
+        ("student", objective.optimizer_step),
     ):
         step = optimizer_step.step
         monkeypatch.setattr(
@@ -52,7 +56,7 @@ def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(objec
             "step",
             lambda lr, t=turn, s=step: (look(t), s(lr), look(f"after {t}"))[1],
         )
-    made.step([pictures(2)], 0, 1e-3)
+    objective.step([pictures(2)], 0, 1e-3)
     turns = {turn: (grads, weights) for turn, grads, weights in seen}
     assert [turn for turn, *_ in seen] == [
         "discriminator",
@@ -75,36 +79,36 @@ def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(objec
 
 
 def test_the_discriminator_learns_the_same_whether_the_student_took_its_turn_or_not(
-    objective, monkeypatch
+    make_objective, monkeypatch
 ):
     batch, generator = pictures(2), torch.Generator()
-    made = objective()
-    student = made.run_student(batch, given(made.recipe, [0, 1]))
-    discriminator = made.discriminator_step.discriminator
+    objective = make_objective()
+    student = objective.run_student(batch, draws_at(objective.recipe, [0, 1]))
+    discriminator = objective.discriminator_step.discriminator
     state = {name: value.clone() for name, value in discriminator.state_dict().items()}
 
     def gradients():
         discriminator.load_state_dict(
             state
         )  # the power iteration of the spectral norms goes on with every look
-        made.discriminator_step.backward(batch, student.image.detach(), generator, 1.0)
-        return {name: p.grad.clone() for name, p in made.discriminator_step.parameters.items()}
+        objective.discriminator_step.backward(batch, student.image.detach(), generator, 1.0)
+        return {name: p.grad.clone() for name, p in objective.discriminator_step.parameters.items()}
 
     isolated = gradients()
     discriminator.zero_grad()
-    made.losses(student, generator)["adversarial"].mean().backward()
+    objective.losses(student, generator)["adversarial"].mean().backward()
     again = gradients()
     assert all(torch.equal(again[name], gradient) for name, gradient in isolated.items())
 
 
-def test_the_student_is_pushed_towards_what_the_discriminator_believes(objective):
-    made = objective(distill=0.0, adversarial=1.0, lr=1e-3)
-    batch, draws = pictures(2), given(made.recipe, [0, 0])
-    made.discriminator_step.discriminator.eval()
-    before = losses(made, batch, draws)["adversarial"].mean()
+def test_the_student_is_pushed_towards_what_the_discriminator_believes(make_objective):
+    objective = make_objective(distill=0.0, adversarial=1.0, lr=1e-3)
+    batch, draws = pictures(2), draws_at(objective.recipe, [0, 0])
+    objective.discriminator_step.discriminator.eval()
+    before = compute_losses(objective, batch, draws)["adversarial"].mean()
     before.backward()
-    made.optimizer_step.step(1e-3)
-    assert losses(made, batch, draws)["adversarial"].mean() < before
+    objective.optimizer_step.step(1e-3)
+    assert compute_losses(objective, batch, draws)["adversarial"].mean() < before
 
 
 def keeping_gradients(optimizer_step, kept, number):
@@ -122,18 +126,23 @@ def keeping_gradients(optimizer_step, kept, number):
     return around
 
 
-def test_two_batches_of_one_are_one_batch_of_two(objective, monkeypatch):
+def test_two_batches_of_one_are_one_batch_of_two(make_objective, monkeypatch):
     batch, recipe = pictures(2), preset("paper", "nano")
-    draws = given(recipe, [1, 3])
-    halves = [cut(batch, slice(k, k + 1)) for k in range(2)]
-    once = objective(draws=[draws])
-    twice = objective(draws=[part(draws, slice(k, k + 1)) for k in range(2)], accumulate=2)
+    draws = draws_at(recipe, [1, 3])
+    halves = [slice_batch(batch, slice(k, k + 1)) for k in range(2)]
+    once = make_objective(draws=[draws])
+    twice = make_objective(
+        draws=[slice_draws(draws, slice(k, k + 1)) for k in range(2)], accumulate=2
+    )
     # gradients, not weights: Adam's first step is as long for the smallest gradient
     seen = {}
-    for number, made in enumerate((once, twice)):
+    for number, objective in enumerate((once, twice)):
         # the power iteration would run once more for the second batch
-        made.discriminator_step.discriminator.eval()
-        for optimizer_step in (made.optimizer_step, made.discriminator_step.optimizer_step):
+        objective.discriminator_step.discriminator.eval()
+        for optimizer_step in (
+            objective.optimizer_step,
+            objective.discriminator_step.optimizer_step,
+        ):
             monkeypatch.setattr(
                 optimizer_step,
                 "step",
@@ -141,70 +150,81 @@ def test_two_batches_of_one_are_one_batch_of_two(objective, monkeypatch):
                     optimizer_step, seen.setdefault(optimizer_step.network, {}), number
                 ),
             )
-    told = once.step([batch], 0, 1e-3), twice.step(halves, 0, 1e-3)
+    metrics = once.step([batch], 0, 1e-3), twice.step(halves, 0, 1e-3)
     for gradients in seen.values():
         assert set(gradients[0]) == set(gradients[1]) != set()
         for name, gradient in gradients[0].items():
             assert (gradient - gradients[1][name]).abs().max() <= 1e-3 * gradient.abs().max() + 1e-7
-    assert told[0].values == pytest.approx(told[1].values, rel=1e-3)
-    assert dict(told[0].by_timestep) == pytest.approx(dict(told[1].by_timestep), rel=1e-3)
-    for made in (once, twice):
-        for optimizer_step in (made.optimizer_step, made.discriminator_step.optimizer_step):
+    assert metrics[0].values == pytest.approx(metrics[1].values, rel=1e-3)
+    assert dict(metrics[0].by_timestep) == pytest.approx(dict(metrics[1].by_timestep), rel=1e-3)
+    for objective in (once, twice):
+        for optimizer_step in (
+            objective.optimizer_step,
+            objective.discriminator_step.optimizer_step,
+        ):
             counts = {float(state["step"]) for state in optimizer_step.optimizers[0].state.values()}
             assert counts == {1.0}
 
 
-def test_clipping_sees_the_mean_gradient_of_what_is_accumulated(objective):
-    draws = given(preset("paper", "nano"), [1])
-    once, thrice = (objective(draws=[draws], discriminator=False, accumulate=n) for n in (1, 3))
+def test_clipping_applies_to_the_mean_gradient_of_accumulated_batches(make_objective):
+    draws = draws_at(preset("paper", "nano"), [1])
+    once, thrice = (
+        make_objective(draws=[draws], discriminator=False, accumulate=n) for n in (1, 3)
+    )
     norms = [
-        made.step([pictures(1)] * n, 0, 1e-3).values["grad_norm"]
-        for made, n in ((once, 1), (thrice, 3))
+        objective.step([pictures(1)] * n, 0, 1e-3).values["grad_norm"]
+        for objective, n in ((once, 1), (thrice, 3))
     ]
     assert norms[0] == pytest.approx(norms[1], rel=1e-4)
 
 
-def test_without_the_adversarial_loss_a_fixed_batch_is_learnt(objective):
-    draws = given(preset("paper", "nano"), [0, 2])
-    made = objective(draws=[draws], discriminator=False, adversarial=0.0, lr=1e-3)
+def test_a_fixed_batch_is_learnt_without_the_adversarial_loss(make_objective):
+    draws = draws_at(preset("paper", "nano"), [0, 2])
+    objective = make_objective(draws=[draws], discriminator=False, adversarial=0.0, lr=1e-3)
     batch = pictures(2)
-    told = [made.step([batch], number, 1e-3).values["distill"] for number in range(40)]
-    assert told[-1] < 0.5 * told[0]
+    metrics = [objective.step([batch], number, 1e-3).values["distill"] for number in range(40)]
+    assert metrics[-1] < 0.5 * metrics[0]
 
 
 @pytest.mark.parametrize("culprit", ["student", "discriminator"])
-def test_what_is_no_number_is_named_before_that_network_moves(objective, monkeypatch, culprit):
-    made = objective()
+def test_a_loss_that_is_nan_raises_before_that_network_is_updated(
+    make_objective, monkeypatch, culprit
+):
+    objective = make_objective()
     if culprit == "student":
         monkeypatch.setattr(
-            made.recipe.ta.__class__, "__call__", lambda self, *_: torch.tensor(float("nan"))
+            objective.recipe.ta.__class__, "__call__", lambda self, *_: torch.tensor(float("nan"))
         )
     else:
         with torch.no_grad():
-            next(iter(made.discriminator_step.discriminator.parameters())).fill_(float("nan"))
-    before = {name: values(some) for name, some in (("student", made.model.parameters),)}
+            next(iter(objective.discriminator_step.discriminator.parameters())).fill_(float("nan"))
+    before = {name: values(some) for name, some in (("student", objective.model.parameters),)}
     with pytest.raises(AddsrError, match=f"The loss of the {culprit} became nan"):
-        made.step([pictures(2)], 0, 1e-3)
-    assert all(torch.equal(p, before["student"][name]) for name, p in made.model.parameters.items())
-
-
-def test_a_step_tells_every_loss_and_where_each_sample_was(objective):
-    draws = given(preset("paper", "nano"), [3, 0])
-    told = objective(draws=[draws], anchor_l1=0.1).step([pictures(2)], 0, 1e-3)
-    figures = {"discriminator", "real", "fake", "discriminator_norm", "grad_norm"}
-    assert told.values.keys() == figures | {"distill", "distance", "adversarial", "l1"}
-    assert [index for index, _ in told.by_timestep] == [3, 0]
-    assert sum(loss for _, loss in told.by_timestep) / 2 == pytest.approx(
-        told.values["distance"], rel=1e-5
+        objective.step([pictures(2)], 0, 1e-3)
+    assert all(
+        torch.equal(p, before["student"][name]) for name, p in objective.model.parameters.items()
     )
 
 
-def test_by_timestep_the_distance_is_that_of_the_samples_that_are_taught(objective):
-    draws = replace(given(preset("paper", "nano"), [3, 0]), taught=torch.tensor([False, True]))
-    told = objective(draws=[draws]).step([pictures(2)], 0, 1e-3)
-    ((index, distance),) = told.by_timestep
+def test_a_step_returns_every_loss_and_the_timestep_of_each_sample(make_objective):
+    draws = draws_at(preset("paper", "nano"), [3, 0])
+    metrics = make_objective(draws=[draws], anchor_l1=0.1).step([pictures(2)], 0, 1e-3)
+    figures = {"discriminator", "real", "fake", "discriminator_norm", "grad_norm"}
+    assert metrics.values.keys() == figures | {"distill", "distance", "adversarial", "l1"}
+    assert [index for index, _ in metrics.by_timestep] == [3, 0]
+    assert sum(loss for _, loss in metrics.by_timestep) / 2 == pytest.approx(
+        metrics.values["distance"], rel=1e-5
+    )
+
+
+def test_the_distance_by_timestep_counts_only_the_samples_with_a_teacher(make_objective):
+    draws = replace(draws_at(preset("paper", "nano"), [3, 0]), taught=torch.tensor([False, True]))
+    metrics = make_objective(draws=[draws]).step([pictures(2)], 0, 1e-3)
+    ((index, distance),) = metrics.by_timestep
     assert index == 0
-    assert distance == pytest.approx(2 * told.values["distance"], rel=1e-5)  # the mean is over both
+    assert distance == pytest.approx(
+        2 * metrics.values["distance"], rel=1e-5
+    )  # the mean is over both
 
 
 @pytest.mark.parametrize(
@@ -215,13 +235,13 @@ def test_by_timestep_the_distance_is_that_of_the_samples_that_are_taught(objecti
         ({"adversarial": 0.0, "anchor_l1": 1.0}, "l1"),
     ],
 )
-def test_without_a_teacher_another_loss_is_told_by_timestep(objective, changes, name):
-    draws = given(preset("paper", "nano"), [3, 0])
-    made = objective(
+def test_without_a_teacher_another_loss_is_logged_by_timestep(make_objective, changes, name):
+    draws = draws_at(preset("paper", "nano"), [3, 0])
+    objective = make_objective(
         draws=[draws], distill=0.0, discriminator=changes["adversarial"] > 0, **changes
     )
-    told = made.step([pictures(2)], 0, 1e-3)
-    assert [index for index, _ in told.by_timestep] == [3, 0]
-    assert sum(loss for _, loss in told.by_timestep) / 2 == pytest.approx(
-        told.values[name], rel=1e-5
+    metrics = objective.step([pictures(2)], 0, 1e-3)
+    assert [index for index, _ in metrics.by_timestep] == [3, 0]
+    assert sum(loss for _, loss in metrics.by_timestep) / 2 == pytest.approx(
+        metrics.values[name], rel=1e-5
     )

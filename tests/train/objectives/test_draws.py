@@ -66,7 +66,7 @@ def test_the_teachers_timesteps_reach_both_ends():
     assert set(known.unique().tolist()) == {999, 749, 499, 249}
 
 
-def test_texts_are_left_out_in_their_share():
+def test_texts_are_dropped_with_their_probability():
     assert not student(replace(PAPER, text_dropout=0.0)).text_dropout.any()
     assert student(replace(PAPER, text_dropout=1.0)).text_dropout.all()
     assert within(student().text_dropout.float().mean(), 1 / 2, MANY[0])

@@ -26,7 +26,7 @@ SETTINGS = {"recipe": OFFICIAL, "lr": 2e-5, "d_lr": 2e-5, "clip": 0.002, "seed":
 
 
 class Case:
-    """The recorded step: its tensors, and our objective set up to make the same one."""
+    """The recorded step: its tensors, and our objective set up to reproduce it."""
 
     def __init__(self, name, folder, monkeypatch):
         self.tensors = load_file(GOLDEN / "train_step" / f"{name}.safetensors")
@@ -43,19 +43,19 @@ class Case:
                     p.mul_(1.05)
         accelerator, config = Accelerator(cpu=True), SimpleNamespace(**SETTINGS)
         self.discriminator = official()
-        look = self.discriminator.features
+        features = self.discriminator.features
         monkeypatch.setattr(
-            self.discriminator, "features", lambda image, _=None: look(image, None)
+            self.discriminator, "features", lambda image, _=None: features(image, None)
         )  # unaltered, as recorded
         self.discriminator_step = DiscriminatorStep(self.discriminator, config, accelerator)
         self.objective = Distillation(config, self.model, self.discriminator_step, accelerator)
-        self._tell(monkeypatch)
+        self._fix_conditions(monkeypatch)
         monkeypatch.setattr(self.objective, "draw", lambda batch, generator: self.draws())
 
-    def _tell(self, monkeypatch):
-        told = self.model.full.text.model(self.tensors["in.input_ids"])[0]
+    def _fix_conditions(self, monkeypatch):
+        metrics = self.model.full.text.model(self.tensors["in.input_ids"])[0]
         lr, hr, later = (self.tensors.get(f"in.ram_call.{k}") for k in range(3))
-        pair = Conditioning(text=told, image=lr), Conditioning(text=told, image=hr)
+        pair = Conditioning(text=metrics, image=lr), Conditioning(text=metrics, image=hr)
         monkeypatch.setattr(self.model, "conditions", lambda *words: pair)
         monkeypatch.setattr(
             self.model.student, "embed", lambda image, cond: replace(cond, image=later)
@@ -96,20 +96,22 @@ class Case:
     def run(self):
         """Run student and teacher, then one step; keep metrics, gradients and weight changes."""
         self.student = self.objective.run_student(self.batch(), self.draws())
-        self.answers = [picture for _, picture in self.objective.teacher_targets(self.student)]
+        self.teacher_images = [
+            picture for _, picture in self.objective.teacher_targets(self.student)
+        ]
         before = {name: p.detach().clone() for name, p in self.model.parameters.items()}
         self.average = Ema(self.model.parameters, 0.99)
         self.gradients, optimiser = {}, self.objective.optimizer_step.optimizers[0]
         step = optimiser.step
 
-        def looked():
+        def record_gradients():
             self.gradients.update(
                 {name: p.grad.clone() for name, p in self.model.parameters.items()}
             )
             step()
 
-        optimiser.step = looked
-        self.told = self.objective.step([self.batch()], 0, 2e-5).values
+        optimiser.step = record_gradients
+        self.metrics = self.objective.step([self.batch()], 0, 2e-5).values
         self.moved = {name: p.detach() - before[name] for name, p in self.model.parameters.items()}
         return self
 
@@ -121,7 +123,7 @@ CASES = [pytest.param(name, marks=pytest.mark.slow) for name in ("single_step", 
 
 @pytest.fixture(scope="module", params=CASES)
 def case(request, tmp_path_factory):
-    """One recorded step, made once for all tests that look at it."""
+    """One recorded step, run once for all tests of this module."""
     with pytest.MonkeyPatch.context() as patch:
         if (
             request.param != "single_step"
@@ -132,30 +134,30 @@ def case(request, tmp_path_factory):
         yield Case(request.param, tmp_path_factory.mktemp("step") / "bundle", patch).run()
 
 
-def test_student_and_teacher_say_what_the_official_ones_say(case):
+def test_student_and_teacher_predict_as_the_official_ones(case):
     case.near(case.student.z0, "z0_stu")
     case.near(case.student.image * 2 - 1, "x0_stu")
-    for k, picture in enumerate(case.answers):
-        wanted = case.model.teacher.decode(case.tensors[f"out.z0_tea.{k}"]).clamp(0, 1)
-        assert torch.allclose(picture, wanted, atol=1e-4)
+    for k, picture in enumerate(case.teacher_images):
+        expected = case.model.teacher.decode(case.tensors[f"out.z0_tea.{k}"]).clamp(0, 1)
+        assert torch.allclose(picture, expected, atol=1e-4)
 
 
-def test_a_step_is_the_official_one(case):
-    case.near(case.told["discriminator"], "loss_D")
-    case.near(case.told["adversarial"], "gan_loss")
+def test_a_step_equals_the_official_one(case):
+    case.near(case.metrics["discriminator"], "loss_D")
+    case.near(case.metrics["adversarial"], "gan_loss")
     mean = (case.tensors["out.dis_loss1"] + case.tensors["out.dis_loss2"]) / 2
-    assert case.told["distill"] == pytest.approx(mean.item(), rel=1e-3)
-    case.near(case.told["grad_norm"], "total_grad_norm_before_clip", 1e-3)
+    assert case.metrics["distill"] == pytest.approx(mean.item(), rel=1e-3)
+    case.near(case.metrics["grad_norm"], "total_grad_norm_before_clip", 1e-3)
     case.average.updates = (
-        1_000_000  # ours follows faster in its first updates; the formula is the same
+        1_000_000  # ours adapts faster in its first updates; the formula is the same
     )
     case.average.update()
-    for name, wanted in case.tensors.items():
+    for name, expected in case.tensors.items():
         kind, _, key = name.removeprefix("out.").partition(".")
         if kind == "param_delta":
-            assert (case.moved[key] - wanted).abs().max() <= 0.01 * wanted.abs().max() + 1e-9
+            assert (case.moved[key] - expected).abs().max() <= 0.01 * expected.abs().max() + 1e-9
         if kind == "ema_shadow":
-            assert torch.allclose(case.average.shadow[key], wanted, atol=1e-6)
+            assert torch.allclose(case.average.shadow[key], expected, atol=1e-6)
     case.near(case.discriminator.heads[0].first[0].weight_u, "disc_after.heads.0.main.0.0.weight_u")
 
 
@@ -166,8 +168,8 @@ def test_gradients_are_the_official_ones_after_clipping(case):
         if "grad_after_clip" in k
     }
     assert len(recorded) == 3
-    for name, wanted in recorded.items():
-        assert (case.gradients[name] - wanted).abs().max() <= 1e-3 * wanted.abs().max()
+    for name, expected in recorded.items():
+        assert (case.gradients[name] - expected).abs().max() <= 1e-3 * expected.abs().max()
 
 
 def test_the_trained_tensors_are_the_official_ones(case):

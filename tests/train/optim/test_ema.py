@@ -82,7 +82,7 @@ def test_constant_weights_are_their_own_average(module):
     assert torch.equal(ema.shadow["weight"], module.weight)
 
 
-def test_it_follows_quickly_at_first_and_as_told_later(module):
+def test_it_adapts_quickly_at_first_and_with_its_decay_later(module):
     ema, start = average(module, 0.99), module.weight.detach().clone()
     shifted(module, 1)
     ema.update()

@@ -19,9 +19,9 @@ def net():
 
 def optimizer_step(net, clip=None, precision="no", optimiser=None):
     parameters = dict(net.named_parameters())
-    made = optimiser or adamw(parameters.values(), 0.1)
+    optimizer = optimiser or adamw(parameters.values(), 0.1)
     return OptimizerStep(
-        "student", parameters, [made], Accelerator(cpu=True, mixed_precision=precision), clip
+        "student", parameters, [optimizer], Accelerator(cpu=True, mixed_precision=precision), clip
     )
 
 
@@ -53,7 +53,7 @@ def test_a_gradient_that_is_no_number_stops_with_the_name_of_its_weights(net, va
     assert not moved(net, before)
 
 
-def test_gradients_are_clipped_together_and_the_norm_is_told_from_before(net):
+def test_gradients_are_clipped_together_and_the_norm_before_is_returned(net):
     update = optimizer_step(net, clip=0.5, optimiser=torch.optim.SGD(net.parameters(), 1.0))
     before = weights(net)
     update.backward(100 * net(torch.ones(1, 4)).sum())
