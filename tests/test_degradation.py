@@ -1,4 +1,4 @@
-"""Bad photos, made on purpose and by the numbers."""
+"""Degradation: recipes, kernels and noise against their published numbers."""
 
 import cv2
 import numpy as np
@@ -41,34 +41,34 @@ def hr():
     return np.clip(soft + rng.normal(0, 0.05, soft.shape), 0, 1).astype(np.float32)
 
 
-def made(hr, recipe, seed=0):
+def degraded(hr, recipe, seed=0):
     return degrade(hr, np.random.default_rng(seed), RECIPES[recipe])
 
 
 @pytest.mark.parametrize("recipe", EVERY)
 @pytest.mark.parametrize("seed", range(8))
 def test_the_result_is_a_quarter_in_range_and_on_the_8_bit_grid(hr, recipe, seed):
-    lr = made(hr, recipe, seed)
+    lr = degraded(hr, recipe, seed)
     assert (lr.shape, lr.dtype) == ((16, 20, 3), np.float32)
     assert 0 <= lr.min() <= lr.max() <= 1
     assert np.abs(lr * 255 - np.round(lr * 255)).max() < 1e-4
 
 
 @pytest.mark.parametrize("recipe", EVERY)
-def test_a_seed_means_one_result_and_the_input_is_left_alone(hr, recipe):
+def test_a_seed_means_one_result_and_the_input_stays_unchanged(hr, recipe):
     before = hr.copy()
-    assert np.array_equal(made(hr, recipe, 5), made(hr, recipe, 5))
+    assert np.array_equal(degraded(hr, recipe, 5), degraded(hr, recipe, 5))
     assert np.array_equal(hr, before)
 
 
 @pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {"clean"}))
 def test_seeds_differ(hr, recipe):
-    assert len({made(hr, recipe, seed).tobytes() for seed in range(10)}) == 10
+    assert len({degraded(hr, recipe, seed).tobytes() for seed in range(10)}) == 10
 
 
 @pytest.mark.parametrize("recipe", EVERY)
 @pytest.mark.parametrize("size", [(80, 64), (40, 32), (33, 47)])
-def test_the_result_has_the_size_that_is_asked_for(hr, recipe, size):
+def test_the_result_has_the_requested_size(hr, recipe, size):
     for seed in range(3):
         assert degrade(hr, np.random.default_rng(seed), RECIPES[recipe], size).shape == (
             size[1],
@@ -83,13 +83,13 @@ def test_clean_and_of_the_same_size_is_the_picture_in_8_bits(hr):
 
 @pytest.mark.parametrize("recipe", EVERY)
 def test_a_very_small_picture_works(recipe):
-    assert made(np.full((16, 16, 3), 0.5, np.float32), recipe).shape == (4, 4, 3)
+    assert degraded(np.full((16, 16, 3), 0.5, np.float32), recipe).shape == (4, 4, 3)
 
 
 @pytest.mark.parametrize("recipe", sorted(set(RECIPES) - {"clean"}))
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_black_and_white_survive(recipe, value):
-    assert np.isfinite(made(np.full((32, 32, 3), value, np.float32), recipe)).all()
+    assert np.isfinite(degraded(np.full((32, 32, 3), value, np.float32), recipe)).all()
 
 
 def test_clean_is_antialiased_bicubic_and_nothing_else(hr):
@@ -97,14 +97,14 @@ def test_clean_is_antialiased_bicubic_and_nothing_else(hr):
         Image.fromarray(hr[..., c]).resize((20, 16), Image.Resampling.BICUBIC) for c in range(3)
     ]
     expected = np.clip(np.stack(planes, axis=2), 0, 1)
-    assert np.abs(made(hr, "clean") - expected).max() <= 0.51 / 255
+    assert np.abs(degraded(hr, "clean") - expected).max() <= 0.51 / 255
     assert CLEAN.stages == ()
 
 
 def test_strong_hurts_more_than_mild_and_mild_more_than_clean(hr):
-    clean = made(hr, "clean")
+    clean = degraded(hr, "clean")
     mild, strong = (
-        np.mean([np.abs(made(hr, r, s) - clean).mean() for s in range(40)])
+        np.mean([np.abs(degraded(hr, r, s) - clean).mean() for s in range(40)])
         for r in ("mild", "strong")
     )
     assert 0.005 < mild < strong
@@ -235,7 +235,7 @@ def test_jpeg_is_written_twice_with_the_quality_of_its_stage(hr, recipe, monkeyp
     encode, seen = cv2.imencode, []
     monkeypatch.setattr(cv2, "imencode", lambda *a: (seen.append(a[2][1]), encode(*a))[1])
     for seed in range(30):
-        made(hr, recipe, seed)
+        degraded(hr, recipe, seed)
     assert len(seen) == 60
     for stage, qualities in zip(RECIPES[recipe].stages, (seen[::2], seen[1::2]), strict=True):
         assert stage.jpeg[0] <= min(qualities) < max(qualities) <= stage.jpeg[1]
@@ -267,7 +267,9 @@ def grain(lr):
 def mean():
     """Grain of a flat picture by recipe, over forty seeds."""
     flat = np.full((256, 256, 3), 0.5, np.float32)
-    return {name: np.mean([grain(made(flat, name, seed)) for seed in range(40)]) for name in EVERY}
+    return {
+        name: np.mean([grain(degraded(flat, name, seed)) for seed in range(40)]) for name in EVERY
+    }
 
 
 def test_the_camera_recipe_keeps_more_noise_of_single_pixels_than_the_others(mean):
@@ -286,7 +288,7 @@ def test_the_camera_recipe_ends_with_jpeg_and_may_have_one_stage(hr, monkeypatch
     endings = []
     for seed in range(40):
         counts.clear()
-        made(hr, "camera", seed)
+        degraded(hr, "camera", seed)
         endings.append((counts[-1], counts.count("noise")))
     assert {last for last, _ in endings} == {"jpeg"}
     assert {count for _, count in endings} == {1, 2}
@@ -306,7 +308,7 @@ def test_the_sensor_recipe_adds_its_noise_to_every_pixel_after_the_last_shrinkin
     monkeypatch.setattr(degradation, "_add_noise", noise)
     for seed in range(40):
         events.clear()
-        made(np.full((256, 256, 3), 0.5, np.float32), "sensor", seed)
+        degraded(np.full((256, 256, 3), 0.5, np.float32), "sensor", seed)
         endings.add(tuple(events))
     assert sizes == {(64, 64)}
     assert endings == {("noise",), ("noise", "jpeg")}
@@ -341,9 +343,9 @@ def test_the_chroma_recipe_colours_more_than_it_greys_and_in_larger_grains_than_
     large = np.full((256, 256, 3), 0.5, np.float32)
 
     def measured(name):
-        found = [made(large, name, seed) - 0.5 for seed in range(30)]
-        blue = [each[..., 2] - each @ LUMA for each in found]
-        ratios = [b.std() / (each @ LUMA).std() for b, each in zip(blue, found, strict=True)]
+        noises = [degraded(large, name, seed) - 0.5 for seed in range(30)]
+        blue = [each[..., 2] - each @ LUMA for each in noises]
+        ratios = [b.std() / (each @ LUMA).std() for b, each in zip(blue, noises, strict=True)]
         return np.median(ratios), np.mean([neighbours(b) for b in blue if b.std() > 1e-3])
 
     (colour, coarse), (plain, single) = measured("chroma"), measured("sensor")
@@ -364,7 +366,7 @@ def test_the_blocks_recipe_shows_the_blocks_of_jpeg():
         rng.random((9, 9, 3), dtype=np.float32), (512, 512), interpolation=cv2.INTER_CUBIC
     ).clip(0, 1)
     mean = {
-        name: np.mean([blockiness(made(soft, name, seed)) for seed in range(20)])
+        name: np.mean([blockiness(degraded(soft, name, seed)) for seed in range(20)])
         for name in ("blocks", "clean")
     }
     assert mean["clean"] == pytest.approx(1, abs=0.1)
@@ -395,7 +397,8 @@ def test_a_screen_leaves_bare_paper_and_full_ink_alone(value):
 def test_the_print_recipe_has_a_screen_and_the_others_have_none():
     large = np.full((256, 256, 3), 0.5, np.float32)
     printed, plain = (
-        [strongest(made(large, name, seed)) for seed in range(12)] for name in ("print", "sensor")
+        [strongest(degraded(large, name, seed)) for seed in range(12)]
+        for name in ("print", "sensor")
     )
     assert all(0.2 - 1 / 64 <= frequency <= 0.4 + 1 / 64 for frequency, _ in printed)
     assert np.median([height for _, height in printed]) > 5 * np.median(

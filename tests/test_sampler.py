@@ -72,7 +72,7 @@ def listed(draws):
     return draw
 
 
-def test_the_network_is_asked_at_the_timesteps_in_order(canvas):
+def test_the_network_runs_at_the_timesteps_in_order(canvas):
     fake = Fake()
     go(fake, canvas)
     assert [t.tolist() for _, t, _, _ in fake.calls] == [[999], [749], [499], [249]]
@@ -128,7 +128,7 @@ def test_without_refinement_the_canvas_stays_control_and_only_the_end_is_decoded
     assert [image is canvas for image in fake.embedded] == [True] * 3
 
 
-def test_every_refined_picture_is_read_once_and_told_to_the_next_step(canvas):
+def test_every_refined_image_is_embedded_once_for_the_next_step(canvas):
     fake = Fake()
     go(fake, canvas, psr=0.4)
     assert all(seen is call[2] for seen, call in zip(fake.embedded, fake.calls[1:], strict=True))
