@@ -10,7 +10,8 @@ from safetensors.torch import load_file
 
 from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.seesr.loading import save_tagger
-from addsr_cli.models.seesr.tagger import TaggerConfig, merge
+from addsr_cli.models.seesr.tagger import TaggerConfig
+from addsr_cli.models.seesr.tagger_weights import merge
 
 GOLDEN = Path(__file__).parent / "golden"
 

@@ -14,16 +14,15 @@ from addsr_cli.blur_kernels import (
     gaussian_kernel,
     sinc_kernel,
 )
-from addsr_cli.degradation import (
+from addsr_cli.degradation import degrade, usm_sharpen
+from addsr_cli.degradation_recipes import (
     CLEAN,
     MILD,
     RECIPES,
     STRONG,
     DegradationStage,
     chroma_noise,
-    degrade,
     halftone,
-    usm_sharpen,
 )
 
 EVERY = sorted(RECIPES)

@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from addsr_cli.bench.metrics import Picture
-from addsr_cli.degradation import RECIPES, SCALE, degrade
+from addsr_cli.degradation import SCALE, degrade
+from addsr_cli.degradation_recipes import RECIPES
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import read, readable_suffixes, resize
 

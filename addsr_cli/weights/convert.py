@@ -28,7 +28,8 @@ from addsr_cli.models.seesr.dual_cross_attention import (
     load_pairs,
 )
 from addsr_cli.models.seesr.loading import TAGGER_WEIGHTS, WEIGHTS, save_tagger
-from addsr_cli.models.seesr.tagger import TaggerConfig, load_tagger, merge
+from addsr_cli.models.seesr.tagger import TaggerConfig
+from addsr_cli.models.seesr.tagger_weights import load_tagger, merge
 from addsr_cli.version import __version__
 from addsr_cli.weights.archive import (
     CLASSES,

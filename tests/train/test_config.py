@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 
-from addsr_cli.degradation import RECIPES
+from addsr_cli.degradation_recipes import RECIPES
 from addsr_cli.errors import UsageError
 from addsr_cli.settings import DegradationName
 from addsr_cli.train.config import TrainConfig, parse_mix, parse_scales

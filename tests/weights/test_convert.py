@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 from addsr_cli.models.bundle import Bundle, PromptDefaults
 from addsr_cli.models.seesr.loading import load_bundle
-from addsr_cli.models.seesr.tagger import first_view, load_tagger
+from addsr_cli.models.seesr.tagger import first_view
+from addsr_cli.models.seesr.tagger_weights import load_tagger
 from addsr_cli.weights import convert
 from addsr_cli.weights.archive import NetworkFolders, find_networks
 from addsr_cli.weights.convert import build_bundle, convert_tagger, read_weights, turbo_unet

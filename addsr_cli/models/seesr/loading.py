@@ -25,7 +25,8 @@ from addsr_cli.models.seesr.dual_cross_attention import (
     load_pairs,
 )
 from addsr_cli.models.seesr.restorer import SeeSR
-from addsr_cli.models.seesr.tagger import Tagger, TaggerConfig, load_tagger
+from addsr_cli.models.seesr.tagger import Tagger, TaggerConfig
+from addsr_cli.models.seesr.tagger_weights import load_tagger
 from addsr_cli.models.seesr.text_encoder import TextEncoder
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -19,7 +19,8 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from addsr_cli.models.seesr.dual_cross_attention import build_controlnet, build_unet
 from addsr_cli.models.seesr.restorer import SeeSR
-from addsr_cli.models.seesr.tagger import RAM_TAGS, TaggerConfig, canonical_shapes, load_tagger
+from addsr_cli.models.seesr.tagger import RAM_TAGS, TaggerConfig
+from addsr_cli.models.seesr.tagger_weights import canonical_shapes, load_tagger
 from addsr_cli.models.seesr.text_encoder import TextEncoder
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789,.-"

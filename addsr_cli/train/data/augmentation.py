@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from addsr_cli.degradation import Array
+from addsr_cli.degradation_recipes import Array
 from addsr_cli.imageio import resize
 
 DEFOCUS_PROBABILITY = 0.2

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from addsr_cli.degradation import RECIPES, SCALE, Array, degrade, usm_sharpen
+from addsr_cli.degradation import SCALE, degrade, usm_sharpen
+from addsr_cli.degradation_recipes import RECIPES, Array
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import read, read_header, resize
 from addsr_cli.train.config import TrainConfig

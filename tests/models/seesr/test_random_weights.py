@@ -10,7 +10,7 @@ from addsr_cli.models.seesr import random_weights
 from addsr_cli.models.seesr.architecture import FOOTPRINT
 from addsr_cli.models.seesr.dual_cross_attention import build_controlnet, build_unet
 from addsr_cli.models.seesr.random_weights import Sizes, random_seesr
-from addsr_cli.models.seesr.tagger import canonical_shapes
+from addsr_cli.models.seesr.tagger_weights import canonical_shapes
 from addsr_cli.weights import loader
 
 

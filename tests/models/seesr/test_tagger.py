@@ -17,13 +17,10 @@ from addsr_cli.models.seesr.tagger import (
     RAM_TAGS,
     TaggerConfig,
     build_tagger,
-    canonical_shapes,
     first_view,
-    load_tagger,
-    merge,
     psr_view,
-    ram_name,
 )
+from addsr_cli.models.seesr.tagger_weights import canonical_shapes, load_tagger, merge, ram_name
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 CASE = GOLDEN / "ram_dape"
