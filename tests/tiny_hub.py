@@ -1,4 +1,4 @@
-"""The loopback Hub with every component of the full models, made of the golden networks."""
+"""The loopback Hub with every component of the full models, built from the golden networks."""
 
 import io
 import tarfile
@@ -60,11 +60,11 @@ def student(change=1.05):
 
 
 def archive(path, files):
-    with tarfile.open(path, "w:gz") as made:
+    with tarfile.open(path, "w:gz") as tar:
         for name, data in files.items():
             entry = tarfile.TarInfo(f"addsr/{name}")
             entry.size = len(data)
-            made.addfile(entry, io.BytesIO(data))
+            tar.addfile(entry, io.BytesIO(data))
     return path
 
 
@@ -126,7 +126,7 @@ def served(name):
 
 
 def know(monkeypatch, local):
-    """Put other rows in the place of components."""
+    """Replace components of the registry by ``local``."""
     for name, part in local.items():
         monkeypatch.setitem(COMPONENTS, name, part)
     for name, whole in MODEL_COMPONENTS.items():
@@ -134,7 +134,7 @@ def know(monkeypatch, local):
 
 
 def reach(server, monkeypatch):
-    """Let the program ask this server, whatever it fetches."""
+    """Send all downloads of the program to this server."""
     for name in ("fetch", "request_manifest"):
         here = partial(
             getattr(download_plan.sources, name), endpoint=server.endpoint, offline=False
@@ -143,13 +143,16 @@ def reach(server, monkeypatch):
 
 
 def fill(server, monkeypatch):
-    """Serve every component; recipes make models that work on small canvases."""
+    """Serve every component; installed models work on small canvases."""
     server.repos = repositories()
     know(monkeypatch, {name: served(name) for name in SERVED})
     monkeypatch.setattr(
         install,
-        "DEFAULTS",
-        {name: replace(bundle, shortest_side=64) for name, bundle in install.DEFAULTS.items()},
+        "SAMPLING_DEFAULTS",
+        {
+            name: replace(bundle, shortest_side=64)
+            for name, bundle in install.SAMPLING_DEFAULTS.items()
+        },
     )
     monkeypatch.setattr(
         install, "convert_tagger", partial(install.convert_tagger, sizes=tagger_config())

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from addsr_cli.files import link_or_copy, write_error
-from addsr_cli.models.bundle import Bundle, PromptDefaults
 from addsr_cli.models.seesr.loading import TAGGER_WEIGHTS, WEIGHTS
+from addsr_cli.models.seesr.sampling_defaults import SAMPLING_DEFAULTS
 from addsr_cli.weights import cache, google_drive, installed, sources
 from addsr_cli.weights.archive import NetworkFolders, find_networks
 from addsr_cli.weights.checkpoint_reader import read_weights
@@ -35,25 +35,6 @@ from addsr_cli.weights.download_plan import (
 )
 from addsr_cli.weights.progress import ProgressCallback
 
-SHORT_PROMPT = PromptDefaults(added_prompt="clean, high-resolution, 8k")
-DEFAULTS = {
-    "addsr": Bundle(name="addsr", parameters=0),
-    "seesr": Bundle(
-        name="seesr",
-        parameters=0,
-        scheduler="leading",
-        default_steps=50,
-        guidance=5.5,
-        prompt_defaults=SHORT_PROMPT,
-    ),
-    "seesr-turbo": Bundle(
-        name="seesr-turbo",
-        parameters=0,
-        scheduler="trailing",
-        default_steps=2,
-        prompt_defaults=SHORT_PROMPT,
-    ),
-}
 HALF_PRECISION = ".fp16.safetensors"
 TAG_FILES = ("ram_tag_list.txt", "ram_tag_list_threshold.txt")
 
@@ -132,7 +113,7 @@ def _convert(
     return build_bundle(
         name=name,
         licence=licences(components_of(name)),
-        defaults=DEFAULTS[name],
+        defaults=SAMPLING_DEFAULTS[name],
         networks=networks,
         base=base,
         tagger=scratch / "tagger",
