@@ -35,15 +35,15 @@ def tagger_config() -> TaggerConfig:
 
 def write_bundle(folder: Path, shortest: int = 64) -> Path:
     """UNet, ControlNet, VAE, text encoder and tagger of the golden cases as one model folder."""
-    shutil.copytree(_made(shortest).name, folder, dirs_exist_ok=True)
+    shutil.copytree(_template(shortest).name, folder, dirs_exist_ok=True)
     return folder
 
 
 @cache
-def _made(shortest: int) -> tempfile.TemporaryDirectory:
-    """The folder that is copied, made once a process."""
-    made = tempfile.TemporaryDirectory()
-    folder = Path(made.name)
+def _template(shortest: int) -> tempfile.TemporaryDirectory:
+    """Return the folder that is copied, written once per process."""
+    temporary = tempfile.TemporaryDirectory()
+    folder = Path(temporary.name)
     for part in ("unet", "controlnet", "vae", "text_encoder", "tokenizer"):
         shutil.copytree(GOLDEN / "models" / part, folder / part)
     config = tagger_config()
@@ -56,4 +56,4 @@ def _made(shortest: int) -> tempfile.TemporaryDirectory:
     Bundle(
         name="golden", parameters=2_000_000, licence="random numbers", shortest_side=shortest
     ).write(folder)
-    return made
+    return temporary

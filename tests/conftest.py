@@ -1,4 +1,4 @@
-"""Isolation of every test: no network, no configuration or cache of the user, an own folder."""
+"""Isolation of every test: its own folder, no network, no user configuration or cache."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ import pytest
 # Before torch is imported: the workers share the cores, and networks are small.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Under nohup, say; child processes would then ignore Ctrl-C.
+# Under nohup, for example, child processes would then ignore Ctrl-C.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -43,7 +43,7 @@ def pytest_addoption(parser):
     parser.addoption(
         "--bf16",
         choices=("fast", "slow"),
-        help="run as on a processor with fast or slow bf16, instead of the one that is there",
+        help="run as on a processor with fast or slow bf16, instead of this machine's",
     )
 
 

@@ -1,4 +1,4 @@
-"""A component of two files, as the loopback Hub serves it, and what tests ask about it."""
+"""A component of two files, as the loopback Hub serves it."""
 
 import random
 

@@ -200,7 +200,7 @@ class Handler(BaseHTTPRequestHandler):
         if kind == "stall":
             self.hub.over.wait(10)
         elif kind == "reset":
-            time.sleep(0.5 if fault.after else 0)  # what was sent is read first
+            time.sleep(0.5 if fault.after else 0)  # the client reads the sent bytes first
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             self.connection.close()
         self.close_connection = True

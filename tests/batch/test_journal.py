@@ -25,14 +25,14 @@ def test_what_is_written_is_read_back(tmp_path):
 def write_run(folder, *entries, shard=WHOLE):
     """Write these entries in one run; return the path of the journal."""
     own_journal = Journal(folder, shard)
-    for each in entries:
-        own_journal.write(each)
+    for item in entries:
+        own_journal.write(item)
     own_journal.close()
     return own_journal.path
 
 
 def states(folder):
-    return {key[0]: each.state for key, each in journal.read(folder).entries.items()}
+    return {key[0]: item.state for key, item in journal.read(folder).entries.items()}
 
 
 @pytest.mark.parametrize("last", [1, 2])
@@ -135,7 +135,7 @@ def test_a_well_formed_line_is_an_entry():
     assert JournalEntry.parse(json.dumps(WELL_FORMED)) == JournalEntry(**WELL_FORMED)
 
 
-@pytest.mark.parametrize(("name", "value", "fits"), PAIRS, ids=lambda each: f"{each!s:.20}")
+@pytest.mark.parametrize(("name", "value", "fits"), PAIRS, ids=lambda item: f"{entry!s:.20}")
 def test_a_line_with_a_value_of_the_wrong_type_is_ignored(tmp_path, name, value, fits):
     path = write_run(tmp_path, entry())
     with path.open("a") as file:

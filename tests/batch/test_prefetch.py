@@ -24,11 +24,11 @@ def test_prefetching_respects_its_bound_but_always_decodes_one(monkeypatch):
     monkeypatch.setattr("addsr_cli.batch.prefetch._decoded_size", lambda tasks: 10)
     monkeypatch.setattr("addsr_cli.batch.prefetch.decode", lambda task: (gate.wait(5), task)[1])
     groups = ([begun.append(number) or number] for number in range(9))
-    ahead = prefetch(groups, 30)
-    first = next(ahead)
+    prefetched = prefetch(groups, 30)
+    first = next(prefetched)
     assert len(begun) == 4  # three are being read, one is known
     gate.set()
     assert first[0][1].result(5) == 0
-    assert [group[0][1].result(5) for group in ahead] == list(range(1, 9))
+    assert [group[0][1].result(5) for group in prefetched] == list(range(1, 9))
     tight = prefetch(([number] for number in range(3)), 5)
     assert [group[0][0] for group in tight] == [0, 1, 2]

@@ -8,10 +8,10 @@ from addsr_cli.errors import UnreadableInput, UsageError
 def test_pairs_are_found_by_folder_and_stem(pairs):
     (case,) = find_test_sets(pairs)
     assert case.name == "LR_small"
-    found = list(case.pictures())
-    assert [item.stem for item, _, _ in found] == ["a", "b"]
-    assert {lr.shape for _, lr, _ in found} == {(24, 32, 3)}
-    assert {hr.shape for _, _, hr in found} == {(96, 128, 3)}
+    pictures = list(case.pictures())
+    assert [item.stem for item, _, _ in pictures] == ["a", "b"]
+    assert {lr.shape for _, lr, _ in pictures} == {(24, 32, 3)}
+    assert {hr.shape for _, _, hr in pictures} == {(96, 128, 3)}
 
 
 def test_every_input_folder_is_a_case_unless_one_is_named(pairs, save, clean):

@@ -14,35 +14,35 @@ def tensor(picture):
 
 
 def test_each_metric_names_its_variant_and_gives_its_value(clean, noisy, perceptual_weights):
-    found, missing = learned_metrics("cpu")
+    metrics, missing = learned_metrics("cpu")
     assert missing == ""
-    assert {metric.name: metric.variant for metric in found} == {
+    assert {metric.name: metric.variant for metric in metrics} == {
         "lpips": "LPIPS-Alex v0.1",
         "lpips_vgg": "LPIPS-VGG v0.1",
         "dists": "DISTS v0.1",
     }
-    assert not any(metric.higher_is_better or metric.no_reference for metric in found)
+    assert not any(metric.higher_is_better or metric.no_reference for metric in metrics)
     clean, noisy = clean[:40, :36], noisy[:40, :36]
     networks = [LPIPS.load("alex"), LPIPS.load("vgg"), DISTS.load()]
-    for metric, network in zip(found, networks, strict=True):
+    for metric, network in zip(metrics, networks, strict=True):
         expected = network(tensor(noisy), tensor(clean)).item()
         assert metric.measure(clean, noisy) == pytest.approx(expected, abs=1e-5)
         assert metric.measure(clean, clean) == pytest.approx(0, abs=1e-6)
 
 
 def test_only_those_that_are_asked_for_are_loaded(perceptual_weights):
-    found, _ = learned_metrics("cpu", ["dists"])
-    assert [metric.name for metric in found] == ["dists"]
+    metrics, _ = learned_metrics("cpu", ["dists"])
+    assert [metric.name for metric in metrics] == ["dists"]
 
 
 def test_a_picture_below_the_smallest_has_no_value(clean, perceptual_weights):
-    found, _ = learned_metrics("cpu", ["lpips"])
-    assert math.isnan(found[0].measure(clean[:20], clean[:20]))
+    metrics, _ = learned_metrics("cpu", ["lpips"])
+    assert math.isnan(metrics[0].measure(clean[:20], clean[:20]))
 
 
 def test_without_weights_one_line_says_how_to_get_them():
-    found, missing = learned_metrics("cpu")
-    assert found == []
+    metrics, missing = learned_metrics("cpu")
+    assert metrics == []
     assert "\n" not in missing
     assert missing.startswith("no LPIPS-Alex v0.1, LPIPS-VGG v0.1, DISTS v0.1: ")
     assert missing.endswith("python -m addsr_cli.fetch_perceptual")

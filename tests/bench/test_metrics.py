@@ -64,8 +64,8 @@ def test_a_blurred_picture_is_less_steep_and_has_another_spectrum(clean):
 def test_the_border_is_not_measured(clean):
     spoiled = clean.copy()
     spoiled[0], spoiled[:, -1] = 0, 255
-    found = scores([NAMED["psnr"]], clean, spoiled, border=1)
-    assert found["psnr"] == math.inf
+    values = scores([NAMED["psnr"]], clean, spoiled, border=1)
+    assert values["psnr"] == math.inf
     assert without_border(clean, 0) is clean
 
 
@@ -75,6 +75,6 @@ def test_without_a_reference_only_blind_metrics_are_measured(clean):
 
 def test_a_package_that_is_missing_costs_its_metric_and_a_line(monkeypatch):
     monkeypatch.setattr(metrics, "find_spec", lambda _: None)
-    found, line = installed()
-    assert "ssimulacra2" not in [metric.name for metric in found]
+    available, line = installed()
+    assert "ssimulacra2" not in [metric.name for metric in available]
     assert "pip install ssimulacra2" in line

@@ -56,18 +56,18 @@ def spandrel(monkeypatch):
 
 def test_bicubic_and_lanczos_are_pillows(small):
     for method, kind in zip(interpolation(), ("BICUBIC", "LANCZOS"), strict=True):
-        made = method.run(ITEM, small, SIZE)
+        result = method.run(ITEM, small, SIZE)
         theirs = np.asarray(Image.fromarray(small).resize(SIZE, Image.Resampling[kind]))
-        assert np.array_equal(made.picture, theirs)
-        assert made.seconds > 0
+        assert np.array_equal(result.picture, theirs)
+        assert result.seconds > 0
 
 
 @pytest.mark.parametrize("name", ["a.png", "a_x4.png"])
 def test_results_are_matched_by_stem(save, clean, small, name):
     folder = save(f"theirs/{name}", clean).parent
-    made = result_folder(folder).run(ITEM, small, SIZE)
-    assert np.array_equal(made.picture, clean)
-    assert made.seconds is None
+    result = result_folder(folder).run(ITEM, small, SIZE)
+    assert np.array_equal(result.picture, clean)
+    assert result.seconds is None
     assert result_folder(folder).run(TestPhoto(stem="b", lr=None, hr=None), small, SIZE) is None
 
 
@@ -95,9 +95,9 @@ def test_results_may_be_as_large_as_a_reference_before_it_was_cut(save, clean, s
 @pytest.mark.usefixtures("spandrel")
 def test_a_peer_runs_and_is_brought_to_the_size_of_the_reference(tmp_path, small):
     method = peer_network(tmp_path / "peer.pth", "cpu")
-    made = method.run(ITEM, small, SIZE)
+    result = method.run(ITEM, small, SIZE)
     twice = Image.fromarray(np.repeat(np.repeat(small, 2, 0), 2, 1))
-    assert np.array_equal(made.picture, np.asarray(twice.resize(SIZE, Image.Resampling.BICUBIC)))
+    assert np.array_equal(result.picture, np.asarray(twice.resize(SIZE, Image.Resampling.BICUBIC)))
     assert (method.name, method.detail) == ("peer", "Doubling x2, spandrel")
 
 

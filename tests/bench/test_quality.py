@@ -57,8 +57,8 @@ def test_a_border_that_eats_the_picture_is_refused(pairs):
 
 
 def test_pictures_are_kept_and_never_written_twice(pairs, tmp_path):
-    kept = picture_saver(tmp_path / "kept")
-    measure(find_test_sets(pairs), list(interpolation()), TWO, on_picture=[kept])
+    saver = picture_saver(tmp_path / "kept")
+    measure(find_test_sets(pairs), list(interpolation()), TWO, on_picture=[saver])
     files = sorted(
         str(path.relative_to(tmp_path / "kept")) for path in (tmp_path / "kept").rglob("*.png")
     )
@@ -66,12 +66,12 @@ def test_pictures_are_kept_and_never_written_twice(pairs, tmp_path):
         f"LR_small/{m}/{p}.png" for m in ("bicubic", "lanczos", "reference") for p in "ab"
     ]
     with (
-        Image.open(tmp_path / "kept/LR_small/reference/a.png") as held,
+        Image.open(tmp_path / "kept/LR_small/reference/a.png") as saved,
         Image.open(pairs / "HR/a.png") as true,
     ):
-        assert np.array_equal(np.asarray(held), np.asarray(true))
+        assert np.array_equal(np.asarray(saved), np.asarray(true))
     with pytest.raises(OutputRefused):
-        measure(find_test_sets(pairs), list(interpolation()), TWO, on_picture=[kept])
+        measure(find_test_sets(pairs), list(interpolation()), TWO, on_picture=[saver])
 
 
 def test_any_whole_scale_is_measured(save, clean, tmp_path):

@@ -115,10 +115,10 @@ def test_the_stopwatch_tells_psr_decodes_from_the_last_one():
 
 
 def test_the_network_of_the_engine_is_split_and_loading_is_left_out():
-    found = seconds_by_stage(
+    seconds = seconds_by_stage(
         {"load": 9, "read": 1, "write": 2, "plan": 0.5, "network": 5}, {"denoise": 3, "decode": 1}
     )
-    assert {name: value for name, value in found.items() if value} == {
+    assert {name: value for name, value in seconds.items() if value} == {
         "io": 3,
         "resize": 0.5,
         "denoise": 3,

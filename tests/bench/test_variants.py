@@ -5,8 +5,8 @@ from addsr_cli.errors import UsageError
 
 
 def test_every_combination_is_measured_once():
-    found = variants(Sweep(steps=[1, 4], psr=[0, 0.4], color=["none", "lab"], seed=7), ())
-    assert [each.label for each in found] == [
+    combinations = variants(Sweep(steps=[1, 4], psr=[0, 0.4], color=["none", "lab"], seed=7), ())
+    assert [variant.label for variant in combinations] == [
         "1 step, color none",
         "1 step, color lab",
         "4 steps, psr 0, color none",
@@ -14,21 +14,25 @@ def test_every_combination_is_measured_once():
         "4 steps, psr 0.4, color none",
         "4 steps, psr 0.4, color lab",
     ]
-    assert {each.settings.seed for each in found} == {7}
-    assert len({each.settings for each in found}) == len(found)
+    assert {variant.settings.seed for variant in combinations} == {7}
+    assert len({variant.settings for variant in combinations}) == len(combinations)
 
 
 def test_without_lists_the_usual_steps_are_measured():
-    assert [each.settings.steps for each in variants(Sweep(), default_steps("consistency", 4))] == [
+    assert [
+        variant.settings.steps for variant in variants(Sweep(), default_steps("consistency", 4))
+    ] == [
         1,
         4,
     ]
-    assert [each.label for each in variants(Sweep(), default_steps("leading", 50))] == ["50 steps"]
+    assert [variant.label for variant in variants(Sweep(), default_steps("leading", 50))] == [
+        "50 steps"
+    ]
 
 
 def test_precisions_are_told_apart():
-    found = variants(Sweep(steps=[1], start=["noise"], precision=["fp32", "bf16"]), ())
-    assert [(each.precision, each.label) for each in found] == [
+    combinations = variants(Sweep(steps=[1], start=["noise"], precision=["fp32", "bf16"]), ())
+    assert [(variant.precision, variant.label) for variant in combinations] == [
         ("fp32", "1 step, from noise, fp32"),
         ("bf16", "1 step, from noise, bf16"),
     ]

@@ -54,22 +54,33 @@ def test_the_tagger_is_in_float32_whatever_the_precision(bundle, dtype):
 
 
 def test_the_command_of_the_issue(addsr, bundle, photo, tmp_path):
-    done = addsr("upscale", photo, "--model", bundle, "--prompt", "a cat", "--steps", 4, "--json")
-    assert done.code == 0
-    record = json.loads(done.out)
+    outcome = addsr(
+        "upscale", photo, "--model", bundle, "--prompt", "a cat", "--steps", 4, "--json"
+    )
+    assert outcome.code == 0
+    record = json.loads(outcome.out)
     assert (record["status"], record["size_out"], record["steps"]) == ("ok", [108, 72], 4)
     assert record["tags"].startswith("tag")
     assert record["prompt"].startswith(f"{record['tags']}, a cat,clean")
     with Image.open(tmp_path / "photo_x4.jpg") as image:
         assert image.size == (108, 72)
-    assert "Loading" not in done.err
+    assert "Loading" not in outcome.err
 
 
-def test_all_words_reach_the_network(addsr, bundle, photo):
-    words = ("--tags", "a fox", "--prompt", "at dusk", "--added-prompt", "sharp", "--guidance", 2.5)
+def test_all_prompt_options_reach_the_network(addsr, bundle, photo):
+    options = (
+        "--tags",
+        "a fox",
+        "--prompt",
+        "at dusk",
+        "--added-prompt",
+        "sharp",
+        "--guidance",
+        2.5,
+    )
     more = ("--negative-prompt", "blur", "--conditioning-scale", 0.7, "--steps", 2, "--json")
-    done = addsr("upscale", photo, "--model", bundle, *words, *more)
-    record = json.loads(done.out)
+    outcome = addsr("upscale", photo, "--model", bundle, *options, *more)
+    record = json.loads(outcome.out)
     assert (record["tags"], record["prompt"]) == ("a fox", "a fox, at dusk,sharp")
 
 
@@ -116,10 +127,10 @@ def test_impossible_weights_are_refused(addsr, bundle, photo, option):
     assert addsr("upscale", photo, "--model", bundle, *option).code == 2
 
 
-def test_words_for_a_model_that_reads_none_are_remarked(addsr, photo):
-    done = addsr("upscale", photo, "--model", "nano", "--tags", "a fox", "--steps", 1)
-    assert done.code == 0
-    assert "reads no text" in done.err
+def test_prompt_options_for_a_model_without_text_are_noted(addsr, photo):
+    outcome = addsr("upscale", photo, "--model", "nano", "--tags", "a fox", "--steps", 1)
+    assert outcome.code == 0
+    assert "reads no text" in outcome.err
 
 
 def test_a_small_photo_is_worked_on_at_the_size_the_networks_know(bundle):
@@ -195,9 +206,9 @@ def test_a_broken_weight_file_is_a_sentence(addsr, photo, tmp_path, file):
     folder = write_bundle(tmp_path / "bundle")
     path = folder / file
     path.write_bytes(path.read_bytes()[:1000])
-    done = addsr("upscale", photo, "--model", folder)
-    assert done.code == 4
-    assert "cannot be loaded" in done.err
+    outcome = addsr("upscale", photo, "--model", folder)
+    assert outcome.code == 4
+    assert "cannot be loaded" in outcome.err
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "other"}', '{"format": "addsr-bundle-1"}'])
@@ -240,20 +251,22 @@ def test_a_record_of_wrong_types_or_sizes_is_a_sentence(tmp_path, change):
 def test_a_record_that_python_cannot_hold_is_a_sentence(addsr, photo, tmp_path, text):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "bundle.json").write_text(text)
-    done = addsr("upscale", photo, "--model", tmp_path / "model")
-    assert done.code == 4
-    assert "not a bundle record" in done.err
+    outcome = addsr("upscale", photo, "--model", tmp_path / "model")
+    assert outcome.code == 4
+    assert "not a bundle record" in outcome.err
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0])
 def test_weights_of_no_network_are_found_before_and_by_verify(addsr, photo, tmp_path, value):
     folder = write_bundle(tmp_path / "bundle")
     path = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    save_file({key: torch.full_like(each, value) for key, each in load_file(path).items()}, path)
+    save_file(
+        {key: torch.full_like(tensor, value) for key, tensor in load_file(path).items()}, path
+    )
     Bundle.read(folder).write(folder)
-    done = addsr("upscale", photo, "--model", folder)
-    assert done.code == 4
-    assert "unet: " in done.err
+    outcome = addsr("upscale", photo, "--model", folder)
+    assert outcome.code == 4
+    assert "unet: " in outcome.err
     verified = addsr("models", "verify", folder)
     assert verified.code == 4
     assert "unet/diffusion_pytorch_model.safetensors: " in verified.out
@@ -264,11 +277,11 @@ def test_seesr_and_its_turbo_run_through_the_same_loop(tmp_path, rule, steps):
     from addsr_cli.models.bundle import PromptDefaults
 
     folder = write_bundle(tmp_path / "bundle")
-    words = PromptDefaults(added_prompt="clean, high-resolution, 8k")
+    prompt_defaults = PromptDefaults(added_prompt="clean, high-resolution, 8k")
     record = {
         "name": "seesr",
         "parameters": 2_000_000,
-        "prompt_defaults": words,
+        "prompt_defaults": prompt_defaults,
         "shortest_side": 64,
         "guidance": 5.5,
     }
@@ -293,6 +306,6 @@ def test_seesr_and_its_turbo_run_through_the_same_loop(tmp_path, rule, steps):
 
 
 def test_a_model_of_four_steps_refuses_five(addsr, bundle, photo):
-    done = addsr("upscale", photo, "--model", bundle, "--steps", 5)
-    assert done.code == 2
-    assert "1 to 4" in done.err
+    outcome = addsr("upscale", photo, "--model", bundle, "--steps", 5)
+    assert outcome.code == 2
+    assert "1 to 4" in outcome.err

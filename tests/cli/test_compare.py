@@ -29,12 +29,12 @@ def test_the_page_lies_beside_the_first_picture_and_its_path_is_all_of_stdout(
 
 
 @pytest.mark.parametrize(
-    ("given", "made"),
+    ("output", "expected"),
     [("page.html", "page.html"), ("P.HTM", "P.HTM"), ("out/", "out/a_compare.html")],
 )
-def test_the_output_may_be_a_file_or_a_folder(pair, addsr, given, made):
-    assert addsr("compare", *pair, "-o", given).out == f"{made}\n"
-    assert Path(made).is_file()
+def test_the_output_may_be_a_file_or_a_folder(pair, addsr, output, expected):
+    assert addsr("compare", *pair, "-o", output).out == f"{expected}\n"
+    assert Path(expected).is_file()
 
 
 def test_json_tells_what_is_in_the_page(pair, addsr):
@@ -85,7 +85,7 @@ def test_bad_input_is_6_and_writes_nothing(pair, addsr, tree, content):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["a.jpg"],
         ["a.jpg"] * 9,
@@ -99,9 +99,9 @@ def test_bad_input_is_6_and_writes_nothing(pair, addsr, tree, content):
     ],
     ids=" ".join,
 )
-def test_what_makes_no_sense_is_one_line_and_exit_2(pair, photo, addsr, tree, words):
+def test_invalid_arguments_are_one_line_and_exit_2(pair, photo, addsr, tree, arguments):
     photo("tall.jpg", (18, 24))
-    outcome = addsr("compare", *words)
+    outcome = addsr("compare", *arguments)
     assert (outcome.code, outcome.out, len(outcome.lines)) == (2, "", 1)
     assert tree() == {"a.jpg", "b.png", "tall.jpg"}
 
@@ -159,9 +159,9 @@ def test_a_dry_run_names_the_page_and_writes_none(photo, upscale, tree):
     assert tree() == {"photo.jpg"}
 
 
-@pytest.mark.parametrize("words", [["--scale", 0.3], ["--width", 7], ["--longest", 5]], ids=str)
-def test_rounded_sizes_are_no_other_shape(photo, upscale, words):
-    assert upscale(photo(size=(37, 5)), "--compare", *words).code == 0
+@pytest.mark.parametrize("arguments", [["--scale", 0.3], ["--width", 7], ["--longest", 5]], ids=str)
+def test_rounded_sizes_are_no_other_shape(photo, upscale, arguments):
+    assert upscale(photo(size=(37, 5)), "--compare", *arguments).code == 0
 
 
 def test_transparency_and_profile_come_into_the_page(upscale):

@@ -43,9 +43,9 @@ def test_doctor_reports_a_model_that_is_not_there(addsr):
     assert model["hint"]
 
 
-@pytest.mark.parametrize("words", [["--model", "bogus"], []])
-def test_doctor_writes_plain_text_for_any_model(addsr, words):
-    assert "model" in addsr("doctor", *words).out
+@pytest.mark.parametrize("arguments", [["--model", "bogus"], []])
+def test_doctor_writes_plain_text_for_any_model(addsr, arguments):
+    assert "model" in addsr("doctor", *arguments).out
 
 
 def test_doctor_refuses_an_unknown_device(addsr):
@@ -55,5 +55,5 @@ def test_doctor_refuses_an_unknown_device(addsr):
 
 def test_doctor_shows_which_configuration_is_read(addsr, tmp_path):
     (tmp_path / "addsr.toml").write_text("steps = 1\n")
-    found = json.loads(addsr("doctor", "--json").out)["configuration"]
-    assert {"path": str(tmp_path / "addsr.toml"), "exists": True} in found
+    configuration = json.loads(addsr("doctor", "--json").out)["configuration"]
+    assert {"path": str(tmp_path / "addsr.toml"), "exists": True} in configuration

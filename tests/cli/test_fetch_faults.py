@@ -43,9 +43,9 @@ def half_files():
     ]
 
 
-def failed(done, code, line):
-    assert (done.code, done.out) == (code, "")
-    assert done.lines[-1] == f"error: {line}"
+def failed(outcome, code, line):
+    assert (outcome.code, outcome.out) == (code, "")
+    assert outcome.lines[-1] == f"error: {line}"
     assert not half_files()
 
 
@@ -101,13 +101,13 @@ def test_a_bad_token(addsr, demo):
 def test_a_connection_that_breaks_and_never_recovers(addsr, demo, kind, why):
     server = demo("first")
     server.faults[BIG] = [Fault("close", MIB)] + [Fault(kind)] * 3
-    done = addsr(*PULL)
-    assert (done.code, done.out) == (4, "")
-    assert done.lines[-1].startswith(
+    outcome = addsr(*PULL)
+    assert (outcome.code, outcome.out) == (4, "")
+    assert outcome.lines[-1].startswith(
         "error: Demo weights cannot be downloaded: org/first stopped sending unet/model"
     )
-    assert why in done.lines[-1]
-    assert done.lines[-1].endswith(AGAIN)
+    assert why in outcome.lines[-1]
+    assert outcome.lines[-1].endswith(AGAIN)
     assert not half_files()
     assert not (cache.component_folder("demo") / BIG).exists()
 
@@ -115,8 +115,10 @@ def test_a_connection_that_breaks_and_never_recovers(addsr, demo, kind, why):
 def test_a_body_with_a_flipped_bit(addsr, demo):
     server = demo("first")
     server.faults[BIG] = [Fault("flip", MIB)] * 2
-    found = sha256(WEIGHTS[:MIB] + bytes([WEIGHTS[MIB] ^ 1]) + WEIGHTS[MIB + 1 :]).hexdigest()
-    line = f"org/first sent {BIG} with SHA-256 {found}, but declares {sha256(WEIGHTS).hexdigest()}."
+    received = sha256(WEIGHTS[:MIB] + bytes([WEIGHTS[MIB] ^ 1]) + WEIGHTS[MIB + 1 :]).hexdigest()
+    line = (
+        f"org/first sent {BIG} with SHA-256 {received}, but declares {sha256(WEIGHTS).hexdigest()}."
+    )
     failed(
         addsr(*PULL),
         4,
@@ -169,9 +171,9 @@ def test_a_disk_that_is_really_full(addsr, demo, disk, monkeypatch):
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 0, 10**9))
     line = f"{cache.component_folder('demo')} (Demo weights) cannot be written: the disk is full."
-    done = addsr(*PULL)
-    assert done.code == 7
-    assert done.lines[-1].startswith(f"error: {line}")
+    outcome = addsr(*PULL)
+    assert outcome.code == 7
+    assert outcome.lines[-1].startswith(f"error: {line}")
     assert not half_files()
 
 
@@ -190,8 +192,8 @@ def test_control_c_in_the_middle(addsr, demo, fetch):
     server = demo("first")
     server.pace = 2 * MIB
     threading.Timer(0.7, signal.raise_signal, (signal.SIGINT,)).start()
-    done = addsr(*PULL)
-    assert done.code == 130
+    outcome = addsr(*PULL)
+    assert outcome.code == 130
     assert not half_files()
     server.pace = None
     assert holds(fetch(component()))

@@ -1,4 +1,4 @@
-"""``addsr models``: what is said about models, and what is deleted."""
+"""``addsr models``: listing, verifying, importing and removing models."""
 
 import json
 import shutil
@@ -23,40 +23,40 @@ def addsr_folder(home):
     return write_bundle(installed.model_folder("addsr"))
 
 
-def records(done):
+def records(outcome):
     return {
         record["name"]: record
-        for record in map(json.loads, done.out.splitlines())
+        for record in map(json.loads, outcome.out.splitlines())
         if "name" in record
     }
 
 
 def test_on_a_fresh_machine_only_the_bundled_models_are_here(addsr):
-    done = addsr("models", "list", "--json")
-    found = records(done)
-    assert done.code == 0
-    assert {name: record["state"] for name, record in found.items()} == {
+    outcome = addsr("models", "list", "--json")
+    listed = records(outcome)
+    assert outcome.code == 0
+    assert {name: record["state"] for name, record in listed.items()} == {
         "nano": "bundled",
         "small": "bundled",
         "addsr": "not installed",
         "seesr": "not installed",
         "seesr-turbo": "not installed",
     }
-    assert "Open RAIL" in found["addsr"]["licence"]
+    assert "Open RAIL" in listed["addsr"]["licence"]
 
 
 def test_an_installed_model_is_listed_once_with_its_size(addsr, addsr_folder):
-    found = records(addsr("models", "list", "--json"))
-    assert found["addsr"]["state"] == "installed"
-    assert found["addsr"]["bytes"] == installed.folder_size(addsr_folder) > 10**6
+    listed = records(addsr("models", "list", "--json"))
+    assert listed["addsr"]["state"] == "installed"
+    assert listed["addsr"]["bytes"] == installed.folder_size(addsr_folder) > 10**6
     assert "addsr" in addsr("models", "list").out
 
 
 def test_an_installed_model_goes_by_its_name(addsr, addsr_folder, tmp_path):
     Image.new("RGB", (16, 16), "teal").save(tmp_path / "photo.png")
-    done = addsr("upscale", tmp_path / "photo.png", "--model", "addsr", "--steps", 1)
-    assert done.code == 0
-    assert "installed in" in done.err
+    outcome = addsr("upscale", tmp_path / "photo.png", "--model", "addsr", "--steps", 1)
+    assert outcome.code == 0
+    assert "installed in" in outcome.err
 
 
 def test_a_model_of_the_hub_has_a_folder_of_its_own(addsr, home):
@@ -71,8 +71,8 @@ def test_the_path_of_nano_is_its_file(addsr):
 
 @pytest.mark.parametrize("name", ["addsr", "nobody/nothing"])
 def test_the_path_of_what_is_not_here_is_a_failure(addsr, name):
-    done = addsr("models", "path", name)
-    assert (done.code, done.out) == (4, "")
+    outcome = addsr("models", "path", name)
+    assert (outcome.code, outcome.out) == (4, "")
 
 
 def test_an_intact_model_verifies(addsr, addsr_folder):
@@ -89,9 +89,9 @@ def test_damage_is_found_and_named(addsr, addsr_folder, harm):
         path.write_bytes(data)
     else:
         path.unlink()
-    done = addsr("models", "verify", "addsr", "--json")
-    assert done.code == 4
-    assert records(done)["addsr"]["problems"][0].startswith(
+    outcome = addsr("models", "verify", "addsr", "--json")
+    assert outcome.code == 4
+    assert records(outcome)["addsr"]["problems"][0].startswith(
         "unet/diffusion_pytorch_model.safetensors"
     )
 
@@ -103,16 +103,16 @@ def test_a_nano_of_weights_that_none_has_is_found(addsr, photo, tmp_path, value)
         for parameter in net.parameters():
             parameter.fill_(value)
     save_nano(net, tmp_path / "nano.safetensors")
-    done = addsr("models", "verify", tmp_path)
-    assert done.code == 4
-    assert len(done.lines) == 1
+    outcome = addsr("models", "verify", tmp_path)
+    assert outcome.code == 4
+    assert len(outcome.lines) == 1
     assert addsr("upscale", photo(), "--model", tmp_path).code == 4
 
 
 def test_removal_frees_the_space_and_forgets_the_model(addsr, addsr_folder):
     size = installed.folder_size(addsr_folder)
-    done = addsr("models", "rm", "addsr", "--json")
-    assert records(done)["addsr"]["freed"] == size
+    outcome = addsr("models", "rm", "addsr", "--json")
+    assert records(outcome)["addsr"]["freed"] == size
     assert not addsr_folder.exists()
     assert addsr("models", "rm", "addsr").code == 4
 
@@ -165,9 +165,9 @@ def test_with_a_gpu_auto_is_the_full_model_when_it_is_here(gpu, addsr_folder):
 
 def test_when_the_full_model_cannot_be_had_auto_says_why_and_takes_nano(gpu, capsys):
     assert choose("auto") == "nano"
-    said = capsys.readouterr().err
-    assert "auto uses nano" in said
-    assert "offline" in said
+    message = capsys.readouterr().err
+    assert "auto uses nano" in message
+    assert "offline" in message
 
 
 @pytest.mark.parametrize("problem", [ModelUnavailable, OutputRefused])
@@ -194,9 +194,9 @@ def test_a_dry_run_fetches_nothing(gpu, capsys):
 @pytest.mark.parametrize("name", ["addsr", "seesr", "seesr-turbo", "someone/sharp"])
 def test_a_model_asked_for_by_name_is_never_replaced(addsr, tmp_path, name):
     Image.new("RGB", (8, 8)).save(tmp_path / "photo.png")
-    done = addsr("upscale", tmp_path / "photo.png", "--model", name)
-    assert done.code == 4
-    assert "offline" in done.err
+    outcome = addsr("upscale", tmp_path / "photo.png", "--model", name)
+    assert outcome.code == 4
+    assert "offline" in outcome.err
     assert not (tmp_path / "photo_x4.png").exists()
 
 
@@ -218,13 +218,13 @@ def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
         )
 
     monkeypatch.setattr(sources, "request_manifest", manifest)
-    done = addsr("models", "pull", "addsr", "--dry-run")
-    assert done.code == 0
+    outcome = addsr("models", "pull", "addsr", "--dry-run")
+    assert outcome.code == 0
     for part in MODEL_COMPONENTS["addsr"]:
-        assert part.name in done.out
-        assert part.licence in done.out
-    assert "f5bc1bd97485577aa0b946fa8a9004e2ec147402" in done.out
-    assert done.out.splitlines()[-1].startswith("total about 8.2 GB")
+        assert part.name in outcome.out
+        assert part.licence in outcome.out
+    assert "f5bc1bd97485577aa0b946fa8a9004e2ec147402" in outcome.out
+    assert outcome.out.splitlines()[-1].startswith("total about 8.2 GB")
     rows = [
         json.loads(line)
         for line in addsr("models", "pull", "addsr", "--dry-run", "--json").out.splitlines()
@@ -237,22 +237,22 @@ def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
 
 
 def test_a_dry_run_without_a_network_tells_what_is_written_down(addsr):
-    done = addsr("models", "pull", "seesr", "--dry-run")
-    assert done.code == 0
-    assert "ram_swin_large_14m.pth" in done.out
-    assert "text_encoder/model.safetensors  1.4 GB" in done.out
-    assert "offline" in done.out
+    outcome = addsr("models", "pull", "seesr", "--dry-run")
+    assert outcome.code == 0
+    assert "ram_swin_large_14m.pth" in outcome.out
+    assert "text_encoder/model.safetensors  1.4 GB" in outcome.out
+    assert "offline" in outcome.out
     ours = addsr("models", "pull", "addsr", "--dry-run").out.splitlines()
     assert ours[4].startswith(
         "  AddSR: UNet and ControlNet distilled to 1-4 steps has no public source. Import it"
     )
-    assert done.out.splitlines()[-1].startswith("total about 13.8 GB")
+    assert outcome.out.splitlines()[-1].startswith("total about 13.8 GB")
 
 
 def test_pull_offline_is_one_line_and_exit_4(addsr):
-    done = addsr("models", "pull", "seesr")
-    assert done.code == 4
-    assert "offline" in done.lines[-1]
+    outcome = addsr("models", "pull", "seesr")
+    assert outcome.code == 4
+    assert "offline" in outcome.lines[-1]
 
 
 def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
@@ -266,14 +266,14 @@ def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
         return write_bundle(installed.model_folder(name))
 
     monkeypatch.setattr(install, "install", making)
-    done = addsr("models", "import", tmp_path / "addsr.zip", "--as", "addsr", "--dtype", "fp32")
-    assert done.code == 0
+    outcome = addsr("models", "import", tmp_path / "addsr.zip", "--as", "addsr", "--dtype", "fp32")
+    assert outcome.code == 0
     assert (seen["name"], seen["student"], seen["dtype"]) == (
         "addsr",
         tmp_path / "addsr.zip",
         torch.float32,
     )
-    assert done.out.strip() == str(installed.model_folder("addsr"))
+    assert outcome.out.strip() == str(installed.model_folder("addsr"))
 
 
 def test_push_tells_the_address(addsr, addsr_folder, monkeypatch):
@@ -282,5 +282,5 @@ def test_push_tells_the_address(addsr, addsr_folder, monkeypatch):
     monkeypatch.setattr(
         push, "push", lambda name, repo, private: f"https://hub/{repo}?{name}{private}"
     )
-    done = addsr("models", "push", "addsr", "me/addsr", "--private")
-    assert done.out == "https://hub/me/addsr?addsrTrue\n"
+    outcome = addsr("models", "push", "addsr", "me/addsr", "--private")
+    assert outcome.out == "https://hub/me/addsr?addsrTrue\n"

@@ -111,11 +111,11 @@ def test_the_same_format_may_be_named_twice(photo, upscale):
 
 @pytest.mark.parametrize("output", ["taken.jpg", "new.jpg"])
 def test_several_photos_do_not_fit_into_one_file(photo, upscale, tree, output):
-    first, second, taken = photo("a.jpg"), photo("b.jpg"), photo("taken.jpg")
-    before = taken.read_bytes()
+    first, second, existing = photo("a.jpg"), photo("b.jpg"), photo("taken.jpg")
+    before = existing.read_bytes()
     outcome = upscale(first, second, "-o", output)
     assert (outcome.code, outcome.out, len(outcome.lines)) == (2, "", 1)
-    assert taken.read_bytes() == before
+    assert existing.read_bytes() == before
     assert tree() == {"a.jpg", "b.jpg", "taken.jpg"}
 
 

@@ -7,8 +7,8 @@ import pytest
 def steps(photo, addsr):
     """Get the steps that a dry run would take."""
 
-    def ask(*words):
-        return json.loads(addsr("upscale", photo(), "--dry-run", "--json", *words).out)["steps"]
+    def ask(*arguments):
+        return json.loads(addsr("upscale", photo(), "--dry-run", "--json", *arguments).out)["steps"]
 
     return ask
 
@@ -103,15 +103,17 @@ def test_top_level_keys_do_not_reach_training(tmp_path):
     from addsr_cli.cli import config
 
     (tmp_path / "addsr.toml").write_text("steps = 2\n")
-    found = config.load_defaults({"upscale": frozenset({"steps"}), "distill": frozenset({"steps"})})
-    assert found.values == {"upscale": {"steps": 2}, "distill": {}}
+    loaded = config.load_defaults(
+        {"upscale": frozenset({"steps"}), "distill": frozenset({"steps"})}
+    )
+    assert loaded.values == {"upscale": {"steps": 2}, "distill": {}}
 
 
 @pytest.fixture
 def planned(photo, addsr):
     """Get the record of a dry run with nano."""
-    return lambda *words: json.loads(
-        addsr("upscale", "--model", "nano", photo(), "--dry-run", "--json", *words).out
+    return lambda *arguments: json.loads(
+        addsr("upscale", "--model", "nano", photo(), "--dry-run", "--json", *arguments).out
     )
 
 
@@ -151,8 +153,8 @@ def test_the_name_of_a_typed_file_beats_a_format_in_a_file(planned, tmp_path):
 
 def test_settings_from_the_working_folder_are_told(photo, upscale, tmp_path):
     (tmp_path / "addsr.toml").write_text("scale = 2\nseed = 7\ncolor = 'lab'\n")
-    told = upscale(photo(), "--seed", 8).lines
-    assert told[0] == 'addsr.toml sets scale = 2, color = "lab"'
+    lines = upscale(photo(), "--seed", 8).lines
+    assert lines[0] == 'addsr.toml sets scale = 2, color = "lab"'
 
 
 def test_settings_of_the_users_own_are_told_when_asked(photo, upscale, user_config):

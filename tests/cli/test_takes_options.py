@@ -26,12 +26,12 @@ class Outer:
 
 @pytest.fixture
 def run():
-    """Call a command with words and get what it was called with."""
+    """Return a function that calls a command line and returns the parsed options."""
 
-    def call(command, *words):
+    def call(command, *arguments):
         app = typer.Typer()
         app.command(cls=Command)(takes_options(command))
-        outcome = CliRunner().invoke(app, words)
+        outcome = CliRunner().invoke(app, arguments)
         assert outcome.exit_code == 0, outcome.output
         return outcome.output
 

@@ -2,7 +2,7 @@ import pytest
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["--steps", "0"],
         ["--steps", "5"],
@@ -46,11 +46,11 @@ import pytest
     ],
     ids=" ".join,
 )
-def test_a_bad_value_is_refused_in_one_line(photo, addsr, tree, words):
-    outcome = addsr("upscale", "--model", "nano", photo(), *words)
-    talk = [line for line in outcome.lines if not line.startswith("model nano")]
-    assert (outcome.code, outcome.out, len(talk)) == (2, "", 1)
-    assert talk[0].startswith("error: ")
+def test_a_bad_value_is_refused_in_one_line(photo, addsr, tree, arguments):
+    outcome = addsr("upscale", "--model", "nano", photo(), *arguments)
+    messages = [line for line in outcome.lines if not line.startswith("model nano")]
+    assert (outcome.code, outcome.out, len(messages)) == (2, "", 1)
+    assert messages[0].startswith("error: ")
     assert tree() == {"photo.jpg"}
 
 
@@ -59,9 +59,9 @@ def test_a_bad_machine_option_is_a_usage_error_for_several_photos_too(photo, ups
 
 
 def test_a_forgotten_unit_of_memory_is_told_how_to_write_it(photo, upscale):
-    said = upscale(photo(), "--max-memory", "0.05").err
-    assert "less than 1 MB" in said
-    assert "0.05G" in said
+    message = upscale(photo(), "--max-memory", "0.05").err
+    assert "less than 1 MB" in message
+    assert "0.05G" in message
 
 
 def test_a_misspelt_option_suggests_the_right_one(photo, upscale):
@@ -98,7 +98,7 @@ def test_a_misspelt_model_suggests_the_right_one(photo, addsr, name, meant):
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ["photo.jpg"],
         ["--model", "nano", "photo.jpg"],
@@ -107,10 +107,10 @@ def test_a_misspelt_model_suggests_the_right_one(photo, addsr, name, meant):
         ["plain"],
     ],
 )
-def test_a_photo_in_place_of_a_command_is_upscaled(photo, addsr, words, monkeypatch):
+def test_a_photo_in_place_of_a_command_is_upscaled(photo, addsr, arguments, monkeypatch):
     monkeypatch.setenv("ADDSR_STEPS", "1")
-    photo().rename("plain") if words == ["plain"] else photo()
-    outcome = addsr(*words)
+    photo().rename("plain") if arguments == ["plain"] else photo()
+    outcome = addsr(*arguments)
     assert outcome.code == 0
     assert outcome.out.strip().endswith("_x4.jpg")
 

@@ -17,23 +17,23 @@ from addsr_cli.weights import cache, download_plan, installed, manual_import
 from addsr_cli.weights.components import MODEL_COMPONENTS, FileSpec
 
 
-def rows(done):
-    return [json.loads(line) for line in done.out.splitlines()]
+def rows(outcome):
+    return [json.loads(line) for line in outcome.out.splitlines()]
 
 
 @pytest.mark.parametrize(
     ("name", "steps"), [("seesr-turbo", 2), pytest.param("seesr", 2, marks=pytest.mark.slow)]
 )
 def test_a_model_named_for_the_first_time_is_fetched_and_upscales(addsr, hub, photo, name, steps):
-    done = addsr("upscale", photo(), "--model", name, "--steps", steps, "--json")
-    assert done.code == 0, done.err
-    (record,) = rows(done)
+    outcome = addsr("upscale", photo(), "--model", name, "--steps", steps, "--json")
+    assert outcome.code == 0, outcome.err
+    (record,) = rows(outcome)
     assert (record["status"], record["steps"], record["size_out"]) == ("ok", steps, [96, 72])
     assert record["prompt"].endswith("clean, high-resolution, 8k")
     pixels = np.asarray(Image.open("photo_x4.jpg"))
     assert pixels.std() > 1
-    assert "to download. Licences: " in done.err
-    assert "Loading" not in done.err
+    assert "to download. Licences: " in outcome.err
+    assert "Loading" not in outcome.err
 
 
 def test_a_pulled_model_upscales_without_a_request(addsr, hub, photo):
@@ -44,9 +44,9 @@ def test_a_pulled_model_upscales_without_a_request(addsr, hub, photo):
 
 
 def test_pull_asks_once_about_every_file_and_fetches_it_once(addsr, hub):
-    done = addsr("models", "pull", "seesr")
-    assert done.out.strip() == str(installed.model_folder("seesr"))
-    counted = Counter((each.method, each.path) for each in hub.seen)
+    outcome = addsr("models", "pull", "seesr")
+    assert outcome.out.strip() == str(installed.model_folder("seesr"))
+    counted = Counter((seen_request.method, seen_request.path) for seen_request in hub.seen)
     assert set(counted.values()) == {1}
     assert {method for method, _ in counted} == {"HEAD", "GET"}
     size = sum(
@@ -57,17 +57,17 @@ def test_pull_asks_once_about_every_file_and_fetches_it_once(addsr, hub):
     )
     assert (
         f"seesr: {size / 1e6:.1f} MB to download. Licences: Apache-2.0; CreativeML Open RAIL++-M"
-        in done.lines
+        in outcome.lines
     )
 
 
-def test_a_dry_run_against_the_hub_tells_every_file_and_fetches_none(addsr, hub):
-    told = rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))
-    total = told.pop()
+def test_a_dry_run_against_the_hub_lists_every_file_and_fetches_none(addsr, hub):
+    listed = rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))
+    total = listed.pop()
     wanted = [(part.name, file.path) for part in MODEL_COMPONENTS["addsr"] for file in part.files]
-    assert [(row["component"], row["file"]) for row in told] == wanted
-    assert all(row["source"] and row["licence"] for row in told)
-    sizes = [row["size"] or row["about"] for row in told]
+    assert [(row["component"], row["file"]) for row in listed] == wanted
+    assert all(row["source"] and row["licence"] for row in listed)
+    sizes = [row["size"] or row["about"] for row in listed]
     assert total == {
         "model": "addsr",
         "component": "total",
@@ -76,9 +76,9 @@ def test_a_dry_run_against_the_hub_tells_every_file_and_fetches_none(addsr, hub)
         "unknown": 0,
         "exact": False,  # the student's, on Google Drive
     }
-    assert {each.method for each in hub.seen} == {"HEAD"}
+    assert {seen_request.method for seen_request in hub.seen} == {"HEAD"}
     lines = addsr("models", "pull", "addsr", "--dry-run").out.splitlines()
-    ram = next(row["size"] for row in told if row["component"] == "ram") / 1e6
+    ram = next(row["size"] for row in listed if row["component"] == "ram") / 1e6
     tagger = (
         f"ram/ram_swin_large_14m.pth  {ram:.1f} MB  org/ram@{hub.commit('org/ram')}  Apache-2.0"
     )
@@ -92,28 +92,30 @@ def test_a_dry_run_against_the_hub_tells_every_file_and_fetches_none(addsr, hub)
 @pytest.fixture
 def published(hub, tmp_path):
     """A bundle in somebody's repository."""
-    made = write_bundle(tmp_path / "made")
+    bundle = write_bundle(tmp_path / "bundle")
     files = {
-        str(path.relative_to(made)): path.read_bytes() for path in made.rglob("*") if path.is_file()
+        str(path.relative_to(bundle)): path.read_bytes()
+        for path in bundle.rglob("*")
+        if path.is_file()
     }
     hub.repos["someone/sharp"] = Repo(files)
     return hub.repos["someone/sharp"]
 
 
 def test_a_dry_run_of_a_repository_fetches_its_record_only(addsr, hub, published):
-    told = rows(addsr("models", "pull", "someone/sharp", "--dry-run", "--json"))
-    assert {row["file"] for row in told[:-1]} == published.files.keys()
-    assert told[-1]["to_fetch"] == sum(map(len, published.files.values()))
-    assert {each.path.rsplit("/")[-1] for each in hub.gets()} == {"bundle.json"}
+    listed = rows(addsr("models", "pull", "someone/sharp", "--dry-run", "--json"))
+    assert {row["file"] for row in listed[:-1]} == published.files.keys()
+    assert listed[-1]["to_fetch"] == sum(map(len, published.files.values()))
+    assert {seen_request.path.rsplit("/")[-1] for seen_request in hub.gets()} == {"bundle.json"}
     assert installed.list_installed() == {}
     assert not list(cache.downloads_folder().rglob("bundle.json"))
 
 
-def test_size_and_licence_of_a_repository_are_said_first(addsr, hub, published):
-    done = addsr("models", "pull", "someone/sharp")
-    assert done.code == 0
-    assert done.lines[0].startswith("someone/sharp: ")
-    assert done.lines[0].endswith(" MB to download. Licences: random numbers")
+def test_size_and_licence_of_a_repository_are_printed_first(addsr, hub, published):
+    outcome = addsr("models", "pull", "someone/sharp")
+    assert outcome.code == 0
+    assert outcome.lines[0].startswith("someone/sharp: ")
+    assert outcome.lines[0].endswith(" MB to download. Licences: random numbers")
     assert installed.list_installed() == {"someone/sharp": installed.model_folder("someone/sharp")}
     assert cache.component_folder("someone--sharp").exists() is False
 
@@ -123,22 +125,22 @@ def test_a_repository_that_changes_meanwhile_stays_at_one_commit(
 ):
     monkeypatch.setenv("ADDSR_SOMEONE__SHARP_REPO", "not/used")
     assert addsr("models", "pull", "someone/sharp").code == 0
-    assert all(hub.commit("someone/sharp") in each.path for each in hub.seen[1:])
+    assert all(hub.commit("someone/sharp") in seen_request.path for seen_request in hub.seen[1:])
 
 
 def test_a_repository_that_is_none_gets_no_advice_about_variables(addsr, hub):
-    done = addsr("models", "pull", "someone/else")
-    assert done.code == 4
+    outcome = addsr("models", "pull", "someone/else")
+    assert outcome.code == 4
     expected = (
         "error: someone/else cannot be downloaded: someone/else is gone or private. Check the name."
     )
-    assert done.lines == [expected]
+    assert outcome.lines == [expected]
 
 
 class TestVerify:
     @pytest.fixture(autouse=True)
     def _fetched(self, request):
-        """A model and the originals that it could have been made of."""
+        """A model and the originals that it could have been converted from."""
         if "hub" in request.fixturenames:
             request.getfixturevalue("hub")
             for part in MODEL_COMPONENTS["seesr"]:
@@ -146,9 +148,9 @@ class TestVerify:
             write_bundle(installed.model_folder("seesr"))
 
     def test_a_model_and_its_originals_are_read_again(self, addsr, hub):
-        done = addsr("models", "verify", "seesr")
-        assert done.code == 0
-        assert done.out.splitlines() == [
+        outcome = addsr("models", "verify", "seesr")
+        assert outcome.code == 0
+        assert outcome.out.splitlines() == [
             "seesr: intact",
             *(
                 f"download {name}: intact"
@@ -156,14 +158,16 @@ class TestVerify:
             ),
         ]
 
-    def test_without_a_name_everything_here_is_read(self, addsr, hub):
-        told = [
+    def test_without_a_name_everything_installed_is_verified(self, addsr, hub):
+        listed = [
             (row["name"], row["kind"], row["state"])
             for row in rows(addsr("models", "verify", "--json"))
         ]
         bundled = [("nano", "model", "intact"), ("small", "model", "intact")]
-        assert told[:3] == [*bundled, ("seesr", "model", "intact")]
-        assert {name for name, kind, state in told if (kind, state) == ("download", "intact")} == {
+        assert listed[:3] == [*bundled, ("seesr", "model", "intact")]
+        assert {
+            name for name, kind, state in listed if (kind, state) == ("download", "intact")
+        } == {
             "seesr",
             "sd2-base",
             "ram",
@@ -180,12 +184,14 @@ class TestVerify:
         data[-1] ^= 1
         path.write_bytes(data)
         os.utime(path, ns=(before, before))
-        done = addsr("models", "verify", "seesr", "--json")
-        states = {row["name"]: row for row in rows(done) if row.get("kind") == "download"}
-        assert done.code == 4
+        outcome = addsr("models", "verify", "seesr", "--json")
+        states = {row["name"]: row for row in rows(outcome) if row.get("kind") == "download"}
+        assert outcome.code == 4
         assert states["ram"]["state"] == "damaged"
         assert states["ram"]["problems"][0].startswith("ram_swin_large_14m.pth has SHA-256")
-        assert done.lines[-1].endswith("The next addsr models pull downloads damaged files anew.")
+        assert outcome.lines[-1].endswith(
+            "The next addsr models pull downloads damaged files anew."
+        )
         hub.sent.clear()
         for part in MODEL_COMPONENTS["seesr"]:
             download_plan.sources.fetch(part)
@@ -195,35 +201,35 @@ class TestVerify:
         record = cache.Record.read("sd2-base")
         files = {path: entry for path, entry in record.files.items() if path != f"vae/{WEIGHTS}"}
         replace(record, files=files).write("sd2-base")
-        done = addsr("models", "verify", "sd2-base")
-        assert done.code == 0
+        outcome = addsr("models", "verify", "sd2-base")
+        assert outcome.code == 0
         assert (
-            done.out
+            outcome.out
             == f"download sd2-base: incomplete\n  vae/{WEIGHTS} was never finished or checked\n"
         )
 
     def test_a_broken_nano_is_found(self, addsr, tmp_path):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "nano.safetensors").write_bytes(b"broken")
-        done = addsr("models", "verify", tmp_path / "run")
-        assert done.code == 4
-        assert "is not a nano model" in done.err
+        outcome = addsr("models", "verify", tmp_path / "run")
+        assert outcome.code == 4
+        assert "is not a nano model" in outcome.err
 
     def test_a_broken_record_is_damage_and_hides_nothing_else(self, addsr, home):
         (write_bundle(installed.model_folder("addsr")) / "bundle.json").write_text("{")
         assert "addsr           damaged" in addsr("models", "list").out
-        done = addsr("models", "verify")
-        assert done.code == 4
-        assert done.out.splitlines()[:3] == ["nano: intact", "small: intact", "addsr: damaged"]
+        outcome = addsr("models", "verify")
+        assert outcome.code == 4
+        assert outcome.out.splitlines()[:3] == ["nano: intact", "small: intact", "addsr: damaged"]
 
-    def test_what_is_not_here_cannot_be_verified(self, addsr):
+    def test_a_model_that_is_not_installed_cannot_be_verified(self, addsr):
         assert addsr("models", "verify", "seesr").code == 4
 
 
-class TestByHand:
+class TestManualImport:
     @pytest.fixture
     def known(self, hub, monkeypatch):
-        """Rows that know the digests of the tiny originals."""
+        """The registry with the digests of the tiny originals."""
         local = {}
         for name, data in (("ram", ram()), ("dape", dape())):
             part = served(name)
@@ -237,7 +243,7 @@ class TestByHand:
         return hub
 
     @pytest.fixture
-    def brought(self, known, tmp_path):
+    def imported(self, known, tmp_path):
         """RAM and DAPE as somebody downloaded them."""
         folder = tmp_path / "Downloads" / "weights"
         folder.mkdir(parents=True)
@@ -246,14 +252,14 @@ class TestByHand:
                 (folder / file).write_bytes(data)
         return folder
 
-    @pytest.mark.parametrize("given", ["folder", "files"])
-    def test_originals_need_not_be_fetched_any_more(self, addsr, known, brought, given):
-        paths = [brought.parent] if given == "folder" else sorted(brought.iterdir())
-        done = addsr("models", "import", *paths, "--json")
-        assert done.code == 0, done.err
-        assert {row["file"] for row in rows(done)} == {"ram_swin_large_14m.pth", "DAPE.pth"}
+    @pytest.mark.parametrize("form", ["folder", "files"])
+    def test_originals_need_not_be_fetched_any_more(self, addsr, known, imported, form):
+        paths = [imported.parent] if form == "folder" else sorted(imported.iterdir())
+        outcome = addsr("models", "import", *paths, "--json")
+        assert outcome.code == 0, outcome.err
+        assert {row["file"] for row in rows(outcome)} == {"ram_swin_large_14m.pth", "DAPE.pth"}
         assert known.seen == []
-        assert len(list(brought.iterdir())) == 2
+        assert len(list(imported.iterdir())) == 2
         assert [
             download_plan.sources.find_cached(part) is not None for part in manual_import.IMPORTABLE
         ] == [
@@ -261,84 +267,87 @@ class TestByHand:
             True,
         ]
 
-    def test_a_dry_run_counts_what_was_brought_along(self, addsr, known, brought):
-        addsr("models", "import", brought)
-        told = {
+    def test_a_dry_run_counts_imported_files(self, addsr, known, imported):
+        addsr("models", "import", imported)
+        listed = {
             row.get("file"): row
             for row in rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))
         }
-        assert told["DAPE.pth"]["here"]
-        assert told["DAPE.pth"]["source"] == "imported from DAPE.pth"
+        assert listed["DAPE.pth"]["here"]
+        assert listed["DAPE.pth"]["source"] == "imported from DAPE.pth"
 
-    def test_an_archive_beside_them_becomes_the_model(self, addsr, known, brought, tmp_path):
-        made = archive(tmp_path / "addsr.tar.gz", student())
-        done = addsr("models", "import", made, brought, "--as", "addsr")
-        assert done.code == 0, done.err
-        assert done.out.splitlines()[-1] == str(installed.model_folder("addsr"))
-        assert not any("org/ram" in each.path or "org/dape" in each.path for each in known.seen)
+    def test_an_archive_beside_them_becomes_the_model(self, addsr, known, imported, tmp_path):
+        addsr_archive = archive(tmp_path / "addsr.tar.gz", student())
+        outcome = addsr("models", "import", addsr_archive, imported, "--as", "addsr")
+        assert outcome.code == 0, outcome.err
+        assert outcome.out.splitlines()[-1] == str(installed.model_folder("addsr"))
+        assert not any(
+            "org/ram" in seen_request.path or "org/dape" in seen_request.path
+            for seen_request in known.seen
+        )
         source = json.loads((installed.model_folder("addsr") / "import.json").read_text())["source"]
         assert source["dape"]["repo"] == "DAPE.pth"
         assert source["addsr-student"] == {"repo": "addsr.tar.gz"}
-        assert "addsr: " in done.lines[0]
-        assert "to download. Licences: " in done.lines[0]
-        again = addsr("models", "import", made)
+        assert "addsr: " in outcome.lines[0]
+        assert "to download. Licences: " in outcome.lines[0]
+        again = addsr("models", "import", addsr_archive)
         assert (again.code, again.lines) == (
             7,
             ["error: addsr is installed already. Remove it first: addsr models rm addsr"],
         )
 
-    def test_a_folder_may_hold_all_of_it(self, known, brought):
+    def test_one_folder_may_hold_originals_and_networks(self, known, imported):
         for path, data in student().items():
-            (brought / path).parent.mkdir(exist_ok=True)
-            (brought / path).write_bytes(data)
-        found = manual_import.classify_paths([brought])
-        assert (len(found.originals), found.networks) == (2, brought)
+            (imported / path).parent.mkdir(exist_ok=True)
+            (imported / path).write_bytes(data)
+        classified = manual_import.classify_paths([imported])
+        assert (len(classified.originals), classified.networks) == (2, imported)
 
-    def test_another_file_of_that_name_is_refused_with_both_digests(self, addsr, known, brought):
-        path = brought / "DAPE.pth"
+    def test_another_file_of_that_name_is_refused_with_both_digests(self, addsr, known, imported):
+        path = imported / "DAPE.pth"
         wanted = sha256(path.read_bytes()).hexdigest()
         path.write_bytes(path.read_bytes()[:-1])
-        done = addsr("models", "import", path)
-        assert done.code == 4
-        assert f"not {wanted}. Download it again." in done.lines[-1]
+        outcome = addsr("models", "import", path)
+        assert outcome.code == 4
+        assert f"not {wanted}. Download it again." in outcome.lines[-1]
         assert not cache.component_folder("dape").exists()
 
-    def test_a_notice_of_the_host_is_told_from_weights(self, addsr, known, brought):
-        (brought / "DAPE.pth").write_text("<!doctype html><title>Quota exceeded</title>")
-        done = addsr("models", "import", brought / "DAPE.pth")
-        assert done.code == 4
-        assert "is a web page" in done.err
+    def test_a_web_page_in_place_of_weights_is_refused(self, addsr, known, imported):
+        (imported / "DAPE.pth").write_text("<!doctype html><title>Quota exceeded</title>")
+        outcome = addsr("models", "import", imported / "DAPE.pth")
+        assert outcome.code == 4
+        assert "is a web page" in outcome.err
 
     def test_two_students_are_one_too_many(self, addsr, known, tmp_path):
         both = [archive(tmp_path / name, student()) for name in ("a.tar.gz", "b.tar.gz")]
         assert addsr("models", "import", *both).code == 2
 
-    def test_a_full_disk_leaves_nothing(self, addsr, known, brought, monkeypatch):
+    def test_a_full_disk_leaves_nothing(self, addsr, known, imported, monkeypatch):
         def full(*_):
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(cache, "link_or_copy", full)
-        done = addsr("models", "import", brought / "DAPE.pth")
-        assert done.code == 7
-        assert "the disk is full" in done.lines[-1]
+        outcome = addsr("models", "import", imported / "DAPE.pth")
+        assert outcome.code == 7
+        assert "the disk is full" in outcome.lines[-1]
         assert not [
             path
             for path in cache.downloads_folder().rglob("*")
             if path.is_file() and path.suffix != ".lock"
         ]
 
-    def test_on_another_disk_it_is_copied(self, addsr, known, brought, monkeypatch):
+    def test_on_another_disk_it_is_copied(self, addsr, known, imported, monkeypatch):
         def other(*_):
             raise OSError(18, "Invalid cross-device link")
 
         monkeypatch.setattr(os, "link", other)
-        assert addsr("models", "import", brought / "DAPE.pth").code == 0
+        assert addsr("models", "import", imported / "DAPE.pth").code == 0
         assert (cache.component_folder("dape") / "DAPE.pth").stat().st_ino != (
-            brought / "DAPE.pth"
+            imported / "DAPE.pth"
         ).stat().st_ino
         assert addsr("models", "verify", "dape").code == 0
 
-    def test_the_true_rows_know_ram_dape_and_the_lists(self):
+    def test_the_real_registry_knows_ram_dape_and_the_lists(self):
         assert [part.name for part in manual_import.IMPORTABLE] == ["ram", "dape", "ram-tags"]
         for component in manual_import.IMPORTABLE:
             assert all(spec.digest_is_binding for spec in component.files)

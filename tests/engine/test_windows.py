@@ -1,4 +1,4 @@
-"""Where tiles lie and what they weigh."""
+"""Positions and blending weights of tiles."""
 
 from itertools import pairwise
 

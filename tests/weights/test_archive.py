@@ -26,28 +26,28 @@ def noise(count):
 
 def files(unet="unet", controlnet="controlnet", weights=WEIGHTS, size=3000):
     """Name -> content of a plausible pair."""
-    made = {}
+    contents = {}
     for kind, folder in (("unet", unet), ("controlnet", controlnet)):
-        made[f"{folder}/config.json"] = json.dumps(
+        contents[f"{folder}/config.json"] = json.dumps(
             {"_class_name": CLASS[kind], "kind": kind}
         ).encode()
-        made[f"{folder}/{weights}"] = noise(size)
-    return made
+        contents[f"{folder}/{weights}"] = noise(size)
+    return contents
 
 
 def zipped(path, content):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as made:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
         for name, data in content.items():
-            made.writestr(name, data)
+            packed.writestr(name, data)
     return path
 
 
 def tarred(path, content, mode="w"):
-    with tarfile.open(path, mode) as made:
+    with tarfile.open(path, mode) as packed:
         for name, data in content.items():
             info = tarfile.TarInfo(name)
             info.size = len(data)
-            made.addfile(info, io.BytesIO(data))
+            packed.addfile(info, io.BytesIO(data))
     return path
 
 
@@ -68,22 +68,22 @@ PACKERS = {
 }
 
 
-def found(path, tmp_path):
-    """The pair's kinds as their configurations say, after a look at what was unpacked."""
+def kinds_in(path, tmp_path):
+    """Return the kinds that the configurations of the extracted pair name."""
     scratch = tmp_path / "scratch"
     pair = find_networks(path, scratch)
-    left = sorted(each for each in scratch.rglob("*") if each.is_file())
-    assert path.is_dir() or len(left) == 4
+    extracted = sorted(entry for entry in scratch.rglob("*") if entry.is_file())
+    assert path.is_dir() or len(extracted) == 4
     return {
         kind: json.loads((getattr(pair, kind) / "config.json").read_text())["kind"]
         for kind in CLASS
     }
 
 
-def refused(path, tmp_path, words, error=ModelUnavailable):
-    """What a bad archive is refused with; nothing may appear beside the scratch folder."""
+def refused(path, tmp_path, message, error=ModelUnavailable):
+    """Return the error for a bad archive; nothing may appear beside the scratch folder."""
     before = set(tmp_path.iterdir())
-    with pytest.raises(error, match=words) as caught:
+    with pytest.raises(error, match=message) as caught:
         find_networks(path, tmp_path / "scratch")
     assert caught.value.hint
     assert set(tmp_path.iterdir()) - before <= {tmp_path / "scratch"}
@@ -91,13 +91,13 @@ def refused(path, tmp_path, words, error=ModelUnavailable):
 
 
 @pytest.mark.parametrize("packer", PACKERS)
-def test_the_pair_is_found_and_kept_to_the_byte(packer, tmp_path):
+def test_the_pair_is_extracted_byte_for_byte(packer, tmp_path):
     content = files(weights="diffusion_pytorch_model.bin") | {
         "scaler.pt": b"junk",
         "unet/notes.txt": b"junk",
     }
     path = PACKERS[packer](tmp_path / "in", content)
-    assert found(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
+    assert kinds_in(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
     pair = find_networks(path, tmp_path / "again")
     for kind in CLASS:
         assert (
@@ -112,7 +112,7 @@ def test_the_pair_is_found_and_kept_to_the_byte(packer, tmp_path):
 )
 def test_it_may_lie_deep_inside_under_the_names_of_a_training_run(packer, prefix, tmp_path):
     path = PACKERS[packer](tmp_path / "in", files(f"{prefix}unet_0", f"{prefix}controlnet_1"))
-    assert found(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
+    assert kinds_in(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
 
 
 @pytest.mark.parametrize("packer", ["folder", "zip", "tar"])
@@ -123,20 +123,20 @@ def test_below_four_folders_nobody_looks(packer, tmp_path):
 
 def test_the_configuration_decides_which_is_which_not_the_folder(tmp_path):
     path = zipped(tmp_path / "in.zip", files(unet="controlnet", controlnet="unet"))
-    assert found(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
+    assert kinds_in(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
     path = zipped(tmp_path / "named.zip", files(unet="student", controlnet="guide"))
-    assert found(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
+    assert kinds_in(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
 
 
 def test_without_a_class_the_folders_name_decides(tmp_path):
     content = files("UNet_0") | {"UNet_0/config.json": b'{"kind": "unet"}'}
-    assert found(zipped(tmp_path / "in.zip", content), tmp_path)["unet"] == "unet"
+    assert kinds_in(zipped(tmp_path / "in.zip", content), tmp_path)["unet"] == "unet"
 
 
 def test_other_networks_beside_the_pair_do_not_matter(tmp_path):
     vae = {"vae/config.json": b'{"_class_name": "AutoencoderKL"}', f"vae/{WEIGHTS}": b"x"}
     text = {"text_encoder/config.json": b"not even JSON", "text_encoder/model.safetensors": b"x"}
-    assert found(zipped(tmp_path / "in.zip", files() | vae | text), tmp_path)
+    assert kinds_in(zipped(tmp_path / "in.zip", files() | vae | text), tmp_path)
 
 
 def test_a_mac_and_a_windows_packer_are_understood(tmp_path):
@@ -144,7 +144,7 @@ def test_a_mac_and_a_windows_packer_are_understood(tmp_path):
         name.replace("/", "\\"): data for name, data in files("x/unet", "x/controlnet").items()
     }
     path = zipped(tmp_path / "in.zip", content | {"__MACOSX/x/unet/._config.json": b"\0"})
-    assert found(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
+    assert kinds_in(path, tmp_path) == {"unet": "unet", "controlnet": "controlnet"}
 
 
 def test_links_to_files_in_a_folder_are_followed_as_the_hubs_cache_needs(tmp_path):
@@ -152,7 +152,7 @@ def test_links_to_files_in_a_folder_are_followed_as_the_hubs_cache_needs(tmp_pat
     blob = root / "blob"
     shutil.move(root / "unet" / WEIGHTS, blob)
     (root / "unet" / WEIGHTS).symlink_to(blob)
-    assert found(root, tmp_path)
+    assert kinds_in(root, tmp_path)
 
 
 def test_full_safetensors_come_before_half_ones_and_both_before_pickles(tmp_path):
@@ -180,11 +180,11 @@ def test_several_unets_are_refused_by_name(packer, tmp_path):
 
 
 @pytest.mark.parametrize("packer", ["folder", "zip", "tar"])
-@pytest.mark.parametrize(("kept", "lost"), [("unet", "ControlNet"), ("controlnet", "UNet")])
-def test_half_a_pair_is_refused(packer, kept, lost, tmp_path):
-    half = {name: data for name, data in files().items() if name.startswith(kept)}
+@pytest.mark.parametrize(("present", "absent"), [("unet", "ControlNet"), ("controlnet", "UNet")])
+def test_half_a_pair_is_refused(packer, present, absent, tmp_path):
+    half = {name: data for name, data in files().items() if name.startswith(present)}
     path = PACKERS[packer](tmp_path / "in", half)
-    refused(path, tmp_path, f"holds no {lost}, but a .* in .*{kept}")
+    refused(path, tmp_path, f"holds no {absent}, but a .* in .*{present}")
 
 
 @pytest.mark.parametrize("packer", ["folder", "zip", "tar"])
@@ -279,19 +279,19 @@ def test_names_that_reach_out_refuse_the_whole_archive(packer, name, why, tmp_pa
 )
 def test_links_and_devices_in_a_tar_are_refused(kind, tmp_path):
     path = tarred(tmp_path / "in.tar", files())
-    with tarfile.open(path, "a") as made:
+    with tarfile.open(path, "a") as packed:
         info = tarfile.TarInfo("unet/more")
         info.type, info.linkname = kind, "/etc/passwd"
-        made.addfile(info)
+        packed.addfile(info)
     refused(path, tmp_path, "'unet/more' is a link or a device")
 
 
 def test_links_in_a_zip_are_refused(tmp_path):
     path = zipped(tmp_path / "in.zip", files())
-    with zipfile.ZipFile(path, "a") as made:
+    with zipfile.ZipFile(path, "a") as packed:
         info = zipfile.ZipInfo("unet/more")
         info.external_attr = (stat.S_IFLNK | 0o777) << 16
-        made.writestr(info, "/etc/passwd")
+        packed.writestr(info, "/etc/passwd")
     refused(path, tmp_path, "'unet/more' is a link or a device")
 
 
@@ -328,7 +328,11 @@ def test_a_full_disk_is_noticed_before_anything_is_unpacked(packer, tmp_path, mo
     path = PACKERS[packer](tmp_path / "in", files())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5000}))
     refused(path, tmp_path, "needs 0 MB, but .* has 0 MB free", OutputRefused)
-    assert not [each for each in (tmp_path / "scratch").rglob("*") if each.is_file()]
+    assert not [
+        extracted_file
+        for extracted_file in (tmp_path / "scratch").rglob("*")
+        if extracted_file.is_file()
+    ]
 
 
 def test_a_disk_that_fills_up_meanwhile_is_told_from_damage(tmp_path, monkeypatch):

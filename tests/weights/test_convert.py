@@ -32,7 +32,7 @@ IMAGE_READER = re.compile(r"image_attentions.*attn2\.to_[kv]\.weight")
 
 
 class Trap:
-    """What a malicious pickle does: it asks for a program when it is loaded."""
+    """A malicious pickle, which runs a program when it is loaded."""
 
     def __init__(self, path):
         self.path = path
@@ -75,31 +75,31 @@ def tagger(official, tmp_path_factory):
 
 @pytest.fixture
 def build(tagger, tmp_path):
-    """``build_bundle`` with the golden networks, unless told otherwise."""
+    """``build_bundle`` with the golden networks where the test passes no others."""
 
     def call(**options):
-        usual = {
+        base_options = {
             "networks": NetworkFolders(unet=MODELS / "unet", controlnet=MODELS / "controlnet"),
             "base": MODELS,
             "tagger": tagger,
-            "output": tmp_path / "made" / "bundle",
+            "output": tmp_path / "converted" / "bundle",
             "name": "addsr",
             "licence": "Apache-2.0",
             "source": {"repo": "somewhere", "commit": "0" * 40},
         }
-        return build_bundle(**usual | options)
+        return build_bundle(**base_options | options)
 
     return call
 
 
-def altered(folder, kind, change, config=None):
+def changed(folder, kind, change, config=None):
     """A copy of a golden folder with other weights, other configuration."""
     target = folder / f"altered_{kind}"
     shutil.copytree(MODELS / kind, target)
     state = load_file(target / WEIGHTS)
     save_file(change(state) or state, target / WEIGHTS)
-    told = json.loads((target / "config.json").read_text()) | (config or {})
-    (target / "config.json").write_text(json.dumps(told))
+    configuration = json.loads((target / "config.json").read_text()) | (config or {})
+    (target / "config.json").write_text(json.dumps(configuration))
     return target
 
 
@@ -133,10 +133,12 @@ def leftovers(folder):
 # --- bundles
 
 
-def test_the_authors_archive_becomes_a_bundle_that_says_the_same_in_half_precision(build, tmp_path):
-    with zipfile.ZipFile(tmp_path / "addsr.zip", "w") as made:
-        for path in [each for kind in ("unet", "controlnet") for each in (MODELS / kind).iterdir()]:
-            made.write(path, f"AddSR/release/addsr/{path.parent.name}/{path.name}")
+def test_the_authors_archive_becomes_a_bundle_with_equal_outputs_in_half_precision(build, tmp_path):
+    with zipfile.ZipFile(tmp_path / "addsr.zip", "w") as archive:
+        for path in [
+            source for kind in ("unet", "controlnet") for source in (MODELS / kind).iterdir()
+        ]:
+            archive.write(path, f"AddSR/release/addsr/{path.parent.name}/{path.name}")
     folder = build(networks=find_networks(tmp_path / "addsr.zip", tmp_path / "scratch"))
     weights = states(folder)
     assert {value.dtype for key, value in weights.items() if not key.startswith("tagger.")} == {
@@ -167,30 +169,33 @@ def test_pickled_weights_under_names_of_a_training_run_give_the_same_bundle(buil
         shutil.copy(MODELS / kind / "config.json", folder)
         torch.save(load_file(MODELS / kind / WEIGHTS), folder / "diffusion_pytorch_model.bin")
     pair = find_networks(tmp_path, tmp_path / "scratch")
-    made, usual = build(networks=pair), build(output=tmp_path / "usual")
-    assert Bundle.read(made).digest == Bundle.read(usual).digest
+    converted, reference = build(networks=pair), build(output=tmp_path / "usual")
+    assert Bundle.read(converted).digest == Bundle.read(reference).digest
 
 
 def test_leftovers_of_training_are_dropped(build, tmp_path):
-    unet = altered(
+    unet = changed(
         tmp_path, "unet", lambda state: state.update({"align.proj.weight": torch.zeros(3)})
     )
-    made = build(networks=NetworkFolders(unet=unet, controlnet=MODELS / "controlnet"))
-    assert load_file(made / "unet" / WEIGHTS).keys() == load_file(MODELS / "unet" / WEIGHTS).keys()
+    converted = build(networks=NetworkFolders(unet=unet, controlnet=MODELS / "controlnet"))
+    assert (
+        load_file(converted / "unet" / WEIGHTS).keys()
+        == load_file(MODELS / "unet" / WEIGHTS).keys()
+    )
 
 
 def test_of_parts_only_what_is_needed_is_taken_and_pickled_parts_are_converted(build, tmp_path):
-    parts = shutil.copytree(MODELS, tmp_path / "parts")
-    state = load_file(parts / "text_encoder" / "model.safetensors")
+    components = shutil.copytree(MODELS, tmp_path / "components")
+    state = load_file(components / "text_encoder" / "model.safetensors")
     ids = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
-    torch.save(state | ids, parts / "text_encoder" / "pytorch_model.bin")
-    (parts / "text_encoder" / "model.safetensors").unlink()
-    torch.save({"x": torch.zeros(1)}, parts / "vae" / "diffusion_pytorch_model.bin")
-    made = build(base=parts)
+    torch.save(state | ids, components / "text_encoder" / "pytorch_model.bin")
+    (components / "text_encoder" / "model.safetensors").unlink()
+    torch.save({"x": torch.zeros(1)}, components / "vae" / "diffusion_pytorch_model.bin")
+    converted = build(base=components)
     names = {
-        str(path.relative_to(made))
+        str(path.relative_to(converted))
         for part in ("vae", "text_encoder")
-        for path in (made / part).iterdir()
+        for path in (converted / part).iterdir()
     }
     assert names == {
         f"vae/{WEIGHTS}",
@@ -198,21 +203,25 @@ def test_of_parts_only_what_is_needed_is_taken_and_pickled_parts_are_converted(b
         "text_encoder/model.safetensors",
         "text_encoder/config.json",
     }
-    stored = load_file(made / "text_encoder" / "model.safetensors")
+    stored = load_file(converted / "text_encoder" / "model.safetensors")
     assert torch.equal(stored["text_model.embeddings.position_ids"], *ids.values())
-    assert (made / "tokenizer" / "vocab.json").read_bytes() == (
+    assert (converted / "tokenizer" / "vocab.json").read_bytes() == (
         MODELS / "tokenizer" / "vocab.json"
     ).read_bytes()
 
 
 def test_the_import_is_on_record(build):
-    words = PromptDefaults(added_prompt="clean")
-    made = build(
+    message = PromptDefaults(added_prompt="clean")
+    converted = build(
         defaults=Bundle(
-            name="not this", parameters=1, default_steps=50, shortest_side=64, prompt_defaults=words
+            name="not this",
+            parameters=1,
+            default_steps=50,
+            shortest_side=64,
+            prompt_defaults=message,
         )
     )
-    record = Bundle.read(made)
+    record = Bundle.read(converted)
     assert (record.name, record.licence, record.default_steps, record.shortest_side) == (
         "addsr",
         "Apache-2.0",
@@ -220,7 +229,7 @@ def test_the_import_is_on_record(build):
         64,
     )
     assert record.prompt_defaults.added_prompt == "clean"
-    history = json.loads((made / "import.json").read_text())
+    history = json.loads((converted / "import.json").read_text())
     assert history["source"] == {"repo": "somewhere", "commit": "0" * 40}
     assert (
         history["inputs"][f"unet/{WEIGHTS}"]
@@ -236,11 +245,11 @@ def test_the_import_is_on_record(build):
 
 
 def test_what_lies_at_the_output_is_never_touched(build, tmp_path):
-    (tmp_path / "taken").mkdir()
-    (tmp_path / "taken" / "mine").touch()
+    (tmp_path / "occupied").mkdir()
+    (tmp_path / "occupied" / "mine").touch()
     with pytest.raises(OutputRefused, match="exists already"):
-        build(output=tmp_path / "taken")
-    assert [path.name for path in (tmp_path / "taken").iterdir()] == ["mine"]
+        build(output=tmp_path / "occupied")
+    assert [path.name for path in (tmp_path / "occupied").iterdir()] == ["mine"]
 
 
 def test_a_full_disk_is_noticed_before_anything_is_written(build, tmp_path, monkeypatch):
@@ -248,7 +257,7 @@ def test_a_full_disk_is_noticed_before_anything_is_written(build, tmp_path, monk
     monkeypatch.setattr(convert, "save_file", None)
     with pytest.raises(OutputRefused, match=r"needs \d+ MB, but .* has 1 MB free"):
         build()
-    assert not list((tmp_path / "made").iterdir())
+    assert not list((tmp_path / "converted").iterdir())
 
 
 @pytest.mark.parametrize(
@@ -261,10 +270,10 @@ def test_whatever_interrupts_it_nothing_half_done_is_left(error, build, tmp_path
     monkeypatch.setattr(Bundle, "write", fail)
     with pytest.raises((OutputRefused, KeyboardInterrupt)):
         build()
-    assert not list((tmp_path / "made").iterdir())
+    assert not list((tmp_path / "converted").iterdir())
 
 
-# --- what is refused
+# --- refusals
 
 
 def wider(state):
@@ -287,7 +296,7 @@ def with_infinity(state):
 
 
 @pytest.mark.parametrize(
-    ("change", "config", "words"),
+    ("change", "config", "message"),
     [
         (
             without_image_attention,
@@ -312,37 +321,39 @@ def with_infinity(state):
     ],
     ids=["plain", "SD1.5", "shapes", "missing", "blocks", "nonsense", "class", "infinite"],
 )
-def test_a_unet_that_is_not_one_of_ours_is_refused(change, config, words, build, tmp_path):
-    unet = altered(tmp_path, "unet", change, config)
-    with pytest.raises(ModelUnavailable, match=words) as caught:
+def test_a_unet_that_is_not_one_of_ours_is_refused(change, config, message, build, tmp_path):
+    unet = changed(tmp_path, "unet", change, config)
+    with pytest.raises(ModelUnavailable, match=message) as caught:
         build(networks=NetworkFolders(unet=unet, controlnet=MODELS / "controlnet"))
     assert caught.value.hint
     assert not leftovers(tmp_path)
-    assert not (tmp_path / "made" / "bundle").exists()
+    assert not (tmp_path / "converted" / "bundle").exists()
 
 
-def test_swapped_folders_are_refused_also_when_their_configurations_do_not_tell(build, tmp_path):
+def test_swapped_folders_are_refused_even_without_a_class_name_in_their_configurations(
+    build, tmp_path
+):
     with pytest.raises(
         ModelUnavailable, match="given as UNet, but holds a ControlNetModel"
     ) as caught:
         build(networks=NetworkFolders(unet=MODELS / "controlnet", controlnet=MODELS / "unet"))
     assert "Swap" in caught.value.hint
-    silent = altered(tmp_path, "controlnet", lambda _: None)
-    told = json.loads((silent / "config.json").read_text())
+    silent = changed(tmp_path, "controlnet", lambda _: None)
+    configuration = json.loads((silent / "config.json").read_text())
     (silent / "config.json").write_text(
-        json.dumps({key: told[key] for key in told if key != "_class_name"})
+        json.dumps({key: configuration[key] for key in configuration if key != "_class_name"})
     )
     with pytest.raises(ModelUnavailable, match="UNet does not fit: missing"):
         build(networks=NetworkFolders(unet=silent, controlnet=silent))
 
 
 def test_a_tagger_of_other_sizes_is_refused(build, official, tmp_path):
-    made = tagger_of(official, tmp_path / "other")
+    original = tagger_of(official, tmp_path / "other")
     config, file = tmp_path / "other" / "config.json", tmp_path / "other" / "model.safetensors"
-    config.write_text(json.dumps(made.to_json() | {"tags": ["one"]}))
+    config.write_text(json.dumps(original.to_json() | {"tags": ["one"]}))
     with pytest.raises(ModelUnavailable, match="1 tags need as many thresholds, not 40"):
         build(tagger=tmp_path / "other")
-    config.write_text(json.dumps(made.to_json()))
+    config.write_text(json.dumps(original.to_json()))
     save_file({key: value for key, value in load_file(file).items() if key != "fc.bias"}, file)
     with pytest.raises(ModelUnavailable, match=r"lacks 1 of .* fc\.bias"):
         build(tagger=tmp_path / "other")
@@ -355,7 +366,7 @@ def test_a_tagger_whose_tokens_the_networks_cannot_read_is_refused(build, tmp_pa
         }
 
     pair = NetworkFolders(
-        unet=altered(tmp_path, "unet", narrow), controlnet=altered(tmp_path, "controlnet", narrow)
+        unet=changed(tmp_path, "unet", narrow), controlnet=changed(tmp_path, "controlnet", narrow)
     )
     with pytest.raises(
         ModelUnavailable, match="image tokens of UNet, ControlNet, tagger are 256, 256, 512 wide"
@@ -365,18 +376,20 @@ def test_a_tagger_whose_tokens_the_networks_cannot_read_is_refused(build, tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("lost", "words"),
+    ("missing", "message"),
     [
         ("vae", "vae holds no weights"),
         ("text_encoder/config.json", "cannot be read"),
         ("tokenizer/merges.txt", "lacks merges.txt"),
     ],
 )
-def test_missing_parts_are_named(lost, words, build, tmp_path):
-    parts = shutil.copytree(MODELS, tmp_path / "parts")
-    shutil.rmtree(parts / lost) if (parts / lost).is_dir() else (parts / lost).unlink()
-    with pytest.raises(ModelUnavailable, match=words):
-        build(base=parts)
+def test_missing_components_are_named(missing, message, build, tmp_path):
+    components = shutil.copytree(MODELS, tmp_path / "components")
+    shutil.rmtree(components / missing) if (components / missing).is_dir() else (
+        components / missing
+    ).unlink()
+    with pytest.raises(ModelUnavailable, match=message):
+        build(base=components)
 
 
 @pytest.mark.parametrize("stored", [torch.float32, torch.float16])
@@ -436,7 +449,7 @@ def cut(path, count):
 
 
 @pytest.mark.parametrize(
-    ("name", "make", "words"),
+    ("name", "make", "message"),
     [
         (
             "x.safetensors",
@@ -470,9 +483,9 @@ def cut(path, count):
         ("x.pth", lambda p: None, "cannot be read: No such file"),
     ],
 )
-def test_files_that_hold_no_weights_are_refused(name, make, words, tmp_path):
+def test_files_that_hold_no_weights_are_refused(name, make, message, tmp_path):
     make(tmp_path / name)
-    with pytest.raises(ModelUnavailable, match=words) as caught:
+    with pytest.raises(ModelUnavailable, match=message) as caught:
         read_weights(tmp_path / name)
     assert caught.value.hint
 
@@ -489,37 +502,37 @@ def tokens_of(folder, config):
 
 
 def test_the_converted_tagger_speaks_as_the_official_one(official, tmp_path):
-    config = tagger_of(official, tmp_path / "made")
+    config = tagger_of(official, tmp_path / "converted")
     golden = load_file(RAM_DAPE / "tensors.safetensors")
-    tokens, logits = tokens_of(tmp_path / "made", config)
+    tokens, logits = tokens_of(tmp_path / "converted", config)
     assert (tokens - golden["out.dape.image_embeds"]).abs().max() <= 1e-5
     assert (logits - golden["out.dape.logits"]).abs().max() <= 1e-5
     assert (config.tags, config.thresholds) == (SIZES.tags, SIZES.thresholds)
 
 
 def test_without_dape_it_is_plain_ram(official, tmp_path):
-    config = tagger_of(official, tmp_path / "made", dape=None)
-    tokens, _ = tokens_of(tmp_path / "made", config)
+    config = tagger_of(official, tmp_path / "converted", dape=None)
+    tokens, _ = tokens_of(tmp_path / "converted", config)
     assert (
         tokens[:, ::4] - load_file(RAM_DAPE / "tensors.safetensors")["out.ram.image_embeds_sub4"]
     ).abs().max() <= 1e-5
 
 
 def test_by_default_it_is_stored_in_half_precision(official, tmp_path):
-    tagger_of(official, tmp_path / "made", dtype=torch.float16)
+    tagger_of(official, tmp_path / "converted", dtype=torch.float16)
     assert {
-        value.dtype for value in load_file(tmp_path / "made" / "model.safetensors").values()
+        value.dtype for value in load_file(tmp_path / "converted" / "model.safetensors").values()
     } == {torch.float16}
 
 
 def test_without_sizes_only_the_published_ram_is_accepted(official, tmp_path):
     with pytest.raises(ModelUnavailable, match="RAM checkpoint"):
-        tagger_of(official, tmp_path / "made", sizes=None)
-    assert not (tmp_path / "made").exists()
+        tagger_of(official, tmp_path / "converted", sizes=None)
+    assert not (tmp_path / "converted").exists()
 
 
 @pytest.mark.parametrize(
-    ("file", "text", "words"),
+    ("file", "text", "message"),
     [
         ("tags.txt", "one\ntwo\n", "do not match: 2 tags, 40 thresholds"),
         ("tags.txt", "one\n\nthree" + "\nx" * 37, "do not match"),
@@ -529,13 +542,13 @@ def test_without_sizes_only_the_published_ram_is_accepted(official, tmp_path):
         ("thresholds.txt", None, "is not RAM's list"),
     ],
 )
-def test_lists_that_do_not_match_are_refused(file, text, words, official, tmp_path):
+def test_lists_that_do_not_match_are_refused(file, text, message, official, tmp_path):
     folder = shutil.copytree(official, tmp_path / "lists")
     (folder / file).unlink()
     if text is not None:
         (folder / file).write_text(text)
-    with pytest.raises(ModelUnavailable, match=words):
-        tagger_of(folder, tmp_path / "made")
+    with pytest.raises(ModelUnavailable, match=message):
+        tagger_of(folder, tmp_path / "converted")
 
 
 # --- SeeSR-Turbo
@@ -544,15 +557,16 @@ def test_lists_that_do_not_match_are_refused(file, text, words, official, tmp_pa
 def test_turbo_takes_its_image_attention_from_seesr():
     seesr = load_file(MODELS / "unet" / WEIGHTS)
     turbo = {key: value.half() + 1 for key, value in without_image_attention(seesr).items()}
-    made = turbo_unet(turbo, seesr)
-    assert made.keys() == seesr.keys()
+    converted = turbo_unet(turbo, seesr)
+    assert converted.keys() == seesr.keys()
     assert all(
-        value is (seesr if "image_attentions" in key else turbo)[key] for key, value in made.items()
+        value is (seesr if "image_attentions" in key else turbo)[key]
+        for key, value in converted.items()
     )
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("change", "message"),
     [
         (lambda turbo, _: turbo.pop("conv_in.bias"), "conv_in.bias"),
         (lambda turbo, _: turbo.update(extra=torch.zeros(1)), "extra"),
@@ -565,11 +579,11 @@ def test_turbo_takes_its_image_attention_from_seesr():
         ),
     ],
 )
-def test_turbo_is_strict_about_leftovers(change, words):
+def test_turbo_is_strict_about_leftovers(change, message):
     seesr = load_file(MODELS / "unet" / WEIGHTS)
     turbo = without_image_attention(seesr)
     change(turbo, seesr)
-    with pytest.raises(ModelUnavailable, match=f"does not fit SeeSR's: .*{words}"):
+    with pytest.raises(ModelUnavailable, match=f"does not fit SeeSR's: .*{message}"):
         turbo_unet(turbo, seesr)
 
 
@@ -610,14 +624,14 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 def test_at_full_size_the_tagger_takes_little_more_memory_than_its_file_is_large(tmp_path):
     def python(code, *arguments):
         env = os.environ | {"PYTHONPATH": str(Path(convert.__file__).parents[2])}
-        done = subprocess.run(
+        result = subprocess.run(
             [sys.executable, "-c", code, tmp_path, *arguments],
             capture_output=True,
             text=True,
             env=env,
             check=True,
         )
-        return done.stdout
+        return result.stdout
 
     python(WRITE, GOLDEN / "fullsize_keys" / "ram_dape_full_module.json")
     size = (tmp_path / "ram.pth").stat().st_size

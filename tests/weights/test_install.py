@@ -37,15 +37,15 @@ REPOSITORY = Path(install.__file__).parents[2]
 
 
 def runs(folder):
-    """The model upscales a picture."""
+    """Whether the model upscales a picture."""
     picture = torch.rand(12, 16, 3, generator=torch.Generator().manual_seed(0)).numpy()
     result = Upscaler(str(folder)).upscale(picture, Settings(steps=1, tags="none"))
     return result.photo.size == (64, 48)
 
 
 def test_seesr_is_fetched_converted_and_runs(hub, tmp_path):
-    said = []
-    folder = install.install("seesr", dtype=torch.float32, on_message=said.append)
+    messages = []
+    folder = install.install("seesr", dtype=torch.float32, on_message=messages.append)
     record = Bundle.read(folder)
     assert (record.name, record.scheduler, record.default_steps, record.guidance) == (
         "seesr",
@@ -55,7 +55,7 @@ def test_seesr_is_fetched_converted_and_runs(hub, tmp_path):
     )
     assert record.prompt_defaults.added_prompt == "clean, high-resolution, 8k"
     assert "Open RAIL" in record.licence
-    assert any("use restrictions" in line for line in said)
+    assert any("use restrictions" in line for line in messages)
     assert installed.find_problems(folder) == ()
     assert json.loads((folder / "import.json").read_text())["inputs"]
     assert runs(folder)
@@ -68,7 +68,7 @@ def test_the_second_time_nothing_is_fetched(hub):
     assert len(hub.seen) == asked
 
 
-def test_nothing_is_left_of_the_making(hub):
+def test_installing_leaves_no_temporary_folder(hub):
     folder = install.install("seesr", dtype=torch.float32)
     assert [path for path in installed.models_folder().iterdir() if path.suffix != ".lock"] == [
         folder
@@ -84,7 +84,7 @@ with installed.installation_folder("seesr", print) as scratch:
 """
 
 
-def test_what_a_killed_process_left_goes_once_nobody_holds_it(hub):
+def test_the_folder_of_a_killed_process_is_removed_once_its_lock_is_free(hub):
     with subprocess.Popen(
         [sys.executable, "-c", HOLD], stdout=subprocess.PIPE, cwd=REPOSITORY
     ) as process:
@@ -100,7 +100,7 @@ def test_what_a_killed_process_left_goes_once_nobody_holds_it(hub):
             assert not folder.exists()
 
 
-def test_leftovers_are_no_models_and_go_with_the_next_making_of_that_name(hub):
+def test_leftovers_are_no_models_and_go_with_the_next_installation_of_that_name(hub):
     ours = write_bundle(installed.models_folder() / ".seesr.0a1b2c3d.part")
     others = [
         installed.models_folder() / f".{name}.part"
@@ -115,8 +115,8 @@ def test_leftovers_are_no_models_and_go_with_the_next_making_of_that_name(hub):
     assert all(folder.exists() for folder in others)
 
 
-def test_who_waited_for_another_process_takes_what_it_made(hub, monkeypatch):
-    true, said = installed.installation_folder, []
+def test_a_process_that_waited_uses_the_model_of_the_other_process(hub, monkeypatch):
+    true, messages = installed.installation_folder, []
 
     def slow(name, wait):
         write_bundle(installed.model_folder(name))
@@ -124,12 +124,12 @@ def test_who_waited_for_another_process_takes_what_it_made(hub, monkeypatch):
         return true(name, wait)
 
     monkeypatch.setattr(installed, "installation_folder", slow)
-    assert install.install("seesr", on_message=said.append) == installed.model_folder("seesr")
-    assert said == ["another addsr is installing seesr; waiting for it"]
+    assert install.install("seesr", on_message=messages.append) == installed.model_folder("seesr")
+    assert messages == ["another addsr is installing seesr; waiting for it"]
     assert hub.seen == []
 
 
-def test_a_disk_that_fills_up_while_turbo_is_put_together_is_said(hub, monkeypatch):
+def test_a_disk_that_fills_up_during_the_conversion_of_turbo_is_reported(hub, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
@@ -140,11 +140,11 @@ def test_a_disk_that_fills_up_while_turbo_is_put_together_is_said(hub, monkeypat
     assert not list(installed.models_folder().glob(".*.part"))
 
 
-def test_what_was_hashed_on_arrival_is_not_hashed_again(hub, monkeypatch):
+def test_files_hashed_on_download_are_not_hashed_again(hub, monkeypatch):
     hashed, true = [], convert.sha256_of
     monkeypatch.setattr(convert, "sha256_of", lambda path: hashed.append(path) or true(path))
     folder = install.install("seesr-turbo", dtype=torch.float32)
-    assert {path.parent.name for path in hashed} == {"unet", "tagger"}  # made here
+    assert {path.parent.name for path in hashed} == {"unet", "tagger"}  # written by the conversion
     inputs = json.loads((folder / "import.json").read_text())["inputs"]
     state = hub.repos["org/turbo"].files["vae/diffusion_pytorch_model.fp16.safetensors"]
     assert inputs[f"vae/{WEIGHTS}"] == sha256(state).hexdigest()
@@ -160,7 +160,7 @@ def test_the_record_says_which_commit_everything_came_from(hub, tmp_path):
     assert source["ram"]["files"] == {"ram_swin_large_14m.pth": sha256(checkpoint).hexdigest()}
 
 
-def test_what_would_be_fetched_is_told_before(hub):
+def test_a_plan_lists_the_downloads_before_they_start(hub):
     found = {part.component.name: part for part in download_plan.plan_download("addsr")}
     assert found["addsr-student"].manifest is None
     assert "no public source" in found["addsr-student"].problem
@@ -179,27 +179,29 @@ def test_an_archive_from_the_authors_becomes_addsr(hub, tmp_path):
     assert runs(folder)
 
 
-def test_google_drive_is_asked_through_gdown_and_its_bytes_are_told(hub, tmp_path, monkeypatch):
-    asked = []
+def test_google_drive_is_read_through_gdown_and_progress_is_reported(hub, tmp_path, monkeypatch):
+    calls = []
 
     def download(url, output, *, progress, resume, **_):
-        asked.append((url, resume))
+        calls.append((url, resume))
         progress(3, 10)
         progress(5, None)
         return str(archive(tmp_path / "from-drive", student()))
 
     drive(monkeypatch, download)
-    said, seen = [], []
-    install.install("addsr", dtype=torch.float32, on_message=said.append, on_progress=seen.append)
-    assert asked == [(download_plan.GOOGLE_DRIVE_URL, True)]
-    assert any("Google Drive" in line for line in said)
-    told = [(t.done, t.size, t.total_done, t.total_size) for t in seen if "AddSR" in t.file]
+    messages, seen = [], []
+    install.install(
+        "addsr", dtype=torch.float32, on_message=messages.append, on_progress=seen.append
+    )
+    assert calls == [(download_plan.GOOGLE_DRIVE_URL, True)]
+    assert any("Google Drive" in line for line in messages)
+    counts = [(t.done, t.size, t.total_done, t.total_size) for t in seen if "AddSR" in t.file]
     expected = sum(file.approximate_size for file in STUDENT.files)
-    assert told == [(3, 10, 3, 10), (5, None, 5, expected)]
+    assert counts == [(3, 10, 3, 10), (5, None, 5, expected)]
     assert expected > 10**9
 
 
-def test_gdown_itself_fetches_the_file_and_tells_its_bytes(hub, tmp_path, monkeypatch):
+def test_gdown_itself_downloads_the_file_and_reports_progress(hub, tmp_path, monkeypatch):
     data = archive(tmp_path / "there", student()).read_bytes()
 
     class Drive(BaseHTTPRequestHandler):
@@ -210,7 +212,7 @@ def test_gdown_itself_fetches_the_file_and_tells_its_bytes(hub, tmp_path, monkey
             self.wfile.write(data)
 
         def log_message(self, *_):
-            """Say nothing."""
+            """Write no log."""
 
     seen = []
     with ThreadingHTTPServer(("127.0.0.1", 0), Drive) as host:
@@ -218,26 +220,26 @@ def test_gdown_itself_fetches_the_file_and_tells_its_bytes(hub, tmp_path, monkey
         monkeypatch.setattr(
             google_drive, "GOOGLE_DRIVE_URL", f"http://127.0.0.1:{host.server_port}/file"
         )
-        made = google_drive.download_student(lambda _: None, seen.append)
+        download = google_drive.download_student(lambda _: None, seen.append)
         host.shutdown()
-    assert made.read_bytes() == data
-    assert made.parent == cache.component_folder("addsr-student")
+    assert download.read_bytes() == data
+    assert download.parent == cache.component_folder("addsr-student")
     assert (seen[-1].done, seen[-1].size) == (len(data), len(data))
 
 
-def test_google_drive_is_not_asked_offline(hub, monkeypatch):
-    drive(monkeypatch, lambda *_, **__: pytest.fail("asked"))
+def test_google_drive_is_not_contacted_offline(hub, monkeypatch):
+    drive(monkeypatch, lambda *_, **__: pytest.fail("contacted"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(ModelUnavailable, match="offline mode is on"):
         install.install("addsr")
 
 
 class DownloadError(Exception):
-    """gdown's own, which stands below nothing but Exception."""
+    """gdown's error, a direct subclass of Exception."""
 
 
 def drive(monkeypatch, download):
-    """gdown, as far as we use it."""
+    """Install a gdown of the two names that addsr uses."""
     monkeypatch.setitem(sys.modules, "gdown", SimpleNamespace(download=download))
     monkeypatch.setitem(
         sys.modules, "gdown.exceptions", SimpleNamespace(DownloadError=DownloadError)
@@ -255,13 +257,13 @@ def unplugged(*_, **__):
 @pytest.mark.parametrize(
     "download", [lambda *_, **__: None, quota, unplugged], ids=["nothing", "quota", "no network"]
 )
-def test_a_drive_that_gives_nothing_is_a_sentence(hub, monkeypatch, download):
+def test_a_failed_download_from_google_drive_is_one_error(hub, monkeypatch, download):
     drive(monkeypatch, download)
     with pytest.raises(ModelUnavailable, match="could not be downloaded from Google Drive"):
         install.install("addsr")
 
 
-def test_seesr_may_be_brought_along_too(hub, tmp_path):
+def test_seesr_installs_from_a_local_archive_too(hub, tmp_path):
     folder = install.install(
         "seesr", student=archive(tmp_path / "seesr.tar.gz", pair()), dtype=torch.float32
     )
@@ -269,7 +271,7 @@ def test_seesr_may_be_brought_along_too(hub, tmp_path):
     assert Bundle.read(folder).default_steps == 50
 
 
-def test_the_teacher_is_not_taken_for_the_student(hub, tmp_path):
+def test_the_teacher_is_not_accepted_as_the_student(hub, tmp_path):
     install.install("seesr", dtype=torch.float32)
     with pytest.raises(ModelUnavailable, match="SeeSR"):
         install.install(
@@ -295,11 +297,11 @@ def test_the_originals_can_be_dropped(hub):
 
 
 def test_a_whole_bundle_comes_from_a_repository(hub, tmp_path):
-    made = write_bundle(tmp_path / "made")
+    bundle = write_bundle(tmp_path / "made")
     hub.repos["someone/sharp"] = Repo(
         {
-            str(path.relative_to(made)): path.read_bytes()
-            for path in made.rglob("*")
+            str(path.relative_to(bundle)): path.read_bytes()
+            for path in bundle.rglob("*")
             if path.is_file()
         }
     )
@@ -309,7 +311,7 @@ def test_a_whole_bundle_comes_from_a_repository(hub, tmp_path):
     assert runs(folder)
 
 
-def test_a_repository_without_a_bundle_is_a_sentence(hub):
+def test_a_repository_without_a_bundle_is_one_error(hub):
     with pytest.raises(ModelUnavailable, match=r"has no file bundle\.json"):
         install.install("org/sd2")
 
@@ -320,7 +322,7 @@ def test_an_unknown_name_has_no_recipe(hub):
 
 
 class Api:
-    """Notes what would go to the Hub."""
+    """Records the calls that would reach the Hub."""
 
     def __init__(self, **_):
         Api.calls = []
@@ -358,13 +360,13 @@ def test_the_folder_of_a_training_run_is_pushed_with_its_own_card(tmp_path, monk
 
 def test_a_pushed_nano_comes_back_and_runs(tmp_path, monkeypatch):
     TrainableNano(build_nano(TINY)).write(installed.model_folder("me/mine"), {})
-    found = loader.locate("me/mine")
-    assert found.spec.arch == "nano"
-    assert installed.find_problems(found.file.parent) == ()
-    assert loader.load(found, device="cpu", dtype="fp32").factor == 4
+    located = loader.locate("me/mine")
+    assert located.spec.arch == "nano"
+    assert installed.find_problems(located.file.parent) == ()
+    assert loader.load(located, device="cpu", dtype="fp32").factor == 4
 
 
-def test_what_is_damaged_or_not_here_is_not_pushed(monkeypatch):
+def test_a_damaged_or_missing_model_is_not_pushed(monkeypatch):
     monkeypatch.setattr(push, "HfApi", Api)
     with pytest.raises(ModelUnavailable, match="not installed"):
         push.push("addsr", "me/addsr")

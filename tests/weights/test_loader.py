@@ -1,4 +1,4 @@
-"""From a name to a model, and what is said when there is none."""
+"""From a name to a model, and the errors when there is none."""
 
 import hashlib
 
@@ -35,10 +35,10 @@ def test_the_bundled_model_is_here_small_and_loads():
 
 @pytest.mark.parametrize("name", ["auto", *BUNDLED])
 def test_known_names_lead_to_the_bundled_file(name):
-    found = locate(name)
+    located = locate(name)
     bundled = "nano" if name == "auto" else name
-    assert (found.spec, found.file) == (BUNDLED[bundled], ASSETS / f"{bundled}.safetensors")
-    assert found.reason
+    assert (located.spec, located.file) == (BUNDLED[bundled], ASSETS / f"{bundled}.safetensors")
+    assert located.reason
 
 
 @pytest.mark.parametrize("name", MODEL_COMPONENTS)
@@ -50,15 +50,15 @@ def test_names_of_the_future_say_so(name):
 
 @pytest.mark.parametrize("inside", ["", "export"])
 def test_a_run_folder_and_its_export_are_both_models(run_folder, inside):
-    found = locate(str(run_folder / inside))
-    assert found.file == run_folder / "export" / "nano.safetensors"
-    assert str(run_folder) in found.reason
-    load(found, device="cpu", dtype="fp32")
+    located = locate(str(run_folder / inside))
+    assert located.file == run_folder / "export" / "nano.safetensors"
+    assert str(run_folder) in located.reason
+    load(located, device="cpu", dtype="fp32")
 
 
 def test_the_digest_is_that_of_the_file(run_folder):
-    found = locate(str(run_folder))
-    assert found.digest() == hashlib.sha256(found.file.read_bytes()).hexdigest()
+    located = locate(str(run_folder))
+    assert located.digest() == hashlib.sha256(located.file.read_bytes()).hexdigest()
 
 
 def test_a_folder_without_a_model_is_refused(tmp_path):

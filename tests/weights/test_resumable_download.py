@@ -51,7 +51,9 @@ class TestConnections:
         server.faults[BIG] = [Fault(kind, MIB)] * 2
         assert holds(fetch(component()))
         begins = [
-            int(each.headers["Range"][6:-1]) for each in server.gets() if "Range" in each.headers
+            int(request.headers["Range"][6:-1])
+            for request in server.gets()
+            if "Range" in request.headers
         ]
         assert len(begins) == 2
         assert 0 < begins[0] <= MIB < begins[1]
@@ -91,17 +93,20 @@ class TestConnections:
         server.repos["org/first"].cdn = True
         server.faults[BIG] = [Fault("close", MIB)]
         assert holds(fetch(component(), token="hf_secret"))
-        there = [each for each in server.seen if each.path.startswith("/cdn/")]
-        here = [each for each in server.seen if not each.path.startswith("/cdn/")]
+        there = [request for request in server.seen if request.path.startswith("/cdn/")]
+        here = [request for request in server.seen if not request.path.startswith("/cdn/")]
         assert len(there) == 2
-        assert all("authorization" not in {key.lower() for key in each.headers} for each in there)
-        assert all(each.headers["authorization"] == "Bearer hf_secret" for each in here)
+        assert all(
+            "authorization" not in {key.lower() for key in request.headers} for request in there
+        )
+        assert all(request.headers["authorization"] == "Bearer hf_secret" for request in here)
 
     def test_a_plain_address_never_sees_the_token(self, server, fetch):
         server.plain = dict(FILES)
         fetch(component(Source(repo=f"{server.endpoint}/plain/", kind="url")), token="hf_secret")
         assert all(
-            "authorization" not in {key.lower() for key in each.headers} for each in server.seen
+            "authorization" not in {key.lower() for key in request.headers}
+            for request in server.seen
         )
 
 
@@ -200,9 +205,9 @@ class TestProcesses:
     def test_two_processes_share_one_transfer(self, server):
         server.pace = 4 * MIB
         both = [run(server), run(server)]
-        said = [process.communicate(timeout=60) for process in both]
-        assert [process.returncode for process in both] == [0, 0], said
-        assert said[0][0] == said[1][0]
+        outputs = [process.communicate(timeout=60) for process in both]
+        assert [process.returncode for process in both] == [0, 0], outputs
+        assert outputs[0][0] == outputs[1][0]
         assert server.sent[BIG] == len(WEIGHTS)
         assert (cache.component_folder("demo") / BIG).read_bytes() == WEIGHTS
 

@@ -22,11 +22,13 @@ def test_the_true_hub_still_has_what_the_list_says(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     known = COMPONENTS["dinov2"]
-    told = sources.request_manifest(
+    manifest = sources.request_manifest(
         known
     )  # one HEAD a file; another digest than listed would be refused
-    assert told.revision == known.sources[0].revision
-    assert told.total == pytest.approx(sum(file.approximate_size for file in known.files), rel=0.02)
+    assert manifest.revision == known.sources[0].revision
+    assert manifest.total == pytest.approx(
+        sum(file.approximate_size for file in known.files), rel=0.02
+    )
     config = replace(known, files=tuple(file for file in known.files if file.path == "config.json"))
     assert json.loads((sources.fetch(config) / "config.json").read_text())["hidden_size"] == 384
 
@@ -67,7 +69,7 @@ class TestPull:
 
     def test_all_files_come_from_one_commit(self, server, fetch):
         fetch(component())
-        assert all(server.commit("org/first") in each.path for each in server.seen[1:])
+        assert all(server.commit("org/first") in request.path for request in server.seen[1:])
 
     def test_a_space_serves_as_well(self, server, fetch):
         server.repos["org/room"] = Repo(FILES, kind="space")
@@ -89,38 +91,42 @@ class TestPull:
         assert holds(fetch(component(Source(repo=f"{server.endpoint}/plain", kind="url"))))
 
     def test_progress_covers_all_files(self, fetch):
-        told = []
-        fetch(component(), on_progress=told.append)
+        events = []
+        fetch(component(), on_progress=events.append)
         assert (
-            {each.total_size for each in told}
+            {event.total_size for event in events}
             == {sum(map(len, FILES.values()))}
-            == {told[-1].total_done}
+            == {events[-1].total_done}
         )
-        assert [each.total_done for each in told] == sorted(each.total_done for each in told)
-        assert len(told) > 5
+        assert [event.total_done for event in events] == sorted(
+            event.total_done for event in events
+        )
+        assert len(events) > 5
 
-    def test_progress_tells_of_checking_too(self, fetch):
-        told = []
-        fetch(component(), on_progress=told.append)
-        big = [each for each in told if each.file == BIG]
-        assert [each.phase for each in big] == sorted((each.phase for each in big), reverse=True)
-        checked = [(each.done, each.size) for each in big if each.phase == "checking"]
+    def test_progress_covers_checking_too(self, fetch):
+        events = []
+        fetch(component(), on_progress=events.append)
+        big = [event for event in events if event.file == BIG]
+        assert [event.phase for event in big] == sorted(
+            (event.phase for event in big), reverse=True
+        )
+        checked = [(event.done, event.size) for event in big if event.phase == "checking"]
         assert checked == [(MIB, len(WEIGHTS)), (2 * MIB, len(WEIGHTS)), (3 * MIB, len(WEIGHTS))]
 
-    def test_a_survey_is_handed_over_and_nobody_is_asked_twice(self, server, fetch):
-        found = sources.request_manifest(
+    def test_a_known_manifest_is_not_requested_again(self, server, fetch):
+        known = sources.request_manifest(
             component("gone", "second"), offline=False, endpoint=server.endpoint
         )
         server.seen.clear()
-        assert holds(fetch(component("gone", "second"), manifest=found))
-        assert {each.method for each in server.seen} == {"GET"}
+        assert holds(fetch(component("gone", "second"), manifest=known))
+        assert {request.method for request in server.seen} == {"GET"}
 
-    def test_where_a_surveyed_source_fails_after_all_the_others_are_asked(self, server, fetch):
-        found = sources.request_manifest(
+    def test_a_source_that_fails_after_its_manifest_is_replaced_by_the_next(self, server, fetch):
+        known = sources.request_manifest(
             component("first", "second"), offline=False, endpoint=server.endpoint
         )
         server.repos["org/first"].error = (404, "RepoNotFound", "Repository not found")
-        assert holds(fetch(component("first", "second"), manifest=found))
+        assert holds(fetch(component("first", "second"), manifest=known))
         assert cache.Record.read("demo").repo == "org/second"
 
     def test_an_override_takes_the_place_of_all_sources(self, server, fetch, monkeypatch):
@@ -152,23 +158,23 @@ class TestPull:
 
 class TestSurvey:
     def test_sizes_are_known_before_the_first_byte(self, server):
-        found = sources.request_manifest(component(), offline=False, endpoint=server.endpoint)
-        assert found.total == found.missing == sum(map(len, FILES.values()))
-        assert found.revision == server.commit("org/first")
+        planned = sources.request_manifest(component(), offline=False, endpoint=server.endpoint)
+        assert planned.total == planned.missing == sum(map(len, FILES.values()))
+        assert planned.revision == server.commit("org/first")
         assert server.gets() == []
         assert leftovers() == []
 
     def test_what_lies_here_counts(self, server, fetch):
         folder = fetch(component())
         (folder / BIG).unlink()
-        found = sources.request_manifest(component(), offline=False, endpoint=server.endpoint)
-        assert [each.cached for each in found.files] == [True, False]
-        assert found.missing == len(WEIGHTS)
+        planned = sources.request_manifest(component(), offline=False, endpoint=server.endpoint)
+        assert [listed.cached for listed in planned.files] == [True, False]
+        assert planned.missing == len(WEIGHTS)
 
 
 class TestMirrors:
     @pytest.mark.parametrize(
-        ("error", "said"),
+        ("error", "message"),
         [
             ((401, "RepoNotFound", "Invalid username or password."), "is gone or private"),
             ((404, "RepoNotFound", "Repository not found"), "is gone or private"),
@@ -186,10 +192,10 @@ class TestMirrors:
         ],
     )
     def test_the_next_source_serves_and_without_one_the_reason_is_said(
-        self, server, fetch, error, said
+        self, server, fetch, error, message
     ):
         server.repos["org/first"].error = error
-        with pytest.raises(ModelUnavailable, match=r"org/first " + re.escape(said)) as caught:
+        with pytest.raises(ModelUnavailable, match=r"org/first " + re.escape(message)) as caught:
             fetch(component())
         assert caught.value.exit_code == 4
         assert caught.value.hint

@@ -1,4 +1,4 @@
-"""The small model: what it promises before it has learnt anything, and how it is stored."""
+"""The small model: its properties before training, and how it is stored."""
 
 import json
 import resource
@@ -54,7 +54,7 @@ def file(stirred, tmp_path):
     return tmp_path / "nano.safetensors"
 
 
-def ask(nano, z, control, t=999):
+def denoise_once(nano, z, control, t=999):
     with torch.inference_mode():
         return nano.denoise(z, torch.full((len(z),), t), control, Conditioning())
 
@@ -92,17 +92,19 @@ def test_latents_of_pictures_have_about_unit_variance(nano):
 
 def test_the_noise_of_the_first_step_reaches_the_network_damped(stirred):
     (z, control), seen = inputs(4, 4), []
-    stirred.net.noisy_in.register_forward_pre_hook(lambda layer, given: seen.append(given[0]))
-    ask(stirred, z, control, 999)
+    stirred.net.noisy_in.register_forward_pre_hook(
+        lambda layer, layer_inputs: seen.append(layer_inputs[0])
+    )
+    denoise_once(stirred, z, control, 999)
     assert torch.allclose(seen[0], 0.0682649 * z, atol=1e-5)
 
 
 @only(DENSE)
 def test_noise_and_timestep_count_for_nothing_until_their_layers_have_learnt(nano):
     (z, control), (other, _) = inputs(5, 7), inputs(5, 7)
-    answer = ask(nano, z, control, 999)
+    answer = denoise_once(nano, z, control, 999)
     assert (answer - nano.encode(control)).abs().max() > 1e-3
-    assert torch.equal(ask(nano, other, control, 249), answer)
+    assert torch.equal(denoise_once(nano, other, control, 249), answer)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
@@ -111,16 +113,16 @@ def test_a_constant_picture_is_left_exactly_alone(stirred, colour, dtype):
     z, _ = inputs(9, 7)
     control = torch.tensor(colour).view(1, 3, 1, 1).expand(1, 3, 36, 28)
     stirred.net.to(dtype)
-    assert torch.equal(ask(stirred, z, control), stirred.encode(control))
+    assert torch.equal(denoise_once(stirred, z, control), stirred.encode(control))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_narrow_type_rounds_only_what_the_network_adds(stirred, dtype):
     z, control = inputs(9, 7)
-    added = (ask(stirred, z, control) - stirred.encode(control)).abs().max()
-    exact = ask(stirred, z, control)
+    added = (denoise_once(stirred, z, control) - stirred.encode(control)).abs().max()
+    exact = denoise_once(stirred, z, control)
     stirred.net.to(dtype)
-    narrow = ask(stirred, z, control)
+    narrow = denoise_once(stirred, z, control)
     assert narrow.dtype == torch.float32
     assert (narrow - exact).abs().max() < 0.05 * added
 
@@ -130,23 +132,23 @@ def test_a_narrow_type_keeps_every_digit_of_the_control(stirred, dtype):
     torch.nn.init.zeros_(stirred.net.out.weight)
     torch.nn.init.zeros_(stirred.net.out.bias)
     z, control = inputs(9, 7)
-    wide = ask(stirred, z, control)
+    wide = denoise_once(stirred, z, control)
     stirred.net.to(dtype)
-    assert torch.equal(ask(stirred, z, control), wide)
+    assert torch.equal(denoise_once(stirred, z, control), wide)
 
 
 @only(DENSE)
 def test_a_narrow_network_paints_in_float32(stirred):
     z, control = inputs(9, 7)
     stirred.net.to(torch.bfloat16)
-    painted = stirred.decode(ask(stirred, z, control)) - control
+    painted = stirred.decode(denoise_once(stirred, z, control)) - control
     assert not torch.equal(painted.bfloat16().float(), painted)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 7), (6, 4), (8, 8), (9, 3)])
 def test_any_latent_size_works(stirred, size):
     z, control = inputs(*size)
-    output = ask(stirred, z, control)
+    output = denoise_once(stirred, z, control)
     assert output.shape == z.shape
     assert output.dtype == torch.float32
     assert output.isfinite().all()
@@ -154,24 +156,24 @@ def test_any_latent_size_works(stirred, size):
 
 def test_every_input_matters(stirred):
     z, control = inputs(8, 8)
-    output = ask(stirred, z, control)
-    assert not torch.allclose(ask(stirred, z, control.flip(3)), output, atol=1e-3)
-    assert not torch.allclose(ask(stirred, z.flip(3), control), output, atol=1e-3)
-    assert not torch.allclose(ask(stirred, z, control, t=249), output, atol=1e-6)
+    output = denoise_once(stirred, z, control)
+    assert not torch.allclose(denoise_once(stirred, z, control.flip(3)), output, atol=1e-3)
+    assert not torch.allclose(denoise_once(stirred, z.flip(3), control), output, atol=1e-3)
+    assert not torch.allclose(denoise_once(stirred, z, control, t=249), output, atol=1e-6)
 
 
 def test_samples_of_a_batch_do_not_mix(stirred):
     z, control = inputs(6, 5, batch=3)
-    alone = torch.cat([ask(stirred, z[k : k + 1], control[k : k + 1]) for k in range(3)])
-    assert torch.allclose(ask(stirred, z, control), alone, atol=1e-5)
+    alone = torch.cat([denoise_once(stirred, z[k : k + 1], control[k : k + 1]) for k in range(3)])
+    assert torch.allclose(denoise_once(stirred, z, control), alone, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_a_narrow_network_still_answers_in_float32(stirred, dtype):
     z, control = inputs(8, 8)
-    wide = ask(stirred, z, control)
+    wide = denoise_once(stirred, z, control)
     stirred.net.to(dtype)
-    narrow = ask(stirred, z, control)
+    narrow = denoise_once(stirred, z, control)
     assert narrow.dtype == torch.float32
     assert (narrow - wide).abs().mean() < 0.02 * wide.abs().mean()
 
@@ -185,7 +187,7 @@ def test_it_reads_neither_pictures_nor_text(nano):
 def test_what_is_saved_is_what_is_loaded(stirred, file):
     loaded = load_nano(file)
     z, control = inputs(8, 8)
-    assert torch.equal(ask(loaded, z, control), ask(stirred, z, control))
+    assert torch.equal(denoise_once(loaded, z, control), denoise_once(stirred, z, control))
     assert loaded.net.config == stirred.net.config
 
 
@@ -308,8 +310,8 @@ def test_a_configuration_that_does_not_fit_is_refused(file, config):
 def test_a_configuration_beyond_the_file_is_refused_before_memory_is_taken(file, config):
     spoil(file, config=config)
     limit = resource.getrlimit(resource.RLIMIT_AS)
-    held = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (held + 256_000_000, limit[1]))
+    used_memory = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used_memory + 256_000_000, limit[1]))
     try:
         with pytest.raises(ModelUnavailable, match="not a nano model"):
             load_nano(file)
@@ -398,7 +400,7 @@ def test_the_registry_knows_how_large_the_networks_are(spec, config):
 def test_the_registry_knows_how_much_work_a_pixel_is(spec, config):
     nano, (z, control) = build_nano(config), inputs(24, 24)
     with FlopCounterMode(display=False) as counter:
-        ask(nano, z, control)
+        denoise_once(nano, z, control)
     assert counter.get_total_flops() / (24 * 24 * 16) == pytest.approx(
         spec.footprint.flop, rel=0.05
     )
@@ -435,12 +437,12 @@ def test_a_short_reach_is_the_halo_and_a_long_one_is_cut_to_what_has_an_effect()
 @only(DENSE)
 def test_tiles_with_their_halo_are_the_whole_picture(stirred, size):
     z, control = inputs(*size)
-    whole = ask(stirred, z, control)
+    whole = denoise_once(stirred, z, control)
     places = boxes_with_halo(*size, 16, stirred.halo)
     tiles = stitch(
         torch.zeros_like(whole),
         places,
-        lambda box: ask(stirred, z[..., *box], control[..., *four(box)]),
+        lambda box: denoise_once(stirred, z[..., *box], control[..., *four(box)]),
     )
     assert torch.allclose(tiles, whole, atol=1e-5)
 

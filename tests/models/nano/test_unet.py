@@ -26,7 +26,7 @@ def stirred(nano):
     return nano
 
 
-def ask(nano, z, control, t=999):
+def denoise_once(nano, z, control, t=999):
     with torch.inference_mode():
         return nano.denoise(z, torch.full((len(z),), t), control, Conditioning())
 
@@ -52,7 +52,7 @@ def test_finer_detail_is_expected_to_be_weaker():
 @pytest.mark.parametrize("t", [999, 249])
 def test_an_untrained_network_returns_its_control(nano, t):
     z, control = inputs(5, 7)
-    assert torch.allclose(nano.decode(ask(nano, z, control, t)), control, atol=1e-6)
+    assert torch.allclose(nano.decode(denoise_once(nano, z, control, t)), control, atol=1e-6)
 
 
 def test_an_odd_size_is_the_padded_size_cropped(stirred):
@@ -60,7 +60,9 @@ def test_an_odd_size_is_the_padded_size_cropped(stirred):
     wide = torch.nn.functional.pad(z, (0, 1, 0, 3), "replicate")
     latent = torch.nn.functional.pad(stirred.encode(control), (0, 1, 0, 3), "replicate")
     assert torch.allclose(
-        ask(stirred, z, control), ask(stirred, wide, stirred.decode(latent))[..., :5, :7], atol=1e-5
+        denoise_once(stirred, z, control),
+        denoise_once(stirred, wide, stirred.decode(latent))[..., :5, :7],
+        atol=1e-5,
     )
 
 
@@ -84,6 +86,6 @@ def test_the_network_sees_as_far_as_its_halo_and_no_further(stirred, cut):
             torch.linspace(0, 1, 4 * width).expand(1, 3, 16, -1).clone(),
         )
         z[..., : halo + cut], control[..., : 4 * (halo + cut)] = value, value
-        answers.append(ask(stirred, z, control, 749))
+        answers.append(denoise_once(stirred, z, control, 749))
     farthest = int((answers[0] != answers[1]).any(1)[0].any(0).nonzero().max()) - (halo + cut - 1)
     assert halo - 2 * stride < farthest <= halo

@@ -1,4 +1,4 @@
-"""UNet and ControlNet against the official classes: numbers, names, and what is refused."""
+"""UNet and ControlNet against the official classes: numbers, names and refusals."""
 
 import json
 from pathlib import Path
@@ -54,7 +54,7 @@ def test_residuals_and_noise_prediction_are_the_official_ones(nets, case):
     unet, controlnet = nets
     golden = load_file(GOLDEN / "unet_controlnet" / f"{case}.safetensors")
     call = json.loads((GOLDEN / "unet_controlnet" / f"{case}.json").read_text())
-    told = {
+    shared = {
         "encoder_hidden_states": golden["in.encoder_hidden_states"],
         "cross_attention_kwargs": {IMAGE_TOKENS: golden["in.image_encoder_hidden_states"]},
         "return_dict": False,
@@ -64,15 +64,15 @@ def test_residuals_and_noise_prediction_are_the_official_ones(nets, case):
     )
     options = {key: call[key] for key in ("conditioning_scale", "guess_mode")}
     with torch.no_grad():
-        down, middle = controlnet(sample, t, controlnet_cond=control, **options, **told)
+        down, middle = controlnet(sample, t, controlnet_cond=control, **options, **shared)
         guided = unet(
             sample,
             t,
             down_block_additional_residuals=down,
             mid_block_additional_residual=middle,
-            **told,
+            **shared,
         )[0]
-        alone = unet(sample, t, **told)[0]
+        alone = unet(sample, t, **shared)[0]
     assert len(down) == 12
     for number, residual in enumerate(down):
         close(residual, golden[f"out.controlnet.down.{number}"])

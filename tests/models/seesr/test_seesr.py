@@ -39,7 +39,7 @@ def close(ours, golden, most=1e-4):
 
 
 class Recorded:
-    """The network with the tagger's recorded answers, noting what passes through."""
+    """The network with the tagger's recorded outputs; records its inputs and outputs."""
 
     def __init__(self, inner, golden):
         self.inner, self.golden = inner, golden
@@ -59,7 +59,7 @@ class Recorded:
 
 
 def noises(golden, start):
-    """The recorded draws in the order in which the sampler asks."""
+    """Return the recorded draws in the order in which the sampler uses them."""
     posterior = [golden["in.vae_posterior_noise"]] if start == "lr" else []
     draws = iter([golden["in.latents"], *posterior, *(golden[f"in.noise.{t}"] for t in STEPS[1:])])
     return lambda shape: next(draws)
@@ -72,23 +72,23 @@ def canvas_of(golden):
 def go(restorer, golden, notes, cond=None, steps=4):
     call = notes["call"]
     scale = call.get("conditioning_scale", 1.0)
-    given = Conditioning(
+    default_conditioning = Conditioning(
         text=golden.get("in.prompt_embeds"),
         image=golden["in.ram_encoder_hidden_states"],
         conditioning_scale=scale,
     )
-    kept = []
+    estimates = []
     image = sample(
         restorer,
         canvas_of(golden),
-        cond or given,
+        cond or default_conditioning,
         timesteps=STEPS[:steps],
         noise=noises(golden, call["start_point"]),
         psr=notes["PSR_weight_used"],
         start=call["start_point"],
-        on_step=lambda k, z0: kept.append(z0),
+        on_step=lambda k, z0: estimates.append(z0),
     )
-    return image, kept
+    return image, estimates
 
 
 @pytest.mark.parametrize("name", PLAIN)
@@ -161,9 +161,9 @@ def test_text_and_a_real_tagger_at_every_step(seesr):
 
     class Watched(Recorded):
         def embed(self, image, cond):
-            told = self.inner.embed(image, cond)
-            seen.append(told.image)
-            return told
+            described = self.inner.embed(image, cond)
+            seen.append(described.image)
+            return described
 
     cond = Conditioning(text=text, image=golden["in.ram_encoder_hidden_states"])
     image, _ = go(Watched(seesr, golden), golden, notes, cond)
@@ -229,30 +229,32 @@ def test_a_batch_shares_the_words_and_keeps_its_pictures_apart(seesr):
 
 
 @pytest.mark.parametrize("guidance", [pytest.param(1.0, marks=pytest.mark.slow), 3.0])
-def test_photos_of_one_batch_keep_their_words_and_their_noise(seesr, guidance):
-    guides = [
+def test_photos_of_one_batch_keep_their_prompts_and_their_noise(seesr, guidance):
+    prompts = [
         PromptSettings(prompt="a cat", guidance=guidance),
         PromptSettings(prompt="two dogs, snow", guidance=guidance),
     ]
     canvas, seeds = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(3)), (5, 6)
-    told = [seesr.describe(canvas[k : k + 1], guide) for k, guide in enumerate(guides)]
-    both = sample(seesr, canvas, batched(told), timesteps=STEPS[:2], noise=stacked_noise(seeds))
+    conditions = [seesr.describe(canvas[k : k + 1], prompt) for k, prompt in enumerate(prompts)]
+    both = sample(
+        seesr, canvas, batched(conditions), timesteps=STEPS[:2], noise=stacked_noise(seeds)
+    )
     for k, seed in enumerate(seeds):
         alone = sample(
-            seesr, canvas[k : k + 1], told[k], timesteps=STEPS[:2], noise=cpu_noise(seed)
+            seesr, canvas[k : k + 1], conditions[k], timesteps=STEPS[:2], noise=cpu_noise(seed)
         )
         assert torch.allclose(both[k : k + 1], alone, atol=1e-3)
     assert not torch.allclose(both[0], both[1], atol=1e-2)
 
 
 @pytest.mark.parametrize(
-    ("given", "tags"),
+    ("option", "tags"),
     [("none", ""), ("a fox, snow", "a fox, snow")],
     ids=["none", "the user's own"],
 )
-def test_tags_may_be_given_or_left_out(seesr, given, tags):
+def test_tags_may_be_set_or_omitted(seesr, option, tags):
     cond = seesr.describe(
-        torch.rand(1, 3, 20, 30), PromptSettings(tags=given, prompt="dusk", added_prompt="sharp")
+        torch.rand(1, 3, 20, 30), PromptSettings(tags=option, prompt="dusk", added_prompt="sharp")
     )
     assert (cond.tags, cond.prompt) == (tags, f"{tags}, dusk,sharp")
     assert cond.image.shape == (1, 145, 512)
@@ -269,7 +271,7 @@ def test_tags_are_read_from_the_photo_and_lead_the_prompt(seesr):
     assert cond.negative is None
 
 
-def test_the_official_prompts_are_made():
+def test_the_official_prompts_are_reproduced():
     notes = json.loads((GOLDEN / "preprocess" / "tensors.json").read_text())
     added = "clean, high-resolution, 8k, extremely detailed, best quality, sharp"
     for prompt in notes["prompts"]:

@@ -311,8 +311,10 @@ def test_the_full_size_needs_exactly_the_official_keys(full_keys):
 
 def test_the_published_checkpoints_merge_at_full_size(full_keys):
     tensors = {key: torch.empty(shape, device="meta") for key, shape in full_keys.items()}
-    kept = ("visual_encoder", "tagging_head")
-    dape = {key: value for key, value in tensors.items() if "lora_" in key and key.startswith(kept)}
+    prefixes = ("visual_encoder", "tagging_head")
+    dape = {
+        key: value for key, value in tensors.items() if "lora_" in key and key.startswith(prefixes)
+    }
     assert len(dape) == 56
     merged = merge(tensors, dape)
     assert {key: tuple(value.shape) for key, value in merged.items()} == canonical_shapes(FULL)

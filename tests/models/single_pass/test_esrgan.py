@@ -1,4 +1,4 @@
-"""Real-ESRGAN's generator: its file, what nano begins with, and how it teaches."""
+"""Real-ESRGAN's generator: its file, its role as nano's start, and as a teacher."""
 
 import pytest
 import torch
