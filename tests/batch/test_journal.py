@@ -14,7 +14,7 @@ def entry(name="a.jpg", state="ok", **more):
     return JournalEntry(state=state, input=name, settings="s", **more)
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_written_entries_are_read_back(tmp_path):
     odd = entry("ä/\udcff.jpg", output="o", size=5, output_size=0, error={"code": "c"}, seconds=1.5)
     own_journal = Journal(tmp_path)
     own_journal.write(odd)

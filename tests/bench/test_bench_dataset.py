@@ -66,7 +66,7 @@ def test_a_degradation_depends_on_seed_and_name_alone(clean, name):
     assert not np.array_equal(first, degraded(clean, name, 3, "b"))
 
 
-def test_steps_do_what_they_say(clean):
+def test_every_degradation_step_has_its_stated_effect(clean):
     plain = degraded(clean, "bicubic", 0, "a").astype(float)
     noise = degraded(clean, "noise=20", 0, "a") - plain
     assert 15 < noise.std() < 21

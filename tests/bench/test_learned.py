@@ -30,7 +30,7 @@ def test_each_metric_names_its_variant_and_gives_its_value(clean, noisy, percept
         assert metric.measure(clean, clean) == pytest.approx(0, abs=1e-6)
 
 
-def test_only_those_that_are_asked_for_are_loaded(perceptual_weights):
+def test_only_requested_metrics_are_loaded(perceptual_weights):
     metrics, _ = learned_metrics("cpu", ["dists"])
     assert [metric.name for metric in metrics] == ["dists"]
 

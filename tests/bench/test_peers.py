@@ -71,7 +71,7 @@ def test_results_are_matched_by_stem(save, clean, small, name):
     assert result_folder(folder).run(TestPhoto(stem="b", lr=None, hr=None), small, SIZE) is None
 
 
-def test_methods_of_one_name_are_told_apart(save, clean):
+def test_methods_of_one_name_get_different_labels(save, clean):
     folders = [save(f"{maker}/out/a.png", clean).parent for maker in ("one", "two")]
     names = [
         method.name for method in with_unique_names(*interpolation(), *map(result_folder, folders))

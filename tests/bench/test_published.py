@@ -25,7 +25,7 @@ def test_addsr_stands_in_every_table():
     assert all(any("AddSR" in method for method in load_table(name).rows) for name in TABLES)
 
 
-def test_a_table_of_ones_own_is_read(tmp_path):
+def test_a_user_table_is_read(tmp_path):
     path = tmp_path / "paper.json"
     path.write_text(json.dumps({"source": "page 7", "rows": {"X": {"psnr": 20}}}))
     table = load_table(str(path))

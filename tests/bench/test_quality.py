@@ -56,7 +56,7 @@ def test_a_border_that_eats_the_picture_is_refused(pairs):
         measure(find_test_sets(pairs), list(interpolation()), TWO, border=45)
 
 
-def test_pictures_are_kept_and_never_written_twice(pairs, tmp_path):
+def test_pictures_are_saved_and_never_written_twice(pairs, tmp_path):
     saver = picture_saver(tmp_path / "kept")
     measure(find_test_sets(pairs), list(interpolation()), TWO, on_picture=[saver])
     files = sorted(

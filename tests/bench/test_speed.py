@@ -48,7 +48,7 @@ def test_only_later_steps_have_the_stages_of_psr(rows):
     )
 
 
-def test_a_row_says_what_ran(rows):
+def test_a_row_describes_its_run(rows):
     one, three = rows
     assert (one.size, one.out, one.steps, one.dtype, one.tiles, one.runs) == (
         (64, 48),
@@ -94,7 +94,7 @@ def test_the_imitation_has_the_contrast_of_a_photo_at_every_size():
         assert 0.1 < photo.rgb.std() < 0.3
 
 
-def test_the_stopwatch_tells_psr_decodes_from_the_last_one():
+def test_the_stopwatch_separates_psr_decodes_from_the_last_one():
     class Model:
         schedule, factor, channels, exact_codec, halo = None, 8, 4, False, None
 

@@ -18,7 +18,7 @@ def test_every_combination_is_measured_once():
     assert len({variant.settings for variant in combinations}) == len(combinations)
 
 
-def test_without_lists_the_usual_steps_are_measured():
+def test_without_lists_the_default_steps_are_measured():
     assert [
         variant.settings.steps for variant in variants(Sweep(), default_steps("consistency", 4))
     ] == [
@@ -30,7 +30,7 @@ def test_without_lists_the_usual_steps_are_measured():
     ]
 
 
-def test_precisions_are_told_apart():
+def test_precisions_have_different_labels():
     combinations = variants(Sweep(steps=[1], start=["noise"], precision=["fp32", "bf16"]), ())
     assert [(variant.precision, variant.label) for variant in combinations] == [
         ("fp32", "1 step, from noise, fp32"),

@@ -51,7 +51,7 @@ def test_outputs_alone_are_upscaled_again(twice, upscale, names):
     assert len(outcome.out.split()) == len(names)
 
 
-def test_json_has_a_record_for_what_is_skipped(twice, upscale):
+def test_json_has_a_record_for_every_skipped_file(twice, upscale):
     outcome = upscale(*twice, "--skip-existing", "--json")
     records = [json.loads(line) for line in outcome.out.splitlines()]
     assert [record["input"] for record in records] == twice

@@ -89,7 +89,7 @@ def test_a_bad_file_leaves_no_output_folder_behind(photo, upscale, tmp_path, kin
 
 
 @pytest.mark.parametrize("kind", ["cut JPEG", "corrupt PNG"])
-def test_a_bad_file_never_replaces_what_was_there(photo, upscale, tmp_path, kind):
+def test_a_bad_file_never_replaces_an_existing_output(photo, upscale, tmp_path, kind):
     (tmp_path / "out.png").write_bytes(b"precious")
     assert upscale(KINDS[kind](photo, tmp_path), "-o", "out.png", "--overwrite").code == 6
     assert (tmp_path / "out.png").read_bytes() == b"precious"
@@ -113,7 +113,7 @@ def test_a_shared_broken_file_gives_one_line_and_exit_6(upscale, tree, name):
     assert_refused(upscale(SHARED / name, "-o", "out.png"), tree, set())
 
 
-def test_a_png_called_jpg_is_read_for_what_it_is(upscale, tmp_path):
+def test_a_png_named_jpg_is_read_as_png(upscale, tmp_path):
     source = SHARED / "png_named.jpg"
     if not source.is_file():
         pytest.skip(f"{source} is not here")

@@ -136,7 +136,7 @@ def test_a_second_run_does_nothing(photos, batch):
 
 
 @pytest.mark.parametrize("change", ["pixels", "output gone", "output cut", "new file"])
-def test_what_changed_is_done_again(photos, photo, batch, change):
+def test_changed_photos_are_upscaled_again(photos, photo, batch, change):
     batch()
     if change == "pixels":
         photo("in/b.png", (26, 18))

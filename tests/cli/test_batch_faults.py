@@ -444,7 +444,7 @@ def test_photos_that_cannot_be_read_are_failures_with_a_reason(photo, batch):
         assert FOREIGN_PHOTOS[name][1] in rows()[name]["message"]
 
 
-def test_the_summary_counts_what_was_skipped_by_kind(photo, batch):
+def test_the_summary_counts_skipped_files_by_kind(photo, batch):
     for name in ("clip.MOV", "clip2.mov", "clip.mp4", "notes.txt", ".hidden.jpg"):
         (Path("in") / name).parent.mkdir(exist_ok=True)
         (Path("in") / name).write_bytes(b"x")

@@ -20,7 +20,7 @@ def data(photo):
 @pytest.fixture
 def bench(addsr):
     """``addsr bench`` with nano on the processor, few metrics."""
-    return lambda *words: addsr("bench", "--model", "nano", "--device", "cpu", *words)
+    return lambda *arguments: addsr("bench", "--model", "nano", "--device", "cpu", *arguments)
 
 
 QUICK = ("--sizes", "16", "--steps", "1", "--runs", "1", "--seconds", "0")
@@ -35,7 +35,7 @@ def test_speed_is_a_table_with_its_protocol(bench, monkeypatch):
     monkeypatch.setattr(hardware, "load_per_core", lambda: 0.0)
     outcome = bench(*QUICK)
     assert outcome.code == 0
-    for words in (
+    for phrase in (
         "Speed",
         "Seconds by stage",
         "16x16",
@@ -46,7 +46,7 @@ def test_speed_is_a_table_with_its_protocol(bench, monkeypatch):
         "threads",
         "psr 0.4",
     ):
-        assert words in outcome.out
+        assert phrase in outcome.out
     assert outcome.lines == ["model nano: asked for by name"]
 
 
@@ -69,14 +69,14 @@ def test_a_terminal_gets_drawn_tables(bench, monkeypatch):
 
 
 def test_speed_as_records(bench):
-    told, row = records(bench(*QUICK, "--json", "--precision", "fp32"))
-    assert (told["kind"], row["kind"], row["steps"], row["dtype"]) == (
+    header, row = records(bench(*QUICK, "--json", "--precision", "fp32"))
+    assert (header["kind"], row["kind"], row["steps"], row["dtype"]) == (
         "protocol",
         "speed",
         1,
         "fp32",
     )
-    assert len(told["sha256"]) == 64
+    assert len(header["sha256"]) == 64
     assert 0 < sum(row["stages"].values()) <= row["median"]
     assert row["matmul_share"] > 0
 
@@ -85,7 +85,7 @@ def test_quality_against_references_and_other_results(bench, data):
     outcome = bench(
         "--data", data, "--results", "set/hr", "--steps", "1,4", "--psr", "0,0.4", *TWO, "--json"
     )
-    told, *rows = records(outcome)
+    header, *rows = records(outcome)
     assert [row["method"] for row in rows] == [
         *(
             "bicubic",
@@ -98,14 +98,14 @@ def test_quality_against_references_and_other_results(bench, data):
     ]
     assert rows[2]["means"] == {"psnr": "infinity", "ssim": pytest.approx(1)}
     assert rows[4]["means"] != rows[5]["means"]
-    assert "fp32" in told["precision"] or "bf16" in told["precision"]
-    assert told["data"] == "set: lr (2 photos)"
-    assert "psnr up: RGB, dB" in told["metrics"]
+    assert "fp32" in header["precision"] or "bf16" in header["precision"]
+    assert header["data"] == "set: lr (2 photos)"
+    assert "psnr up: RGB, dB" in header["metrics"]
 
 
 def test_every_report_holds_the_same_numbers(bench, data, monkeypatch):
     monkeypatch.setattr("sys.argv", ["addsr", "bench", "--steps", "1"])
-    words = (
+    arguments = (
         "--data",
         data,
         *TWO,
@@ -119,7 +119,7 @@ def test_every_report_holds_the_same_numbers(bench, data, monkeypatch):
         "r.html",
         "--json",
     )
-    row = next(row for row in records(bench(*words)) if row.get("method") == "nano, 1 step")
+    row = next(row for row in records(bench(*arguments)) if row.get("method") == "nano, 1 step")
     with open("r.csv", encoding="utf-8") as file:  # noqa: PTH123
         line = next(line for line in csv.DictReader(file) if line["method"] == "nano, 1 step")
     assert float(line["psnr"]) == row["means"]["psnr"]
@@ -148,7 +148,7 @@ def test_published_numbers_stand_below_ours(bench, data):
 
 
 def test_references_alone_are_degraded_as_named(bench, data):
-    words = (
+    arguments = (
         "--data",
         "set/hr",
         "--degradation",
@@ -159,12 +159,12 @@ def test_references_alone_are_degraded_as_named(bench, data):
         "1",
         "--json",
     )
-    told, *rows = records(bench(*words, *TWO, "--steps", "1", "--save", "kept"))
+    header, *rows = records(bench(*arguments, *TWO, "--steps", "1", "--save", "kept"))
     psnr = {row["case"]: row["means"]["psnr"] for row in rows if row["method"] == "bicubic"}
     assert psnr["bicubic"] > psnr["noise=30"]
-    assert "degraded by noise=30, seed 0" in told["data"]
-    with Image.open("kept/noise=30/nano_1-step/a.png") as held:
-        assert np.asarray(held).shape == (48, 64, 3)
+    assert "degraded by noise=30, seed 0" in header["data"]
+    with Image.open("kept/noise=30/nano_1-step/a.png") as saved:
+        assert np.asarray(saved).shape == (48, 64, 3)
 
 
 def test_metrics_that_are_missing_are_one_line(bench, data):
@@ -176,14 +176,14 @@ def test_metrics_that_are_missing_are_one_line(bench, data):
 
 def test_lpips_and_dists_are_measured_where_their_weights_are(bench, data, perceptual_weights):
     outcome = bench("--data", data, "--steps", "1", "--metrics", "lpips,lpips_vgg,dists", "--json")
-    told, *rows = records(outcome)
+    header, *rows = records(outcome)
     assert all(set(row["means"]) == {"lpips", "lpips_vgg", "dists"} for row in rows)
     assert all(0 < value < 2 for row in rows for value in row["means"].values())
-    assert "LPIPS-Alex v0.1" in told["metrics"]
+    assert "LPIPS-Alex v0.1" in header["metrics"]
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (("--sizes", "big"), 2, "not a list of sizes"),
         (("--sizes", "4"), 2, "cannot be measured"),
@@ -202,11 +202,11 @@ def test_lpips_and_dists_are_measured_where_their_weights_are(bench, data, perce
     ],
 )
 @pytest.mark.usefixtures("data")
-def test_what_cannot_be_measured_is_one_line(bench, words, code, said, monkeypatch):
+def test_an_impossible_measurement_is_one_line(bench, arguments, code, message, monkeypatch):
     import sys
 
     monkeypatch.setitem(sys.modules, "spandrel", None)
-    outcome = bench(*words)
+    outcome = bench(*arguments)
     assert outcome.code == code
-    assert said in outcome.lines[-1]
+    assert message in outcome.lines[-1]
     assert outcome.out == ""

@@ -202,7 +202,7 @@ def test_a_missing_part_is_named(tmp_path, part):
 @pytest.mark.parametrize(
     "file", ["unet/diffusion_pytorch_model.safetensors", "tagger/model.safetensors"]
 )
-def test_a_broken_weight_file_is_a_sentence(addsr, photo, tmp_path, file):
+def test_a_broken_weight_file_is_one_error(addsr, photo, tmp_path, file):
     folder = write_bundle(tmp_path / "bundle")
     path = folder / file
     path.write_bytes(path.read_bytes()[:1000])
@@ -212,7 +212,7 @@ def test_a_broken_weight_file_is_a_sentence(addsr, photo, tmp_path, file):
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": "other"}', '{"format": "addsr-bundle-1"}'])
-def test_a_broken_record_is_a_sentence(tmp_path, text):
+def test_a_broken_record_is_one_error(tmp_path, text):
     (tmp_path / "bundle.json").write_text(text)
     with pytest.raises(ModelUnavailable, match="not a bundle record"):
         locate(str(tmp_path))
@@ -237,7 +237,7 @@ def test_a_broken_record_is_a_sentence(tmp_path, text):
     ],
     ids=json.dumps,
 )
-def test_a_record_of_wrong_types_or_sizes_is_a_sentence(tmp_path, change):
+def test_a_record_of_wrong_types_or_sizes_is_one_error(tmp_path, change):
     Bundle(name="golden", parameters=1).write(tmp_path)
     record = json.loads((tmp_path / "bundle.json").read_text())
     (tmp_path / "bundle.json").write_text(json.dumps(record | change))
@@ -248,7 +248,7 @@ def test_a_record_of_wrong_types_or_sizes_is_a_sentence(tmp_path, change):
 @pytest.mark.parametrize(
     "text", ["[" * 100_000, '{"parameters": ' + "9" * 100_000 + "}"], ids=["deep", "long"]
 )
-def test_a_record_that_python_cannot_hold_is_a_sentence(addsr, photo, tmp_path, text):
+def test_a_record_that_python_cannot_parse_is_one_error(addsr, photo, tmp_path, text):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "bundle.json").write_text(text)
     outcome = addsr("upscale", photo, "--model", tmp_path / "model")
@@ -257,7 +257,7 @@ def test_a_record_that_python_cannot_hold_is_a_sentence(addsr, photo, tmp_path, 
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0])
-def test_weights_of_no_network_are_found_before_and_by_verify(addsr, photo, tmp_path, value):
+def test_weights_of_no_network_are_detected_on_loading_and_by_verify(addsr, photo, tmp_path, value):
     folder = write_bundle(tmp_path / "bundle")
     path = folder / "unet" / "diffusion_pytorch_model.safetensors"
     save_file(

@@ -37,7 +37,7 @@ def test_the_output_may_be_a_file_or_a_folder(pair, addsr, output, expected):
     assert Path(expected).is_file()
 
 
-def test_json_tells_what_is_in_the_page(pair, addsr):
+def test_json_describes_the_page(pair, addsr):
     record = json.loads(addsr("compare", *pair, "--json").out)
     assert record["output"] == "a_compare.html"
     assert record["bytes"] == Path("a_compare.html").stat().st_size
@@ -53,7 +53,7 @@ def test_labels_and_title_are_as_given(pair, addsr):
     assert "<title>x &amp; y</title>" in Path("a_compare.html").read_text(encoding="utf-8")
 
 
-def test_equal_file_names_are_told_apart_by_their_folders(photo, addsr):
+def test_equal_file_names_are_distinguished_by_their_folders(photo, addsr):
     addsr("compare", photo("x/a.jpg"), photo("y/a.jpg"), "-o", "page.html")
     assert labels("page.html") == ["x/a.jpg", "y/a.jpg"]
 
@@ -63,11 +63,11 @@ def test_quiet_says_nothing_and_otherwise_stderr_does(pair, addsr):
     assert addsr("compare", *pair, "--overwrite", "--quiet").err == ""
 
 
-def test_a_reduced_picture_is_told(pair, addsr):
+def test_a_reduced_picture_is_reported(pair, addsr):
     assert "b.png: reduced to 50 px" in addsr("compare", *pair, "--max-side", 50).err
 
 
-def test_an_existing_page_stays_unless_told_otherwise(pair, addsr):
+def test_an_existing_page_is_replaced_only_with_overwrite(pair, addsr):
     Path("a_compare.html").write_text("mine")
     outcome = addsr("compare", *pair)
     assert (outcome.code, Path("a_compare.html").read_text()) == (7, "mine")
@@ -115,7 +115,7 @@ def test_upscale_writes_before_and_after_beside_the_output(photo, upscale, tree)
     assert re.findall('class="size">(.*?)<', page) == ["24 &times; 18", "96 &times; 72"]
 
 
-def test_upscale_says_null_where_no_page_was_asked_for(photo, upscale):
+def test_upscale_reports_null_without_a_page(photo, upscale):
     assert json.loads(upscale(photo(), "--json").out)["compare"] is None
 
 
@@ -134,7 +134,7 @@ def test_upscale_refuses_an_existing_page_before_any_work(photo, upscale, tree, 
     assert tree() == {"photo.jpg", "photo_x4_compare.html"}
 
 
-def test_upscale_replaces_a_page_when_told_to(photo, upscale):
+def test_upscale_replaces_a_page_with_overwrite(photo, upscale):
     Path("photo_x4_compare.html").write_text("mine")
     assert upscale(photo(), "--compare", "--overwrite").code == 0
     assert labels("photo_x4_compare.html")[0] == "Before"

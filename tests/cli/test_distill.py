@@ -36,18 +36,18 @@ def photos(photo):
 
 @pytest.fixture
 def distill(addsr, photos):
-    """The smallest run, with more words."""
-    return lambda *words: addsr("distill", "--data", photos, *SMALL, *words)
+    """The smallest run, with more options."""
+    return lambda *arguments: addsr("distill", "--data", photos, *SMALL, *arguments)
 
 
-def refused(outcome, code, *words):
-    """Whether a call failed with one line on stderr that holds these words, and no output."""
+def refused(outcome, code, *phrases):
+    """Whether a call failed with one line on stderr that contains these phrases, and no output."""
     errors = [line for line in outcome.lines if line.startswith("error: ")]
     assert (outcome.code, outcome.out, len(errors)) == (code, "", 1), outcome.err
     assert "Traceback" not in outcome.err
     assert "error: unexpected" not in outcome.err
-    for word in words:
-        assert word in outcome.err
+    for phrase in phrases:
+        assert phrase in outcome.err
     return True
 
 
@@ -103,7 +103,7 @@ def test_presets_are_recorded(distill, preset, factors):
 
 
 def test_every_choice_reaches_the_run(distill, small_vgg):
-    words = (
+    arguments = (
         "--ta",
         "linear",
         "--adversarial",
@@ -115,7 +115,7 @@ def test_every_choice_reaches_the_run(distill, small_vgg):
         "--r1",
         1e-3,
     )
-    words += (
+    arguments += (
         "--teacher-sees",
         "lr",
         "--distill-space",
@@ -124,8 +124,15 @@ def test_every_choice_reaches_the_run(distill, small_vgg):
         "teacher-forced",
         "--usm",
     )
-    words += ("--first-latent", "hr", "--psr-train-weight", "uniform:0.4,0.8", "--anchor-l1", 0.1)
-    words += (
+    arguments += (
+        "--first-latent",
+        "hr",
+        "--psr-train-weight",
+        "uniform:0.4,0.8",
+        "--anchor-l1",
+        0.1,
+    )
+    arguments += (
         "--anchor-lpips",
         0.2,
         "--discriminator",
@@ -135,9 +142,9 @@ def test_every_choice_reaches_the_run(distill, small_vgg):
         "--timestep-weights",
         "0,1,2,3",
     )
-    words += ("--degradation", "mild", "--scales", "2:3", "--lettering", 0.4)
-    words += ("--lr", 1e-3, "--d-lr", 2e-3, "--decay", "constant")
-    words += (
+    arguments += ("--degradation", "mild", "--scales", "2:3", "--lettering", 0.4)
+    arguments += ("--lr", 1e-3, "--d-lr", 2e-3, "--decay", "constant")
+    arguments += (
         "--ema",
         0.5,
         "--accumulate",
@@ -151,7 +158,7 @@ def test_every_choice_reaches_the_run(distill, small_vgg):
         "--seed",
         7,
     )
-    assert distill(*words, "--preset", "official", "-o", "run").code == 0
+    assert distill(*arguments, "--preset", "official", "-o", "run").code == 0
     run = config("run")
     recipe = run.recipe
     assert (recipe.ta.form, recipe.ta.indexing, recipe.adversarial, recipe.distill) == (
@@ -182,9 +189,9 @@ def test_every_choice_reaches_the_run(distill, small_vgg):
 
 
 @pytest.mark.parametrize("stage", ["teacher", "student"])
-def test_losses_on_vgg_are_told_and_logged(distill, small_vgg, stage):
-    words = ("--anchor-lpips", 0.5, "--stage", stage, "--log-every", 1, "-o", "run")
-    done = distill(*words, *(("--discriminator", "vgg") if stage == "student" else ()))
+def test_losses_on_vgg_are_printed_and_logged(distill, small_vgg, stage):
+    arguments = ("--anchor-lpips", 0.5, "--stage", stage, "--log-every", 1, "-o", "run")
+    done = distill(*arguments, *(("--discriminator", "vgg") if stage == "student" else ()))
     assert done.code == 0, done.err
     rows = [json.loads(line)["values"] for line in Path("run/log.jsonl").read_text().splitlines()]
     expected = {"lpips", "grad_norm"} | (
@@ -194,9 +201,11 @@ def test_losses_on_vgg_are_told_and_logged(distill, small_vgg, stage):
     assert "lpips" in done.lines[-1]
 
 
-@pytest.mark.parametrize("words", [("--discriminator", "vgg"), ("--anchor-lpips", 0.5)])
-def test_without_the_weights_of_vgg_the_command_that_fetches_them_is_told(distill, words):
-    assert refused(distill(*words), 4, "weights of LPIPS", "python -m addsr_cli.fetch_perceptual")
+@pytest.mark.parametrize("arguments", [("--discriminator", "vgg"), ("--anchor-lpips", 0.5)])
+def test_without_the_weights_of_vgg_the_command_that_fetches_them_is_named(distill, arguments):
+    assert refused(
+        distill(*arguments), 4, "weights of LPIPS", "python -m addsr_cli.fetch_perceptual"
+    )
     assert not Path("runs").exists()
 
 
@@ -236,9 +245,9 @@ def test_pairs_without_both_folders_are_refused(addsr, photos):
     assert refused(addsr("distill", "--pairs", photos, *SMALL), 2, "hr/ and lr/")
 
 
-def test_data_or_pairs_must_be_given_and_not_both(addsr, photos):
-    for words in ((), ("--data", photos, "--pairs", photos)):
-        assert refused(addsr("distill", *words, *SMALL), 2, "--data or --pairs")
+def test_exactly_one_of_data_and_pairs_is_required(addsr, photos):
+    for arguments in ((), ("--data", photos, "--pairs", photos)):
+        assert refused(addsr("distill", *arguments, *SMALL), 2, "--data or --pairs")
 
 
 def empty(folder):
@@ -256,12 +265,12 @@ def broken(folder):
 
 
 @pytest.mark.parametrize(
-    ("make", "words"),
+    ("make", "message"),
     [(empty, "0 photos"), (small, "1 smaller than 64 px"), (broken, "1 unreadable")],
 )
-def test_a_folder_without_a_usable_photo_is_told_with_reasons(addsr, make, words):
+def test_a_folder_without_a_usable_photo_is_refused_with_reasons(addsr, make, message):
     make(Path("others"))
-    assert refused(addsr("distill", "--data", "others", *SMALL), 6, "No photo to train on", words)
+    assert refused(addsr("distill", "--data", "others", *SMALL), 6, "No photo to train on", message)
     assert not Path("runs").exists()
 
 
@@ -269,13 +278,13 @@ def test_a_folder_that_is_not_there_is_refused(addsr):
     assert refused(addsr("distill", "--data", "nowhere", *SMALL), 2, "not a folder")
 
 
-def test_what_is_skipped_is_counted(distill, photos):
+def test_skipped_photos_are_counted(distill, photos):
     broken(photos / "more")
     assert distill().lines[0] == "3 photos, 1 unreadable in photos"
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     [
         ("--psr-train-weight", "much"),
         ("--mix", "clean"),
@@ -293,19 +302,19 @@ def test_what_is_skipped_is_counted(distill, photos):
         ("--device", "cuda:99"),
         ("--arch", "addsr", "--stage", "teacher"),
     ],
-    ids=lambda words: "".join(map(str, words[:2])),
+    ids=lambda arguments: "".join(map(str, arguments[:2])),
 )
-def test_what_cannot_be_is_refused(distill, words):
-    assert refused(distill(*words), 2)
+def test_invalid_options_are_refused(distill, arguments):
+    assert refused(distill(*arguments), 2)
     assert not Path("runs").exists()
 
 
 def test_the_full_model_needs_its_teacher(addsr, photos):
-    words = ("--data", photos, "--arch", "addsr", "--device", "cpu", "--crop", 64)
-    assert refused(addsr("distill", *words), 4, "seesr is not installed", "models pull seesr")
+    arguments = ("--data", photos, "--arch", "addsr", "--device", "cpu", "--crop", 64)
+    assert refused(addsr("distill", *arguments), 4, "seesr is not installed", "models pull seesr")
 
 
-def test_the_full_model_needs_a_gpu_unless_told_otherwise(addsr, photos, monkeypatch):
+def test_the_full_model_needs_a_gpu_unless_a_device_is_chosen(addsr, photos, monkeypatch):
     monkeypatch.setattr("addsr_cli.hardware.best_device", lambda: "cpu")
     assert refused(addsr("distill", "--data", photos, "--crop", 64), 2, "CUDA GPU", "--device cpu")
 
@@ -322,7 +331,7 @@ def test_a_loss_that_is_no_number_names_its_network(distill, monkeypatch):
     assert refused(distill(), 1, "loss of the student became nan", "resume")
 
 
-def test_a_full_disk_is_a_sentence(distill, monkeypatch):
+def test_a_full_disk_is_one_error(distill, monkeypatch):
     def full(state, file):
         raise OSError(28, os.strerror(28))
 
@@ -337,7 +346,7 @@ def test_a_disk_that_fills_up_leaves_no_half_checkpoint(distill, disk):
 
 
 @pytest.mark.parametrize("part", ["log.jsonl", "samples", "export", "config.json"])
-def test_whatever_cannot_be_written_is_a_sentence(distill, part):
+def test_an_unwritable_output_is_one_error(distill, part):
     blocked = Path("run") / part
     if part in ("samples", "export"):
         blocked.parent.mkdir()
@@ -351,7 +360,7 @@ def test_whatever_cannot_be_written_is_a_sentence(distill, part):
     )
 
 
-def test_a_picture_that_cannot_be_encoded_is_a_sentence(distill, monkeypatch):
+def test_a_picture_that_cannot_be_encoded_is_one_error(distill, monkeypatch):
     monkeypatch.setattr("addsr_cli.train.results.cv2.imwrite", lambda *_: False)
     assert refused(distill(), 7, "no image could be written")
 
@@ -361,7 +370,7 @@ def test_a_run_folder_that_is_a_file_is_refused(distill):
     assert refused(distill("-o", "run"), 7, "cannot be written")
 
 
-def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(distill):
+def test_a_dry_run_prints_the_cost_and_writes_nothing(distill):
     done = distill("--dry-run")
     assert done.code == 0
     for word in ("parameters", "GiB  optimiser", "TFLOP a step", "hours"):
@@ -370,7 +379,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(distill):
 
 
 def test_a_dry_run_of_the_full_model_needs_no_weights(addsr, photos):
-    words = (
+    arguments = (
         "--data",
         photos,
         "--crop",
@@ -382,7 +391,7 @@ def test_a_dry_run_of_the_full_model_needs_no_weights(addsr, photos):
         "--precision",
         "bf16",
     )
-    record = json.loads(addsr("distill", *words, "--dry-run", "--json").out)
+    record = json.loads(addsr("distill", *arguments, "--dry-run", "--json").out)
     assert (record["status"], record["trained"]) == ("planned", 386_739_280)
     assert sum(record["memory"].values()) == record["memory_total"] < 16 * 2**30
     assert record["hours"] > 0
@@ -390,13 +399,13 @@ def test_a_dry_run_of_the_full_model_needs_no_weights(addsr, photos):
 
 @pytest.mark.parametrize(("memory", "fits"), [("12G", False), ("40G", True)])
 def test_a_dry_run_plans_for_a_card_that_is_not_here(addsr, photos, memory, fits):
-    words = ("distill", "--data", photos, "--crop", 64, "--memory", memory, "--dry-run")
-    record = json.loads(addsr(*words, "--json").out)
+    arguments = ("distill", "--data", photos, "--crop", 64, "--memory", memory, "--dry-run")
+    record = json.loads(addsr(*arguments, "--json").out)
     assert (record["fits"], record["hours"]) == (fits, None)
-    said = addsr(*words).out
-    assert f"{'fits' if fits else 'does not fit'} into {memory[:-1]}.0 GiB" in said
-    assert ("--preset lowmem" in said) is not fits
-    assert "hours" not in said
+    output = addsr(*arguments).out
+    assert f"{'fits' if fits else 'does not fit'} into {memory[:-1]}.0 GiB" in output
+    assert ("--preset lowmem" in output) is not fits
+    assert "hours" not in output
 
 
 def test_without_a_gpu_the_full_model_is_refused_with_a_way_to_plan(addsr, photos):
@@ -407,8 +416,8 @@ def test_without_a_gpu_the_full_model_is_refused_with_a_way_to_plan(addsr, photo
     assert "--dry-run --memory 40G" in outcome.err
 
 
-@pytest.mark.parametrize("words", [["--memory", "40G"], ["--memory", "40 apples", "--dry-run"]])
-def test_a_card_to_plan_for_needs_a_dry_run_and_a_size(addsr, photos, words):
-    outcome = addsr("distill", "--data", photos, *words)
+@pytest.mark.parametrize("arguments", [["--memory", "40G"], ["--memory", "40 apples", "--dry-run"]])
+def test_planning_for_a_memory_size_needs_a_dry_run_and_a_valid_size(addsr, photos, arguments):
+    outcome = addsr("distill", "--data", photos, *arguments)
     assert outcome.code == 2
     assert "--memory" in outcome.err

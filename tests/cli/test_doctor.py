@@ -3,7 +3,7 @@ import json
 import pytest
 
 
-def test_doctor_tells_device_memory_model_and_paths(addsr):
+def test_doctor_prints_device_memory_model_and_paths(addsr):
     outcome = addsr("doctor")
     assert (outcome.code, outcome.err) == (0, "")
     for word in (
@@ -29,7 +29,7 @@ def test_doctor_speaks_json(addsr):
     assert [example["size"] for example in record["examples"]] == [[128, 128], [1000, 750]]
 
 
-def test_doctor_says_what_is_slow_on_a_processor(addsr):
+def test_doctor_names_slow_operations_on_a_cpu(addsr):
     assert any(
         "processor" in note
         for note in json.loads(addsr("doctor", "--json", "--device", "cpu").out)["slow"]

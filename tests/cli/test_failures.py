@@ -87,7 +87,7 @@ def test_quiet_does_not_tell_of_control_c(photo, upscale, monkeypatch):
     assert (outcome.code, outcome.err) == (130, "")
 
 
-def test_what_nobody_foresaw_is_one_line_and_exit_1(finished):
+def test_an_unexpected_error_is_one_line_and_exit_1(finished):
     outcome = finished("-c", BOOM, "doctor")
     assert (outcome.code, outcome.out) == (1, "")
     assert outcome.lines[0] == "error: unexpected ZeroDivisionError: two lines"
@@ -95,7 +95,7 @@ def test_what_nobody_foresaw_is_one_line_and_exit_1(finished):
     assert "--debug" in outcome.err
 
 
-def test_debug_shows_the_traceback_of_what_nobody_foresaw(finished):
+def test_debug_shows_the_traceback_of_an_unexpected_error(finished):
     outcome = finished("-c", BOOM, "doctor", "--debug")
     assert outcome.code == 1
     assert "Traceback" in outcome.err

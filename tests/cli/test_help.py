@@ -219,7 +219,7 @@ def test_completion_knows_the_models(finished, monkeypatch, tmp_path, line):
     assert not {"notes.txt", ".home/"} & set(models)
 
 
-def test_completion_of_a_model_goes_on_from_what_is_typed(finished, monkeypatch, tmp_path):
+def test_completion_of_a_model_continues_the_typed_text(finished, monkeypatch, tmp_path):
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     assert completed(finished, monkeypatch, "addsr upscale --model se") == ["seesr", "seesr-turbo"]
     assert completed(finished, monkeypatch, "addsr upscale --model runs/m") == ["runs/mine/"]

@@ -70,7 +70,7 @@ def test_the_path_of_nano_is_its_file(addsr):
 
 
 @pytest.mark.parametrize("name", ["addsr", "nobody/nothing"])
-def test_the_path_of_what_is_not_here_is_a_failure(addsr, name):
+def test_the_path_of_a_missing_model_is_a_failure(addsr, name):
     outcome = addsr("models", "path", name)
     assert (outcome.code, outcome.out) == (4, "")
 
@@ -81,7 +81,7 @@ def test_an_intact_model_verifies(addsr, addsr_folder):
 
 
 @pytest.mark.parametrize("harm", ["flip", "delete"])
-def test_damage_is_found_and_named(addsr, addsr_folder, harm):
+def test_damage_is_detected_and_named(addsr, addsr_folder, harm):
     path = addsr_folder / "unet" / "diffusion_pytorch_model.safetensors"
     if harm == "flip":
         data = bytearray(path.read_bytes())
@@ -97,7 +97,7 @@ def test_damage_is_found_and_named(addsr, addsr_folder, harm):
 
 
 @pytest.mark.parametrize("value", [float("nan"), 0.0])
-def test_a_nano_of_weights_that_none_has_is_found(addsr, photo, tmp_path, value):
+def test_a_nano_with_foreign_weights_is_detected(addsr, photo, tmp_path, value):
     net = build_nano(NanoConfig(groups=(1,), width=4, growth=4, embedding=4)).net
     with torch.no_grad():
         for parameter in net.parameters():
@@ -163,7 +163,7 @@ def test_with_a_gpu_auto_is_the_full_model_when_it_is_here(gpu, addsr_folder):
     assert choose("auto") == "addsr"
 
 
-def test_when_the_full_model_cannot_be_had_auto_says_why_and_takes_nano(gpu, capsys):
+def test_without_the_full_model_auto_gives_the_reason_and_uses_nano(gpu, capsys):
     assert choose("auto") == "nano"
     message = capsys.readouterr().err
     assert "auto uses nano" in message
@@ -171,7 +171,7 @@ def test_when_the_full_model_cannot_be_had_auto_says_why_and_takes_nano(gpu, cap
 
 
 @pytest.mark.parametrize("problem", [ModelUnavailable, OutputRefused])
-def test_what_is_missing_is_said_in_one_line_before_auto_falls_back(
+def test_missing_weights_are_one_line_before_auto_falls_back(
     gpu, hub, monkeypatch, capsys, problem
 ):
     def refused(*_, **__):
@@ -200,7 +200,7 @@ def test_a_model_asked_for_by_name_is_never_replaced(addsr, tmp_path, name):
     assert not (tmp_path / "photo_x4.png").exists()
 
 
-def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
+def test_a_dry_run_of_pull_lists_files_and_sources(addsr, monkeypatch):
     from addsr_cli.weights import sources
     from addsr_cli.weights.components import MODEL_COMPONENTS, STUDENT
     from addsr_cli.weights.manifest import Manifest, PlannedFile
@@ -236,7 +236,7 @@ def test_pull_says_what_it_would_fetch_and_from_where(addsr, monkeypatch):
     assert "no public source" in ours[-1]["problem"]
 
 
-def test_a_dry_run_without_a_network_tells_what_is_written_down(addsr):
+def test_a_dry_run_without_a_network_prints_the_recorded_sizes(addsr):
     outcome = addsr("models", "pull", "seesr", "--dry-run")
     assert outcome.code == 0
     assert "ram_swin_large_14m.pth" in outcome.out
@@ -255,7 +255,7 @@ def test_pull_offline_is_one_line_and_exit_4(addsr):
     assert "offline" in outcome.lines[-1]
 
 
-def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
+def test_import_installs_the_model_and_prints_its_folder(addsr, monkeypatch, tmp_path):
     from addsr_cli.weights import download_plan, install
 
     seen = {}
@@ -276,7 +276,7 @@ def test_import_makes_the_model_and_tells_where(addsr, monkeypatch, tmp_path):
     assert outcome.out.strip() == str(installed.model_folder("addsr"))
 
 
-def test_push_tells_the_address(addsr, addsr_folder, monkeypatch):
+def test_push_prints_the_address(addsr, addsr_folder, monkeypatch):
     from addsr_cli.weights import push
 
     monkeypatch.setattr(

@@ -151,13 +151,13 @@ def test_the_name_of_a_typed_file_beats_a_format_in_a_file(planned, tmp_path):
     assert planned()["output"] == "photo_x4.webp"
 
 
-def test_settings_from_the_working_folder_are_told(photo, upscale, tmp_path):
+def test_settings_from_the_working_folder_are_printed(photo, upscale, tmp_path):
     (tmp_path / "addsr.toml").write_text("scale = 2\nseed = 7\ncolor = 'lab'\n")
     lines = upscale(photo(), "--seed", 8).lines
     assert lines[0] == 'addsr.toml sets scale = 2, color = "lab"'
 
 
-def test_settings_of_the_users_own_are_told_when_asked(photo, upscale, user_config):
+def test_settings_of_the_user_are_printed_with_verbose(photo, upscale, user_config):
     user_config.write_text("scale = 2\n")
     assert "sets scale" not in upscale(photo()).err
     assert f"{user_config} sets scale = 2" in upscale(photo(), "--verbose", "--overwrite").lines

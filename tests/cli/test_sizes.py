@@ -23,7 +23,7 @@ from PIL import Image
         (["--shortest", "50"], (67, 50)),
     ],
 )
-def test_output_has_exactly_the_size_asked_for(photo, upscale, arguments, size):
+def test_output_has_exactly_the_requested_size(photo, upscale, arguments, size):
     with Image.open(upscale(photo(), *arguments).out.strip()) as image:
         assert image.size == size
 

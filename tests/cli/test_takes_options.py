@@ -49,7 +49,7 @@ def test_a_dataclass_is_built_from_the_options_of_its_fields(run):
     assert calls == [Outer(), Outer(inner=Inner(weight=3.0), names=("a", "b"), size=7)]
 
 
-def test_overrides_hold_only_what_was_set(run):
+def test_overrides_hold_only_options_that_were_set(run):
     calls = []
 
     def command(values: Annotated[dict[str, Any], OverridesOf(Outer)]) -> None:

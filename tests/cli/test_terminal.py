@@ -22,14 +22,14 @@ def terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.delenv("NO_COLOR", raising=False)
 
-    def run(*words, **variables):
+    def run(*arguments, **variables):
         test_end, terminal_end = pty.openpty()
         environment = {
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
             "OMP_NUM_THREADS": "1",
         } | variables
-        command = [sys.executable, *map(str, words)]
+        command = [sys.executable, *map(str, arguments)]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": terminal_end, "stderr": terminal_end}
         with subprocess.Popen(command, env=environment, **pipes):
             os.close(terminal_end)
@@ -183,8 +183,8 @@ import sys
 from addsr_cli.cli.app import run
 from addsr_cli.batch.pipeline import Pipeline
 original = Pipeline._upscale
-def upscale(self, *words):
-    result = original(self, *words)
+def upscale(self, *arguments):
+    result = original(self, *arguments)
     self.observer._bar.refresh()
     return result
 Pipeline._upscale = upscale

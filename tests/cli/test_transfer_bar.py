@@ -31,7 +31,7 @@ with Console().transfer_progress() as report:
 """
 
 
-def test_fetching_and_checking_are_told_apart():
+def test_fetching_and_checking_are_labelled_differently():
     pty = pytest.importorskip("pty", reason="terminals are those of POSIX")
     terminal, there = pty.openpty()
     variables = os.environ | {"COLUMNS": "90", "TERM": "xterm"}

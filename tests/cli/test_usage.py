@@ -58,7 +58,7 @@ def test_a_bad_machine_option_is_a_usage_error_for_several_photos_too(photo, ups
     assert upscale(photo("a.jpg"), photo("b.jpg"), "--tile", 100).code == 2
 
 
-def test_a_forgotten_unit_of_memory_is_told_how_to_write_it(photo, upscale):
+def test_the_error_for_a_forgotten_unit_of_memory_shows_the_right_form(photo, upscale):
     message = upscale(photo(), "--max-memory", "0.05").err
     assert "less than 1 MB" in message
     assert "0.05G" in message
@@ -115,7 +115,7 @@ def test_a_photo_in_place_of_a_command_is_upscaled(photo, addsr, arguments, monk
     assert outcome.out.strip().endswith("_x4.jpg")
 
 
-def test_a_missing_photo_in_place_of_a_command_is_said_to_be_missing(addsr):
+def test_a_missing_photo_in_place_of_a_command_is_reported_as_missing(addsr):
     outcome = addsr("photo.jpg")
     assert outcome.code == 6
     assert "'photo.jpg' does not exist" in outcome.err

@@ -46,7 +46,7 @@ def test_a_pulled_model_upscales_without_a_request(addsr, hub, photo):
 def test_pull_asks_once_about_every_file_and_fetches_it_once(addsr, hub):
     outcome = addsr("models", "pull", "seesr")
     assert outcome.out.strip() == str(installed.model_folder("seesr"))
-    counted = Counter((seen_request.method, seen_request.path) for seen_request in hub.seen)
+    counted = Counter((request.method, request.path) for request in hub.seen)
     assert set(counted.values()) == {1}
     assert {method for method, _ in counted} == {"HEAD", "GET"}
     size = sum(
@@ -76,7 +76,7 @@ def test_a_dry_run_against_the_hub_lists_every_file_and_fetches_none(addsr, hub)
         "unknown": 0,
         "exact": False,  # the student's, on Google Drive
     }
-    assert {seen_request.method for seen_request in hub.seen} == {"HEAD"}
+    assert {request.method for request in hub.seen} == {"HEAD"}
     lines = addsr("models", "pull", "addsr", "--dry-run").out.splitlines()
     ram = next(row["size"] for row in listed if row["component"] == "ram") / 1e6
     tagger = (
@@ -106,7 +106,7 @@ def test_a_dry_run_of_a_repository_fetches_its_record_only(addsr, hub, published
     listed = rows(addsr("models", "pull", "someone/sharp", "--dry-run", "--json"))
     assert {row["file"] for row in listed[:-1]} == published.files.keys()
     assert listed[-1]["to_fetch"] == sum(map(len, published.files.values()))
-    assert {seen_request.path.rsplit("/")[-1] for seen_request in hub.gets()} == {"bundle.json"}
+    assert {request.path.rsplit("/")[-1] for request in hub.gets()} == {"bundle.json"}
     assert installed.list_installed() == {}
     assert not list(cache.downloads_folder().rglob("bundle.json"))
 
@@ -125,7 +125,7 @@ def test_a_repository_that_changes_meanwhile_stays_at_one_commit(
 ):
     monkeypatch.setenv("ADDSR_SOMEONE__SHARP_REPO", "not/used")
     assert addsr("models", "pull", "someone/sharp").code == 0
-    assert all(hub.commit("someone/sharp") in seen_request.path for seen_request in hub.seen[1:])
+    assert all(hub.commit("someone/sharp") in request.path for request in hub.seen[1:])
 
 
 def test_a_repository_that_is_none_gets_no_advice_about_variables(addsr, hub):
@@ -178,7 +178,9 @@ class TestVerify:
     def test_on_a_fresh_machine_those_are_the_bundled_models(self, addsr):
         assert addsr("models", "verify").out == "nano: intact\nsmall: intact\n"
 
-    def test_a_flipped_bit_in_an_original_is_found_and_the_next_pull_mends_it(self, addsr, hub):
+    def test_a_flipped_bit_in_an_original_is_detected_and_the_next_pull_repairs_it(
+        self, addsr, hub
+    ):
         path = cache.component_folder("ram") / "ram_swin_large_14m.pth"
         data, before = bytearray(path.read_bytes()), path.stat().st_mtime_ns
         data[-1] ^= 1
@@ -208,7 +210,7 @@ class TestVerify:
             == f"download sd2-base: incomplete\n  vae/{WEIGHTS} was never finished or checked\n"
         )
 
-    def test_a_broken_nano_is_found(self, addsr, tmp_path):
+    def test_a_broken_nano_is_detected(self, addsr, tmp_path):
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "nano.safetensors").write_bytes(b"broken")
         outcome = addsr("models", "verify", tmp_path / "run")
@@ -243,7 +245,7 @@ class TestManualImport:
         return hub
 
     @pytest.fixture
-    def imported(self, known, tmp_path):
+    def downloaded(self, known, tmp_path):
         """RAM and DAPE as somebody downloaded them."""
         folder = tmp_path / "Downloads" / "weights"
         folder.mkdir(parents=True)
@@ -253,13 +255,13 @@ class TestManualImport:
         return folder
 
     @pytest.mark.parametrize("form", ["folder", "files"])
-    def test_originals_need_not_be_fetched_any_more(self, addsr, known, imported, form):
-        paths = [imported.parent] if form == "folder" else sorted(imported.iterdir())
+    def test_originals_need_not_be_fetched_any_more(self, addsr, known, downloaded, form):
+        paths = [downloaded.parent] if form == "folder" else sorted(downloaded.iterdir())
         outcome = addsr("models", "import", *paths, "--json")
         assert outcome.code == 0, outcome.err
         assert {row["file"] for row in rows(outcome)} == {"ram_swin_large_14m.pth", "DAPE.pth"}
         assert known.seen == []
-        assert len(list(imported.iterdir())) == 2
+        assert len(list(downloaded.iterdir())) == 2
         assert [
             download_plan.sources.find_cached(part) is not None for part in manual_import.IMPORTABLE
         ] == [
@@ -267,8 +269,8 @@ class TestManualImport:
             True,
         ]
 
-    def test_a_dry_run_counts_imported_files(self, addsr, known, imported):
-        addsr("models", "import", imported)
+    def test_a_dry_run_counts_imported_files(self, addsr, known, downloaded):
+        addsr("models", "import", downloaded)
         listed = {
             row.get("file"): row
             for row in rows(addsr("models", "pull", "addsr", "--dry-run", "--json"))
@@ -276,14 +278,13 @@ class TestManualImport:
         assert listed["DAPE.pth"]["here"]
         assert listed["DAPE.pth"]["source"] == "imported from DAPE.pth"
 
-    def test_an_archive_beside_them_becomes_the_model(self, addsr, known, imported, tmp_path):
+    def test_an_archive_beside_them_becomes_the_model(self, addsr, known, downloaded, tmp_path):
         addsr_archive = archive(tmp_path / "addsr.tar.gz", student())
-        outcome = addsr("models", "import", addsr_archive, imported, "--as", "addsr")
+        outcome = addsr("models", "import", addsr_archive, downloaded, "--as", "addsr")
         assert outcome.code == 0, outcome.err
         assert outcome.out.splitlines()[-1] == str(installed.model_folder("addsr"))
         assert not any(
-            "org/ram" in seen_request.path or "org/dape" in seen_request.path
-            for seen_request in known.seen
+            "org/ram" in request.path or "org/dape" in request.path for request in known.seen
         )
         source = json.loads((installed.model_folder("addsr") / "import.json").read_text())["source"]
         assert source["dape"]["repo"] == "DAPE.pth"
@@ -296,15 +297,15 @@ class TestManualImport:
             ["error: addsr is installed already. Remove it first: addsr models rm addsr"],
         )
 
-    def test_one_folder_may_hold_originals_and_networks(self, known, imported):
+    def test_one_folder_may_hold_originals_and_networks(self, known, downloaded):
         for path, data in student().items():
-            (imported / path).parent.mkdir(exist_ok=True)
-            (imported / path).write_bytes(data)
-        classified = manual_import.classify_paths([imported])
-        assert (len(classified.originals), classified.networks) == (2, imported)
+            (downloaded / path).parent.mkdir(exist_ok=True)
+            (downloaded / path).write_bytes(data)
+        classified = manual_import.classify_paths([downloaded])
+        assert (len(classified.originals), classified.networks) == (2, downloaded)
 
-    def test_another_file_of_that_name_is_refused_with_both_digests(self, addsr, known, imported):
-        path = imported / "DAPE.pth"
+    def test_another_file_of_that_name_is_refused_with_both_digests(self, addsr, known, downloaded):
+        path = downloaded / "DAPE.pth"
         wanted = sha256(path.read_bytes()).hexdigest()
         path.write_bytes(path.read_bytes()[:-1])
         outcome = addsr("models", "import", path)
@@ -312,9 +313,9 @@ class TestManualImport:
         assert f"not {wanted}. Download it again." in outcome.lines[-1]
         assert not cache.component_folder("dape").exists()
 
-    def test_a_web_page_in_place_of_weights_is_refused(self, addsr, known, imported):
-        (imported / "DAPE.pth").write_text("<!doctype html><title>Quota exceeded</title>")
-        outcome = addsr("models", "import", imported / "DAPE.pth")
+    def test_a_web_page_in_place_of_weights_is_refused(self, addsr, known, downloaded):
+        (downloaded / "DAPE.pth").write_text("<!doctype html><title>Quota exceeded</title>")
+        outcome = addsr("models", "import", downloaded / "DAPE.pth")
         assert outcome.code == 4
         assert "is a web page" in outcome.err
 
@@ -322,12 +323,12 @@ class TestManualImport:
         both = [archive(tmp_path / name, student()) for name in ("a.tar.gz", "b.tar.gz")]
         assert addsr("models", "import", *both).code == 2
 
-    def test_a_full_disk_leaves_nothing(self, addsr, known, imported, monkeypatch):
+    def test_a_full_disk_leaves_nothing(self, addsr, known, downloaded, monkeypatch):
         def full(*_):
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr(cache, "link_or_copy", full)
-        outcome = addsr("models", "import", imported / "DAPE.pth")
+        outcome = addsr("models", "import", downloaded / "DAPE.pth")
         assert outcome.code == 7
         assert "the disk is full" in outcome.lines[-1]
         assert not [
@@ -336,14 +337,14 @@ class TestManualImport:
             if path.is_file() and path.suffix != ".lock"
         ]
 
-    def test_on_another_disk_it_is_copied(self, addsr, known, imported, monkeypatch):
+    def test_on_another_disk_it_is_copied(self, addsr, known, downloaded, monkeypatch):
         def other(*_):
             raise OSError(18, "Invalid cross-device link")
 
         monkeypatch.setattr(os, "link", other)
-        assert addsr("models", "import", imported / "DAPE.pth").code == 0
+        assert addsr("models", "import", downloaded / "DAPE.pth").code == 0
         assert (cache.component_folder("dape") / "DAPE.pth").stat().st_ino != (
-            imported / "DAPE.pth"
+            downloaded / "DAPE.pth"
         ).stat().st_ino
         assert addsr("models", "verify", "dape").code == 0
 

@@ -72,7 +72,7 @@ def test_a_cpu_never_gets_fp16_by_itself():
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("hardware", [LAPTOP, GPU])
-def test_a_precision_that_was_asked_for_wins(hardware, precision):
+def test_a_requested_precision_wins(hardware, precision):
     assert make_plan(hardware, precision=precision).dtype == precision
     assert "asked" in make_plan(hardware, precision=precision).why
 
@@ -103,7 +103,7 @@ def test_the_overlap_always_leaves_a_step(free):
 
 
 @pytest.mark.parametrize("free", [3 * GB, 8 * GB, 80 * GB])
-def test_the_prediction_fits_into_what_is_free(free):
+def test_the_prediction_fits_into_free_memory(free):
     assert make_plan(replace(LAPTOP, free_bytes=free)).needed_bytes < free
 
 
@@ -112,7 +112,7 @@ def test_a_small_picture_is_done_in_one_piece():
     assert (p.tile, p.tiles_per_step) == (None, 1)
 
 
-def test_a_tile_that_was_asked_for_wins():
+def test_a_requested_tile_wins():
     assert make_plan(tile=256, overlap=32).tile == 256
     assert make_plan(tile=4096).tile is None
 
@@ -250,7 +250,7 @@ def test_what_always_stays_in_float32_counts_four_bytes_in_every_precision():
 @pytest.mark.parametrize(
     "options", [{}, {"tile": 256}, {"precision": "fp32"}, {"max_memory": 10**7}]
 )
-def test_every_plan_says_why(hardware, options):
+def test_every_plan_gives_a_reason(hardware, options):
     plans = chain(make_plan(hardware, **options))
     assert all(p.why.strip() for p in plans)
     assert len({p.why for p in plans}) == len(plans)

@@ -342,7 +342,7 @@ def test_progress_counts_tiles_of_all_passes():
     assert {p.total for p in seen} == {total}
 
 
-def test_the_result_tells_how_it_came_to_be(nano):
+def test_the_result_records_its_settings(nano):
     result = nano.upscale(eight_bit(), Settings(steps=2, seed=5))
     assert (result.model, result.steps, result.settings.seed, result.plan.dtype) == (
         "nano",
@@ -360,7 +360,7 @@ def test_a_prompt_is_answered_with_a_warning(nano):
     assert "reads no text" in nano.upscale(eight_bit(), replace(ONE, prompt="a cat")).warnings[0]
 
 
-def test_save_never_overwrites_unasked(nano, tmp_path):
+def test_save_never_overwrites_by_default(nano, tmp_path):
     (tmp_path / "out.png").write_bytes(b"precious")
     with pytest.raises(OutputRefused):
         nano.upscale(eight_bit(), ONE).save("out.png")
@@ -414,7 +414,7 @@ def test_memory_that_never_suffices_is_an_error_with_numbers(nano, denoise):
         nano.upscale(eight_bit(48, 64), ONE)
 
 
-def test_what_cannot_fit_is_refused_before_any_work():
+def test_a_photo_that_cannot_fit_is_refused_before_any_work():
     upscaler = Upscaler("nano", Machine(max_memory=10**7))
     with pytest.raises(OutOfMemory, match=r"0\.01 GB free"):
         upscaler.plan(1000, 750)
@@ -499,7 +499,7 @@ def test_a_smooth_16_bit_ramp_stays_smooth_in_bf16(nano):
     ],
     ids=["missing", "seven channels", "NaN", "empty"],
 )
-def test_what_is_no_picture_is_refused(nano, picture, error):
+def test_invalid_pictures_are_refused(nano, picture, error):
     with pytest.raises(error):
         nano.upscale(picture, ONE)
 
@@ -603,7 +603,7 @@ def huge(tmp_path):
     return tmp_path / "huge.png"
 
 
-def test_what_memory_will_not_hold_is_refused_before_it_is_decoded(huge, monkeypatch):
+def test_a_photo_too_large_for_memory_is_refused_before_it_is_decoded(huge, monkeypatch):
     monkeypatch.setattr(imageio, "read", None)
     with pytest.raises(OutOfMemory):
         Upscaler("nano", Machine(max_memory=10**9)).upscale(huge)

@@ -67,7 +67,7 @@ def test_a_linear_middle_grey_is_shown_as_188():
     ],
     ids=["nothing", "sRGB gamma", "srgb wins", "sRGB's own", "senseless"],
 )
-def test_what_is_srgb_is_left_as_it_is(chunks):
+def test_srgb_photos_are_unchanged(chunks):
     array = noise(7, 9, 3)
     photo = read(png(array, *chunks))
     np.testing.assert_array_equal(photo.to_array(), array)

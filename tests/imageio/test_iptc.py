@@ -129,7 +129,7 @@ def test_texts_of_a_png_stay_and_are_a_warning_where_there_is_no_place():
     assert written(photo, "JPEG")[1] == [expected]
 
 
-def test_texts_of_our_own_are_not_kept_twice():
+def test_texts_of_addsr_are_not_stored_twice():
     photo = read(saved(Image.fromarray(noise(6, 8, 3)), "PNG"))
     once = read(written(photo, "PNG", SETTINGS | {"seed": "7"})[0])
     assert once.texts == ()
@@ -147,7 +147,7 @@ def test_without_metadata_nothing_stays(photo):
         assert (back.iptc, back.texts, warnings) == (None, (), [])
 
 
-def test_what_is_too_long_for_a_jpeg_is_a_warning():
+def test_metadata_too_long_for_a_jpeg_is_a_warning():
     photo = read(jpeg(segment(0xED, b"Photoshop 3.0\0" + block(1028, IIM))))
     long = replace(
         photo, iptc=block(1028, bytes(70_000)), texts=(("Comment", "x" * 70_000), ("Comment", "y"))

@@ -252,7 +252,7 @@ def test_lab_is_converted():
 
 
 @pytest.mark.parametrize("fmt", ["GIF", "WEBP", "PNG", "TIFF"])
-def test_of_several_frames_the_first_is_used_and_said(fmt):
+def test_of_several_frames_the_first_is_used_with_a_warning(fmt):
     frames = [Image.fromarray(np.full((8, 9, 3), v, np.uint8)) for v in (0, 90, 200)]
     data = saved(frames[0], fmt, save_all=True, append_images=frames[1:])
     photo = read(data)

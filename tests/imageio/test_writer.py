@@ -41,7 +41,7 @@ def test_the_suffix_gives_the_format_unless_named(tmp_path, photo):
     assert (read(tmp_path / "a.webp").format, read(tmp_path / "b.dat").format) == ("WEBP", "JPEG")
 
 
-def test_nothing_is_overwritten_unasked(tmp_path, photo):
+def test_nothing_is_overwritten_by_default(tmp_path, photo):
     path = tmp_path / "photo.png"
     path.write_bytes(b"precious")
     with pytest.raises(OutputRefused, match="already exists"):
@@ -214,7 +214,7 @@ def test_a_link_is_followed_not_replaced(tmp_path, photo):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="locks are those of POSIX")
-def test_what_is_being_written_is_not_swept(tmp_path, photo, monkeypatch):
+def test_files_being_written_are_not_removed(tmp_path, photo, monkeypatch):
     monkeypatch.setattr(os, "fsync", lambda _: remove_partial_files(tmp_path))
     true = os.link
     monkeypatch.setattr(os, "link", lambda *names: (remove_partial_files(tmp_path), true(*names)))

@@ -45,7 +45,7 @@ def test_settings_written_twice_are_replaced():
     assert twice.count(b"CreatorTool") == 2
 
 
-def test_what_the_photo_said_stays():
+def test_metadata_of_the_photo_is_preserved():
     out = xmp.with_settings(PACKET, SETTINGS)
     assert b'dc:format="image/jpeg"' in out
     assert out.count(b'rdf:about="uuid:1"') == 2

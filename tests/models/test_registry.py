@@ -207,7 +207,7 @@ def test_the_cost_of_training_is_what_its_record_says(config):
     assert planned.memory["frozen networks"] == 336
 
 
-def test_unusable_weights_are_found_by_verify(folder):
+def test_unusable_weights_are_detected_by_verify(folder):
     state = load_file(folder / "toy.safetensors")
     save_file({key: value * math.nan for key, value in state.items()}, folder / "toy.safetensors")
     [verified] = verify(str(folder))

@@ -106,7 +106,7 @@ def test_metadata_stays_out_of_the_page():
     assert not {"xmp", "exif", "XML:com.adobe.xmp"} & first.info.keys()
 
 
-def test_a_picture_beyond_the_longest_side_is_reduced_and_says_so():
+def test_a_picture_beyond_the_longest_side_is_reduced_with_a_note():
     alpha = np.ones((60, 80), np.float32)
     html = viewer_html(pictures(noise(80, 60, alpha=alpha), noise(40, 30)), Embedding(max_side=50))
     assert [image.size for image in embedded(html)] == [(50, 38), (40, 30)]

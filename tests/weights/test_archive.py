@@ -219,7 +219,7 @@ def test_a_folder_without_weights_is_refused(tmp_path):
     refused(zipped(tmp_path / "in.zip", content), tmp_path, "unet holds no weights")
 
 
-def test_what_is_not_there_is_refused(tmp_path):
+def test_a_missing_archive_is_refused(tmp_path):
     refused(tmp_path / "nothing.zip", tmp_path, "cannot be read: No such file")
 
 
@@ -316,7 +316,7 @@ def test_a_way_of_packing_that_python_lacks_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize("packer", ["zip", "tar.gz"])
-def test_a_bomb_is_refused_by_what_it_declares(packer, tmp_path, monkeypatch):
+def test_a_bomb_is_refused_by_its_declared_size(packer, tmp_path, monkeypatch):
     monkeypatch.setattr(archive, "SMALL_ENOUGH", 1 << 20)
     path = PACKERS[packer](tmp_path / "in", files() | {f"unet/{WEIGHTS}": bytes(8 << 20)})
     refused(path, tmp_path, "zip bomb: its .* bytes would become")
@@ -335,7 +335,7 @@ def test_a_full_disk_is_noticed_before_anything_is_unpacked(packer, tmp_path, mo
     ]
 
 
-def test_a_disk_that_fills_up_meanwhile_is_told_from_damage(tmp_path, monkeypatch):
+def test_a_full_disk_is_distinguished_from_damage(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

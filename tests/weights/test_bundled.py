@@ -21,17 +21,17 @@ PHOTOS = {
 
 @pytest.fixture(scope="module")
 def enlarge():
-    """Upscale an input of one of the photos, uint8; every result is made once."""
-    upscaler, made = Upscaler("nano", Machine(device="cpu", precision="fp32")), {}
+    """Upscale an input of one of the photos, uint8; every result is computed once."""
+    upscaler, upscaled = Upscaler("nano", Machine(device="cpu", precision="fp32")), {}
 
     def run(name, damage, **settings):
         key = (name, damage, *settings.items())
-        if key not in made:
+        if key not in upscaled:
             small = degraded(PHOTOS[name], damage, 0, name)
-            made[key] = np.asarray(
+            upscaled[key] = np.asarray(
                 upscaler.upscale(small, Settings(seed=0, **settings)).photo.to_pil()
             )
-        return made[key]
+        return upscaled[key]
 
     return run
 
@@ -45,11 +45,13 @@ def grids(hr, picture):
 
     Detail is averaged over the 4x4 periods of every window: chance cancels, a pattern stays.
     """
-    of_hr, of_picture = (_fine(each) for each in (hr, picture))
+    of_hr, of_picture = (_fine(excess_power) for excess_power in (hr, picture))
     excess = [
         torch.relu(_repeated(of_picture, n) - _repeated(of_hr, n).clamp(min=0)) for n in (16, 8)
     ]
-    return sum(float((each / torch.sqrt(each + FAINT)).mean()) for each in excess)
+    return sum(
+        float((excess_power / torch.sqrt(excess_power + FAINT)).mean()) for excess_power in excess
+    )
 
 
 def _fine(picture):
@@ -82,9 +84,9 @@ DAMAGES = ["bicubic", "blind", *(pytest.param(name, marks=pytest.mark.slow) for 
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_whatever_the_damage_it_is_nearer_to_the_original_than_bicubic(enlarge, damage, steps):
-    found, bicubic = {name: enlarge(name, damage, steps=steps) for name in PHOTOS}, plain(damage)
-    assert mean(metrics.psnr, found) > mean(metrics.psnr, bicubic) + 0.2
-    assert mean(metrics.ssim_rgb, found) > mean(metrics.ssim_rgb, bicubic) + 0.01
+    results, bicubic = {name: enlarge(name, damage, steps=steps) for name in PHOTOS}, plain(damage)
+    assert mean(metrics.psnr, results) > mean(metrics.psnr, bicubic) + 0.2
+    assert mean(metrics.ssim_rgb, results) > mean(metrics.ssim_rgb, bicubic) + 0.01
 
 
 @pytest.mark.parametrize("damage", ["bicubic", "blind"])

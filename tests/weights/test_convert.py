@@ -184,7 +184,7 @@ def test_leftovers_of_training_are_dropped(build, tmp_path):
     )
 
 
-def test_of_parts_only_what_is_needed_is_taken_and_pickled_parts_are_converted(build, tmp_path):
+def test_only_needed_files_of_components_are_copied_and_pickles_are_converted(build, tmp_path):
     components = shutil.copytree(MODELS, tmp_path / "components")
     state = load_file(components / "text_encoder" / "model.safetensors")
     ids = {"text_model.embeddings.position_ids": torch.arange(77)[None]}
@@ -244,7 +244,7 @@ def test_the_import_is_on_record(build):
     assert len(history["date"]) == 10
 
 
-def test_what_lies_at_the_output_is_never_touched(build, tmp_path):
+def test_an_existing_output_is_never_touched(build, tmp_path):
     (tmp_path / "occupied").mkdir()
     (tmp_path / "occupied" / "mine").touch()
     with pytest.raises(OutputRefused, match="exists already"):
@@ -438,7 +438,7 @@ def test_a_malicious_pickle_is_named_and_not_run(modern, tmp_path):
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_notice_of_the_host_is_told_from_weights(tmp_path):
+def test_a_web_page_in_place_of_weights_is_refused(tmp_path):
     (tmp_path / "x.pth").write_text("<!DOCTYPE html><html>Quota exceeded</html>")
     with pytest.raises(ModelUnavailable, match="is a web page, not weights"):
         read_weights(tmp_path / "x.pth")

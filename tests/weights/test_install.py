@@ -150,7 +150,7 @@ def test_files_hashed_on_download_are_not_hashed_again(hub, monkeypatch):
     assert inputs[f"vae/{WEIGHTS}"] == sha256(state).hexdigest()
 
 
-def test_the_record_says_which_commit_everything_came_from(hub, tmp_path):
+def test_the_record_names_the_commit_of_every_source(hub, tmp_path):
     source = json.loads((install.install("seesr") / "import.json").read_text())["source"]
     assert source.keys() == {"seesr", "sd2-base", "ram", "ram-tags", "dape"}
     assert source["ram"]["repo"] == "org/ram"

@@ -74,7 +74,7 @@ def test_an_unknown_name_is_refused_and_the_known_ones_are_listed(name):
     assert all(known in caught.value.hint for known in ("auto", *BUNDLED))
 
 
-def test_a_misspelt_name_is_answered_with_what_was_meant():
+def test_a_misspelt_name_is_answered_with_the_nearest_name():
     with pytest.raises(ModelUnavailable, match="no model called 'Nano'") as caught:
         locate("Nano")
     assert caught.value.hint == "Did you mean nano?"

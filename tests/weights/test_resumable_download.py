@@ -59,7 +59,7 @@ class TestConnections:
         assert 0 < begins[0] <= MIB < begins[1]
 
     @pytest.mark.parametrize("kind", ["close", "reset", "stall"])
-    def test_a_transfer_that_never_moves_ends_and_keeps_what_it_has(self, server, fetch, kind):
+    def test_a_stalled_transfer_ends_and_keeps_its_bytes(self, server, fetch, kind):
         server.faults[BIG] = [Fault("close", MIB)] + [Fault(kind)] * 3
         with pytest.raises(
             ModelUnavailable, match=r"stopped sending unet/model.safetensors \("
@@ -84,7 +84,7 @@ class TestConnections:
         server.faults[BIG] = [Fault("short", 1000)] + [Fault("short", 0)] * 3
         assert holds(fetch(component("first", "second")))
 
-    def test_a_mirror_continues_what_another_source_began(self, server, fetch):
+    def test_a_mirror_continues_the_download_of_another_source(self, server, fetch):
         server.faults[BIG] = [Fault("close", MIB), Fault(403)]
         assert holds(fetch(component("first", "second")))
         assert server.sent[BIG] == len(WEIGHTS)
@@ -173,7 +173,7 @@ class TestDigests:
         ):
             fetch(component(Source(repo=f"{server.endpoint}/plain/", kind="url"), files=(listed,)))
 
-    def test_a_digest_that_becomes_known_later_is_asked_of_files_that_lie_here(self, fetch):
+    def test_a_digest_that_becomes_known_later_is_checked_on_existing_files(self, fetch):
         fetch(component())
         listed = FileSpec(path=BIG, sha256="0" * 64, confidence="A")
         assert sources.find_cached(component(files=(listed,))) is None

@@ -18,7 +18,7 @@ from addsr_cli.weights.components import COMPONENTS, FileSpec, Source
 
 
 @pytest.mark.network
-def test_the_true_hub_still_has_what_the_list_says(monkeypatch):
+def test_the_real_hub_still_has_the_listed_files(monkeypatch):
     monkeypatch.delenv("HF_HUB_OFFLINE")
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     known = COMPONENTS["dinov2"]
@@ -164,7 +164,7 @@ class TestSurvey:
         assert server.gets() == []
         assert leftovers() == []
 
-    def test_what_lies_here_counts(self, server, fetch):
+    def test_existing_files_are_counted(self, server, fetch):
         folder = fetch(component())
         (folder / BIG).unlink()
         planned = sources.request_manifest(component(), offline=False, endpoint=server.endpoint)
@@ -191,7 +191,7 @@ class TestMirrors:
             ((429, "", ""), "received too many requests"),
         ],
     )
-    def test_the_next_source_serves_and_without_one_the_reason_is_said(
+    def test_the_next_source_serves_and_without_one_the_error_gives_the_reason(
         self, server, fetch, error, message
     ):
         server.repos["org/first"].error = error
@@ -213,7 +213,7 @@ class TestMirrors:
         )
         assert "ADDSR_DEMO_REPO=ORG/REPO" in caught.value.hint
 
-    def test_a_gated_repository_says_where_to_accept_the_terms(self, server, fetch):
+    def test_the_error_of_a_gated_repository_says_where_to_accept_the_terms(self, server, fetch):
         server.repos["org/first"].error = (403, "GatedRepo", "Access to model is restricted.")
         with pytest.raises(ModelUnavailable) as caught:
             fetch(component())
@@ -225,11 +225,11 @@ class TestMirrors:
             fetch(component("first", "second"), token="hf_wrong")
         assert "HF_TOKEN" in caught.value.hint
 
-    def test_a_server_in_passing_trouble_is_asked_again(self, server, fetch):
+    def test_a_request_is_retried_after_a_temporary_error(self, server, fetch):
         server.faults[BIG] = [Fault(503), Fault(429)]
         assert holds(fetch(component()))
 
-    def test_a_hub_that_cannot_be_reached_is_not_asked_for_every_mirror(self, server):
+    def test_an_unreachable_hub_is_not_tried_for_every_mirror(self, server):
         with pytest.raises(ModelUnavailable, match="org/first did not answer") as caught:
             sources.fetch(
                 component("first", "second"), offline=False, endpoint="http://127.0.0.1:9"
@@ -252,14 +252,16 @@ class TestStored:
         os.utime(folder / BIG, ns=(1, 1))
         assert sources.find_cached(component()) is None
 
-    def test_a_touched_file_is_hashed_once_more_and_kept(self, fetch, monkeypatch):
+    def test_a_touched_file_is_hashed_once_more_and_not_downloaded(self, fetch, monkeypatch):
         folder = fetch(component())
         os.utime(folder / BIG, ns=(1, 1))
         assert sources.find_cached(component()) == folder
         monkeypatch.setattr(cache, "sha256_of", lambda *_: pytest.fail("hashed again"))
         assert sources.find_cached(component()) == folder
 
-    def test_verify_finds_what_size_and_time_hide_and_the_next_fetch_mends_it(self, fetch):
+    def test_verify_detects_damage_behind_equal_size_and_time_and_the_next_fetch_repairs_it(
+        self, fetch
+    ):
         folder = fetch(component())
         before = (folder / BIG).stat().st_mtime_ns
         (folder / BIG).write_bytes(WEIGHTS[::-1])
@@ -272,7 +274,7 @@ class TestStored:
         assert holds(fetch(component()))
         assert all(state.ok for state in cache.verify(component()))
 
-    def test_verify_names_what_is_missing(self, fetch):
+    def test_verify_names_missing_files(self, fetch):
         assert [state.problem for state in cache.verify(component())] == ["is missing"] * 2
         folder = fetch(component())
         (folder / BIG).unlink()
@@ -303,7 +305,7 @@ class TestStored:
 
 
 class TestOffline:
-    def test_nothing_is_asked_and_the_way_out_is_named(self, server):
+    def test_no_request_is_sent_and_the_error_names_the_remedy(self, server):
         with pytest.raises(ModelUnavailable, match="offline mode is on") as caught:
             sources.fetch(component(), offline=True, endpoint=server.endpoint)
         assert "HF_HUB_OFFLINE" in caught.value.hint
@@ -342,7 +344,7 @@ class TestDisk:
         assert "ADDSR_HOME" in caught.value.hint
         assert server.gets() == []
 
-    def test_a_disk_that_fills_up_meanwhile_is_said_and_the_rest_follows_later(self, server, fetch):
+    def test_a_full_disk_is_reported_and_the_rest_is_downloaded_later(self, server, fetch):
         def report(moved):
             if moved.done > MIB:
                 raise OSError(errno.ENOSPC, "No space left on device")
@@ -352,7 +354,7 @@ class TestDisk:
         assert holds(fetch(component()))
         assert server.sent[BIG] < 2 * len(WEIGHTS)
 
-    def test_a_folder_that_cannot_be_made_is_said(self, fetch, monkeypatch, tmp_path):
+    def test_a_folder_that_cannot_be_created_is_reported(self, fetch, monkeypatch, tmp_path):
         (tmp_path / "file").touch()
         monkeypatch.setenv("ADDSR_HOME", str(tmp_path / "file"))
         with pytest.raises(OutputRefused, match="cannot be"):

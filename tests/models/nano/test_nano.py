@@ -117,7 +117,7 @@ def test_a_constant_picture_is_left_exactly_alone(stirred, colour, dtype):
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_a_narrow_type_rounds_only_what_the_network_adds(stirred, dtype):
+def test_a_narrow_dtype_rounds_only_the_networks_residual(stirred, dtype):
     z, control = inputs(9, 7)
     added = (denoise_once(stirred, z, control) - stirred.encode(control)).abs().max()
     exact = denoise_once(stirred, z, control)
@@ -184,7 +184,7 @@ def test_it_reads_neither_pictures_nor_text(nano):
     assert nano.embed(torch.rand(1, 3, 8, 8), cond) is cond
 
 
-def test_what_is_saved_is_what_is_loaded(stirred, file):
+def test_saved_weights_are_loaded_unchanged(stirred, file):
     loaded = load_nano(file)
     z, control = inputs(8, 8)
     assert torch.equal(denoise_once(loaded, z, control), denoise_once(stirred, z, control))
@@ -200,7 +200,7 @@ def test_half_size_storage_is_the_rounded_weights(stirred, tmp_path):
         assert torch.equal(loaded[key], value.half().float())
 
 
-def test_the_file_says_what_it_is(file):
+def test_the_file_records_its_architecture(file):
     with safe_open(file, framework="pt") as opened:
         notes = opened.metadata()
     assert (notes["arch"], notes["steps"]) == ("nano", "7")
@@ -208,7 +208,7 @@ def test_the_file_says_what_it_is(file):
 
 
 @only(PYRAMID)
-def test_files_of_both_networks_are_told_apart(stirred, file, tmp_path):
+def test_files_of_both_networks_are_distinguished(stirred, file, tmp_path):
     save_nano(build_nano(DENSE).net, tmp_path / "dense.safetensors")
     assert is_dense(tmp_path / "dense.safetensors")
     assert not is_dense(file)
@@ -345,7 +345,7 @@ def test_a_configuration_that_does_not_fit_a_unet_is_refused(file, changes):
 
 
 @only(DENSE)
-def test_weights_of_another_size_are_one_sentence(file):
+def test_weights_of_another_size_are_one_error(file):
     spoil(file, config=fitting(width=16))
     with pytest.raises(ModelUnavailable, match=r"control_in.*and \d+ more") as caught:
         load_nano(file)
@@ -407,7 +407,7 @@ def test_the_registry_knows_how_much_work_a_pixel_is(spec, config):
 
 
 @SHIPPED
-def test_the_registry_knows_what_a_tile_has_to_see(spec, config):
+def test_the_spec_has_the_halo_of_the_configuration(spec, config):
     assert spec.halo == config.halo * 4
 
 

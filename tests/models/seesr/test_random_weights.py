@@ -49,7 +49,7 @@ def test_random_weights_run_through_the_engine(small, monkeypatch):
     assert (result.model, result.model_sha256, result.tags is not None) == ("random", "", True)
 
 
-def test_the_same_numbers_come_every_time_in_the_type_that_was_asked_for(small):
+def test_random_weights_are_reproducible_and_in_the_requested_dtype(small):
     first, again = (random_seesr("cpu", torch.bfloat16, small) for _ in range(2))
     pairs = zip(first.unet.state_dict().items(), again.unet.state_dict().values(), strict=True)
     assert all(
@@ -57,7 +57,7 @@ def test_the_same_numbers_come_every_time_in_the_type_that_was_asked_for(small):
     )
 
 
-def test_the_footprint_knows_what_stays_in_float32():
+def test_the_footprint_counts_weights_that_stay_in_float32():
     shapes = canonical_shapes(Sizes().tagger).values()
     assert sum(int(np.prod(shape)) for shape in shapes) == FOOTPRINT.always_fp32
 

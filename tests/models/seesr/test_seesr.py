@@ -278,7 +278,7 @@ def test_the_official_prompts_are_reproduced():
         assert assemble(prompt["tags"], prompt["user_prompt"], added) == prompt["final_prompt"]
 
 
-def test_a_prompt_that_is_too_long_is_cut_and_it_is_said(seesr):
+def test_a_prompt_that_is_too_long_is_truncated_with_a_warning(seesr):
     cond = seesr.describe(
         torch.rand(1, 3, 20, 30), PromptSettings(tags="none", prompt="cat " * 200)
     )

@@ -224,7 +224,7 @@ def test_corrections_that_belong_nowhere_are_refused(ram, dape, config):
         merge(ram, dape | {key: torch.zeros(8, 8)}, config)
 
 
-def test_loading_refuses_what_does_not_fit(config, weights):
+def test_loading_refuses_missing_and_unknown_keys(config, weights):
     with pytest.raises(ModelUnavailable, match=r"lacks 1 of \d+ keys: fc\.bias"):
         load_tagger(config, {key: value for key, value in weights.items() if key != "fc.bias"})
     with pytest.raises(ModelUnavailable, match="unknown keys: surplus"):

@@ -59,7 +59,7 @@ def test_the_published_network_has_16_7_million_parameters():
     assert sum(p.numel() for p in net.parameters()) == 16_697_987
 
 
-def test_what_is_saved_is_what_is_loaded_frozen_and_in_float32(origin, file):
+def test_saved_weights_are_loaded_unchanged_frozen_and_in_float32(origin, file):
     loaded = load_esrgan(file)
     assert not loaded.training
     for key, value in origin.state_dict().items():
@@ -88,12 +88,12 @@ def refused(path, *words):
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, -1])
-def test_a_truncated_file_is_one_sentence(file, keep):
+def test_a_truncated_file_is_one_error(file, keep):
     file.write_bytes(file.read_bytes()[:keep])
     assert refused(file)
 
 
-def test_a_missing_file_and_one_of_something_else_are_one_sentence(tmp_path):
+def test_missing_and_foreign_files_are_one_error(tmp_path):
     save_nano(build_nano(SMALL).net, tmp_path / "nano.safetensors")
     save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
     for name in ("nano.safetensors", "other.safetensors", "missing.safetensors"):
