@@ -34,7 +34,7 @@ def flax(net):
 
 @cache
 def files():
-    """What the packages hold: AlexNet's and VGG16's pickles, the checkpoint of DISTS."""
+    """The files of the packages: AlexNet's and VGG16's pickles, the checkpoint of DISTS."""
     torch.manual_seed(0)
     shape = (1, 3 + sum(STAGES["vgg"]), 1, 1)
     checkpoint = BytesIO()

@@ -100,7 +100,7 @@ def test_clean_is_antialiased_bicubic_and_nothing_else(hr):
     assert CLEAN.stages == ()
 
 
-def test_strong_hurts_more_than_mild_and_mild_more_than_clean(hr):
+def test_strong_degrades_more_than_mild_and_mild_more_than_clean(hr):
     clean = degraded(hr, "clean")
     mild, strong = (
         np.mean([np.abs(degraded(hr, r, s) - clean).mean() for s in range(40)])
@@ -110,7 +110,7 @@ def test_strong_hurts_more_than_mild_and_mild_more_than_clean(hr):
 
 
 @pytest.mark.parametrize(("side", "kind", "beta"), KERNELS)
-def test_kernels_sum_to_one_and_look_the_same_upside_down(side, kind, beta):
+def test_kernels_sum_to_one_and_are_symmetric_about_the_centre(side, kind, beta):
     kernel = gaussian_kernel(side, (2.5, 0.7), 0.6, kind, beta)
     assert kernel.shape == (side, side)
     assert kernel.sum() == pytest.approx(1, abs=1e-5)
@@ -120,7 +120,7 @@ def test_kernels_sum_to_one_and_look_the_same_upside_down(side, kind, beta):
 
 
 @pytest.mark.parametrize("kind", ["iso", "generalised_iso", "plateau_iso"])
-def test_round_kernels_look_the_same_from_everywhere(kind):
+def test_isotropic_kernels_are_unchanged_by_rotation(kind):
     kernel = gaussian_kernel(21, (1.8, 1.8), 0.6, kind, 1.3)
     assert np.allclose(kernel, np.rot90(kernel), atol=1e-7)
     assert np.allclose(kernel, kernel.T, atol=1e-7)
@@ -240,7 +240,7 @@ def test_jpeg_is_written_twice_with_the_quality_of_its_stage(hr, recipe, monkeyp
         assert stage.jpeg[0] <= min(qualities) < max(qualities) <= stage.jpeg[1]
 
 
-def test_sharpening_leaves_flat_and_soft_areas_alone():
+def test_sharpening_does_not_change_flat_and_soft_areas():
     flat, ramp = np.full((60, 60, 3), 0.4, np.float32), np.linspace(0.4, 0.5, 60, dtype=np.float32)
     soft = np.tile(ramp[None, :, None], (60, 1, 3))
     assert np.array_equal(usm_sharpen(flat), flat)
@@ -388,7 +388,7 @@ def test_a_screen_has_its_energy_at_the_distance_of_its_dots():
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0])
-def test_a_screen_leaves_bare_paper_and_full_ink_alone(value):
+def test_a_screen_does_not_change_bare_paper_and_full_ink(value):
     page = np.full((16, 16, 3), value, np.float32)
     assert np.array_equal(halftone(page, np.random.default_rng(0)), page)
 

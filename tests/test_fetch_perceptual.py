@@ -83,7 +83,7 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "bad", [b"", b"nonsense", pickle.dumps({"NetLinLayer_0": {}}), pickle.dumps([np.zeros(3)])]
 )
-def test_other_contents_are_a_sentence(bad):
+def test_other_contents_are_refused(bad):
     _, vgg, dists = perceptual_samples.files()
     with pytest.raises(ModelUnavailable, match="do not hold the weights"):
         fetch_perceptual.convert(bad, vgg, dists)

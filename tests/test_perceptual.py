@@ -106,7 +106,7 @@ def test_stages_have_the_sizes_of_the_published_networks(net, sides):
     assert tuple(each.shape[-1] for each in features) == sides
 
 
-def test_small_pictures_are_refused_in_a_sentence(distance):
+def test_small_pictures_are_refused(distance):
     with pytest.raises(UsageError, match="at least 32 px a side, not 40x31"):
         distance(torch.rand(1, 3, 31, 40), torch.rand(1, 3, 31, 40))
 
@@ -152,7 +152,7 @@ def test_addsr_home_moves_the_weights(monkeypatch, tmp_path):
     assert perceptual.weights_file() == tmp_path / "elsewhere" / "perceptual.safetensors"
 
 
-def test_damaged_and_incomplete_weights_are_a_sentence(perceptual_state, home):
+def test_damaged_and_incomplete_weights_are_refused(perceptual_state, home):
     file = perceptual.weights_file()
     file.parent.mkdir(parents=True)
     file.write_bytes(b"broken")

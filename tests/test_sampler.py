@@ -39,7 +39,7 @@ class Fake:
 
 
 class Oracle(Fake):
-    """Knows the picture and says what its kind of network should."""
+    """A network that predicts ``answer`` exactly, in any parametrisation."""
 
     def denoise(self, z, t, control, cond):
         super().denoise(z, t, control, cond)
@@ -62,7 +62,7 @@ def go(restorer, canvas, **options):
 
 
 def listed(draws):
-    """A noise source that notes what it gave."""
+    """A noise source that records its draws."""
     source = cpu_noise(0)
 
     def draw(shape):
@@ -135,7 +135,7 @@ def test_every_refined_image_is_embedded_once_for_the_next_step(canvas):
     assert [cond.tags for *_, cond in fake.calls] == ["cat", "cat+", "cat++", "cat+++"]
 
 
-def test_one_step_reads_and_refines_nothing(canvas):
+def test_one_step_embeds_and_refines_nothing(canvas):
     fake = Fake()
     go(fake, canvas, timesteps=(999,))
     assert (len(fake.calls), len(fake.decoded), fake.embedded) == (1, 1, [])
@@ -168,7 +168,7 @@ def test_a_seed_means_one_picture(canvas):
     assert not torch.equal(first, other)
 
 
-def test_the_global_generator_is_neither_read_nor_moved(canvas):
+def test_the_global_generator_is_neither_used_nor_changed(canvas):
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first = go(Fake(), canvas)
@@ -244,7 +244,7 @@ def test_chains_of_different_lengths_end_together_as_they_would_alone(canvas):
     assert torch.equal(together.control, torch.cat([step.control for step in alone]))
 
 
-def test_a_forced_latent_goes_on_in_place_of_the_predicted_one(canvas):
+def test_a_forced_latent_replaces_the_predicted_one(canvas):
     fake, draws, clean = Fake(), [], torch.rand_like(canvas)
     options = {"timesteps": STEPS[:2], "noise": listed(draws), "psr": None}
     list(sampling_steps(fake, initial(canvas, torch.ones_like(canvas)), forced=clean, **options))

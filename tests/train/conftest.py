@@ -35,7 +35,7 @@ def scene(seed, height, width):
 
 @pytest.fixture(autouse=True)
 def fresh_accelerate():
-    """The state of accelerate is one for the process; each test gets a new one."""
+    """Reset the state of accelerate, which is global to the process, for every test."""
     AcceleratorState._reset_state(True)
     yield
     AcceleratorState._reset_state(True)

@@ -13,7 +13,7 @@ SECOND_AXIS = ("chain", "t", "teacher")  # of draws, where the samples lie
 
 
 def trainable_model(seed=0):
-    """A student, and a teacher whose answers depend on more than the control image."""
+    """A student, and a teacher whose predictions depend on more than the control image."""
     torch.manual_seed(seed)
     student, teacher = build_nano(TINY), build_nano(TINY)
     for nano in (student, teacher):

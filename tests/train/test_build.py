@@ -13,49 +13,53 @@ from addsr_cli.train.config import TrainConfig
 
 
 @pytest.fixture
-def cards(monkeypatch):
+def gpu_calls(monkeypatch):
     """Two fake GPUs that record every call, and an accelerator that is only constructed."""
-    done = []
+    calls = []
     fakes = {
         "is_available": lambda: True,
         "device_count": lambda: 2,
         "memory_reserved": lambda index: 0,
         "memory_allocated": lambda index: 0,
         "get_device_capability": lambda index: (8, 0),
-        "get_device_name": lambda index: "a card",
-        "mem_get_info": lambda index: done.append(("opened", int(index))) or (10**10, 10**10),
-        "set_device": lambda device: done.append(("current", str(device))),
+        "get_device_name": lambda index: "a GPU",
+        "mem_get_info": lambda index: calls.append(("opened", int(index))) or (10**10, 10**10),
+        "set_device": lambda device: calls.append(("current", str(device))),
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(torch.cuda, name, fake)
     monkeypatch.setattr(
-        build, "Accelerator", lambda **words: done.append(("accelerator", words["cpu"], own()))
+        build,
+        "Accelerator",
+        lambda **options: calls.append(("accelerator", options["cpu"], accelerate_device())),
     )
     for name in ("LOCAL_RANK", "WORLD_SIZE"):
         monkeypatch.delenv(name, raising=False)
-    return done
+    return calls
 
 
-def own():
+def accelerate_device():
     """The device in accelerate's environment variable, or None."""
     return os.environ.get("ACCELERATE_TORCH_DEVICE")
 
 
-def launched(monkeypatch, number, count=2):
+def set_launch_environment(monkeypatch, number, count=2):
     monkeypatch.setenv("LOCAL_RANK", str(number))
     monkeypatch.setenv("WORLD_SIZE", str(count))
 
 
-def started(tmp_path, device):
+def start(tmp_path, device):
     build.accelerator_for(TrainConfig(data=tmp_path, output=tmp_path, device=device))
 
 
 @pytest.mark.parametrize(
     ("device", "index"), [("cuda:1", 1), ("cuda:0", 0), ("cuda", 0), ("auto", 0)]
 )
-def test_the_requested_gpu_is_current_before_the_accelerator_starts(cards, tmp_path, device, index):
-    started(tmp_path, device)
-    assert cards == [
+def test_the_requested_gpu_is_current_before_the_accelerator_starts(
+    gpu_calls, tmp_path, device, index
+):
+    start(tmp_path, device)
+    assert gpu_calls == [
         ("opened", index),
         ("current", f"cuda:{index}"),
         ("accelerator", False, f"cuda:{index}"),
@@ -64,37 +68,41 @@ def test_the_requested_gpu_is_current_before_the_accelerator_starts(cards, tmp_p
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
 @pytest.mark.parametrize(("number", "index"), [(0, 0), (1, 1), (3, 1)])
-def test_each_process_opens_its_own_card_only(cards, tmp_path, monkeypatch, device, number, index):
-    launched(monkeypatch, number, 4)
-    started(tmp_path, device)
-    assert cards == [
+def test_each_process_opens_only_its_own_gpu(
+    gpu_calls, tmp_path, monkeypatch, device, number, index
+):
+    set_launch_environment(monkeypatch, number, 4)
+    start(tmp_path, device)
+    assert gpu_calls == [
         ("opened", index),
         ("current", f"cuda:{index}"),
         ("accelerator", False, f"cuda:{index}"),
     ]
 
 
-def test_several_processes_do_not_share_one_card_that_was_named(cards, tmp_path, monkeypatch):
-    launched(monkeypatch, 0)
+def test_several_processes_refuse_to_share_one_named_gpu(gpu_calls, tmp_path, monkeypatch):
+    set_launch_environment(monkeypatch, 0)
     with pytest.raises(UsageError, match="one device, but several processes"):
-        started(tmp_path, "cuda:1")
-    assert cards == []
-    launched(monkeypatch, 0, 1)
-    started(tmp_path, "cuda:1")
-    assert cards == [("opened", 1), ("current", "cuda:1"), ("accelerator", False, "cuda:1")]
-    assert own() is None
+        start(tmp_path, "cuda:1")
+    assert gpu_calls == []
+    set_launch_environment(monkeypatch, 0, 1)
+    start(tmp_path, "cuda:1")
+    assert gpu_calls == [("opened", 1), ("current", "cuda:1"), ("accelerator", False, "cuda:1")]
+    assert accelerate_device() is None
 
 
-def test_a_processor_opens_no_card(cards, tmp_path, monkeypatch):
-    launched(monkeypatch, 1)
-    started(tmp_path, "cpu")
-    assert cards == [("accelerator", True, None)]
+def test_training_on_the_cpu_opens_no_gpu(gpu_calls, tmp_path, monkeypatch):
+    set_launch_environment(monkeypatch, 1)
+    start(tmp_path, "cpu")
+    assert gpu_calls == [("accelerator", True, None)]
 
 
-def test_processes_wait_for_hours_while_the_first_measures(cards, tmp_path, monkeypatch):
+def test_processes_wait_for_hours_while_the_first_measures(gpu_calls, tmp_path, monkeypatch):
     seen = []
-    monkeypatch.setattr(build, "Accelerator", lambda **words: seen.append(SimpleNamespace(**words)))
-    started(tmp_path, "cpu")
+    monkeypatch.setattr(
+        build, "Accelerator", lambda **options: seen.append(SimpleNamespace(**options))
+    )
+    start(tmp_path, "cpu")
     [handler] = seen[0].kwargs_handlers
     assert handler.timeout.total_seconds() >= 3600
 

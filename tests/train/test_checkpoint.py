@@ -92,7 +92,7 @@ def test_a_folder_that_cannot_be_created_is_refused(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_process_killed_while_saving_leaves_the_one_before(tmp_path):
+def test_a_process_killed_while_saving_preserves_the_previous_checkpoint(tmp_path):
     save(tmp_path, 1, STATE, keep=3)
     ended = subprocess.run([sys.executable, "-c", BREAKING, str(tmp_path)], check=False)
     assert ended.returncode == -signal.SIGKILL

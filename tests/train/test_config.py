@@ -1,4 +1,4 @@
-"""What a run may be, and how it is written down."""
+"""Options of training: validation, parsing and JSON."""
 
 import subprocess
 import sys
@@ -39,7 +39,7 @@ def test_json_and_back_is_the_same_run(config):
     assert TrainConfig.from_json(config.to_json()) == config
 
 
-def test_settings_of_a_later_version_are_passed_over():
+def test_options_of_a_later_version_are_ignored():
     assert TrainConfig.from_json(PLAIN.to_json().replace("{", '{"novelty": 3,', 1)) == PLAIN
 
 
@@ -84,7 +84,7 @@ def test_settings_of_a_later_version_are_passed_over():
         {"seed": -1},
     ],
 )
-def test_what_cannot_train_is_refused(wrong):
+def test_invalid_options_are_refused(wrong):
     with pytest.raises(UsageError):
         replace(PLAIN, **wrong)
 
@@ -95,13 +95,13 @@ def test_the_full_model_has_its_teacher():
     assert "--stage student" in caught.value.hint
 
 
-def test_a_mix_is_read_as_pairs():
+def test_a_mix_is_parsed_as_pairs():
     pairs = (("clean", 0.2), ("mild", 0.1), ("camera", 0.42), ("strong", 0.28))
     assert parse_mix("clean=0.2, mild=0.1,camera=0.42, strong=0.28") == pairs
 
 
 @pytest.mark.parametrize("text", ["", "clean", "clean=much", "clean=0.5=0.5", "clean=0.5;mild=0.5"])
-def test_a_mix_that_is_not_understood_is_refused(text):
+def test_an_invalid_mix_is_refused(text):
     with pytest.raises(UsageError, match="--mix"):
         parse_mix(text)
 
@@ -114,7 +114,7 @@ def test_scales_are_a_range_or_one_factor(text, expected):
 
 
 @pytest.mark.parametrize("text", ["much", ":4", "1-4", "1:2:3"])
-def test_scales_that_are_not_understood_are_refused(text):
+def test_invalid_scales_are_refused(text):
     with pytest.raises(UsageError, match="--scales"):
         parse_scales(text)
 

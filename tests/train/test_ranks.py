@@ -29,11 +29,11 @@ sys.exit(run(sys.argv[1:]))
 
 @pytest.mark.slow
 @pytest.mark.parametrize("discriminator", ["conv", "vgg"])
-def test_two_processes_end_with_the_same_weights_and_speak_once(
+def test_two_processes_end_with_the_same_weights_and_print_once(
     photos, tmp_path, same, discriminator, perceptual_weights
 ):
     (tmp_path / "program.py").write_text(PROGRAM)
-    words = [
+    arguments = [
         "distill",
         "--data",
         photos,
@@ -46,7 +46,7 @@ def test_two_processes_end_with_the_same_weights_and_speak_once(
         "--accumulate",
         2,
     ]
-    words += [
+    arguments += [
         "--device",
         "cpu",
         "--precision",
@@ -58,11 +58,11 @@ def test_two_processes_end_with_the_same_weights_and_speak_once(
         "--precompute",
         "--quiet",
     ]
-    words += ["--discriminator", discriminator]
+    arguments += ["--discriminator", discriminator]
     launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, tmp_path / "program.py"]
     environment = os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, *map(str, launch + words), "--output", "two"],
+        [sys.executable, *map(str, launch + arguments), "--output", "two"],
         env=environment,
         capture_output=True,
         text=True,
@@ -74,7 +74,7 @@ def test_two_processes_end_with_the_same_weights_and_speak_once(
     written = checkpoint.load(checkpoint.find("latest", Path("two/checkpoints")))
     assert same(written, first | {"step": 2})
     alone = subprocess.run(
-        [sys.executable, tmp_path / "program.py", *map(str, words), "--output", "one"],
+        [sys.executable, tmp_path / "program.py", *map(str, arguments), "--output", "one"],
         env=environment | {"RANK": "2"},
     )
     assert alone.returncode == 0

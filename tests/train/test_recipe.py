@@ -1,4 +1,4 @@
-"""Presets, and what a recipe refuses."""
+"""Presets of recipes, and the validation of their values."""
 
 import json
 from dataclasses import asdict, replace
@@ -18,7 +18,7 @@ from addsr_cli.train.recipe import (
 )
 
 
-def test_the_paper_is_the_default():
+def test_the_default_is_the_recipe_of_the_paper():
     assert preset("paper", "addsr") == PAPER == Recipe()
     assert (PAPER.ta.mu, PAPER.ta.nu, PAPER.adversarial, PAPER.psr, PAPER.text_dropout) == (
         0.5,
@@ -47,7 +47,7 @@ def test_the_official_preset_draws_and_weighs_as_the_released_trainer():
     assert OFFICIAL.teacher_samples == 4
 
 
-def test_a_small_card_gets_one_teacher_draw_and_computes_again():
+def test_lowmem_has_one_teacher_sample_and_gradient_checkpointing():
     assert preset("lowmem", "addsr") == replace(PAPER, teacher_samples=1)
     run = run_defaults("addsr", "student", "lowmem")
     assert (run["batch_size"], run["checkpointing"], run["ema_on_cpu"]) == (1, True, True)
@@ -69,7 +69,7 @@ def test_nano_keeps_the_weights_of_a_preset_and_trains_on_what_inference_runs(na
 
 
 @pytest.mark.parametrize("arch", ["nano", "tiny"])
-def test_a_teacher_learns_from_the_original_alone(arch):
+def test_a_teacher_is_trained_on_hr_alone(arch):
     recipe = preset("paper", arch, "teacher")
     assert (recipe.distill, recipe.adversarial) == (0, 0)
     assert recipe.reconstruction == {"l1": 1, "lpips": 0}
@@ -107,7 +107,7 @@ def test_an_unknown_preset_is_refused():
         {"text_dropout": 1.5},
     ],
 )
-def test_what_cannot_be_distilled_is_refused(wrong):
+def test_invalid_recipes_are_refused(wrong):
     with pytest.raises(UsageError):
         replace(PAPER, **wrong)
 
@@ -136,12 +136,12 @@ def test_a_recipe_survives_json():
     ("text", "expected"),
     [("1.0", (1, 1)), ("0.4", (0.4, 0.4)), ("uniform:0.4,1.0", (0.4, 1)), ("0.1,0.2", (0.1, 0.2))],
 )
-def test_a_weight_or_a_range_of_weights_is_read(text, expected):
+def test_a_weight_or_a_range_of_weights_is_parsed(text, expected):
     assert psr_range(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "much", "uniform:", "uniform:0.1;0.3"])
-def test_a_weight_that_is_not_understood_is_refused(text):
+def test_an_invalid_weight_is_refused(text):
     with pytest.raises(UsageError, match="--psr-train-weight"):
         psr_range(text)
 

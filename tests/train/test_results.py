@@ -36,7 +36,7 @@ def log(folder, *values):
     return folder / "log.jsonl"
 
 
-def test_a_run_leaves_weights_card_curves_grid_and_settings(student):
+def test_a_run_exports_weights_card_curves_grid_and_settings(student):
     config = student(validation=1)
     folder = Trainer(config).run()
     assert {path.name for path in folder.iterdir()} == {
@@ -91,7 +91,7 @@ def test_the_card_measures_the_enlarged_input_in_float32(student, precision):
     assert float(bicubic) == pytest.approx(sum(similarities) / 2, abs=1e-4)
 
 
-def test_a_teacher_has_no_before(configured):
+def test_the_card_of_a_teacher_has_no_row_before_training(configured):
     card = (Trainer(configured(steps=1, validation=1)).run() / "README.md").read_text()
     assert "| before" not in card
     assert "after, 4 steps" in card
@@ -119,7 +119,7 @@ def test_held_out_photos_are_never_trained_on(student, monkeypatch):
     assert path not in seen
 
 
-def test_the_canvas_scores_as_itself_and_as_what_a_mirror_makes_of_it(student, mirror):
+def test_the_score_of_the_canvas_equals_that_of_a_network_that_returns_it(student, mirror):
     trainer = Trainer(student(validation=1, mix=(("clean", 1.0),)))
     pairs = PairDataset(trainer.held_out, trainer.config)
     plain = results.score(trainer.model, None, pairs, 1)

@@ -47,8 +47,8 @@ Trainer(TrainConfig.from_json((Path(sys.argv[1]) / "config.json").read_text())).
 
 def child(program, config):
     """Run a program on a run folder in a process of its own."""
-    words = [sys.executable, "-c", program, str(config.output)]
-    return subprocess.run(words, check=False, env=os.environ | {"PYTHONPATH": ROOT})
+    command = [sys.executable, "-c", program, str(config.output)]
+    return subprocess.run(command, check=False, env=os.environ | {"PYTHONPATH": ROOT})
 
 
 def interrupted(config, step):
@@ -129,7 +129,7 @@ def test_accumulated_batches_resume_at_the_same_position(run, same, steps, tmp_p
 
 
 @pytest.mark.parametrize("accumulate", [pytest.param(1, marks=pytest.mark.slow), 2])
-def test_a_discriminator_on_vgg_goes_on_with_its_scales(
+def test_a_discriminator_on_vgg_resumes_with_its_scales(
     configured, small_vgg, same, accumulate, tmp_path
 ):
     recipe = replace(
@@ -148,7 +148,7 @@ def test_a_discriminator_on_vgg_goes_on_with_its_scales(
 
 
 @pytest.mark.slow
-def test_also_in_another_process(run, straight, same):
+def test_resuming_in_another_process_equals_not_stopping(run, straight, same):
     config = run()
     interrupted(config, 3)
     assert child(RESUME, config).returncode == 0
@@ -160,12 +160,12 @@ def test_ctrl_c_in_the_middle_of_a_step_saves_after_it(run, straight, same, monk
     trainer = Trainer(config)
     backward = trainer.objective.optimizer_step.backward
 
-    def pressed(loss):
+    def backward_with_ctrl_c(loss):
         if trainer.step == 2:
             os.kill(os.getpid(), signal.SIGINT)
         backward(loss)
 
-    monkeypatch.setattr(trainer.objective.optimizer_step, "backward", pressed)
+    monkeypatch.setattr(trainer.objective.optimizer_step, "backward", backward_with_ctrl_c)
     with pytest.raises(KeyboardInterrupt):
         trainer.run()
     assert newest(config)["step"] == 3
@@ -175,7 +175,7 @@ def test_ctrl_c_in_the_middle_of_a_step_saves_after_it(run, straight, same, monk
 
 @pytest.mark.slow
 @pytest.mark.parametrize("stage", ["student"], indirect=True)
-def test_a_run_killed_while_it_saves_goes_on_from_the_checkpoint_before(run, straight, same):
+def test_a_run_killed_while_saving_resumes_from_the_previous_checkpoint(run, straight, same):
     config = run(save_every=2)
     config.output.mkdir()
     (config.output / "config.json").write_text(config.to_json())

@@ -10,7 +10,9 @@ from addsr_cli.train.trainer import Trainer
 
 @pytest.mark.parametrize("stage", ["teacher", "student"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16", pytest.param("fp16", marks=pytest.mark.gpu)])
-def test_a_step_moves_float32_weights_where_the_run_is(configured, device, stage, precision):
+def test_a_step_updates_float32_weights_on_the_device_of_the_run(
+    configured, device, stage, precision
+):
     if (device, precision) == ("cpu", "fp16"):
         pytest.skip("accelerate has fp16 on GPUs only")
     trainer = Trainer(configured(stage=stage, device=device, precision=precision))
@@ -21,7 +23,7 @@ def test_a_step_moves_float32_weights_where_the_run_is(configured, device, stage
     )
     for _ in range(
         3 if precision == "fp16" else 1
-    ):  # the first steps look for a scale that does not overflow
+    ):  # the first steps search for a loss scale that does not overflow
         trainer.train_step([batch])
     figures = trainer.recent[-1].values
     assert all(

@@ -1,4 +1,4 @@
-"""Which student learns from which teacher."""
+"""How a run builds its student and teacher."""
 
 import pytest
 import torch

@@ -86,8 +86,8 @@ def make_objective(configured):
     return make
 
 
-def shaken(trainable):
-    """Trained weights that moved a little."""
+def perturbed(trainable):
+    """The model with trained weights that differ a little from the teacher's."""
     torch.manual_seed(0)
     with torch.no_grad():
         for p in trainable.parameters.values():
@@ -136,7 +136,7 @@ def test_the_student_owns_the_trained_weights_and_shares_the_rest(bundle, teache
 
 @pytest.fixture(scope="module")
 def published():
-    """UNet and ControlNet at the published size, without numbers in them."""
+    """UNet and ControlNet at the published size, without data (on the meta device)."""
     config = Sizes().unet
     with torch.device("meta"):
         return {"unet": build_unet(config, 512), "controlnet": build_controlnet(config, 512)}
@@ -234,7 +234,7 @@ def test_half_precision_trains_float32_weights(bundle, teachers, make_objective,
 def test_the_export_is_the_student_over_the_base_and_runs(bundle, teachers, tmp_path, addsr_photo):
     from addsr_cli.cli.app import run
 
-    trainable = shaken(TrainableSeeSR(bundle, dtype=torch.bfloat16))
+    trainable = perturbed(TrainableSeeSR(bundle, dtype=torch.bfloat16))
     trainable.write(tmp_path / "run" / "export", {"steps": "3"})
     trainable.write(tmp_path / "run" / "export", {"steps": "4"})  # over the one before
     export = tmp_path / "run" / "export"
@@ -259,7 +259,7 @@ def test_the_export_is_the_student_over_the_base_and_runs(bundle, teachers, tmp_
             if trained is not None and value.ndim > 1:
                 assert not torch.equal(value, base[name].half())  # not the teacher
             assert torch.equal(in_memory[inner_name(name)], value.float())
-    words = [
+    arguments = [
         "upscale",
         addsr_photo,
         "-o",
@@ -269,7 +269,10 @@ def test_the_export_is_the_student_over_the_base_and_runs(bundle, teachers, tmp_
         "--steps",
         1,
     ]
-    assert run([str(word) for word in (*words, "--device", "cpu", "--precision", "fp32")]) == 0
+    assert (
+        run([str(argument) for argument in (*arguments, "--device", "cpu", "--precision", "fp32")])
+        == 0
+    )
     assert not list((tmp_path / "run").glob(".*"))
 
 
@@ -302,7 +305,7 @@ def test_low_ranks_are_trained_alone_and_merged_into_the_export(bundle, teachers
     assert encoder
     assert all("image_attentions" in name for name in names - encoder)
     before = state(trainable.teacher)
-    shaken(trainable).write(tmp_path / "export", {})
+    perturbed(trainable).write(tmp_path / "export", {})
     assert all(torch.equal(value, before[name]) for name, value in state(trainable.teacher).items())
     corrected = 0
     for part, net in trainable.networks.items():

@@ -83,10 +83,10 @@ def test_an_unusable_loss_ends_the_run_before_the_weights_move(run, monkeypatch,
     trainer = Trainer(config)
     backward = trainer.objective.optimizer_step.backward
 
-    def spoilt(loss):
+    def backward_with_bad_loss(loss):
         backward(loss * (value if trainer.step == 2 else 1))
 
-    monkeypatch.setattr(trainer.objective.optimizer_step, "backward", spoilt)
+    monkeypatch.setattr(trainer.objective.optimizer_step, "backward", backward_with_bad_loss)
     with pytest.raises(AddsrError, match=r"loss of the student became (nan|inf)"):
         trainer.run()
     assert newest(config)["step"] == trainer.step == 2
@@ -171,7 +171,7 @@ def test_progress_is_reported_and_logged(run, stage):
     lines = [json.loads(line) for line in (config.output / "log.jsonl").read_text().splitlines()]
     assert (
         [p.step for p in reports] == [line["step"] for line in lines] == [4, 6]
-    )  # the end is never left out
+    )  # the last step is always reported
     expected = {"l1", "grad_norm"}
     if stage == "student":
         expected = {"distill", "distance", "adversarial", "discriminator", "real", "fake"}
@@ -216,7 +216,7 @@ def test_a_run_folder_that_cannot_be_created_is_refused(configured, tmp_path):
 
 
 def command(photos, run, *more):
-    words = [
+    arguments = [
         "distill",
         "--data",
         photos,
@@ -229,13 +229,15 @@ def command(photos, run, *more):
         "--batch-size",
         1,
     ]
-    return [str(word) for word in (*words, "--device", "cpu", *more)]
+    return [str(argument) for argument in (*arguments, "--device", "cpu", *more)]
 
 
 @pytest.mark.slow
 def test_ctrl_c_at_the_terminal_saves_and_leaves_with_130(photos, tmp_path):
-    words = command(photos, tmp_path / "run", "--steps", 100_000, "--workers", 1, "--log-every", 1)
-    program = [sys.executable, "-m", "addsr_cli", *words]
+    arguments = command(
+        photos, tmp_path / "run", "--steps", 100_000, "--workers", 1, "--log-every", 1
+    )
+    program = [sys.executable, "-m", "addsr_cli", *arguments]
     env = os.environ | {"PYTHONPATH": ROOT}
     with subprocess.Popen(
         program, env=env, stderr=subprocess.PIPE, text=True, start_new_session=True

@@ -36,7 +36,7 @@ def test_out_of_focus_pictures_are_smoother_and_stay_in_range(photo, always):
         assert detail(soft) < detail(sharp)
 
 
-def test_some_are_soft_in_whole_and_some_in_part(photo, always):
+def test_some_pictures_are_blurred_as_a_whole_and_some_in_part(photo, always):
     sharp = photo[:160, :160].astype(np.float32) / 255
     untouched = [
         float((np.abs(defocus(sharp, rng(seed)) - sharp).max(axis=2) < 0.01).mean())
@@ -52,14 +52,14 @@ def test_most_pictures_stay_sharp(photo):
     assert abs(np.mean(same) - (1 - augmentation.DEFOCUS_PROBABILITY)) < 0.1
 
 
-def test_a_crop_has_the_wished_size_and_range_however_far_it_reaches(photo, always):
+def test_a_crop_has_the_requested_size_and_range_at_any_scale(photo, always):
     for seed in range(20):
         image = crop(photo, 96, rng(seed))
         assert (image.shape, image.dtype) == ((96, 96, 3), np.float32)
         assert 0 <= image.min() <= image.max() <= 1
 
 
-def test_a_photo_that_is_hardly_larger_gives_what_it_has(photo, always):
+def test_a_photo_that_is_hardly_larger_is_scaled_less(photo, always):
     assert crop(photo[:70, :80], 64, rng()).shape == (64, 64, 3)
     assert crop(photo[:64, :64], 64, rng()).shape == (64, 64, 3)
 
@@ -96,8 +96,8 @@ def test_letters_stand_out_on_paper_or_on_the_picture(photo, fonts):
         assert 0 <= written.min() <= written.max() <= 1
         assert written.max() - written.min() > 0.2
         shares.append(float((np.abs(written - image).max(axis=2) < 0.51 / 255).mean()))
-    assert max(shares) > 0.3  # much of the picture is left
-    assert min(shares) < 0.05  # it gave way to paper
+    assert max(shares) > 0.3  # much of the picture remains
+    assert min(shares) < 0.05  # it was replaced by paper
 
 
 def test_the_draws_decide_the_lettering(photo, fonts):

@@ -1,4 +1,4 @@
-"""Pairs are functions of seed and position, and bad files are counted, not suffered."""
+"""Training pairs depend on seed and position alone; bad files are skipped and counted."""
 
 from collections import Counter
 
@@ -27,7 +27,7 @@ def pairs_of(configured):
 
 @pytest.fixture
 def quarters(photos, tmp_path):
-    """Write photos and their LR versions with telling values: photos are even, LR odd."""
+    """Write photos and their LR versions whose values identify them: photos are even, LR odd."""
     for path in photos.rglob("*.png"):
         pixels = cv2.imread(str(path)) & 0xFE
         cv2.imwrite(str(path), pixels)
@@ -42,7 +42,7 @@ def equal(a, b):
 
 
 def chosen(pairs, positions, monkeypatch):
-    """Which photos these positions take."""
+    """The photos at these positions."""
     seen, photo = [], PairDataset._photo
     monkeypatch.setattr(
         PairDataset, "_photo", lambda self, index: (seen.append(index), photo(self, index))[1]
@@ -52,7 +52,7 @@ def chosen(pairs, positions, monkeypatch):
     return seen
 
 
-def test_a_pair_is_a_crop_and_its_enlarged_ruin(pairs_of):
+def test_a_pair_is_a_crop_and_its_degraded_enlargement(pairs_of):
     item = pairs_of()[0]
     assert item["tags"] == ""
     for picture in (item["hr"], item["canvas"]):
@@ -61,7 +61,7 @@ def test_a_pair_is_a_crop_and_its_enlarged_ruin(pairs_of):
     assert 0 < (item["hr"] - item["canvas"]).abs().mean() < 0.3
 
 
-def test_the_crop_is_a_piece_of_a_photo_turned_or_not(pairs_of, monkeypatch):
+def test_the_crop_is_a_piece_of_a_photo_flipped_or_not(pairs_of, monkeypatch):
     monkeypatch.setattr("addsr_cli.train.data.augmentation.DEFOCUS_PROBABILITY", 0)
     monkeypatch.setattr("addsr_cli.train.data.augmentation.DOWNSCALE_PROBABILITY", 0)
     pairs = pairs_of(mix=(("clean", 1.0),))
@@ -85,7 +85,7 @@ def test_the_canvas_of_a_clean_pair_is_bicubic_down_and_up(pairs_of):
     assert np.abs(item["canvas"].permute(1, 2, 0).numpy() - canvas).max() < 1e-6
 
 
-def test_targets_are_sharpened_when_wished(pairs_of):
+def test_targets_are_sharpened_on_request(pairs_of):
     plain, sharp = pairs_of()[0]["hr"], pairs_of(usm=True)[0]["hr"]
     expected = usm_sharpen(np.ascontiguousarray(plain.permute(1, 2, 0).numpy()))
     assert np.array_equal(sharp.permute(1, 2, 0).numpy(), expected)
@@ -236,14 +236,14 @@ def test_a_file_instead_of_a_folder_is_refused(tmp_path, name):
         find_photos(tmp_path / name, 64)
 
 
-def test_a_photo_that_breaks_later_is_replaced_by_the_next(pairs_of):
+def test_a_photo_that_becomes_unreadable_is_replaced_by_the_next(pairs_of):
     pairs = pairs_of()
     pairs.photos.paths[0].write_bytes(b"gone")
     for position in range(6):
         assert pairs[position]["hr"].shape == (3, 64, 64)
 
 
-def test_when_every_photo_breaks_the_run_ends_with_a_sentence(pairs_of):
+def test_the_run_ends_with_an_error_when_no_photo_is_readable(pairs_of):
     pairs = pairs_of()
     for path in pairs.photos.paths:
         path.unlink()
@@ -260,7 +260,7 @@ def test_photos_beyond_the_cache_are_read_again(pairs_of, monkeypatch):
 
 
 def test_pairs_are_the_same_crop_with_the_same_flip(pairs_of, quarters):
-    pairs, turns = pairs_of(pairs=quarters), Counter()
+    pairs, flips = pairs_of(pairs=quarters), Counter()
     for item in (pairs[position] for position in range(12)):
         direction = {}
         for turned in (False, True):
@@ -273,8 +273,8 @@ def test_pairs_are_the_same_crop_with_the_same_flip(pairs_of, quarters):
             expected = np.clip(resize(lr.permute(1, 2, 0).numpy(), (64, 64)), 0, 1)
             direction[turned] = np.abs(canvas.permute(1, 2, 0).numpy() - expected).max()
         assert min(direction.values()) < 1e-5
-        turns[min(direction, key=direction.get)] += 1
-    assert set(turns) == {False, True}
+        flips[min(direction, key=direction.get)] += 1
+    assert set(flips) == {False, True}
 
 
 def test_pairs_are_cropped_anywhere(pairs_of, quarters):
@@ -282,7 +282,7 @@ def test_pairs_are_cropped_anywhere(pairs_of, quarters):
     assert len({pairs[position]["hr"].numpy().tobytes() for position in range(30)}) > 10
 
 
-def test_photos_without_a_fitting_partner_are_counted_with_reasons(photos, quarters):
+def test_photos_without_a_matching_lr_are_counted_with_reasons(photos, quarters):
     (quarters / "a.png").unlink()
     (quarters / "b.png").write_bytes(b"broken")
     cv2.imwrite(str(quarters / "below" / "c.png"), np.zeros((18, 17, 3), np.uint8))
@@ -293,12 +293,12 @@ def test_photos_without_a_fitting_partner_are_counted_with_reasons(photos, quart
         find_photos(photos, 64, quarters)
 
 
-def test_a_partner_may_have_another_suffix(photos, quarters):
+def test_an_lr_photo_may_have_another_suffix(photos, quarters):
     (quarters / "a.png").rename(quarters / "a.bmp")
     assert len(find_photos(photos, 64, quarters).paths) == 3
 
 
-def test_a_partner_that_goes_away_is_a_sentence(pairs_of, quarters):
+def test_an_lr_photo_that_disappears_is_an_error(pairs_of, quarters):
     pairs = pairs_of(pairs=quarters)
     for path in quarters.rglob("*.png"):
         path.unlink()
@@ -306,7 +306,7 @@ def test_a_partner_that_goes_away_is_a_sentence(pairs_of, quarters):
         pairs[0]
 
 
-def test_tags_come_from_beside_the_photo_or_from_before(pairs_of, photos):
+def test_tags_come_from_a_text_file_or_are_precomputed(pairs_of, photos):
     for name in ("a", "b", "below/c"):
         (photos / f"{name}.txt").write_text(f" a photo called {name}\n")
     assert {pairs_of()[p]["tags"] for p in range(3)} == {

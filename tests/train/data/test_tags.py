@@ -48,26 +48,26 @@ def test_every_photo_is_tagged_once_and_reused(usable, tmp_path):
 
 
 def test_processes_share_the_photos_and_gather_their_tags_regularly(usable, tmp_path, monkeypatch):
-    count, meetings = 2, []
+    count, gathers = 2, []
     barrier, shared = threading.Barrier(count, timeout=30), [None] * count
 
-    def meet(index, value):
+    def exchange(index, value):
         shared[index] = value
         barrier.wait()
-        everything = list(shared)
+        gathered = list(shared)
         barrier.wait()
-        return everything
+        return gathered
 
     own = threading.local()
 
     def gather(pairs):
-        meetings.append(len(pairs))
-        return [pair for part in meet(own.index, pairs) for pair in part]
+        gathers.append(len(pairs))
+        return [pair for part in exchange(own.index, pairs) for pair in part]
 
     monkeypatch.setattr(tags, "SAVE_EVERY", 1)
     monkeypatch.setattr(tags, "gather_object", gather)
     monkeypatch.setattr(
-        tags, "broadcast_object_list", lambda values: [meet(own.index, values)[0][0]]
+        tags, "broadcast_object_list", lambda values: [exchange(own.index, values)[0][0]]
     )
     models, results = [FakeModel() for _ in range(count)], [None] * count
 
@@ -82,4 +82,4 @@ def test_processes_share_the_photos_and_gather_their_tags_regularly(usable, tmp_
         thread.join()
     assert results[0] == results[1] == json.loads((tmp_path / "tags.json").read_text())
     assert [model.read for model in models] == [2, 1]
-    assert sorted(meetings) == [0, 1, 1, 1]
+    assert sorted(gathers) == [0, 1, 1, 1]

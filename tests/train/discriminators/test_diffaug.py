@@ -24,7 +24,7 @@ def test_a_shift_moves_whole_pixels_and_leaves_zeros():
     assert moved.tolist() == [[0, 0, 5, 6], [0, 0, 9, 10], [0, 0, 0, 0]]
 
 
-def test_a_hole_has_a_fifth_of_each_side():
+def test_a_cutout_has_a_fifth_of_each_side():
     holed = cut_out(torch.ones(2, 3, 40, 60), torch.tensor([[20, 30], [0, 60]]))
     assert (holed == 0).sum(dim=(2, 3)).tolist() == [[8 * 12] * 3, [4 * 6] * 3]
 
@@ -37,7 +37,7 @@ def test_draws_stay_within_an_eighth_of_the_side_and_reach_it():
     assert drawn.cutout.amax(0).tolist() == [40, 80]
 
 
-def test_each_sample_is_altered_on_its_own_and_a_seed_repeats_it():
+def test_each_sample_is_augmented_on_its_own_and_a_seed_repeats_it():
     first, again, other = (draw((8, 3, 64, 64), seeded(seed)) for seed in (1, 1, 2))
     assert torch.equal(first.shift, again.shift)
     assert torch.equal(first.cutout, again.cutout)
@@ -46,7 +46,7 @@ def test_each_sample_is_altered_on_its_own_and_a_seed_repeats_it():
 
 
 @pytest.mark.parametrize("sides", [(64, 64), (37, 50)])
-def test_the_shape_stays_and_the_gradient_is_one_where_the_picture_is_seen(sides):
+def test_the_shape_stays_and_the_gradient_is_one_where_the_picture_remains(sides):
     image = torch.rand(3, 3, *sides, requires_grad=True)
     altered = augment(image, draw(tuple(image.shape), seeded()))
     assert altered.shape == image.shape

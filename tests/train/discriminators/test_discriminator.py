@@ -36,7 +36,7 @@ def pictures(seed, count=8, side=32):
     return sharp, avg_pool2d(sharp, 3, stride=1, padding=1)
 
 
-def test_hinge_costs_nothing_where_it_is_sure_and_two_where_it_knows_nothing():
+def test_the_hinge_loss_is_zero_beyond_the_margin_and_two_at_zero_logits():
     two, zero, less = [torch.full((3, 7), 2.0)], [torch.zeros(3, 7)], [torch.full((3, 7), -2.0)]
     assert discriminator_loss(two, less).tolist() == [0, 0, 0]
     assert discriminator_loss(zero, zero).tolist() == [2, 2, 2]
@@ -44,7 +44,7 @@ def test_hinge_costs_nothing_where_it_is_sure_and_two_where_it_knows_nothing():
     assert generator_loss(two).tolist() == [-2, -2, -2]
 
 
-def test_heads_count_alike_however_many_places_they_look_at():
+def test_heads_count_alike_whatever_their_number_of_logits():
     coarse, fine = torch.full((2, 4), 3.0), torch.full((2, 400), -1.0)
     assert generator_loss([coarse, fine]).tolist() == [-1, -1]
     assert discriminator_loss([coarse, fine], [coarse, fine]).tolist() == [
@@ -53,7 +53,7 @@ def test_heads_count_alike_however_many_places_they_look_at():
     ]  # (0 + 2) / 2 and (4 + 0) / 2
 
 
-def test_heads_of_one_size_lose_the_mean_over_all_their_logits():
+def test_the_loss_of_heads_of_one_size_is_the_mean_over_all_logits():
     real, fake = torch.randn(2, 3, 5, 12, generator=seeded())  # 3 samples, 5 heads of 12 places
     together = torch.relu(1 - real).mean((1, 2)) + torch.relu(1 + fake).mean((1, 2))
     assert torch.allclose(discriminator_loss(list(real.unbind(1)), list(fake.unbind(1))), together)
@@ -140,7 +140,7 @@ def test_detached_images_get_no_gradient():
     assert all(parameter.grad is not None for parameter in discriminator.parameters())
 
 
-def test_a_state_dict_brings_back_every_bit_of_the_power_iteration(same):
+def test_a_state_dict_restores_the_power_iteration_exactly(same):
     discriminator, (image, canvas) = ConvDiscriminator(4).train(), pictures(0)
     discriminator(image, canvas)
     state = {key: value.clone() for key, value in discriminator.state_dict().items()}

@@ -109,7 +109,7 @@ def test_only_pictures_above_224_are_cropped_and_half_of_those(side, odds, monke
     assert abs(cropped - odds) <= 0.2 * bool(odds)
 
 
-def test_a_seed_repeats_what_the_heads_see_and_none_leaves_the_picture_alone(half):
+def test_a_seed_repeats_the_augmentation_and_without_one_there_is_none(half):
     discriminator = official()
     first, again, other = (discriminator.features(half, seeded(seed))[0] for seed in (1, 1, 2))
     assert torch.equal(first, again)
@@ -123,7 +123,7 @@ def test_grey_fills_the_shifted_border(half):
     assert black.amax() == 0.5
 
 
-def test_a_state_dict_holds_the_heads_alone_and_brings_back_every_bit(half, golden, same):
+def test_a_state_dict_has_only_the_heads_and_restores_them_exactly(half, golden, same):
     discriminator = official().train()
     discriminator(half, golden["in.c"])
     state = {key: value.clone() for key, value in discriminator.state_dict().items()}
@@ -177,7 +177,7 @@ def test_a_backbone_in_the_authors_naming_needs_no_configuration(tmp_path):
 @pytest.mark.parametrize(
     "spoil", ["blocks.3.attn.qkv.weight", "pos_embed", "patch_embed.proj.weight"]
 )
-def test_weights_that_lack_something_are_refused(spoil, tmp_path):
+def test_incomplete_weights_are_refused(spoil, tmp_path):
     save_file(
         {k: v for k, v in golden_backbone().items() if k != spoil}, tmp_path / "model.safetensors"
     )

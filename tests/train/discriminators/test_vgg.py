@@ -16,7 +16,7 @@ from addsr_cli.train.losses.adversarial import discriminator_loss
 from addsr_cli.train.losses.perceptual import VggFeatures
 from addsr_cli.train.objectives.distillation import Distillation
 
-PLACES = (32 * 32, 16 * 16, 8 * 8, 4 * 4)  # of a picture of 32x32, by stage
+LOGIT_COUNTS = (32 * 32, 16 * 16, 8 * 8, 4 * 4)  # of a picture of 32x32, by stage
 
 
 @pytest.fixture(scope="module")
@@ -148,11 +148,11 @@ def test_gradients_reach_the_student_through_every_head(make_vgg_objective, prec
     logits = objective.discriminator_step.discriminator.logits(
         objective.discriminator_step.discriminator.features(student.image), batch.canvas
     )
-    assert [tuple(each.shape) for each in logits] == [(2, places) for places in PLACES]
-    assert {each.dtype for each in logits} == {torch.float32}
-    for each in logits:
+    assert [tuple(head.shape) for head in logits] == [(2, count) for count in LOGIT_COUNTS]
+    assert {head.dtype for head in logits} == {torch.float32}
+    for head in logits:
         (gradient,) = torch.autograd.grad(
-            each.mean(), objective.model.net.out.weight, retain_graph=True
+            head.mean(), objective.model.net.out.weight, retain_graph=True
         )
         assert gradient.abs().max() > 0
 
@@ -204,16 +204,16 @@ def test_features_are_scaled_by_their_power_in_the_first_hr_batch(discriminator,
     scales = [discriminator.get_buffer(f"scale_{k}").clone() for k in range(STAGE_COUNT)]
     discriminator.logits(discriminator.features(later), discriminator.condition(later))
     assert all(
-        torch.equal(discriminator.get_buffer(f"scale_{k}"), each) for k, each in enumerate(scales)
+        torch.equal(discriminator.get_buffer(f"scale_{k}"), scale) for k, scale in enumerate(scales)
     )
 
 
 def test_features_that_are_zero_at_first_are_not_divided_by_zero(discriminator):
     nothing = [torch.zeros(2, width, 4, 4) for width in (64, 128, 256, 512)]
     logits = discriminator.logits(nothing, torch.zeros(2, 0))
-    assert all(torch.isfinite(each).all() for each in logits)
+    assert all(torch.isfinite(head).all() for head in logits)
     scales = discriminator.scale_0.clone()
-    discriminator.logits([each + 1 for each in nothing], torch.zeros(2, 0))
+    discriminator.logits([features + 1 for features in nothing], torch.zeros(2, 0))
     assert torch.equal(discriminator.scale_0, scales)
 
 
@@ -235,8 +235,8 @@ def test_the_state_restores_scales_and_power_iteration(discriminator, vgg, same)
     assert same(dict(other.state_dict()), state)
     darker = image(1) * 0.1
     ours, theirs = (
-        each.logits(each.features(darker), each.condition(darker))
-        for each in (discriminator, other)
+        network.logits(network.features(darker), network.condition(darker))
+        for network in (discriminator, other)
     )
     assert same(ours, theirs)
 

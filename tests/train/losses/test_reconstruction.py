@@ -1,4 +1,4 @@
-"""Distances, as laws."""
+"""Reconstruction losses, as laws."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def test_losses_with_a_weight_are_distances_to_hr(pair, weights):
     assert torch.equal(losses["l1"], charbonnier(*pair))
 
 
-def test_lpips_is_vggs_and_never_trained(perceptual_state):
+def test_lpips_runs_on_vgg_and_is_never_trained(perceptual_state):
     lpips = LPIPS.load("vgg", weights=perceptual_state)
     picture, hr = torch.rand(2, 2, 3, 40, 48)
     losses = ReconstructionLosses({"l1": 1.0, "lpips": 1.0}, VggFeatures(lpips))(

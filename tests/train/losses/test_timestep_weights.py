@@ -72,6 +72,6 @@ def test_a_timestep_that_the_student_does_not_know_has_no_weight():
         {"form": "linear", "gamma": -1.0},
     ],
 )
-def test_what_would_turn_the_loss_around_is_refused(wrong):
+def test_invalid_timestep_weights_are_refused(wrong):
     with pytest.raises(UsageError, match=r"--ta|indexing"):
         TaWeights(**wrong)

@@ -49,9 +49,7 @@ def test_every_sample_counts_by_its_own_timestep(make_objective):
     assert torch.allclose(losses["distill"], expected, rtol=1e-4)
 
 
-def test_a_student_that_is_its_teacher_and_sees_the_same_has_nothing_to_learn(
-    make_objective, mirror
-):
+def test_a_student_equal_to_its_teacher_with_the_same_input_has_no_distance(make_objective, mirror):
     batch, losses = pictures(2), {}
     for sees in ("lr", "hr"):
         objective = make_objective(teacher_sees=sees)
@@ -200,7 +198,7 @@ def test_only_the_samples_that_are_taught_are_compared_with_the_teacher(
     assert torch.allclose(some["adversarial"], whole["adversarial"])
 
 
-def test_a_batch_of_which_none_is_taught_does_without_the_teacher(make_objective, monkeypatch):
+def test_a_batch_without_taught_samples_skips_the_teacher(make_objective, monkeypatch):
     objective, batch = make_objective(anchor_l1=1.0), pictures(2)
     forwards = Forwards(monkeypatch, objective)
     draws = replace(draws_at(objective.recipe, [0, 3]), taught=torch.tensor([False, False]))
@@ -212,7 +210,7 @@ def test_a_batch_of_which_none_is_taught_does_without_the_teacher(make_objective
 
 
 @pytest.mark.parametrize("index", [[0, 0], [0, 3]])
-def test_with_a_share_of_one_all_are_compared_as_they_would_be_alone(make_objective, index):
+def test_with_a_share_of_one_all_samples_are_compared_with_the_teacher(make_objective, index):
     objective, batch = make_objective(teacher_share=1.0), pictures(2)
     draws = draws_at(objective.recipe, index)
     assert draws.taught.all()

@@ -29,16 +29,14 @@ def test_teacher_and_frozen_weights_stay_bit_for_bit_and_the_student_moves(make_
     assert any(not torch.equal(p, own[name]) for name, p in objective.model.parameters.items())
 
 
-def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(
-    make_objective, monkeypatch
-):
+def test_each_network_gets_gradients_and_updates_only_in_its_own_turn(make_objective, monkeypatch):
     objective, seen = make_objective(), []
     networks = {
         "student": objective.model.parameters,
         "discriminator": objective.discriminator_step.parameters,
     }
 
-    def look(turn):
+    def record(turn):
         with_gradient = {
             name
             for name, some in networks.items()
@@ -54,7 +52,7 @@ def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(
         monkeypatch.setattr(
             optimizer_step,
             "step",
-            lambda lr, t=turn, s=step: (look(t), s(lr), look(f"after {t}"))[1],
+            lambda lr, t=turn, s=step: (record(t), s(lr), record(f"after {t}"))[1],
         )
     objective.step([pictures(2)], 0, 1e-3)
     turns = {turn: (grads, weights) for turn, grads, weights in seen}
@@ -78,7 +76,7 @@ def test_each_network_gets_gradients_in_its_own_turn_and_moves_in_no_other(
     assert all(p.requires_grad for some in networks.values() for p in some.values())
 
 
-def test_the_discriminator_learns_the_same_whether_the_student_took_its_turn_or_not(
+def test_the_discriminator_learns_the_same_before_and_after_the_adversarial_loss(
     make_objective, monkeypatch
 ):
     batch, generator = pictures(2), torch.Generator()
@@ -90,7 +88,7 @@ def test_the_discriminator_learns_the_same_whether_the_student_took_its_turn_or_
     def gradients():
         discriminator.load_state_dict(
             state
-        )  # the power iteration of the spectral norms goes on with every look
+        )  # every forward pass advances the power iteration of the spectral norms
         objective.discriminator_step.backward(batch, student.image.detach(), generator, 1.0)
         return {name: p.grad.clone() for name, p in objective.discriminator_step.parameters.items()}
 
@@ -101,7 +99,7 @@ def test_the_discriminator_learns_the_same_whether_the_student_took_its_turn_or_
     assert all(torch.equal(again[name], gradient) for name, gradient in isolated.items())
 
 
-def test_the_student_is_pushed_towards_what_the_discriminator_believes(make_objective):
+def test_the_adversarial_loss_falls_when_the_student_is_updated(make_objective):
     objective = make_objective(distill=0.0, adversarial=1.0, lr=1e-3)
     batch, draws = pictures(2), draws_at(objective.recipe, [0, 0])
     objective.discriminator_step.discriminator.eval()
@@ -111,12 +109,12 @@ def test_the_student_is_pushed_towards_what_the_discriminator_believes(make_obje
     assert compute_losses(objective, batch, draws)["adversarial"].mean() < before
 
 
-def keeping_gradients(optimizer_step, kept, number):
-    """``optimizer_step.step``, which first keeps what it was given."""
+def recording_gradients(optimizer_step, recorded, number):
+    """``optimizer_step.step``, which first records the gradients."""
     step = optimizer_step.step
 
     def around(lr):
-        kept[number] = {
+        recorded[number] = {
             name: p.grad.clone()
             for name, p in optimizer_step.parameters.items()
             if p.grad is not None
@@ -146,7 +144,7 @@ def test_two_batches_of_one_are_one_batch_of_two(make_objective, monkeypatch):
             monkeypatch.setattr(
                 optimizer_step,
                 "step",
-                keeping_gradients(
+                recording_gradients(
                     optimizer_step, seen.setdefault(optimizer_step.network, {}), number
                 ),
             )

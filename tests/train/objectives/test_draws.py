@@ -1,4 +1,4 @@
-"""What is random in a step."""
+"""The random draws of a training step."""
 
 from dataclasses import fields, replace
 from types import SimpleNamespace
@@ -32,7 +32,8 @@ def test_draws_depend_on_seed_step_batch_and_process_alone():
     torch.manual_seed(2)
     again = student(shape=SHAPE)
     assert all(
-        torch.equal(getattr(first, each.name), getattr(again, each.name)) for each in fields(first)
+        torch.equal(getattr(first, field.name), getattr(again, field.name))
+        for field in fields(first)
     )
     places = ({"step": 1}, {"micro": 1, "accumulate": 2}, {"rank": 1}, {"seed": 1})
     others = [student(shape=SHAPE, **place) for place in places]
@@ -85,8 +86,8 @@ def test_the_teacher_has_noise_of_its_own_unless_it_is_shared():
     assert own.teacher.shape == shared.teacher.shape == (4, *SHAPE)
     assert all(torch.equal(noise, shared.noise) for noise in shared.teacher)
     draws = [own.noise, own.posterior, *own.teacher, *own.chain]
-    assert len({each.numpy().tobytes() for each in draws}) == 2 + 4 + 3
-    assert all(each.std().item() == pytest.approx(1, abs=0.1) for each in draws)
+    assert len({field.numpy().tobytes() for field in draws}) == 2 + 4 + 3
+    assert all(field.std().item() == pytest.approx(1, abs=0.1) for field in draws)
 
 
 @pytest.mark.parametrize("share", [0.2, 1.0])
@@ -99,8 +100,8 @@ def test_samples_are_compared_with_the_teacher_in_their_share(share):
 def test_the_share_of_the_teacher_changes_no_other_draw():
     whole, some = student(shape=SHAPE), student(replace(PAPER, teacher_share=0.3), shape=SHAPE)
     differing = {
-        each.name
-        for each in fields(whole)
-        if not torch.equal(getattr(whole, each.name), getattr(some, each.name))
+        field.name
+        for field in fields(whole)
+        if not torch.equal(getattr(whole, field.name), getattr(some, field.name))
     }
     assert differing == {"taught"}

@@ -34,7 +34,7 @@ class Case:
         self.model = TrainableSeeSR(write_bundle(folder), dtype=torch.float32)
         self.model.teacher = TrainableSeeSR(
             folder, dtype=torch.float32
-        ).teacher  # shares nothing here: see below
+        ).teacher  # shares no weights here, as the student's are scaled below
         with torch.no_grad():
             for net in (
                 self.model.networks.values()
@@ -56,7 +56,7 @@ class Case:
         metrics = self.model.full.text.model(self.tensors["in.input_ids"])[0]
         lr, hr, later = (self.tensors.get(f"in.ram_call.{k}") for k in range(3))
         pair = Conditioning(text=metrics, image=lr), Conditioning(text=metrics, image=hr)
-        monkeypatch.setattr(self.model, "conditions", lambda *words: pair)
+        monkeypatch.setattr(self.model, "conditions", lambda *arguments: pair)
         monkeypatch.setattr(
             self.model.student, "embed", lambda image, cond: replace(cond, image=later)
         )
@@ -127,7 +127,7 @@ def case(request, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         if (
             request.param != "single_step"
-        ):  # the official trainer feeds the prediction in [-1, 1], which ours mends
+        ):  # the official trainer feeds the prediction in [-1, 1], which ours corrects
             patch.setattr(
                 sampler, "refine", lambda picture, canvas, weight: picture.clamp(0, 1) * 2 - 1
             )

@@ -1,4 +1,4 @@
-"""The average follows, and lends itself out without a trace."""
+"""The moving average: its formula, applying it temporarily, and its state."""
 
 import pytest
 import torch
@@ -39,7 +39,7 @@ def test_updates_are_the_textbook_formula(module):
     assert torch.allclose(ema.shadow["weight"], expected, atol=1e-6)
 
 
-def test_the_module_gets_its_own_weights_back_bit_for_bit(module):
+def test_the_weights_are_restored_bit_for_bit_afterwards(module):
     ema, own = average(module), module.weight.detach().clone() + 1 / 3
     shifted(module, 1 / 3)
     with ema.applied():
@@ -47,7 +47,7 @@ def test_the_module_gets_its_own_weights_back_bit_for_bit(module):
     assert torch.equal(module.weight, own)
 
 
-def test_also_after_a_failure(module):
+def test_the_weights_are_restored_after_a_failure(module):
     ema = average(module)
     shifted(module, 1)
     own = module.weight.detach().clone()
@@ -56,7 +56,7 @@ def test_also_after_a_failure(module):
     assert torch.equal(module.weight, own)
 
 
-def test_it_goes_on_from_its_state(module):
+def test_it_resumes_from_its_state(module):
     ema, other = average(module), average(module)
     for by in (0.1, 0.2):
         shifted(module, by)
@@ -92,11 +92,11 @@ def test_it_adapts_quickly_at_first_and_with_its_decay_later(module):
     assert torch.allclose(ema.shadow["weight"], start + 9 / 11 + 0.01 * 2 / 11)
 
 
-def test_it_may_lie_elsewhere_than_the_weights(module):
+def test_it_may_be_on_another_device_than_the_weights(module):
     ema, elsewhere = average(module), average(module, device="cpu")
     shifted(module, 0.1)
-    for each in (ema, elsewhere):
-        each.update()
+    for copy in (ema, elsewhere):
+        copy.update()
     assert torch.equal(ema.shadow["weight"], elsewhere.shadow["weight"])
     assert elsewhere.shadow["weight"].device.type == "cpu"
 

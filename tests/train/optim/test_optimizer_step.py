@@ -34,7 +34,7 @@ def moved(net, before):
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_stops_before_anything_moves(net, value):
+def test_a_loss_that_is_not_finite_raises_before_any_update(net, value):
     update, before = optimizer_step(net), weights(net)
     with pytest.raises(AddsrError, match=f"loss of the student became {value}") as caught:
         update.backward(net(torch.ones(1, 4)).sum() * value)
@@ -44,7 +44,7 @@ def test_a_loss_that_is_no_number_stops_before_anything_moves(net, value):
 
 
 @pytest.mark.parametrize(("value", "clip"), [(float("nan"), None), (float("inf"), 1.0)])
-def test_a_gradient_that_is_no_number_stops_with_the_name_of_its_weights(net, value, clip):
+def test_a_gradient_that_is_not_finite_raises_with_the_name_of_its_weights(net, value, clip):
     update, before = optimizer_step(net, clip), weights(net)
     update.backward(net(torch.ones(1, 4)).sum())
     net[1].weight.grad[0, 0] = value
@@ -76,7 +76,7 @@ def test_small_gradients_are_not_clipped(net):
     )
 
 
-def test_gradients_are_forgotten_after_a_step_and_the_rate_is_set(net):
+def test_a_step_clears_the_gradients_and_sets_the_learning_rate(net):
     update = optimizer_step(net)
     update.backward(net(torch.ones(1, 4)).sum())
     update.step(0.03)
@@ -84,7 +84,7 @@ def test_gradients_are_forgotten_after_a_step_and_the_rate_is_set(net):
     assert [group["lr"] for group in update.optimizers[0].param_groups] == [0.03]
 
 
-def test_half_precision_steps_are_those_of_single_precision_and_overflow_is_passed_over(net):
+def test_half_precision_steps_equal_single_precision_and_skip_overflows(net):
     update = optimizer_step(
         net, clip=0.5, precision="fp16", optimiser=torch.optim.SGD(net.parameters(), 1.0)
     )
@@ -101,7 +101,7 @@ def test_half_precision_steps_are_those_of_single_precision_and_overflow_is_pass
     assert update.scaler.get_scale() == scale / 2
 
 
-def test_the_state_goes_on_with_moments_and_scale(net, same):
+def test_the_state_restores_moments_and_loss_scale(net, same):
     update = optimizer_step(net, precision="fp16")
     update.scaler.scale(torch.ones(1))
     update.backward(net(torch.ones(1, 4)).sum())
@@ -144,7 +144,7 @@ class Twin:
         return Work()
 
 
-def test_gradients_are_averaged_in_few_transfers_of_which_two_are_under_way(monkeypatch):
+def test_gradients_are_averaged_in_few_transfers_with_at_most_two_pending(monkeypatch):
     monkeypatch.setattr(gradient_averaging, "BUCKET", 4 * 1000)
     shapes = [(10, 20), (700,), (3, 5, 2, 2), (1500,), (), (8, 8, 3, 3)]
     gradients = [torch.randn(shape) for shape in shapes]
@@ -161,7 +161,7 @@ def test_gradients_are_averaged_in_few_transfers_of_which_two_are_under_way(monk
     assert all(torch.allclose(after, 2 * old) for after, old in zip(gradients, before, strict=True))
 
 
-def test_each_type_of_gradient_travels_with_its_own_kind(monkeypatch):
+def test_gradients_of_different_types_are_not_mixed_in_a_bucket(monkeypatch):
     twin, gradients = (
         Twin(monkeypatch),
         [torch.ones(3), torch.ones(4, dtype=torch.bfloat16), torch.ones(5)],
@@ -171,7 +171,7 @@ def test_each_type_of_gradient_travels_with_its_own_kind(monkeypatch):
     assert all((g == 2).all() for g in gradients)
 
 
-def test_nothing_to_average_asks_nobody(monkeypatch):
+def test_without_gradients_nothing_is_transferred(monkeypatch):
     twin = Twin(monkeypatch)
     average([], 2)
     assert twin.sizes == []
