@@ -176,7 +176,7 @@ def test_the_full_model_is_sampled_and_exported_in_half_precision(
 
 
 @pytest.mark.parametrize(
-    ("known", "expected"), [({}, ["read off it"]), ({"given": "a cat, fur"}, ["a cat, fur"])]
+    ("known", "expected"), [({}, ["read off it"]), ({"known": "a cat, fur"}, ["a cat, fur"])]
 )
 def test_grids_and_measurements_use_the_tags_of_each_photo(student, monkeypatch, known, expected):
     monkeypatch.setattr(results, "STEP_COUNTS", (1,))
