@@ -9,7 +9,7 @@ then passes through these functions and the networks:
     3.  ``Distillation.step``           both networks, from the batches accumulated for the step
     4.  ``Distillation.draw``           -> StudentDraws: timesteps, noise, text dropout
     5.  ``Distillation.run_student``    -> StudentPass: what the student predicts, with its draws
-    6.  ``rollout.roll_out``            the student's sampling steps; gradients flow through the last
+    6.  ``rollout.roll_out``            the student's sampling steps, with gradients in the last
     7.  ``DiscriminatorStep.backward``  gradients of the discriminator, from HR and the prediction
     8.  ``DiscriminatorStep.step``      -> weights of the discriminator
     9.  ``Distillation.losses``         -> losses by name: teacher, discriminator, reconstruction
