@@ -40,7 +40,7 @@ class Repo:
 
 @dataclass
 class Fault:
-    """What happens to one GET.
+    """The fault of one GET.
 
     ``close``, ``reset`` or ``stall`` after so many bytes; ``short``, ``flip``, ``whole`` (the range
     is ignored) or a status such as 503.

@@ -19,14 +19,14 @@ def test_a_worker_runs_functions_in_order_and_passes_on_exceptions():
 
 
 def test_prefetching_respects_its_bound_but_always_decodes_one(monkeypatch):
-    begun = []
+    started = []
     gate = threading.Event()
     monkeypatch.setattr("addsr_cli.batch.prefetch._decoded_size", lambda tasks: 10)
     monkeypatch.setattr("addsr_cli.batch.prefetch.decode", lambda task: (gate.wait(5), task)[1])
-    groups = ([begun.append(number) or number] for number in range(9))
+    groups = ([started.append(number) or number] for number in range(9))
     prefetched = prefetch(groups, 30)
     first = next(prefetched)
-    assert len(begun) == 4  # three are being read, one is known
+    assert len(started) == 4  # three are being read, one is known
     gate.set()
     assert first[0][1].result(5) == 0
     assert [group[0][1].result(5) for group in prefetched] == list(range(1, 9))

@@ -20,7 +20,7 @@ def small(clean):
 
 
 class Doubling(torch.nn.Module):
-    """What spandrel's descriptor of a x2 network looks like."""
+    """A stand-in for spandrel's descriptor of a x2 network."""
 
     input_channels = output_channels = 3
     scale, architecture = 2, SimpleNamespace(name="Doubling")
@@ -110,7 +110,7 @@ def test_a_file_that_is_no_peer_is_refused(tmp_path, stem, words):
         peer_network(tmp_path / f"{stem}.pth", "cpu")
 
 
-def test_without_spandrel_one_line_says_what_to_install(tmp_path, monkeypatch):
+def test_without_spandrel_one_line_names_the_package_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "spandrel", None)
     with pytest.raises(ModelUnavailable, match="needs spandrel") as caught:
         peer_network(tmp_path / "peer.pth", "cpu")

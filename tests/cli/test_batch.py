@@ -1,4 +1,4 @@
-"""``addsr batch``: outputs, failures, interruption, and what a second run does."""
+"""``addsr batch``: outputs, failures, interruption and second runs."""
 
 import json
 import os

@@ -89,7 +89,7 @@ BASE = Settings(steps=2, color="none", tags="fox")
 
 @pytest.fixture(scope="module")
 def plain(upscaler):
-    """What the settings of ``BASE`` give."""
+    """The output with the settings of ``BASE``."""
     return upscaler.upscale(pixels(), BASE).photo.rgb
 
 

@@ -58,7 +58,7 @@ def test_equal_file_names_are_distinguished_by_their_folders(photo, addsr):
     assert labels("page.html") == ["x/a.jpg", "y/a.jpg"]
 
 
-def test_quiet_says_nothing_and_otherwise_stderr_does(pair, addsr):
+def test_quiet_prints_nothing_and_the_default_writes_to_stderr(pair, addsr):
     assert "2 pictures -> a_compare.html" in addsr("compare", *pair).err
     assert addsr("compare", *pair, "--overwrite", "--quiet").err == ""
 

@@ -1,4 +1,4 @@
-"""``addsr distill``: what it leaves, and how it fails."""
+"""``addsr distill``: its files, messages and failures."""
 
 import json
 import os
@@ -17,7 +17,7 @@ SMALL = ("--arch", "tiny", "--device", "cpu", "--workers", 0, "--steps", 2)
 
 @pytest.fixture(autouse=True)
 def one_small_process():
-    """One thread, and an accelerate that has forgotten the test before."""
+    """One thread, and accelerate without the state of the previous test."""
     AcceleratorState._reset_state(True)
     before = torch.get_num_threads()
     torch.set_num_threads(1)

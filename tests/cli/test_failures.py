@@ -1,4 +1,4 @@
-"""How a call ends that is cut off, or that meets what nobody foresaw."""
+"""Interrupted calls and unexpected errors: exit codes and messages."""
 
 import json
 import signal

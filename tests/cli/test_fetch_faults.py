@@ -34,7 +34,7 @@ def demo(server, monkeypatch):
 
 
 def half_files():
-    """Files in the store under their true names that are not what they should be."""
+    """Files in the cache under their real names, with wrong contents."""
     place = cache.component_folder("demo")
     return [
         path

@@ -140,7 +140,7 @@ def test_names_that_are_none_are_refused(addsr, name):
 
 @pytest.fixture
 def gpu(monkeypatch):
-    """A machine with a GPU, as far as the choice of the model goes."""
+    """Make the choice of the model see a GPU."""
     from addsr_cli import hardware
 
     true = hardware.probe

@@ -5,12 +5,12 @@ import pytest
 
 @pytest.fixture
 def steps(photo, addsr):
-    """Get the steps that a dry run would take."""
+    """Return a function that returns the steps of a dry run."""
 
-    def ask(*arguments):
+    def planned_steps(*arguments):
         return json.loads(addsr("upscale", photo(), "--dry-run", "--json", *arguments).out)["steps"]
 
-    return ask
+    return planned_steps
 
 
 @pytest.fixture
@@ -111,7 +111,7 @@ def test_top_level_keys_do_not_reach_training(tmp_path):
 
 @pytest.fixture
 def planned(photo, addsr):
-    """Get the record of a dry run with nano."""
+    """Return a function that returns the record of a dry run with nano."""
     return lambda *arguments: json.loads(
         addsr("upscale", "--model", "nano", photo(), "--dry-run", "--json", *arguments).out
     )

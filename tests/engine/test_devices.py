@@ -52,7 +52,7 @@ def networks(restorer):
 
 
 def retried(result):
-    """What went wrong before it went well."""
+    """The errors before the successful attempt."""
     return [note for note in result.warnings if "went on with" in note]
 
 

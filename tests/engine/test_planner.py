@@ -1,4 +1,4 @@
-"""Precision, tiles and memory are arithmetic, so the tests describe their own machines."""
+"""Plans of precision, tiles and memory for described machines."""
 
 from dataclasses import replace
 from itertools import pairwise
@@ -50,7 +50,7 @@ def make_plan(hardware=LAPTOP, width=4000, height=3000, spec=NANO, **options):
 
 
 def chain(first):
-    """A plan and all that follow it when memory keeps running out."""
+    """Return a plan and its successors after repeated lack of memory."""
     plans = [first]
     while (following := plans[-1].smaller()) is not None:
         plans.append(following)
@@ -61,7 +61,7 @@ def chain(first):
 @pytest.mark.parametrize(
     ("hardware", "dtype"), [(LAPTOP, "fp32"), (SERVER, "bf16"), (GPU, "fp16"), (OLD_GPU, "fp16")]
 )
-def test_precision_follows_what_the_machine_multiplies_fast(hardware, dtype):
+def test_precision_follows_the_fast_dtypes_of_the_machine(hardware, dtype):
     assert make_plan(hardware).dtype == dtype
     assert hardware.name in make_plan(hardware).why
 
@@ -118,7 +118,7 @@ def test_a_requested_tile_wins():
 
 
 @pytest.mark.parametrize("width", [129, 768, 769, 1472, 1473, 5000])
-def test_tiles_and_what_they_see_are_counted_as_the_tiler_cuts_them(width):
+def test_tiles_and_their_halos_are_counted_as_the_tiler_cuts_them(width):
     from addsr_cli.engine.windows import boxes, boxes_with_halo
 
     def pixels(box):
@@ -145,7 +145,7 @@ def test_free_memory_alone_never_changes_tiles_that_show(hardware, free):
     assert 0 < roomy.tile <= FULL.tile
 
 
-def test_a_limit_of_memory_that_was_set_makes_tiles_smaller_and_says_so():
+def test_a_memory_limit_makes_tiles_smaller_with_a_reason():
     p = make_plan(GPU, 1000, 1000, spec=FULL, max_memory=5_300_000_000)
     assert 128 <= p.tile < 512
     assert "--max-memory" in p.why
@@ -158,7 +158,7 @@ def test_tiles_made_smaller_after_memory_ran_out_say_how_to_get_the_picture_agai
     assert "again" not in make_plan(GPU).smaller().why
 
 
-def test_a_gpu_may_try_what_is_foreseen_not_to_fit_as_long_as_something_does():
+def test_a_gpu_may_try_a_plan_that_is_predicted_not_to_fit():
     tight = replace(GPU, free_bytes=5_400_000_000)
     draft = make_plan(tight, 1000, 1000, spec=FULL)
     assert draft.needed_bytes > draft.free_bytes
@@ -167,7 +167,7 @@ def test_a_gpu_may_try_what_is_foreseen_not_to_fit_as_long_as_something_does():
         check_memory(make_plan(replace(GPU, free_bytes=10**8), 1000, 1000, spec=FULL))
 
 
-def test_a_processor_is_not_asked_for_what_is_foreseen_not_to_fit():
+def test_a_cpu_never_tries_a_plan_that_is_predicted_not_to_fit():
     tight = make_plan(replace(LAPTOP, free_bytes=10 * GB), 1000, 1000, spec=FULL)
     with pytest.raises(OutOfMemory) as refusal:
         check_memory(tight)
@@ -176,7 +176,7 @@ def test_a_processor_is_not_asked_for_what_is_foreseen_not_to_fit():
 
 
 @pytest.mark.parametrize("width", [1248, 1249])
-def test_one_piece_may_be_as_large_as_what_a_tile_sees(width):
+def test_one_piece_may_be_as_large_as_a_tile_with_its_halo(width):
     assert (make_plan(width=width, height=900).tile is None) == (width <= NANO.tile + 2 * NANO.halo)
 
 
@@ -184,7 +184,7 @@ def test_an_overlap_does_not_matter_to_tiles_that_do_not_show():
     assert make_plan(overlap=32) == make_plan()
 
 
-def test_a_limit_that_was_set_is_kept_to():
+def test_a_memory_limit_is_obeyed():
     assert make_plan(max_memory=10**8).tile < make_plan().tile
     assert make_plan(max_memory=10**8).free_bytes == 10**8
     assert make_plan(max_memory=99 * GB).free_bytes == LAPTOP.free_bytes
@@ -237,7 +237,7 @@ def test_numbers_that_overflow_go_to_the_next_wider_type_that_is_fast(hardware, 
     assert all(after.needed_bytes >= before.needed_bytes for before, after in pairwise(plans))
 
 
-def test_what_always_stays_in_float32_counts_four_bytes_in_every_precision():
+def test_float32_weights_count_four_bytes_in_every_precision():
     half, full = (
         make_plan(GPU, spec=FULL, precision=name).footprint.weights(size)
         for name, size in (("fp16", 2), ("fp32", 4))
@@ -305,12 +305,12 @@ def test_a_batch_fills_the_memory_and_no_more():
 
 
 @pytest.mark.parametrize("options", [{"tile": 128, "overlap": 16}, {"offload": True}])
-def test_what_is_cut_or_waits_in_main_memory_makes_no_batch(options):
+def test_tiled_and_offloaded_plans_form_no_batch(options):
     assert batch_capacity(make_plan(GPU, 256, 256, **options)) == 1
 
 
 @pytest.mark.parametrize(("free", "most"), [(10**8, None), (8 * GB, 10**8)])
-def test_a_picture_that_does_not_fit_is_not_made_smaller_either(free, most):
+def test_a_picture_that_does_not_fit_is_not_reduced_either(free, most):
     check_resize_memory(1000, 1000, replace(LAPTOP, free_bytes=free), most)
     with pytest.raises(OutOfMemory, match=r"8000x6000 px: about 1\.54 GB needed, 0\.10 GB free"):
         check_resize_memory(8000, 6000, replace(LAPTOP, free_bytes=free), most)

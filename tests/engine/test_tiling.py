@@ -1,4 +1,4 @@
-"""Tiles: they cover, they blend, and nobody can tell."""
+"""Tiles cover the picture, blend, and match the result in one piece."""
 
 import numpy as np
 import pytest
@@ -78,7 +78,7 @@ class Blur(Pointwise):
 
 @pytest.mark.parametrize(("height", "width"), [(20, 20), (16, 50), (34, 46), (70, 18), (4, 2)])
 @pytest.mark.parametrize("tile", [8, 16, 32])
-def test_tiles_with_their_halo_give_what_one_piece_gives(height, width, tile):
+def test_tiles_with_their_halo_match_the_result_in_one_piece(height, width, tile):
     torch.manual_seed(0)
     inner, calls = Blur(), []
     z, control, t = (
@@ -102,7 +102,7 @@ def cat():
 
 @pytest.fixture(scope="module")
 def pictures(cat):
-    """What the bundled model makes of it, by precision and tile side; None is in one piece."""
+    """The bundled model's output by precision and tile side; None is in one piece."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # busy machines are shared
     yield {(p, tile): run(cat, p, tile) for p in ("fp32", "bf16") for tile in (None, 128, 240)}

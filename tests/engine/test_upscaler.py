@@ -443,7 +443,7 @@ def test_a_narrow_type_that_overflows_is_run_again_in_float32(nano, denoise, pre
     assert (result.photo.rgb == expected.photo.rgb).all()
 
 
-def test_what_overflows_in_fp16_is_run_in_bf16_where_that_is_fast(denoise, monkeypatch):
+def test_a_network_that_overflows_in_fp16_runs_in_bf16_where_that_is_fast(denoise, monkeypatch):
     tried = []
 
     def overflowing(model, z, answer):
@@ -518,7 +518,7 @@ def run_batch(nano, sizes=((18, 24),) * 3, **more):
 @pytest.mark.parametrize(
     "more", [{}, {"scale": 2.5, "color": "lab", "fidelity": 0.9}, {"start": "noise"}]
 )
-def test_a_batch_gives_each_photo_what_it_would_get_alone(nano, more):
+def test_a_batch_equals_its_photos_upscaled_alone(nano, more):
     photos, settings, results = run_batch(nano, **more)
     for photo, chosen, result in zip(photos, settings, results, strict=True):
         alone = nano.upscale(photo, chosen)

@@ -1,4 +1,4 @@
-"""Pictures and metadata that the tests of this folder make for themselves."""
+"""Generated pictures and metadata for the tests of this folder."""
 
 import struct
 from functools import cache

@@ -1,4 +1,4 @@
-"""Who may read an output."""
+"""Permissions and owners of outputs."""
 
 import os
 import sys
@@ -73,7 +73,7 @@ def test_without_an_input_file_the_umask_alone_counts(photo, tmp_path):
 @pytest.mark.skipif(
     not hasattr(os, "geteuid") or os.geteuid() != 0, reason="choosing a group needs root"
 )
-def test_another_group_may_not_read_what_was_for_the_inputs_group(photo_of, tmp_path):
+def test_permissions_of_another_group_are_not_granted_to_ours(photo_of, tmp_path):
     photo = photo_of(0o640, group=12345)
     write(photo, tmp_path / "output.png", PLAIN)
     assert mode_of(tmp_path / "output.png") == 0o600

@@ -93,7 +93,7 @@ def test_threads_leave_pillows_limit_as_it_was():
 
 
 @pytest.mark.parametrize(
-    ("data", "said"),
+    ("data", "message"),
     [
         (b"", "empty"),
         (b"hello, I am a text", "not a picture"),
@@ -105,8 +105,8 @@ def test_threads_leave_pillows_limit_as_it_was():
         (b"\xff\xd8\xff\xe0", "damaged"),
     ],
 )
-def test_the_message_names_what_it_is_instead(data, said):
-    assert said in refusal(data)
+def test_the_message_names_the_detected_format(data, message):
+    assert message in refusal(data)
 
 
 def test_a_missing_file_and_a_folder_have_messages_of_their_own(tmp_path):
@@ -114,7 +114,7 @@ def test_a_missing_file_and_a_folder_have_messages_of_their_own(tmp_path):
     assert "folder" in refusal(tmp_path)
 
 
-def test_a_file_that_may_not_be_read_says_so(tmp_path, monkeypatch):
+def test_an_unreadable_file_is_an_error_that_says_so(tmp_path, monkeypatch):
     def denied(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 

@@ -139,10 +139,10 @@ def test_alpha_is_kept(fmt, rgba):
 
 
 def test_jpeg_puts_transparency_on_white_and_says_so(rgba):
-    said = []
+    warnings = []
     clear = replace(rgba, alpha=np.zeros_like(rgba.alpha))
-    assert read(written(clear, "JPEG", warn=said.append)).rgb.min() > 0.99
-    assert "white" in said[0]
+    assert read(written(clear, "JPEG", warn=warnings.append)).rgb.min() > 0.99
+    assert "white" in warnings[0]
 
 
 def test_jpeg_colour_is_not_subsampled(photo):
@@ -156,11 +156,11 @@ def test_quality_makes_a_difference():
 
 
 def test_oversize_metadata_is_dropped_from_jpeg_with_a_warning(photo):
-    said = []
+    warnings = []
     huge = XMP.replace(b'"1"', b'"' + b"x" * 70000 + b'"')
     full = replace(photo, xmp=huge, exif=make_exif(1) + bytes(70000))
-    data = written(full, "JPEG", SETTINGS, warn=said.append)
-    assert len(said) == 2
+    data = written(full, "JPEG", SETTINGS, warn=warnings.append)
+    assert len(warnings) == 2
     assert read_settings(data) == SETTINGS
     assert len(read(data).xmp) < 70000
 

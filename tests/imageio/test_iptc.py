@@ -89,7 +89,7 @@ def test_a_tiff_with_bare_iptc_data_is_understood():
 
 
 @pytest.mark.parametrize("fmt", ["WEBP", "AVIF"])
-def test_what_a_format_has_no_place_for_is_a_warning(photo, fmt):
+def test_metadata_without_a_place_in_the_format_is_a_warning(photo, fmt):
     _, warnings = written(photo, fmt)
     assert f"{fmt} has no place for IPTC data, which was left out" in warnings
     assert f"{fmt} has no place for the text of Comment, which was left out" in warnings

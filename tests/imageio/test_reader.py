@@ -261,7 +261,7 @@ def test_of_several_frames_the_first_is_used_with_a_warning(fmt):
     assert photo.rgb.max() < 0.02
 
 
-def test_the_header_says_what_the_photo_will_be():
+def test_the_header_has_format_size_and_depth_of_the_photo():
     header = read_header(saved(Image.fromarray(smooth(30, 40, 4)), "PNG"))
     assert (header.format, header.size, header.bit_depth, header.has_alpha, header.frames) == (
         "PNG",

@@ -23,7 +23,7 @@ def test_attributes_and_elements_are_corrected_and_nothing_else():
     assert out == expected
 
 
-def test_orientation_is_found_in_both_forms():
+def test_orientation_is_read_from_attributes_and_elements():
     assert xmp.orientation(PACKET) == 6
     assert xmp.orientation(b"<tiff:Orientation>8</tiff:Orientation>") == 8
     assert xmp.orientation(b"<tiff:Orientation>9</tiff:Orientation>") is None
@@ -105,7 +105,7 @@ LAUGHS = b"""<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>"""
     "packet",
     [LAUGHS, b"no xml at all", PACKET[:-60], PACKET + b"more", b"", b"<a></b>", b"\xff<a/>"],
 )
-def test_what_is_no_xml_or_declares_entities_is_not_sound(packet):
+def test_invalid_xml_and_entity_declarations_are_rejected(packet):
     assert not xmp.is_sound(packet)
 
 

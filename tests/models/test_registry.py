@@ -1,4 +1,4 @@
-"""An architecture is one record: all of the toy is in this file, and everything works with it."""
+"""An architecture is one record: this file defines a toy, and every command works with it."""
 
 import math
 from pathlib import Path
@@ -75,7 +75,7 @@ class Toy:
 
 
 class TrainableToy:
-    """The convolution, taught by another one."""
+    """The convolution, distilled from another one."""
 
     def __init__(self):
         self.student, self.teacher = Toy(), Toy()
@@ -141,7 +141,7 @@ TOY = Architecture(
 
 @pytest.fixture(autouse=True)
 def toy():
-    """The toy is registered for one test."""
+    """Register the toy for one test."""
     AcceleratorState._reset_state(True)
     registry.register(TOY)
     yield
@@ -201,7 +201,7 @@ def test_it_is_trained_exported_and_used_by_the_command(config, photo, tmp_path)
     assert verified.state == "intact"
 
 
-def test_the_cost_of_training_is_what_its_record_says(config):
+def test_the_cost_of_training_comes_from_its_record(config):
     planned = budget(config)
     assert (planned.parameters, planned.trained) == (168, 84)
     assert planned.memory["frozen networks"] == 336
@@ -220,7 +220,7 @@ def test_a_stage_that_the_record_lacks_is_refused(config):
         TrainConfig(data=config.data, output=config.output, arch="toy", stage="teacher")
 
 
-def test_an_unknown_name_lists_what_can_be_trained():
+def test_an_unknown_name_lists_the_trainable_architectures():
     with pytest.raises(UsageError, match="addsr, nano, tiny, toy, not lego"):
         registry.training_setup("lego")
 

@@ -32,11 +32,11 @@ def test_equal_factors_are_equal_steps_on_a_log_axis():
 
 def test_names_and_labels_are_escaped_and_shown():
     figure = drawn(Series(name="<m>", points=[Point(x=1, y=1, label="4 & 1")]))
-    said = "".join(figure.itertext())
-    assert all(word in said for word in ("<m>", "4 & 1", "A & B", "x", "y"))
+    text = "".join(figure.itertext())
+    assert all(word in text for word in ("<m>", "4 & 1", "A & B", "x", "y"))
 
 
-def test_what_is_no_number_is_left_out():
+def test_points_that_are_not_numbers_are_omitted():
     bad = [Point(x=math.inf, y=1), Point(x=1, y=math.nan), Point(x=0, y=1)]
     assert (
         scatter("t", Axis(title="x", log=True), Axis(title="y"), [Series(name="m", points=bad)])
@@ -61,6 +61,6 @@ def test_a_series_keeps_its_colour_where_others_have_no_points():
 
 def test_a_log_axis_has_round_numbers():
     points = [Point(x=0.3, y=1), Point(x=4, y=2)]
-    said = "".join(drawn(Series(name="m", points=points), x_log=True).itertext())
-    assert all(number in said for number in ("0.5", "1", "2"))
-    assert "3.16" not in said
+    text = "".join(drawn(Series(name="m", points=points), x_log=True).itertext())
+    assert all(number in text for number in ("0.5", "1", "2"))
+    assert "3.16" not in text

@@ -31,7 +31,7 @@ def test_markdown_is_a_pipe_table():
     assert lines[-1] == "a note"
 
 
-def test_html_escapes_what_people_write():
+def test_html_escapes_user_text():
     page = TABLE.html()
     assert "&lt;c&gt;" in page
     assert "<c>" not in page

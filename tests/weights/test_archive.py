@@ -1,4 +1,4 @@
-"""Finding the pair in folders and archives, and every archive that is refused, with its reason."""
+"""Finding the pair in folders and archives, and the reason for every refusal."""
 
 import io
 import json
@@ -328,11 +328,7 @@ def test_a_full_disk_is_noticed_before_anything_is_unpacked(packer, tmp_path, mo
     path = PACKERS[packer](tmp_path / "in", files())
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 5000}))
     refused(path, tmp_path, "needs 0 MB, but .* has 0 MB free", OutputRefused)
-    assert not [
-        extracted_file
-        for extracted_file in (tmp_path / "scratch").rglob("*")
-        if extracted_file.is_file()
-    ]
+    assert not [remaining for remaining in (tmp_path / "scratch").rglob("*") if remaining.is_file()]
 
 
 def test_a_full_disk_is_distinguished_from_damage(tmp_path, monkeypatch):

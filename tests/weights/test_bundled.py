@@ -1,4 +1,4 @@
-"""The bundled model on photographs that it never saw: the promises of its model card."""
+"""The bundled model on unseen photographs: the claims of its model card."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""From official files to a bundle: numbers stay, files are whole, wrong files are refused."""
+"""From official files to a bundle: equal outputs, complete files, refusals of wrong files."""
 
 import hashlib
 import json
@@ -277,7 +277,7 @@ def test_whatever_interrupts_it_nothing_half_done_is_left(error, build, tmp_path
 
 
 def wider(state):
-    """As of another family: text tokens of another width, in every layer that reads them."""
+    """Widen the text tokens in every layer that reads them, as in another model family."""
     for key, value in list(state.items()):
         if ".attentions." in key and key.endswith(("attn2.to_k.weight", "attn2.to_v.weight")):
             state[key] = torch.zeros(value.shape[0], 16)

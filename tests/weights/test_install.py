@@ -297,7 +297,7 @@ def test_the_originals_can_be_dropped(hub):
 
 
 def test_a_whole_bundle_comes_from_a_repository(hub, tmp_path):
-    bundle = write_bundle(tmp_path / "made")
+    bundle = write_bundle(tmp_path / "bundle")
     hub.repos["someone/sharp"] = Repo(
         {
             str(path.relative_to(bundle)): path.read_bytes()

@@ -56,7 +56,7 @@ class TestPull:
         assert [record.files[path].check for path in FILES] == ["git", "hub"]
         assert not list(folder.rglob("*.part"))
 
-    def test_the_second_time_no_request_is_made(self, server, fetch):
+    def test_a_second_fetch_sends_no_request(self, server, fetch):
         first = fetch(component())
         server.seen.clear()
         assert fetch(component()) == first == sources.find_cached(component())
@@ -150,13 +150,13 @@ class TestPull:
     def test_the_student_is_named_once_in_its_override(self):
         assert sources.override_variable(COMPONENTS["addsr-student"]) == "ADDSR_STUDENT_REPO"
 
-    def test_a_component_without_sources_says_so(self, fetch):
+    def test_a_component_without_sources_is_an_error_that_says_so(self, fetch):
         with pytest.raises(ModelUnavailable, match="no public source") as caught:
             fetch(COMPONENTS["addsr-student"])
         assert "ADDSR_STUDENT_REPO" in caught.value.hint
 
 
-class TestSurvey:
+class TestManifest:
     def test_sizes_are_known_before_the_first_byte(self, server):
         planned = sources.request_manifest(component(), offline=False, endpoint=server.endpoint)
         assert planned.total == planned.missing == sum(map(len, FILES.values()))

@@ -30,12 +30,12 @@ def nano(request):
 
 
 def only(config):
-    """Of the networks, this one alone."""
+    """Run a test on this network alone."""
     return pytest.mark.parametrize("nano", [config], indirect=True)
 
 
 def stir(nano):
-    """Let all layers do something."""
+    """Fill every layer with random weights."""
     with torch.no_grad():
         for p in nano.net.parameters():
             p.add_(torch.randn_like(p) * 0.1)
@@ -44,7 +44,7 @@ def stir(nano):
 
 @pytest.fixture
 def stirred(nano):
-    """A nano whose layers all do something."""
+    """A nano with random weights in every layer."""
     return stir(nano)
 
 
@@ -179,7 +179,7 @@ def test_a_narrow_network_still_answers_in_float32(stirred, dtype):
 
 
 def test_it_reads_neither_pictures_nor_text(nano):
-    cond = Conditioning(tags="kept")
+    cond = Conditioning(tags="a fox")
     assert nano.describe(torch.rand(1, 3, 8, 8), PromptSettings(prompt="a cat")) == Conditioning()
     assert nano.embed(torch.rand(1, 3, 8, 8), cond) is cond
 
@@ -428,7 +428,7 @@ def test_a_row_of_dense_blocks_sees_as_far_as_its_reach_and_no_further(groups):
     )  # its first layer looks at single blocks
 
 
-def test_a_short_reach_is_the_halo_and_a_long_one_is_cut_to_what_has_an_effect():
+def test_a_short_reach_is_the_halo_and_a_long_one_is_truncated():
     assert DENSE.halo == DENSE.reach == 19
     assert NanoConfig().halo < NanoConfig().reach
 

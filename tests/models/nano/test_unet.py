@@ -19,7 +19,7 @@ def nano():
 
 @pytest.fixture
 def stirred(nano):
-    """A nano whose layers all do something."""
+    """A nano with random weights in every layer."""
     with torch.no_grad():
         for p in nano.net.parameters():
             p.add_(torch.randn_like(p) * 0.1)

@@ -41,7 +41,7 @@ def file(origin, tmp_path):
 
 
 @pytest.fixture
-def begun(origin):
+def initialized(origin):
     torch.manual_seed(1)
     nano = build_nano(SMALL)
     begin_nano(nano.net, origin, KEPT)
@@ -130,19 +130,19 @@ def test_weights_that_are_no_numbers_are_refused(file):
     assert refused(file, "last.bias")
 
 
-def test_nano_begins_with_the_blocks_that_are_kept_and_the_last_layers(begun, origin):
-    blocks = begun.net.dense_blocks()
+def test_nano_begins_with_the_blocks_that_are_kept_and_the_last_layers(initialized, origin):
+    blocks = initialized.net.dense_blocks()
     for block, (group, place) in zip(blocks, KEPT, strict=True):
         wanted = origin.body[group][place].state_dict()
         assert all(torch.equal(value, wanted[key]) for key, value in block.state_dict().items())
     pairs = (("up1", "up1"), ("up2", "up2"), ("detail", "hr"), ("out", "last"))
     for ours, theirs in (("body_out", "body_out"), *pairs):
         for key in ("weight", "bias"):
-            layer, source = begun.net.get_submodule(ours), origin.get_submodule(theirs)
+            layer, source = initialized.net.get_submodule(ours), origin.get_submodule(theirs)
             assert torch.equal(getattr(layer, key), getattr(source, key))
 
 
-def test_what_nano_has_alone_keeps_what_it_has(origin):
+def test_layers_that_only_nano_has_keep_their_weights(origin):
     torch.manual_seed(1)
     nano = build_nano(SMALL)
     names = ("time", "noisy_in", "body.0.modulation", "body.1.modulation")
@@ -235,6 +235,6 @@ def test_the_teacher_is_a_restorer_that_predicts_clean_latents(teacher):
         8 // teacher.factor,
     )
     assert torch.equal(teacher.schedule.predict_z0(torch.randn_like(z), z, torch.tensor([499])), z)
-    cond = Conditioning(tags="kept")
+    cond = Conditioning(tags="a fox")
     assert teacher.describe(image, PromptSettings(prompt="a cat")) == Conditioning()
     assert teacher.embed(image, cond) is cond
