@@ -71,7 +71,13 @@ def random_blur_kernel(rng: Rng, sigma: Range) -> Array:
     beta = rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high)
     isotropic = kind.endswith("iso") and "aniso" not in kind
     spread = (first, first if isotropic else second)
-    return gaussian_kernel(side, spread, rng.uniform(-np.pi, np.pi), kind, beta)
+    return gaussian_kernel(
+        side,
+        spread,
+        rng.uniform(-np.pi, np.pi),
+        kind,
+        beta,
+    )
 
 
 def final_sinc_kernel(rng: Rng, odds: float) -> Array | None:

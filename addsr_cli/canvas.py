@@ -19,7 +19,11 @@ from addsr_cli import imageio
 from addsr_cli.settings import NATIVE_SCALE
 
 
-def canvas_size(width: int, height: int, shortest: int = 0) -> tuple[int, int]:
+def canvas_size(
+    width: int,
+    height: int,
+    shortest: int = 0,
+) -> tuple[int, int]:
     """Return the (width, height) of the canvas of a photo: 4 times its size, each side rounded up.
 
     It is more where the shorter side would be below ``shortest``. The official code rounds down
@@ -29,7 +33,11 @@ def canvas_size(width: int, height: int, shortest: int = 0) -> tuple[int, int]:
     return math.ceil(width * factor), math.ceil(height * factor)
 
 
-def make_canvas(rgb: NDArray[np.float32], size: tuple[int, int], factor: int) -> Tensor:
+def make_canvas(
+    rgb: NDArray[np.float32],
+    size: tuple[int, int],
+    factor: int,
+) -> Tensor:
     """Return the photo (h, w, 3) resized to ``size`` (width, height), as a tensor (1, 3, H, W).
 
     Edges are repeated until both sides are divisible by ``factor``.
@@ -44,7 +52,11 @@ def make_canvas(rgb: NDArray[np.float32], size: tuple[int, int], factor: int) ->
     bottom = -height % factor
     if not right and not bottom:
         return canvas
-    return F.pad(canvas, (0, right, 0, bottom), mode="replicate")
+    return F.pad(
+        canvas,
+        (0, right, 0, bottom),
+        mode="replicate",
+    )
 
 
 def to_tensor(rgb: NDArray[np.float32]) -> Tensor:

@@ -17,7 +17,11 @@ STRIP_ROWS = 128
 VARIANCE_FLOOR = 1e-5
 
 
-def match(image: Tensor, reference: Tensor, method: Color) -> Tensor:
+def match(
+    image: Tensor,
+    reference: Tensor,
+    method: Color,
+) -> Tensor:
     """Return ``image`` with the colours of ``reference``. May reuse the memory of ``image``."""
     if method == "wavelet":
         return wavelet(image, reference)
@@ -93,13 +97,22 @@ def lab(image: Tensor, reference: Tensor) -> Tensor:
     return _from_lab(image_lab).to(image.device)
 
 
-def _add_rows(image: Tensor, rows: slice, change: Tensor) -> None:
+def _add_rows(
+    image: Tensor,
+    rows: slice,
+    change: Tensor,
+) -> None:
     image[..., rows, :] += change
 
 
 def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
     """Return mean and standard deviation of each channel, (B, C, 1, 1)."""
-    variance, mean = torch.var_mean(image, dim=(-2, -1), keepdim=True, correction=1)
+    variance, mean = torch.var_mean(
+        image,
+        dim=(-2, -1),
+        keepdim=True,
+        correction=1,
+    )
     return mean, (variance + VARIANCE_FLOOR).sqrt()
 
 

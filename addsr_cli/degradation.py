@@ -36,7 +36,12 @@ def degrade(
         return _one_stage(hr, rng, target, recipe)
     first, second = recipe.stages
     image = _blur(hr, random_blur_kernel(rng, first.sigma))
-    image = _random_resize(image, rng, first, (hr.shape[1], hr.shape[0]))
+    image = _random_resize(
+        image,
+        rng,
+        first,
+        (hr.shape[1], hr.shape[0]),
+    )
     image = _add_noise(image, rng, first)
     image = _jpeg(image, rng, first)
     if recipe.second_odds == 1 or rng.random() < recipe.second_odds:
@@ -47,7 +52,14 @@ def degrade(
     kernel = final_sinc_kernel(rng, recipe.sinc_odds)
     if rng.random() < recipe.jpeg_last_odds:
         return _jpeg(_finish(image, rng, target, kernel), rng, second)
-    return _to_8bit(_finish(_jpeg(image, rng, second), rng, target, kernel))
+    return _to_8bit(
+        _finish(
+            _jpeg(image, rng, second),
+            rng,
+            target,
+            kernel,
+        )
+    )
 
 
 def _one_stage(
@@ -60,8 +72,18 @@ def _one_stage(
     image = hr
     if rng.random() < stage.blur_odds:
         image = _blur(image, random_blur_kernel(rng, stage.sigma))
-    image = _random_resize(image, rng, stage, (hr.shape[1], hr.shape[0]))
-    image = _finish(image, rng, target, final_sinc_kernel(rng, recipe.sinc_odds))
+    image = _random_resize(
+        image,
+        rng,
+        stage,
+        (hr.shape[1], hr.shape[0]),
+    )
+    image = _finish(
+        image,
+        rng,
+        target,
+        final_sinc_kernel(rng, recipe.sinc_odds),
+    )
     if recipe.artifact:
         image = recipe.artifact(image, rng)
     image = _add_noise(image, rng, stage)
@@ -83,7 +105,14 @@ def usm_sharpen(
 
 
 def _blur(image: Array, kernel: Array) -> Array:
-    return _array(cv2.filter2D(image, -1, kernel, borderType=cv2.BORDER_REFLECT_101))
+    return _array(
+        cv2.filter2D(
+            image,
+            -1,
+            kernel,
+            borderType=cv2.BORDER_REFLECT_101,
+        )
+    )
 
 
 def _random_resize(
@@ -95,10 +124,20 @@ def _random_resize(
     kind = rng.choice(3, p=stage.resize_odds)
     factor = (rng.uniform(1, stage.resize[1]), rng.uniform(stage.resize[0], 1), 1.0)[kind]
     size = (max(8, round(base[0] * factor)), max(8, round(base[1] * factor)))
-    return _array(cv2.resize(image, size, interpolation=int(rng.choice(INTERPOLATIONS))))
+    return _array(
+        cv2.resize(
+            image,
+            size,
+            interpolation=int(rng.choice(INTERPOLATIONS)),
+        )
+    )
 
 
-def _add_noise(image: Array, rng: Rng, stage: DegradationStage) -> Array:
+def _add_noise(
+    image: Array,
+    rng: Rng,
+    stage: DegradationStage,
+) -> Array:
     gray = rng.random() < GRAY_NOISE_ODDS
     if rng.random() < GAUSSIAN_ODDS:
         shape = (*image.shape[:2], 1) if gray else image.shape
@@ -114,7 +153,11 @@ def _add_noise(image: Array, rng: Rng, stage: DegradationStage) -> Array:
     return np.clip(image + (noise * rng.uniform(*stage.poisson)).astype(np.float32), 0, 1)
 
 
-def _jpeg(image: Array, rng: Rng, stage: DegradationStage) -> Array:
+def _jpeg(
+    image: Array,
+    rng: Rng,
+    stage: DegradationStage,
+) -> Array:
     quality = round(rng.uniform(*stage.jpeg))
     pixels = np.round(np.clip(image[..., ::-1], 0, 1) * 255).astype(np.uint8)
     encoded = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
@@ -127,7 +170,13 @@ def _finish(
     target: tuple[int, int],
     kernel: Array | None,
 ) -> Array:
-    small = _array(cv2.resize(image, target, interpolation=int(rng.choice(INTERPOLATIONS))))
+    small = _array(
+        cv2.resize(
+            image,
+            target,
+            interpolation=int(rng.choice(INTERPOLATIONS)),
+        )
+    )
     return _array(np.clip(small if kernel is None else _blur(small, kernel), 0, 1))
 
 

@@ -61,7 +61,11 @@ def chroma_noise(image: Array, rng: Rng) -> Array:
     grain = rng.uniform(1, 6)
     coarse = (max(2, round(height / grain)), max(2, round(width / grain)), 2)
     field = rng.standard_normal(coarse, dtype=np.float32)
-    smooth = cv2.resize(field, (width, height), interpolation=cv2.INTER_CUBIC)
+    smooth = cv2.resize(
+        field,
+        (width, height),
+        interpolation=cv2.INTER_CUBIC,
+    )
     strength = np.float32(rng.uniform(3, 20) / 255 / (smooth.std() + 1e-6))
     red, blue = np.moveaxis(smooth * strength, -1, 0)
     green = -(0.299 * red + 0.114 * blue) / 0.587

@@ -86,7 +86,8 @@ class _Arrays(pickle.Unpickler):
 def main(words: Sequence[str] | None = None) -> int:
     """Fetch, convert, and say where the weights are; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog=perceptual.FETCH, description="Fetch the weights of LPIPS and DISTS (64 MB)."
+        prog=perceptual.FETCH,
+        description="Fetch the weights of LPIPS and DISTS (64 MB).",
     )
     files = f"{LPIPS.file} and {DISTS.file}"
     parser.add_argument(
@@ -124,7 +125,11 @@ def fetch(folder: Path | None = None) -> Path:
     return target
 
 
-def convert(alex: bytes, vgg: bytes, dists: bytes) -> dict[str, Tensor]:
+def convert(
+    alex: bytes,
+    vgg: bytes,
+    dists: bytes,
+) -> dict[str, Tensor]:
     """Convert the files of the packages to the names of ``perceptual``, float32.
 
     Raises ModelUnavailable.
@@ -132,7 +137,11 @@ def convert(alex: bytes, vgg: bytes, dists: bytes) -> dict[str, Tensor]:
     try:
         state = {f"alex.{key}": value for key, value in _lpips(alex).items()}
         state |= {f"vgg.{key}": value for key, value in _lpips(vgg).items()}
-        weights = torch.load(BytesIO(dists), map_location="cpu", weights_only=True)
+        weights = torch.load(
+            BytesIO(dists),
+            map_location="cpu",
+            weights_only=True,
+        )
         for key in ("alpha", "beta"):
             state[f"dists.{key}"] = weights[key].flatten().float()
         return state

@@ -183,7 +183,12 @@ def is_disk_full(error: BaseException) -> bool:
     return any(os.strerror(number) in str(error) for number in _DISK_FULL)
 
 
-def require_free_space(folder: Path, size: int, purpose: str, hint: str) -> None:
+def require_free_space(
+    folder: Path,
+    size: int,
+    purpose: str,
+    hint: str,
+) -> None:
     """Raise NoSpace unless the disk of ``folder`` has ``size`` bytes free.
 
     ``purpose`` begins the message, as in "Unpacking a.zip needs".
@@ -196,7 +201,11 @@ def require_free_space(folder: Path, size: int, purpose: str, hint: str) -> None
         )
 
 
-def write_error(subject: object, error: Exception, hint: str) -> OutputRefused:
+def write_error(
+    subject: object,
+    error: Exception,
+    hint: str,
+) -> OutputRefused:
     """Return the error to raise for a failed write: NoSpace if the disk is full.
 
     ``subject`` names the file, ``hint`` says what to do about it.

@@ -191,7 +191,11 @@ def release_memory(device: str) -> None:
         torch.mps.empty_cache()
 
 
-def matmul_flops(size: int = 768, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+def matmul_flops(
+    size: int = 768,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> float:
     """Measure the rate of multiplying two ``size`` x ``size`` matrices, in FLOP/s.
 
     Takes a few milliseconds on a CPU.

@@ -154,7 +154,12 @@ def parse_pixels(flag: str) -> Callable[[str], int | None]:
     return parse
 
 
-def parse_memory(text: str, flag: str = "--max-memory", *, binary: bool = False) -> int:
+def parse_memory(
+    text: str,
+    flag: str = "--max-memory",
+    *,
+    binary: bool = False,
+) -> int:
     """``2G``, ``500MB`` or ``1.5GiB`` in bytes. Raises UsageError.
 
     ``binary`` reads G as GiB, the way the makers of GPUs count.

@@ -125,8 +125,16 @@ class LPIPS(nn.Module):
         super().__init__()
         self.backbone = Backbone(net)
         self.heads = nn.ParameterList(nn.Parameter(torch.zeros(width)) for width in STAGES[net])
-        self.register_buffer("shift", _column(LPIPS_SHIFT), persistent=False)
-        self.register_buffer("scale", _column(LPIPS_SCALE), persistent=False)
+        self.register_buffer(
+            "shift",
+            _column(LPIPS_SHIFT),
+            persistent=False,
+        )
+        self.register_buffer(
+            "scale",
+            _column(LPIPS_SCALE),
+            persistent=False,
+        )
         self.requires_grad_(False)
 
     @classmethod
@@ -188,9 +196,21 @@ class DISTS(nn.Module):
         self.alpha = nn.Parameter(torch.zeros(sum(widths)))
         self.beta = nn.Parameter(torch.zeros(sum(widths)))
         hann = torch.from_numpy(np.hanning(5)[1:-1]).float()
-        self.register_buffer("mean", _column(IMAGENET_MEAN), persistent=False)
-        self.register_buffer("std", _column(IMAGENET_STD), persistent=False)
-        self.register_buffer("window", torch.outer(hann, hann) / hann.sum() ** 2, persistent=False)
+        self.register_buffer(
+            "mean",
+            _column(IMAGENET_MEAN),
+            persistent=False,
+        )
+        self.register_buffer(
+            "std",
+            _column(IMAGENET_STD),
+            persistent=False,
+        )
+        self.register_buffer(
+            "window",
+            torch.outer(hann, hann) / hann.sum() ** 2,
+            persistent=False,
+        )
         self.requires_grad_(False)
 
     @classmethod
@@ -214,7 +234,9 @@ class DISTS(nn.Module):
             total = self.alpha.sum() + self.beta.sum()
             similarity = of_a[0].new_zeros(len(of_a[0]), dtype=torch.float32)
             weights = zip(
-                torch.split(self.alpha, widths), torch.split(self.beta, widths), strict=True
+                torch.split(self.alpha, widths),
+                torch.split(self.beta, widths),
+                strict=True,
             )
             for x, y, (alpha, beta) in zip(of_a, of_b, weights, strict=True):
                 texture, structure = _similarities(x, y)
@@ -244,7 +266,13 @@ class DISTS(nn.Module):
         """Halve the sides by a Hann-weighted root mean square (L2 pooling)."""
         channels = x.shape[1]
         kernel = self.window.expand(channels, 1, 3, 3)
-        power = F.conv2d(x.square(), kernel, stride=2, padding=1, groups=channels)
+        power = F.conv2d(
+            x.square(),
+            kernel,
+            stride=2,
+            padding=1,
+            groups=channels,
+        )
         return torch.sqrt(power + 1e-12)
 
 
@@ -268,7 +296,11 @@ def _normalize(features: Tensor) -> Tensor:
     return features / (torch.linalg.vector_norm(features, dim=1, keepdim=True) + 1e-10)
 
 
-def _load_weights(network: nn.Module, weights: Mapping[str, Tensor], name: str) -> None:
+def _load_weights(
+    network: nn.Module,
+    weights: Mapping[str, Tensor],
+    name: str,
+) -> None:
     """Load the weights of one metric; DISTS shares VGG16 with LPIPS. Raises ModelUnavailable."""
     own = {
         key.removeprefix(f"{name}."): value
@@ -292,7 +324,15 @@ def _alex_convs() -> list[nn.Conv2d]:
     for number, (width, size) in enumerate(ALEX):
         padding = 2 if number < 2 else 1
         stride = 4 if number == 0 else 1
-        convs.append(_conv(channels, width, size, stride=stride, padding=padding))
+        convs.append(
+            _conv(
+                channels,
+                width,
+                size,
+                stride=stride,
+                padding=padding,
+            )
+        )
         channels = width
     return convs
 

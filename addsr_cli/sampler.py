@@ -65,7 +65,11 @@ def stacked_noise(seeds: Sequence[int]) -> Noise:
     return lambda shape: torch.cat([source((1, *shape[1:])) for source in sources])
 
 
-def refine(prediction: Tensor, canvas: Tensor, weight: float | Tensor) -> Tensor:
+def refine(
+    prediction: Tensor,
+    canvas: Tensor,
+    weight: float | Tensor,
+) -> Tensor:
     """Prediction-based self-refinement (PSR): the next control image (AddSR section 3.2).
 
     ``weight * clamp(prediction, 0, 1) + (1 - weight) * canvas``; images are in [0, 1].
@@ -131,7 +135,13 @@ def sampling_steps(
             batch = len(z)
             clean = z0 if forced is None else forced[:batch]
             following = _first(timesteps[k + 1], batch)
-            z = schedule.advance(z, clean, noise(z.shape).to(z.device), t, following)
+            z = schedule.advance(
+                z,
+                clean,
+                noise(z.shape).to(z.device),
+                t,
+                following,
+            )
             if psr is not None:
                 control = _next_control(restorer, z0, canvas, _first(psr, batch))
                 cond = restorer.embed(control, cond)
@@ -164,7 +174,13 @@ def sample(
     """
     z = _first_latent(restorer, canvas, noise, start)
     initial = InitialState(z=z, canvas=canvas, cond=cond)
-    for step in sampling_steps(restorer, initial, timesteps=timesteps, noise=noise, psr=psr):
+    for step in sampling_steps(
+        restorer,
+        initial,
+        timesteps=timesteps,
+        noise=noise,
+        psr=psr,
+    ):
         if on_step:
             on_step(step.k, step.z0)
     return restorer.decode(step.z0)
@@ -189,7 +205,12 @@ def select(cond: Conditioning, chosen: Tensor) -> Conditioning:
     )
 
 
-def _first_latent(restorer: Restorer, canvas: Tensor, noise: Noise, start: Start) -> Tensor:
+def _first_latent(
+    restorer: Restorer,
+    canvas: Tensor,
+    noise: Noise,
+    start: Start,
+) -> Tensor:
     batch, _, height, width = canvas.shape
     shape = (batch, restorer.channels, height // restorer.factor, width // restorer.factor)
     draws = noise(shape).to(canvas.device)
@@ -198,7 +219,12 @@ def _first_latent(restorer: Restorer, canvas: Tensor, noise: Noise, start: Start
     return restorer.schedule.add_noise(restorer.encode(canvas, noise), draws, T_MAX)
 
 
-def _next_control(restorer: Restorer, z0: Tensor, canvas: Tensor, weight: float | Tensor) -> Tensor:
+def _next_control(
+    restorer: Restorer,
+    z0: Tensor,
+    canvas: Tensor,
+    weight: float | Tensor,
+) -> Tensor:
     if not isinstance(weight, Tensor) and weight == 0:
         return canvas  # decoding is the most expensive part of this, and would not count
     return refine(restorer.decode(z0), canvas, weight)

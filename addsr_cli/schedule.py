@@ -35,7 +35,12 @@ def steps(n: int) -> tuple[int, ...]:
 
 def scaled_linear_alphas_cumprod(beta_start: float = 0.00085, beta_end: float = 0.012) -> Tensor:
     """Return ``abar`` of Stable Diffusion: float32 (1000,), from 0.99915 down to 0.00466."""
-    roots = torch.linspace(beta_start**0.5, beta_end**0.5, TRAIN_TIMESTEPS, dtype=torch.float32)
+    roots = torch.linspace(
+        beta_start**0.5,
+        beta_end**0.5,
+        TRAIN_TIMESTEPS,
+        dtype=torch.float32,
+    )
     return torch.cumprod(1.0 - roots**2, dim=0)
 
 
@@ -72,7 +77,12 @@ class Schedule:
         index = torch.as_tensor(t, device=self.alphas_cumprod.device)
         return self.alphas_cumprod[index].to(like.device).reshape(-1, *[1] * (like.ndim - 1))
 
-    def add_noise(self, z0: Tensor, noise: Tensor, t: int | Tensor) -> Tensor:
+    def add_noise(
+        self,
+        z0: Tensor,
+        noise: Tensor,
+        t: int | Tensor,
+    ) -> Tensor:
         """``sqrt(abar_t) * z0 + sqrt(1 - abar_t) * noise``."""
         signal, sigma = self.coefficients(t, z0)
         return (signal * z0.float()).addcmul_(noise.float(), sigma)
@@ -112,7 +122,12 @@ class Schedule:
         sigma = ((1 - abar_next) / (1 - abar) * (1 - alpha)).sqrt()
         return of_z0.float() * z0.float() + of_z.float() * z.float() + sigma.float() * noise.float()
 
-    def predict_z0(self, z: Tensor, output: Tensor, t: int | Tensor) -> Tensor:
+    def predict_z0(
+        self,
+        z: Tensor,
+        output: Tensor,
+        t: int | Tensor,
+    ) -> Tensor:
         """Convert the network's ``output`` at ``z`` and ``t`` to the clean latent it predicts.
 
         - epsilon: ``z0 = (z - sqrt(1 - abar_t) * output) / sqrt(abar_t)`` (AddSR eq. 2)

@@ -67,7 +67,11 @@ class PromptSettings:
     ] = None
     added_prompt: Annotated[
         str | None,
-        Option("Quality terms that follow every prompt.", QUALITY, default="the model's"),
+        Option(
+            "Quality terms that follow every prompt.",
+            QUALITY,
+            default="the model's",
+        ),
     ] = None
     tags: Annotated[
         str,
@@ -124,7 +128,11 @@ class Settings(PromptSettings):
     shortest: Annotated[int | None, Option("Shorter side of the output in pixels.", SIZE)] = None
     steps: Annotated[
         int | None,
-        Option("Denoising steps, 1 to 4. Fewer is faster and plainer.", QUALITY, default="4"),
+        Option(
+            "Denoising steps, 1 to 4. Fewer is faster and plainer.",
+            QUALITY,
+            default="4",
+        ),
     ] = None
     psr: Annotated[
         float | None,
@@ -293,7 +301,11 @@ class Machine:
     ] = False
     max_memory: Annotated[
         int | None,
-        Option("Plan for no more than this, such as 2G.", MACHINE, parse=parse_memory),
+        Option(
+            "Plan for no more than this, such as 2G.",
+            MACHINE,
+            parse=parse_memory,
+        ),
     ] = None
 
     def __post_init__(self) -> None:
@@ -305,7 +317,11 @@ class Machine:
             raise UsageError(f"--overlap {self.overlap} must be a multiple of 16, 0 or more.")
 
 
-def _check_range(flag: str, value: float | None, largest: float) -> None:
+def _check_range(
+    flag: str,
+    value: float | None,
+    largest: float,
+) -> None:
     """Raise UsageError unless the value is None or from 0 to ``largest``."""
     if value is not None and not 0 <= value <= largest:
         raise UsageError(f"{flag} must be from 0 to {largest}, not {value}.")

@@ -90,5 +90,9 @@ def _window_means(x: Tensor) -> Tensor:
     planes = x.reshape(1, -1, height, width)
     count = planes.shape[1]
     column = planes.new_full((count, 1, SSIM_WINDOW, 1), 1 / SSIM_WINDOW)
-    means = F.conv2d(F.conv2d(planes, column, groups=count), column.transpose(2, 3), groups=count)
+    means = F.conv2d(
+        F.conv2d(planes, column, groups=count),
+        column.transpose(2, 3),
+        groups=count,
+    )
     return means.reshape(*x.shape[:-2], *means.shape[-2:])

@@ -167,7 +167,11 @@ def read(output: Path) -> JournalContents:
             if key not in latest or _order(entry) >= _order(latest[key]):
                 latest[key] = entry
     runs = max((entry.run for entry in latest.values()), default=0)
-    return JournalContents(entries=latest, unknown_lines=unknown_lines, runs=runs)
+    return JournalContents(
+        entries=latest,
+        unknown_lines=unknown_lines,
+        runs=runs,
+    )
 
 
 def _order(entry: JournalEntry) -> tuple[int, bool]:

@@ -41,7 +41,13 @@ def draft_task(
         settings=settings,
         options=config.options,
     )
-    task = Task(job=job, name=name, sample=sample, output="", stat=stat)
+    task = Task(
+        job=job,
+        name=name,
+        sample=sample,
+        output="",
+        stat=stat,
+    )
     return _with_stem(task, config, PurePosixPath(name).stem)
 
 
@@ -84,7 +90,11 @@ def possible_outputs(task: Task, config: BatchConfig) -> set[str]:
     return {_with_stem(task, config, stem).output for stem in stems}
 
 
-def _with_stem(task: Task, config: BatchConfig, stem: str) -> Task:
+def _with_stem(
+    task: Task,
+    config: BatchConfig,
+    stem: str,
+) -> Task:
     """Return the task named after ``stem``, which is cut if the file system requires it."""
     path = PurePosixPath(task.name)
     job = task.job
@@ -110,7 +120,11 @@ def _with_stem(task: Task, config: BatchConfig, stem: str) -> Task:
     return replace(
         task,
         output=output,
-        job=replace(job, output=config.output / output, options=options),
+        job=replace(
+            job,
+            output=config.output / output,
+            options=options,
+        ),
     )
 
 

@@ -78,7 +78,12 @@ def write_output(
     ends the batch.
     """
     try:
-        imageio.write_bytes(path, data, overwrite=overwrite, access=access)
+        imageio.write_bytes(
+            path,
+            data,
+            overwrite=overwrite,
+            access=access,
+        )
     except NoSpace as exc:
         if not _has_room(output, smallest):
             raise

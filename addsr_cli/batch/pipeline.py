@@ -202,7 +202,12 @@ class Pipeline:
             self.writer.fail(task, error)
         return None
 
-    def _submit(self, task: Task, photo: DecodedPhoto, result: Result) -> None:
+    def _submit(
+        self,
+        task: Task,
+        photo: DecodedPhoto,
+        result: Result,
+    ) -> None:
         self._unexpected = 0
         self.writer.submit(task, photo, result)
 

@@ -50,7 +50,11 @@ def prefetch(groups: Iterable[list[Task]], max_bytes: int) -> Iterator[Group]:
         worker.close()
 
 
-def _prefetch(groups: Iterator[list[Task]], max_bytes: int, worker: Worker) -> Iterator[Group]:
+def _prefetch(
+    groups: Iterator[list[Task]],
+    max_bytes: int,
+    worker: Worker,
+) -> Iterator[Group]:
     queue: deque[tuple[int, Group]] = deque()
     buffered_bytes = 0
     following = next(groups, None)

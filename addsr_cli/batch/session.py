@@ -60,7 +60,12 @@ class Session:
     def walk(self) -> PhotoTree:
         """Find the photos that are in the folder now."""
         config = self.config
-        self.photo_tree = walk.find_photos(config.root, config.output, self.include, self.exclude)
+        self.photo_tree = walk.find_photos(
+            config.root,
+            config.output,
+            self.include,
+            self.exclude,
+        )
         return self.photo_tree
 
     def own_names(self, names: Sequence[str]) -> set[str]:
@@ -116,7 +121,13 @@ class Session:
         own_journal = Journal(self.config.output, self.shard)
         try:
             remove_partial_files(self.config.output, queue.pending)
-            self._run_pipeline(queue, own_journal, observer, stopping, options)
+            self._run_pipeline(
+                queue,
+                own_journal,
+                observer,
+                stopping,
+                options,
+            )
             own_journal.check()
         finally:
             own_journal.close()
@@ -174,7 +185,11 @@ class Session:
                 {"input": str(Path(entry.root) / entry.input), **entry.error} for entry in failed
             ]
             unlink_symlink(path)
-            imageio.write_bytes(path, json.dumps(rows, indent=1).encode() + b"\n", overwrite=True)
+            imageio.write_bytes(
+                path,
+                json.dumps(rows, indent=1).encode() + b"\n",
+                overwrite=True,
+            )
         elif entries:
             with suppress(OSError):
                 path.unlink(missing_ok=True)

@@ -70,8 +70,15 @@ def from_launcher(device: str) -> tuple[Shard, str]:
     on_cpu = requested == "cpu"
     # Gloo, as the processes only wait for each other: that needs no GPU. The wait at the end may
     # take as long as the slowest shard.
-    state = PartialState(cpu=on_cpu, backend="gloo", timeout=timedelta(weeks=52))
-    shard = Shard(number=state.process_index + 1, count=state.num_processes)
+    state = PartialState(
+        cpu=on_cpu,
+        backend="gloo",
+        timeout=timedelta(weeks=52),
+    )
+    shard = Shard(
+        number=state.process_index + 1,
+        count=state.num_processes,
+    )
     if device != "auto":
         return shard, device
     return shard, "cpu" if on_cpu else str(state.device)

@@ -91,7 +91,12 @@ def find_photos(
     any other pattern one part of it.
     """
     check_root(root)
-    walk = _Walk(root=root, output=output, include=include, exclude=exclude)
+    walk = _Walk(
+        root=root,
+        output=output,
+        include=include,
+        exclude=exclude,
+    )
     # Links come last, so that a folder inside the tree is visited under its own name.
     folders = [""]
     links: list[str] = []

@@ -32,7 +32,12 @@ def watch(
         stats = {name: last_changes[name][0] for name in quiet}
         new = {name for name in session.own_names(quiet) if handled.get(name) != stats[name]}
         if new:
-            session.run(session.queue(quiet, new), observer, stopping, options)
+            session.run(
+                session.queue(quiet, new),
+                observer,
+                stopping,
+                options,
+            )
             handled |= {name: stats[name] for name in new}
             session.write_failures()
         _sleep(quiet_seconds / POLLS, stopping)

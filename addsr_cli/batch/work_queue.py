@@ -73,7 +73,17 @@ class TaskReader:
         drafts: list[Task | Rejected] = []
         for sample in range(config.naming.samples):
             settings = replace(config.settings, seed=first_seed + sample)
-            drafts.append(draft_task(config, name, sample, header, size, settings, stat))
+            drafts.append(
+                draft_task(
+                    config,
+                    name,
+                    sample,
+                    header,
+                    size,
+                    settings,
+                    stat,
+                )
+            )
         return drafts
 
     def _header(self, name: str, stat: FileStat) -> Header | AddsrError:
@@ -114,7 +124,12 @@ def build_queue(
         is_own = entry.state != "failed" and entry.output == task.output
         if other_settings or not _is_unchanged(task, entry, config):
             same_root = entry.root == config.resolved_root
-            _enqueue(task, queue, config, may_replace=is_own and same_root)
+            _enqueue(
+                task,
+                queue,
+                config,
+                may_replace=is_own and same_root,
+            )
         elif _is_complete(entry, config):
             queue.already_done.append(entry)
         elif _stays_failed(entry, config):
@@ -125,7 +140,11 @@ def build_queue(
     return queue
 
 
-def _is_plausible(task: Task | Rejected, entry: JournalEntry, config: BatchConfig) -> bool:
+def _is_plausible(
+    task: Task | Rejected,
+    entry: JournalEntry,
+    config: BatchConfig,
+) -> bool:
     """Whether an entry names an output that this photo can have; anyone may edit a journal."""
     if entry.state == "failed" or entry.settings != config.digest or isinstance(task, Rejected):
         return True
@@ -134,7 +153,11 @@ def _is_plausible(task: Task | Rejected, entry: JournalEntry, config: BatchConfi
     return entry.output == task.output or entry.output in possible_outputs(task, config)
 
 
-def _is_unchanged(task: Task | Rejected, entry: JournalEntry, config: BatchConfig) -> bool:
+def _is_unchanged(
+    task: Task | Rejected,
+    entry: JournalEntry,
+    config: BatchConfig,
+) -> bool:
     """Whether an input has the size and time of its entry, or the same bytes with another time."""
     if task.stat.size != entry.size:
         return False

@@ -72,7 +72,12 @@ class ResultWriter:
         """Whether results or failures wait to be written, and take memory."""
         return bool(self._pending)
 
-    def submit(self, task: Task, photo: DecodedPhoto, result: Result) -> None:
+    def submit(
+        self,
+        task: Task,
+        photo: DecodedPhoto,
+        result: Result,
+    ) -> None:
         """Queue a result, once there is room for it. Raises what ends the batch."""
         size = result.photo.width * result.photo.height * BYTES_PER_PIXEL
         while (
@@ -111,7 +116,12 @@ class ResultWriter:
 
     # In the writer's thread
 
-    def _write(self, task: Task, photo: DecodedPhoto, result: Result) -> None:
+    def _write(
+        self,
+        task: Task,
+        photo: DecodedPhoto,
+        result: Result,
+    ) -> None:
         """Encode and write one result. Raises only what ends the batch."""
         if self._closed:
             return
@@ -133,7 +143,12 @@ class ResultWriter:
             if written is not None:
                 self.observer.on_success(task.job, written)
 
-    def _encode_and_write(self, task: Task, photo: DecodedPhoto, result: Result) -> Result | None:
+    def _encode_and_write(
+        self,
+        task: Task,
+        photo: DecodedPhoto,
+        result: Result,
+    ) -> Result | None:
         """Return the result with its warnings and times; None if the batch has ended meanwhile."""
         path = task.job.output
         if path is None:
@@ -171,7 +186,11 @@ class ResultWriter:
                 # Writing has created the folder again, for this file alone.
                 path.unlink(missing_ok=True)
                 raise
-        return replace(result, seconds=seconds, warnings=tuple(warnings))
+        return replace(
+            result,
+            seconds=seconds,
+            warnings=tuple(warnings),
+        )
 
     def _record_failure(self, task: Task | Rejected, error: AddsrError) -> None:
         self._drop_tracebacks(error)

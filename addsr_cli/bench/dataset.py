@@ -104,11 +104,20 @@ def find_test_sets(
             f"{data} has no folder {unknown[0]}.", f"It has {', '.join(inputs) or 'no LR folder'}."
         )
     if not inputs or degradations:
-        return _degraded_sets(references or data, degradations or ("bicubic",), limit, seed)
+        return _degraded_sets(
+            references or data,
+            degradations or ("bicubic",),
+            limit,
+            seed,
+        )
     return [_paired_set(inputs[name], references, limit) for name in lr or inputs]
 
 
-def _paired_set(inputs: Path, references: Path | None, limit: int | None) -> TestSet:
+def _paired_set(
+    inputs: Path,
+    references: Path | None,
+    limit: int | None,
+) -> TestSet:
     """The photos of an input folder that have a reference; all of them without references."""
     hr = {} if references is None else pictures_by_stem(references)
     photos = [
@@ -140,7 +149,12 @@ def _degraded_sets(
             f"There is no picture in {folder}.", "Give --data a folder with hr/ and lr/."
         )
     return [
-        TestSet(name=name, photos=tuple(photos[:limit]), degradation=name, seed=seed)
+        TestSet(
+            name=name,
+            photos=tuple(photos[:limit]),
+            degradation=name,
+            seed=seed,
+        )
         for name in degradations
     ]
 
@@ -165,7 +179,11 @@ def to_uint8(rgb: np.ndarray) -> Picture:
     return np.rint(np.clip(rgb, 0, 1) * 255).astype(np.uint8)
 
 
-def crop_to_multiple(hr: Picture, lr: Picture, stem: str) -> Picture:
+def crop_to_multiple(
+    hr: Picture,
+    lr: Picture,
+    stem: str,
+) -> Picture:
     """The reference cropped at the right and bottom to a whole multiple of its input.
 
     Raises UsageError when the two do not match.
@@ -200,7 +218,12 @@ def degraded(
         return to_uint8(degrade(image, rng, RECIPES[NAMED[degradation]]))
     steps = parse_steps(degradation)
     if "blur" in steps:
-        blurred = cv2.GaussianBlur(image, (0, 0), steps["blur"], borderType=cv2.BORDER_REFLECT_101)
+        blurred = cv2.GaussianBlur(
+            image,
+            (0, 0),
+            steps["blur"],
+            borderType=cv2.BORDER_REFLECT_101,
+        )
         image = blurred.astype(np.float32)
     image = resize(image, (hr.shape[1] // SCALE, hr.shape[0] // SCALE))
     if "noise" in steps:

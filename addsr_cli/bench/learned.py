@@ -52,7 +52,11 @@ class _Measure:
         return self._features
 
 
-def _metric(name: str, device: str, weights: dict[str, Tensor]) -> Metric:
+def _metric(
+    name: str,
+    device: str,
+    weights: dict[str, Tensor],
+) -> Metric:
     network: perceptual.LPIPS | perceptual.DISTS
     if name == "dists":
         network = perceptual.DISTS.load(device=device, weights=weights)

@@ -112,7 +112,12 @@ def _grid() -> tuple[Array, Array, Array]:
 
 
 def _smooth(grey: Array) -> Array:
-    blurred = cv2.GaussianBlur(grey, (WINDOW, WINDOW), SIGMA, borderType=cv2.BORDER_REPLICATE)
+    blurred = cv2.GaussianBlur(
+        grey,
+        (WINDOW, WINDOW),
+        SIGMA,
+        borderType=cv2.BORDER_REPLICATE,
+    )
     return np.asarray(blurred, dtype=np.float64)
 
 

@@ -91,7 +91,11 @@ class BenchOptions:
     limit: Annotated[int | None, bench_option("Only the first N photos.", QUALITY)] = None
     border: Annotated[
         int,
-        bench_option("Pixels to leave out on each side.", QUALITY, flags=("--crop-border",)),
+        bench_option(
+            "Pixels to leave out on each side.",
+            QUALITY,
+            flags=("--crop-border",),
+        ),
     ] = 0
     metrics: Annotated[
         Sequence[str],
@@ -109,7 +113,11 @@ class BenchOptions:
     ] = ()
     peers: Annotated[
         tuple[Path, ...],
-        bench_option("A network that spandrel loads; repeatable.", QUALITY, flags=("--peer",)),
+        bench_option(
+            "A network that spandrel loads; repeatable.",
+            QUALITY,
+            flags=("--peer",),
+        ),
     ] = ()
     preset: Annotated[
         str | None,

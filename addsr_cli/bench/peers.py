@@ -58,11 +58,19 @@ def interpolation() -> Iterator[Method]:
     """Bicubic and Lanczos interpolation by Pillow."""
     for name in ("bicubic", "lanczos"):
         kernel = Image.Resampling[name.upper()]
-        yield Method(name=name, run=_pillow_runner(kernel), detail="Pillow")
+        yield Method(
+            name=name,
+            run=_pillow_runner(kernel),
+            detail="Pillow",
+        )
 
 
 def _pillow_runner(kernel: Image.Resampling) -> Runner:
-    def run(_: TestPhoto, lr: Picture, size: Size) -> Output:
+    def run(
+        _: TestPhoto,
+        lr: Picture,
+        size: Size,
+    ) -> Output:
         start = perf_counter()
         picture = np.asarray(Image.fromarray(lr).resize(size, kernel))
         return Output(picture=picture, seconds=perf_counter() - start)
@@ -81,7 +89,11 @@ def result_folder(folder: Path) -> Method:
     paths = pictures_by_stem(folder)
     without_scale = {stem.rsplit("_x", 1)[0]: path for stem, path in paths.items()}
 
-    def run(photo: TestPhoto, _: Picture, size: Size) -> Output | None:
+    def run(
+        photo: TestPhoto,
+        _: Picture,
+        size: Size,
+    ) -> Output | None:
         path = paths.get(photo.stem) or without_scale.get(photo.stem)
         if path is None:
             return None
@@ -107,7 +119,11 @@ def peer_network(file: Path, device: str) -> Method:
     model = _load_with_spandrel(file, placed)
 
     @torch.inference_mode()
-    def run(_: TestPhoto, lr: Picture, size: Size) -> Output:
+    def run(
+        _: TestPhoto,
+        lr: Picture,
+        size: Size,
+    ) -> Output:
         start = perf_counter()
         image = torch.from_numpy(lr.astype(np.float32) / 255).permute(2, 0, 1)[None].to(placed)
         output = model(image)[0].permute(1, 2, 0).float().cpu().numpy()

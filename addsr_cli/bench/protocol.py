@@ -27,7 +27,11 @@ LIBRARIES = (
 )
 
 
-def describe_machine(device: str, located: Located, base: Settings) -> dict[str, str]:
+def describe_machine(
+    device: str,
+    located: Located,
+    base: Settings,
+) -> dict[str, str]:
     """Command, model, settings, device and versions as text by name.
 
     ``base`` holds the settings that apply where a row does not say otherwise.

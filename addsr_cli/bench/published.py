@@ -52,7 +52,11 @@ def _read_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def _parse_table(name: str, content: dict[str, Any], path: Path) -> Published:
+def _parse_table(
+    name: str,
+    content: dict[str, Any],
+    path: Path,
+) -> Published:
     try:
         rows = {
             str(method): {str(metric): float(value) for metric, value in values.items()}

@@ -67,7 +67,11 @@ def model_methods(
 
 
 def _model_runner(upscaler: Upscaler, base: Settings) -> Runner:
-    def run(_: TestPhoto, lr: Picture, size: Size) -> Output:
+    def run(
+        _: TestPhoto,
+        lr: Picture,
+        size: Size,
+    ) -> Output:
         scale = size[0] / lr.shape[1]
         settings = base if scale == NATIVE_SCALE else replace(base, scale=scale)
         start = perf_counter()
@@ -147,7 +151,11 @@ def _target_size(lr: Picture, hr: Picture | None) -> Size:
     return hr.shape[1], hr.shape[0]
 
 
-def _row(test_set: TestSet, method: Method, measured: _Scores) -> Quality:
+def _row(
+    test_set: TestSet,
+    method: Method,
+    measured: _Scores,
+) -> Quality:
     if not measured.photos:
         raise UsageError(
             f"{method.name} has no picture for {test_set.name}.",
@@ -175,7 +183,11 @@ def _mean(values: Sequence[float]) -> float:
     return statistics.fmean(numbers) if numbers else math.nan
 
 
-def _check_size(picture: Picture, border: int, stem: str) -> None:
+def _check_size(
+    picture: Picture,
+    border: int,
+    stem: str,
+) -> None:
     if min(picture.shape[:2]) < MIN_SIDE + 2 * border:
         raise UsageError(
             f"The picture {stem} is too small to be measured.", f"Less than {MIN_SIDE} px remain."

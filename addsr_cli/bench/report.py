@@ -102,7 +102,13 @@ class Report:
         """One page with charts, tables, protocol and pictures."""
         title = f"addsr bench: {self.protocol['model']}"
         scenes = [_scene(case, stem, pictures) for (case, stem), pictures in self.scenes.items()]
-        return bench_page(title, self.charts(), self.tables(), self.protocol, scenes)
+        return bench_page(
+            title,
+            self.charts(),
+            self.tables(),
+            self.protocol,
+            scenes,
+        )
 
 
 def write_report(report: Report, files: ReportFiles) -> list[tuple[Path, int]]:
@@ -121,7 +127,11 @@ def write_report(report: Report, files: ReportFiles) -> list[tuple[Path, int]]:
     return sizes
 
 
-def _scene(case: str, stem: str, pictures: Sequence[tuple[str, Picture]]) -> Scene:
+def _scene(
+    case: str,
+    stem: str,
+    pictures: Sequence[tuple[str, Picture]],
+) -> Scene:
     """One photo as every method made it, the reference last."""
     ordered = sorted(pictures, key=lambda entry: entry[0] == "reference")
     labelled = [

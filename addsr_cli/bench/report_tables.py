@@ -76,7 +76,12 @@ def stage_table(rows: Sequence[Speed]) -> Table:
         "denoise is UNet and ControlNet, or all of a small model; "
         "psr decode and psr tag serve the next step"
     )
-    return Table(title="Seconds by stage", columns=columns, rows=cells, notes=[note])
+    return Table(
+        title="Seconds by stage",
+        columns=columns,
+        rows=cells,
+        notes=[note],
+    )
 
 
 def quality_table(
@@ -93,7 +98,10 @@ def quality_table(
         Column(title="method"),
         Column(title="photos", digits=0),
         *(
-            Column(title=f"{m.name} {'+' if m.higher_is_better else '-'}", digits=m.digits)
+            Column(
+                title=f"{m.name} {'+' if m.higher_is_better else '-'}",
+                digits=m.digits,
+            )
             for m in measured
         ),
         *(Column(title=name, digits=PUBLISHED_DIGITS.get(name, 4)) for name in published_only),
@@ -110,10 +118,19 @@ def quality_table(
             values = [means.get(name) for name in (*names, *published_only)]
             cells.append((f"published: {method}", None, *values, None))
         notes.append(f"published: {published.source}; {published.protocol}")
-    return Table(title=f"Quality, {case}", columns=columns, rows=cells, notes=notes)
+    return Table(
+        title=f"Quality, {case}",
+        columns=columns,
+        rows=cells,
+        notes=notes,
+    )
 
 
-def quality_charts(case: str, rows: Sequence[Quality], metrics: Sequence[Metric]) -> list[str]:
+def quality_charts(
+    case: str,
+    rows: Sequence[Quality],
+    metrics: Sequence[Metric],
+) -> list[str]:
     """Perception against distortion, and each of them against time, where they were measured."""
     by_name = {metric.name: metric for metric in metrics}
     distortion = _first_measured(DISTORTION_METRICS, by_name)

@@ -61,10 +61,24 @@ def run(
     )
     report.protocol["precision"] = "; ".join(precisions)
     if options.speed_sizes:
-        _measure_speed(report, located, machine, sweep, options, callbacks)
+        _measure_speed(
+            report,
+            located,
+            machine,
+            sweep,
+            options,
+            callbacks,
+        )
     if options.data is not None:
         _measure_quality(
-            report, located, machine, sweep, options, options.data, callbacks, keep_pictures
+            report,
+            located,
+            machine,
+            sweep,
+            options,
+            options.data,
+            callbacks,
+            keep_pictures,
         )
     return report
 
@@ -157,7 +171,12 @@ def _measure_quality(
             on_photo=lambda done, photo: update(done, total, photo),
         )
     report.metrics = chosen_metrics
-    report.protocol |= protocol.describe_data(str(data), test_sets, chosen_metrics, options.border)
+    report.protocol |= protocol.describe_data(
+        str(data),
+        test_sets,
+        chosen_metrics,
+        options.border,
+    )
     if missing:
         report.protocol["left out"] = missing
 

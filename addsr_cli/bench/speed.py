@@ -167,7 +167,12 @@ def measure(
             for variant in sweep
             if variant.precision == precision
         ]
-        _run_cases(upscaler, cases, repeats, partial(_numbered, on_case, len(rows)))
+        _run_cases(
+            upscaler,
+            cases,
+            repeats,
+            partial(_numbered, on_case, len(rows)),
+        )
         rows += [_row(upscaler, case) for case in cases]
     if not machine.compile:  # counting breaks compiled code up
         # At the very end, because what torch loads to count with would be in every peak of memory
@@ -182,7 +187,12 @@ def measure(
     return [replace(row, rate=fastest[row.dtype]) for row in rows]
 
 
-def _numbered(on_case: Callable[[int, str], None], first: int, done: int, name: str) -> None:
+def _numbered(
+    on_case: Callable[[int, str], None],
+    first: int,
+    done: int,
+    name: str,
+) -> None:
     """Count the cases of earlier precisions too."""
     on_case(first + done, name)
 
@@ -198,10 +208,20 @@ def _run_cases(
     for number, case in enumerate(cases):
         on_case(number, f"{case.size[0]}x{case.size[1]}, {case.variant.label}")
         hardware.reset_peak_memory(device)
-        case.warmup += _repeat(upscaler, case, repeats.warmup, repeats.seconds)
+        case.warmup += _repeat(
+            upscaler,
+            case,
+            repeats.warmup,
+            repeats.seconds,
+        )
     for _ in range(repeats.runs):
         for case in cases:
-            case.runs += _repeat(upscaler, case, 1, repeats.seconds / repeats.runs)
+            case.runs += _repeat(
+                upscaler,
+                case,
+                1,
+                repeats.seconds / repeats.runs,
+            )
 
 
 def _repeat(

@@ -79,7 +79,12 @@ class TimedRestorer:
         """Time the same call of the inner restorer."""
         return self._timed("denoise", lambda: self.inner.denoise(z, t, control, cond), z)
 
-    def _timed(self, name: str, call: Callable[[], T], tensor: Tensor) -> T:
+    def _timed(
+        self,
+        name: str,
+        call: Callable[[], T],
+        tensor: Tensor,
+    ) -> T:
         synchronize(str(tensor.device))
         with self.clock.stage(name):
             result = call()

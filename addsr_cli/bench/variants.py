@@ -14,7 +14,12 @@ from addsr_cli.settings import Color, Precision, SeedOption, Settings, Start
 T = TypeVar("T")
 PANEL = "Sweeps: lists, of which every combination is measured"
 
-_list_option = partial(Option, panel=PANEL, metavar="A,B...", variable=False)
+_list_option = partial(
+    Option,
+    panel=PANEL,
+    metavar="A,B...",
+    variable=False,
+)
 
 
 def split_list(text: str) -> tuple[str, ...]:
@@ -55,7 +60,11 @@ class Sweep:
 
     steps: Annotated[
         Sequence[int],
-        _list_option("Numbers of steps.", default="1,4", parse=_parse_numbers("--steps", int)),
+        _list_option(
+            "Numbers of steps.",
+            default="1,4",
+            parse=_parse_numbers("--steps", int),
+        ),
     ] = ()
     psr: Annotated[
         Sequence[float], _list_option("PSR weights.", parse=_parse_numbers("--psr", float))
@@ -121,7 +130,11 @@ def variants(sweep: Sweep, default_steps: Sequence[int]) -> list[Variant]:
         if sweep.precision:
             labels.append(precision)
         settings = with_overrides(sweep.base, changes)
-        variant = Variant(settings=settings, precision=precision, label=", ".join(labels))
+        variant = Variant(
+            settings=settings,
+            precision=precision,
+            label=", ".join(labels),
+        )
         unique.setdefault((settings, precision), variant)
     return list(unique.values())
 

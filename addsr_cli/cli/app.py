@@ -122,7 +122,11 @@ def _parse_and_call(arguments: list[str], defaults: Defaults) -> int:
     return code if isinstance(code, int) else 0
 
 
-def _print_error(exc: AddsrError, arguments: list[str], defaults: Defaults) -> None:
+def _print_error(
+    exc: AddsrError,
+    arguments: list[str],
+    defaults: Defaults,
+) -> None:
     console = Console(
         json=_is_set("json", arguments, defaults),
         debug=_is_set("debug", arguments, defaults),
@@ -133,7 +137,11 @@ def _print_error(exc: AddsrError, arguments: list[str], defaults: Defaults) -> N
             console.result("", {"status": "failed", "error": error_record(exc)})
 
 
-def _is_set(switch: str, arguments: list[str], defaults: Defaults) -> bool:
+def _is_set(
+    switch: str,
+    arguments: list[str],
+    defaults: Defaults,
+) -> bool:
     """Whether a switch is on by flag, environment or file; works even if parsing fails."""
     if f"--{switch}" in arguments:
         return True

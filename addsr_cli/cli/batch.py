@@ -81,7 +81,13 @@ def batch(
     walk.check_root(directory)
     console = request.console
     own_device = request.machine.device
-    part, device, launcher = _placement(context, directory, own_device, devices, shard)
+    part, device, launcher = _placement(
+        context,
+        directory,
+        own_device,
+        devices,
+        shard,
+    )
     try:
         session = _session(
             directory,
@@ -94,11 +100,21 @@ def batch(
         )
         session.include = include or ()
         session.exclude = exclude or ()
-        run_options = _run_options(batch_size, fail_fast=fail_fast, keep_tracebacks=console.debug)
+        run_options = _run_options(
+            batch_size,
+            fail_fast=fail_fast,
+            keep_tracebacks=console.debug,
+        )
         if request.dry_run:
             batch_messages.print_plan(session, session.scan(), console)
         elif watch:
-            _watch(session, console, run_options, launcher, quiet_seconds=settle)
+            _watch(
+                session,
+                console,
+                run_options,
+                launcher,
+                quiet_seconds=settle,
+            )
         else:
             _run(session, console, run_options, launcher)
     finally:
@@ -152,13 +168,29 @@ def _session(
     from addsr_cli.engine.upscaler import Upscaler
 
     output = _output_folder(root, request)
-    model = choose_model(request.model, device, console, download=not request.dry_run)
+    model = choose_model(
+        request.model,
+        device,
+        console,
+        download=not request.dry_run,
+    )
     upscaler = Upscaler(model, replace(request.machine, device=device))
-    config = _config(root, output, request, upscaler, retry_failed=retry_failed)
+    config = _config(
+        root,
+        output,
+        request,
+        upscaler,
+        retry_failed=retry_failed,
+    )
     # A wrong --device or --tile is an error of the command, not of the first photo.
     upscaler.plan(16, 16)
     console.info(f"model {upscaler.spec.name}: {upscaler.located.reason}")
-    return Session(upscaler=upscaler, config=config, shard=shard, shard_by_name=shard_by_name)
+    return Session(
+        upscaler=upscaler,
+        config=config,
+        shard=shard,
+        shard_by_name=shard_by_name,
+    )
 
 
 def _config(
@@ -213,7 +245,12 @@ def _default_output_folder(root: Path, request: UpscaleOptions) -> Path:
     return output if root.is_absolute() else Path(os.path.relpath(output))
 
 
-def _run_options(batch_size: str, *, fail_fast: bool, keep_tracebacks: bool) -> "RunOptions":
+def _run_options(
+    batch_size: str,
+    *,
+    fail_fast: bool,
+    keep_tracebacks: bool,
+) -> "RunOptions":
     from addsr_cli.batch.pipeline import RunOptions
 
     if batch_size != "auto" and not (batch_size.isdecimal() and int(batch_size)):
@@ -254,7 +291,12 @@ def _run(
                 if launcher:
                     code = launcher.run(progress, console)
                 else:
-                    session.run(queue, progress, interrupts.should_stop, run_options)
+                    session.run(
+                        queue,
+                        progress,
+                        interrupts.should_stop,
+                        run_options,
+                    )
         except OutputVanished:  # together with the outputs, so there is nothing to summarize
             raise
         except BaseException:
@@ -266,7 +308,14 @@ def _run(
     if shards.is_launched():
         shards.wait_for_others()
         session.write_failures()  # again, now with the failures of all processes
-    _exit(code or _exit_code(session, run_options, failed_before=bool(queue.already_failed)))
+    _exit(
+        code
+        or _exit_code(
+            session,
+            run_options,
+            failed_before=bool(queue.already_failed),
+        )
+    )
 
 
 def _summarize(
@@ -300,7 +349,13 @@ def _watch(
             if launcher:
                 code = launcher.run(progress, console)
             else:
-                watch(session, progress, interrupts.should_stop, run_options, quiet_seconds)
+                watch(
+                    session,
+                    progress,
+                    interrupts.should_stop,
+                    run_options,
+                    quiet_seconds,
+                )
         finally:
             counts = f"{progress.succeeded} done, {progress.failed} failed"
             console.info(f"{counts}; {progress.throughput()}")
@@ -318,7 +373,12 @@ def _interrupt_handler(console: Console, launcher: "Launcher | None") -> "Interr
     return InterruptHandler(on_interrupt)
 
 
-def _exit_code(session: "Session", run_options: "RunOptions", *, failed_before: bool) -> int:
+def _exit_code(
+    session: "Session",
+    run_options: "RunOptions",
+    *,
+    failed_before: bool,
+) -> int:
     if run_options.fail_fast and session.first_error:
         return session.first_error.exit_code
     return SOME_FAILED if session.failures or failed_before else 0

@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from addsr_cli.cli.batch_progress import BatchProgress
 
 
-def print_start(session: "Session", queue: "WorkQueue", console: Console) -> None:
+def print_start(
+    session: "Session",
+    queue: "WorkQueue",
+    console: Console,
+) -> None:
     """Print what is to be done and what earlier runs did, and warn if the disk is too small."""
     from addsr_cli.batch.output_folder import estimated_size, free_space
 
@@ -87,7 +91,11 @@ def print_summary(
         console.info(f"see {printable(str(session.config.output / 'failures.json'))}")
 
 
-def print_plan(session: "Session", queue: "WorkQueue", console: Console) -> None:
+def print_plan(
+    session: "Session",
+    queue: "WorkQueue",
+    console: Console,
+) -> None:
     """Print what a run would do, and how long it would take."""
     print_start(session, queue, console)
     root = session.config.root

@@ -26,7 +26,12 @@ class BatchProgress:
     records from the processes of a launcher (``add_success``, ``add_failure``).
     """
 
-    def __init__(self, console: Console, root: str, samples: int = 1) -> None:
+    def __init__(
+        self,
+        console: Console,
+        root: str,
+        samples: int = 1,
+    ) -> None:
         self.console = console
         self.root = root
         self.duplicates = DuplicateSamples(samples)
@@ -78,7 +83,11 @@ class BatchProgress:
         self.succeeded += 1
         width, height = record["size_in"]
         self.pixels += width * height
-        print_result(record, self.console, summary=self._bar is None)
+        print_result(
+            record,
+            self.console,
+            summary=self._bar is None,
+        )
         self._update_bar()
 
     def add_failure(self) -> None:
@@ -112,4 +121,8 @@ class BatchProgress:
         )
         if self.failed:
             text += f", {self.failed} failed"
-        self._bar.update(task.id, completed=self.pixels, description=text)
+        self._bar.update(
+            task.id,
+            completed=self.pixels,
+            description=text,
+        )

@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 def bench(
     what: BenchOptions,
     files: ReportFiles,
-    machine: Annotated[Machine, Only("device", "tile", "overlap", "compile", "max_memory")],
+    machine: Annotated[
+        Machine,
+        Only(
+            "device",
+            "tile",
+            "overlap",
+            "compile",
+            "max_memory",
+        ),
+    ],
     console: Annotated[Console, Only("json", "quiet", "verbose", "debug")],
     model: options.Model = "auto",
     random_weights: Annotated[
@@ -37,19 +46,41 @@ def bench(
     if random_weights:
         located = loader.random_weights()
     else:
-        located = loader.locate(choose_model(model, machine.device, console, download=True))
+        located = loader.locate(
+            choose_model(
+                model,
+                machine.device,
+                console,
+                download=True,
+            )
+        )
     callbacks = BenchCallbacks(
         info=console.info,
         warn=console.warn,
         progress=console.count_progress,
     )
-    report = run(located, machine, what, callbacks, keep_pictures=files.html is not None)
+    report = run(
+        located,
+        machine,
+        what,
+        callbacks,
+        keep_pictures=files.html is not None,
+    )
     for path, size in write_report(report, files):
         console.info(f"{path}: {format_bytes(size)}")
-    _print(report, console, as_markdown=files.markdown == "-")
+    _print(
+        report,
+        console,
+        as_markdown=files.markdown == "-",
+    )
 
 
-def _print(report: "Report", console: Console, *, as_markdown: bool) -> None:
+def _print(
+    report: "Report",
+    console: Console,
+    *,
+    as_markdown: bool,
+) -> None:
     """Write the report to stdout: records, Markdown, or tables, drawn on a terminal."""
     if console.json:
         for record in report.records():
@@ -68,4 +99,8 @@ def _draw(report: "Report") -> None:
     screen = RichConsole()
     for table in report.tables():
         screen.print(table.rich())
-    screen.print(report.protocol_text(), highlight=False, markup=False)
+    screen.print(
+        report.protocol_text(),
+        highlight=False,
+        markup=False,
+    )

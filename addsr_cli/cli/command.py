@@ -38,7 +38,12 @@ class Command(TyperCommand):
                 quiet=ctx.params.get("quiet", False),
                 verbose=ctx.params.get("verbose", False),
             )
-            _report_files(ctx.obj, str(ctx.info_name), strengths, console)
+            _report_files(
+                ctx.obj,
+                str(ctx.info_name),
+                strengths,
+                console,
+            )
         return super().invoke(ctx)
 
 

@@ -28,7 +28,9 @@ Images = Annotated[
 Output = Annotated[
     str | None,
     typer.Option(
-        "--output", "-o", help="The page, or its folder. [default: A_compare.html beside A]"
+        "--output",
+        "-o",
+        help="The page, or its folder. [default: A_compare.html beside A]",
     ),
 ]
 Label = Annotated[
@@ -78,7 +80,13 @@ def compare(
     pictures = [
         Picture(photo=photo, label=text) for photo, text in zip(photos, labels, strict=True)
     ]
-    size = write_page(page, pictures, title or _title(labels), embedding, overwrite=overwrite)
+    size = write_page(
+        page,
+        pictures,
+        title or _title(labels),
+        embedding,
+        overwrite=overwrite,
+    )
     console.info(
         f"{len(images)} pictures -> {printable(str(page))}: {format_bytes(size)}, "
         "opens in any browser"

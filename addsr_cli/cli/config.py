@@ -82,7 +82,12 @@ def load_defaults(options: Mapping[str, frozenset[str]]) -> Defaults:
     )
     user_file, folder_file = config_paths()
     _load_file(user_file, options, defaults, trusted=True)
-    _load_file(folder_file, options, defaults, trusted=False)
+    _load_file(
+        folder_file,
+        options,
+        defaults,
+        trusted=False,
+    )
     return defaults
 
 
@@ -104,8 +109,20 @@ def _load_file(
         _check_keys(path, f"[{command}] ", table, names)
         if command in TOP_LEVEL_COMMANDS:
             shared = {key: value for key, value in top_level.items() if key in names}
-            _add_layer(shared, defaults, command, path, trusted=trusted)
-        _add_layer(table, defaults, command, path, trusted=trusted)
+            _add_layer(
+                shared,
+                defaults,
+                command,
+                path,
+                trusted=trusted,
+            )
+        _add_layer(
+            table,
+            defaults,
+            command,
+            path,
+            trusted=trusted,
+        )
 
 
 def _add_layer(

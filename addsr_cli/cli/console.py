@@ -49,7 +49,13 @@ class Console:
             traceback.print_exception(exc)
         print_message(error_line(exc, label))
 
-    def result(self, text: str, record: dict[str, Any], *, already_shown: bool = False) -> None:
+    def result(
+        self,
+        text: str,
+        record: dict[str, Any],
+        *,
+        already_shown: bool = False,
+    ) -> None:
         """Write one result to stdout: ``record`` as a JSON line with ``--json``, else ``text``.
 
         With ``already_shown`` the result is left out where a message on the same terminal contains
@@ -126,9 +132,18 @@ class Console:
         with progress_bars.TransientProgress(*columns) as progress:
             task = progress.add_task(title, total=None)
 
-            def update(done: int, total: int, item: str) -> None:
+            def update(
+                done: int,
+                total: int,
+                item: str,
+            ) -> None:
                 description = f"{title}: {item}"
-                progress.update(task, completed=done, total=total, description=description)
+                progress.update(
+                    task,
+                    completed=done,
+                    total=total,
+                    description=description,
+                )
 
             yield update
 

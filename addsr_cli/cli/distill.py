@@ -95,7 +95,11 @@ def _progress_line(p: "TrainProgress") -> str:
     )
 
 
-def _show_plan(config: TrainConfig, memory: str | None, console: Console) -> None:
+def _show_plan(
+    config: TrainConfig,
+    memory: str | None,
+    console: Console,
+) -> None:
     from addsr_cli.train.budget import budget
     from addsr_cli.train.data.dataset import find_photos
 

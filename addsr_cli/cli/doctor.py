@@ -112,7 +112,11 @@ def _example_plans(upscaler: "Upscaler", flops: float | None) -> list[dict[str, 
     return examples
 
 
-def _slow_notes(kind: str, bf16: bool, free: int) -> list[str]:
+def _slow_notes(
+    kind: str,
+    bf16: bool,
+    free: int,
+) -> list[str]:
     notes = []
     if kind == "cpu":
         notes.append("no CUDA or MPS device: the processor does all the work")

@@ -11,13 +11,21 @@ if TYPE_CHECKING:
     from addsr_cli.weights.download_plan import PlannedComponent
 
 
-def print_plan(name: str, plan: "tuple[PlannedComponent, ...]", console: Console) -> None:
+def print_plan(
+    name: str,
+    plan: "tuple[PlannedComponent, ...]",
+    console: Console,
+) -> None:
     """Print every file with source, size and licence, and the total."""
     for record in plan_records(name, plan):
         console.result(_line(record), record)
 
 
-def announce(name: str, plan: "tuple[PlannedComponent, ...]", console: Console) -> None:
+def announce(
+    name: str,
+    plan: "tuple[PlannedComponent, ...]",
+    console: Console,
+) -> None:
     """Say size and licences before the first byte is downloaded.
 
     Raises ModelUnavailable when a component that has sources cannot be downloaded.

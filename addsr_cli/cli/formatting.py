@@ -4,7 +4,11 @@ from addsr_cli.cli.escape import printable
 from addsr_cli.errors import AddsrError
 
 
-def pluralize(count: int, singular: str, plural: str = "") -> str:
+def pluralize(
+    count: int,
+    singular: str,
+    plural: str = "",
+) -> str:
     """1, "step" -> '1 step'; 4, "step" -> '4 steps'."""
     if count == 1:
         return f"1 {singular}"

@@ -71,11 +71,18 @@ def _open_all(images: Sequence[Path]) -> Iterator[Input | RejectedInput]:
     for image in images:
         try:
             source = _open_source(image)
-            yield Input(source=source, path=image, header=imageio.read_header(source))
+            yield Input(
+                source=source,
+                path=image,
+                header=imageio.read_header(source),
+            )
         except AddsrError as exc:
             yield RejectedInput(label=input_label(image), error=exc)
         except MemoryError as exc:
-            yield RejectedInput(label=input_label(image), error=picture_out_of_memory(exc))
+            yield RejectedInput(
+                label=input_label(image),
+                error=picture_out_of_memory(exc),
+            )
 
 
 def _is_addsr_output(picture: Input) -> bool:

@@ -144,7 +144,15 @@ def _jobs(
     jobs = []
     for number in range(request.samples):
         seeded = replace(settings, seed=settings.seed + number)
-        output, name = _output(item.path, item.header, size, seeded, options, naming, request)
+        output, name = _output(
+            item.path,
+            item.header,
+            size,
+            seeded,
+            options,
+            naming,
+            request,
+        )
         job = Job(
             source=item.source,
             label=item.label,
@@ -182,7 +190,11 @@ def _output(
         return None, imageio.choose_format(header, explicit=options.format)
     if request.output and not request.to_folder:
         path = Path(request.output)
-        return path, imageio.choose_format(header, suffix=path.suffix, explicit=options.format)
+        return path, imageio.choose_format(
+            header,
+            suffix=path.suffix,
+            explicit=options.format,
+        )
     folder = Path(request.output) if request.output else image.parent
     source = Path("stdin") if image == STREAM else image
     file_name, name = naming.file_name(source, header, size, settings, options)
@@ -202,7 +214,11 @@ def _check_file_name(name: str, format: str | None) -> None:
     check_formats_agree(f"-o {name}", path, format)
 
 
-def check_formats_agree(flag: str, path: Path, format: str | None) -> None:
+def check_formats_agree(
+    flag: str,
+    path: Path,
+    format: str | None,
+) -> None:
     """Raise UsageError when the suffix of a name contradicts ``--format``."""
     named = imageio.format_from_suffix(path)
     if named and format and named != format:

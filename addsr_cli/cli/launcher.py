@@ -74,7 +74,12 @@ class Launcher:
     ``known_failures`` are inputs that failed in an earlier run and are already reported.
     """
 
-    def __init__(self, devices: Sequence[str], arguments: Sequence[str], directory: str) -> None:
+    def __init__(
+        self,
+        devices: Sequence[str],
+        arguments: Sequence[str],
+        directory: str,
+    ) -> None:
         self.devices = devices
         self.arguments = arguments
         self.directory = directory
@@ -148,7 +153,11 @@ class Launcher:
         """Call ``handle`` with every line of a pipe, in a thread."""
         if pipe is None:
             raise TypeError("the process has no pipe")
-        thread = Thread(target=self._read_lines, args=(pipe, handle), daemon=True)
+        thread = Thread(
+            target=self._read_lines,
+            args=(pipe, handle),
+            daemon=True,
+        )
         thread.start()
         self._threads.append(thread)
 

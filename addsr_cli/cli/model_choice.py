@@ -60,7 +60,12 @@ def _ensure_installed(name: str, console: Console) -> None:
     plan = download_plan.plan_download(name)
     announce(name, plan, console)
     with console.transfer_progress() as on_progress:
-        install.install(name, plan=plan, on_progress=on_progress, on_message=console.info)
+        install.install(
+            name,
+            plan=plan,
+            on_progress=on_progress,
+            on_message=console.info,
+        )
 
 
 def _is_hub_name(name: str) -> bool:

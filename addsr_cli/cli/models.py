@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from addsr_cli.weights.verify import Verification
 
 app = typer.Typer(
-    no_args_is_help=True, help="Models: which are here, where, how large, under which licence."
+    no_args_is_help=True,
+    help="Models: which are here, where, how large, under which licence.",
 )
 ShortOutput = Annotated[Console, Only("json", "debug")]
 LongOutput = Annotated[Console, Only("json", "quiet", "debug")]
@@ -31,7 +32,11 @@ DropDownloads = Annotated[
     ),
 ]
 Name = Annotated[
-    str, typer.Argument(help="A model's name, as `addsr models list` shows it.", show_default=False)
+    str,
+    typer.Argument(
+        help="A model's name, as `addsr models list` shows it.",
+        show_default=False,
+    ),
 ]
 
 
@@ -55,7 +60,15 @@ def model_records() -> list[dict[str, Any]]:
     records = []
     for name, spec in BUNDLED.items():
         file = loader.locate(name).file
-        records.append(_record(name, "bundled", file, file.stat().st_size, spec.licence))
+        records.append(
+            _record(
+                name,
+                "bundled",
+                file,
+                file.stat().st_size,
+                spec.licence,
+            )
+        )
     folders = installed.list_installed()
     for name, folder in folders.items():
         try:
@@ -64,10 +77,26 @@ def model_records() -> list[dict[str, Any]]:
         except ModelUnavailable:
             licence = "unknown"
             state = "damaged"
-        records.append(_record(name, state, folder, installed.folder_size(folder), licence))
+        records.append(
+            _record(
+                name,
+                state,
+                folder,
+                installed.folder_size(folder),
+                licence,
+            )
+        )
     for name, components in MODEL_COMPONENTS.items():
         if name not in folders:
-            records.append(_record(name, "not installed", None, 0, licences(components)))
+            records.append(
+                _record(
+                    name,
+                    "not installed",
+                    None,
+                    0,
+                    licences(components),
+                )
+            )
     return records
 
 
@@ -209,7 +238,14 @@ def import_(
     if imported.networks:
         plan = download_plan.plan_download(name, networks_imported=True)
         download_report.announce(name, plan, console)
-        _install(name, dtype, drop, console, student=imported.networks, plan=plan)
+        _install(
+            name,
+            dtype,
+            drop,
+            console,
+            student=imported.networks,
+            plan=plan,
+        )
 
 
 def _install(

@@ -48,7 +48,14 @@ Format = Annotated[
 ]
 Quality = Annotated[int | None, Option("1 to 100, for JPEG, WebP and AVIF.", OUTPUT)]
 Lossless = Annotated[bool, Option("Lossless WebP or AVIF.", OUTPUT)]
-BitDepth = Annotated[int | None, Option("8 or 16 bits per channel.", OUTPUT, default="the input's")]
+BitDepth = Annotated[
+    int | None,
+    Option(
+        "8 or 16 bits per channel.",
+        OUTPUT,
+        default="the input's",
+    ),
+]
 Name = Annotated[
     str,
     Option("File name from {stem} {scale} {ext} {model} {steps} {seed} {width} {height}.", OUTPUT),
@@ -72,7 +79,21 @@ Print0 = Annotated[
         flags=("--print0", "-0"),
     ),
 ]
-Quiet = Annotated[bool, Option("Print only errors.", MESSAGES, flags=("--quiet", "-q"))]
-Verbose = Annotated[bool, Option("Print more details.", MESSAGES, flags=("--verbose", "-v"))]
+Quiet = Annotated[
+    bool,
+    Option(
+        "Print only errors.",
+        MESSAGES,
+        flags=("--quiet", "-q"),
+    ),
+]
+Verbose = Annotated[
+    bool,
+    Option(
+        "Print more details.",
+        MESSAGES,
+        flags=("--verbose", "-v"),
+    ),
+]
 Debug = Annotated[bool, Option("Print tracebacks of errors.", MESSAGES)]
 DryRun = Annotated[bool, Option("Print the plan and write nothing.", MESSAGES)]

@@ -83,7 +83,11 @@ def bar_column() -> BarColumn:
 
 def text_column(template: str) -> TextColumn:
     """Return text that is never wrapped; ``template`` is formatted with ``task``."""
-    return TextColumn(template, markup=False, table_column=Column(no_wrap=True))
+    return TextColumn(
+        template,
+        markup=False,
+        table_column=Column(no_wrap=True),
+    )
 
 
 def bytes_column() -> DownloadColumn:
@@ -93,7 +97,11 @@ def bytes_column() -> DownloadColumn:
 
 def single_line(text: str) -> Text:
     """Return text on one line that ends in an ellipsis where it does not fit."""
-    return Text(printable(text), no_wrap=True, overflow="ellipsis")
+    return Text(
+        printable(text),
+        no_wrap=True,
+        overflow="ellipsis",
+    )
 
 
 def print_wrapped(text: str) -> None:
@@ -108,4 +116,9 @@ def print_wrapped(text: str) -> None:
 
 def _wrap(line: str, width: int) -> list[str]:
     """Split a line into pieces of at most ``width``; a longer word, such as a path, stays whole."""
-    return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+    return textwrap.wrap(
+        line,
+        width,
+        break_long_words=False,
+        break_on_hyphens=False,
+    ) or [""]

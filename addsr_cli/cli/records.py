@@ -90,7 +90,12 @@ def plan_record(plan: "Plan") -> dict[str, Any]:
     return record
 
 
-def print_result(record: dict[str, Any], console: Console, *, summary: bool = True) -> None:
+def print_result(
+    record: dict[str, Any],
+    console: Console,
+    *,
+    summary: bool = True,
+) -> None:
     """Print warnings, a summary and the path or record of a finished photo.
 
     Without ``summary`` only warnings go to stderr, for callers that show a progress bar. A picture
@@ -101,7 +106,11 @@ def print_result(record: dict[str, Any], console: Console, *, summary: bool = Tr
     if summary:
         _print_summary(record, console)
     if record["output"]:
-        console.result(record["output"], record, already_shown=summary)
+        console.result(
+            record["output"],
+            record,
+            already_shown=summary,
+        )
 
 
 def _print_summary(record: dict[str, Any], console: Console) -> None:
@@ -121,13 +130,21 @@ def _print_summary(record: dict[str, Any], console: Console) -> None:
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in record["seconds"].items()))
 
 
-def print_failure(label: str, exc: AddsrError, console: Console) -> None:
+def print_failure(
+    label: str,
+    exc: AddsrError,
+    console: Console,
+) -> None:
     """Print the error of a photo, and its record with ``--json``."""
     console.error(exc, label)
     print_failure_record(label, exc, console)
 
 
-def print_failure_record(label: str, exc: AddsrError, console: Console) -> None:
+def print_failure_record(
+    label: str,
+    exc: AddsrError,
+    console: Console,
+) -> None:
     """Print the record of a failed photo with ``--json``."""
     if console.json:
         console.result("", failure_record(label, exc))

@@ -90,7 +90,11 @@ def final_exit_code(code: int) -> int:
     error = sys.stdout.error
     if error is None or code != 0:
         return code
-    print(f"error: {error.message} {error.hint}", file=sys.stderr, flush=True)
+    print(
+        f"error: {error.message} {error.hint}",
+        file=sys.stderr,
+        flush=True,
+    )
     return error.exit_code
 
 
@@ -100,7 +104,11 @@ def stdout_closed() -> bool:
 
 
 def _null_stream() -> io.TextIOWrapper:
-    return io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="replace")
+    return io.TextIOWrapper(
+        io.BytesIO(),
+        encoding="utf-8",
+        errors="replace",
+    )
 
 
 def _wrap(stream: TextIO, kind: type[StandardOutput] | type[StandardError]) -> TextIO:

@@ -51,7 +51,12 @@ def takes_options(command: Callable[..., None]) -> Callable[..., None]:
             continue
         option = option_of(parameter.annotation)
         if option is not None:
-            typed = _parameter(parameter.name, parameter.annotation, option, parameter.default)
+            typed = _parameter(
+                parameter.name,
+                parameter.annotation,
+                option,
+                parameter.default,
+            )
             parameter = typed.replace(kind=parameter.kind)
         parameters[parameter.name] = parameter
     own = list(parameters)
@@ -112,7 +117,11 @@ class _Group:
         return self.only is None or name in self.only
 
     def _nested(self, annotation: Any) -> "_Group":  # noqa: ANN401 (a dataclass type)
-        return _Group(cls=annotation, only=self.only, overrides=self.overrides)
+        return _Group(
+            cls=annotation,
+            only=self.only,
+            overrides=self.overrides,
+        )
 
     def _parameter(
         self,
@@ -125,7 +134,13 @@ class _Group:
         if self.overrides:
             shown = option.default or _shown_default(default)
             return _parameter(name, annotation, option, None, shown)
-        return _parameter(name, annotation, option, default, option.default)
+        return _parameter(
+            name,
+            annotation,
+            option,
+            default,
+            option.default,
+        )
 
 
 def _group_of(annotation: Any) -> _Group | None:  # noqa: ANN401 (a type)

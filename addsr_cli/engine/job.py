@@ -109,7 +109,11 @@ class Naming:
         name = self._fill_template(source, format, header, size, settings)
         if "{ext}" not in self.template:  # then the suffix in the template names the format
             suffix = Path(name).suffix
-            format = imageio.choose_format(header, suffix=suffix, explicit=options.format)
+            format = imageio.choose_format(
+                header,
+                suffix=suffix,
+                explicit=options.format,
+            )
         return name, format
 
     def _fill_template(

@@ -52,8 +52,18 @@ class Plan:
         """Canvas pixels that the network processes in a step; overlaps count for every tile."""
         if self.tile is None:
             return self.width * self.height
-        columns = covered_length(self.width, self.tile, self.overlap, self.halo)
-        rows = covered_length(self.height, self.tile, self.overlap, self.halo)
+        columns = covered_length(
+            self.width,
+            self.tile,
+            self.overlap,
+            self.halo,
+        )
+        rows = covered_length(
+            self.height,
+            self.tile,
+            self.overlap,
+            self.halo,
+        )
         return columns * rows
 
     @property
@@ -85,7 +95,12 @@ class Plan:
         dtype, *rest = self.wider_types
         name = "float32" if dtype == "fp32" else dtype
         why = f"{self.why}; {name} after {self.dtype} gave unusable numbers"
-        return replace(self, dtype=dtype, wider_types=tuple(rest), why=why)
+        return replace(
+            self,
+            dtype=dtype,
+            wider_types=tuple(rest),
+            why=why,
+        )
 
     def _with_tile(self, tile: int) -> Self:
         overlap = min(self.overlap, round_down(tile // 4))
@@ -108,7 +123,11 @@ def round_down(pixels: int) -> int:
     return pixels // TILE_MULTIPLE * TILE_MULTIPLE
 
 
-def tile_count(length: int, tile: int, overlap: int) -> int:
+def tile_count(
+    length: int,
+    tile: int,
+    overlap: int,
+) -> int:
     """Return how many tiles cover a side of ``length`` pixels."""
     if length <= tile:
         return 1
@@ -116,7 +135,12 @@ def tile_count(length: int, tile: int, overlap: int) -> int:
     return 1 + steps
 
 
-def covered_length(length: int, tile: int, overlap: int, halo: int | None) -> int:
+def covered_length(
+    length: int,
+    tile: int,
+    overlap: int,
+    halo: int | None,
+) -> int:
     """Return the pixels along a side of ``length`` that all its tiles together see."""
     count = tile_count(length, tile, overlap)
     if halo is None:

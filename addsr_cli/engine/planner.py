@@ -58,7 +58,13 @@ def plan(
     resident = spec.footprint.weights(BYTES_PER_NUMBER[dtype])
     if not offload:
         resident += _picture_bytes(size, spec)
-    tiles = choose_tiles(size, machine, spec, dtype, budget - resident)
+    tiles = choose_tiles(
+        size,
+        machine,
+        spec,
+        dtype,
+        budget - resident,
+    )
     why = f"{dtype} because {dtype_reason}; {tiles.reason}"
     if offload:
         why += "; pictures wait in main memory"
@@ -113,7 +119,11 @@ def choose_tiles(
     largest = _largest_tile(machine, spec, dtype, working_bytes)
     overlap = _requested_overlap(machine, spec)
     if longest_side <= largest + 2 * (spec.halo or 0):
-        return TileChoice(tile=None, overlap=overlap, reason="one piece, since it is small")
+        return TileChoice(
+            tile=None,
+            overlap=overlap,
+            reason="one piece, since it is small",
+        )
     overlap = min(overlap, round_down(largest // 4))
 
     def processed_pixels(tile: int) -> int:
@@ -128,7 +138,11 @@ def choose_tiles(
     else:
         limit = "free memory" if machine.max_memory is None else "--max-memory"
         reason = f"as {limit} allows"
-    return TileChoice(tile=tile, overlap=overlap, reason=f"tiles of {tile} px, {reason}")
+    return TileChoice(
+        tile=tile,
+        overlap=overlap,
+        reason=f"tiles of {tile} px, {reason}",
+    )
 
 
 def check_memory(plan: Plan) -> None:
@@ -259,9 +273,15 @@ def _requested_tiles(
         )
     if tile >= max(size):
         return TileChoice(
-            tile=None, overlap=overlap, reason="one piece, since it fits into one tile"
+            tile=None,
+            overlap=overlap,
+            reason="one piece, since it fits into one tile",
         )
-    return TileChoice(tile=tile, overlap=overlap, reason=f"tiles of {tile} px as asked")
+    return TileChoice(
+        tile=tile,
+        overlap=overlap,
+        reason=f"tiles of {tile} px as asked",
+    )
 
 
 def _largest_tile(

@@ -20,7 +20,13 @@ class ResidentModel:
     time.
     """
 
-    def __init__(self, located: Located, *, compiled: bool, wrap: Wrap | None = None) -> None:
+    def __init__(
+        self,
+        located: Located,
+        *,
+        compiled: bool,
+        wrap: Wrap | None = None,
+    ) -> None:
         self.located = located
         self.compiled = compiled
         self.wrap = wrap
@@ -34,7 +40,12 @@ class ResidentModel:
         if self.restorer is not None and (self.device, self.dtype) == (device, dtype):
             return self.restorer
         self.unload()
-        restorer = loader.load(self.located, device=device, dtype=dtype, compiled=self.compiled)
+        restorer = loader.load(
+            self.located,
+            device=device,
+            dtype=dtype,
+            compiled=self.compiled,
+        )
         if self.wrap:
             restorer = self.wrap(restorer)
         self.restorer = restorer

@@ -66,7 +66,13 @@ def restore(
     with timer.stage("tag"):
         conditioning = [restorer.describe(to_tensor(image), context.prompt) for image in images]
     with timer.stage("network"):
-        restored = _sample(restorer, canvas, batched(conditioning), plan, context)
+        restored = _sample(
+            restorer,
+            canvas,
+            batched(conditioning),
+            plan,
+            context,
+        )
     with timer.stage("color"):
         restored = color.match(restored, canvas, settings.color)
         if settings.blend:

@@ -76,11 +76,20 @@ class Result:
 
         Raises OutputRefused, also when the file exists.
         """
-        imageio.write(self.photo, Path(path), options or WriteOptions(), self.provenance())
+        imageio.write(
+            self.photo,
+            Path(path),
+            options or WriteOptions(),
+            self.provenance(),
+        )
         return Path(path)
 
 
-def with_pixels(photo: Photo, rgb: NDArray[np.float32], size: tuple[int, int]) -> Photo:
+def with_pixels(
+    photo: Photo,
+    rgb: NDArray[np.float32],
+    size: tuple[int, int],
+) -> Photo:
     """Return ``photo`` with new pixels: alpha is resized to ``size``, grey stays grey."""
     if photo.gray:
         rgb[:] = rgb.mean(axis=2, keepdims=True)

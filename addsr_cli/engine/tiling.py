@@ -74,7 +74,12 @@ class Tiled:
             return self.inner.decode(z[..., *box])
 
         image = z.new_zeros(shape, dtype=torch.float32)
-        return blend(image, self.boxes(height, width), decode_tile, self.factor)
+        return blend(
+            image,
+            self.boxes(height, width),
+            decode_tile,
+            self.factor,
+        )
 
     def denoise(
         self,
@@ -87,7 +92,12 @@ class Tiled:
         height, width = z.shape[-2:]
 
         def denoise_tile(box: Box) -> Tensor:
-            output = self.inner.denoise(z[..., *box], t, self._pixels(control, box), cond)
+            output = self.inner.denoise(
+                z[..., *box],
+                t,
+                self._pixels(control, box),
+                cond,
+            )
             if self.on_tile:
                 self.on_tile()
             return output

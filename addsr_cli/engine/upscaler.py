@@ -42,7 +42,11 @@ class Upscaler:
         self.located = loader.locate(model) if isinstance(model, str) else model
         self.spec = self.located.spec
         self.machine = machine or Machine()
-        self.model = ResidentModel(self.located, compiled=self.machine.compile, wrap=wrap)
+        self.model = ResidentModel(
+            self.located,
+            compiled=self.machine.compile,
+            wrap=wrap,
+        )
 
     def digest(self) -> str:
         """Return the sha256 of the model's weights, hexadecimal."""
@@ -54,7 +58,12 @@ class Upscaler:
         Schedule(scheduler=self.spec.scheduler).timesteps(count)
         return count
 
-    def plan(self, width: int, height: int, settings: Settings = DEFAULTS) -> list[Plan]:
+    def plan(
+        self,
+        width: int,
+        height: int,
+        settings: Settings = DEFAULTS,
+    ) -> list[Plan]:
         """Return one plan per pass for a photo of this size in pixels.
 
         There is one pass up to 4 times the size, and none to make a photo smaller. Raises
@@ -97,9 +106,19 @@ class Upscaler:
             rgb = opaque_rgb(photo)
         if not plans:
             return resize_only(photo, rgb, settings, timer)
-        context = self._context(settings, [settings.seed], plans, timer, on_progress)
+        context = self._context(
+            settings,
+            [settings.seed],
+            plans,
+            timer,
+            on_progress,
+        )
         context.warnings.extend(photo.warnings)
-        for plan, pass_size in zip(plans, pass_sizes(photo.size, size), strict=True):
+        for plan, pass_size in zip(
+            plans,
+            pass_sizes(photo.size, size),
+            strict=True,
+        ):
             rgb, final_plan, conditioning = self._run_pass(rgb, pass_size, plan, context)
             for note in conditioning.notes:
                 if note not in context.warnings:
@@ -107,7 +126,13 @@ class Upscaler:
             context.progress.finish_pass()
         with timer.stage("finish"):
             upscaled = with_pixels(photo, rgb, size)
-        return self._result(upscaled, settings, final_plan, conditioning, context)
+        return self._result(
+            upscaled,
+            settings,
+            final_plan,
+            conditioning,
+            context,
+        )
 
     def batch_size(
         self,
@@ -147,7 +172,12 @@ class Upscaler:
         timer = StageTimer()
         [plan] = self.plan(width, height, common)
         size = common.output_size(width, height)
-        context = self._context(common, [each.seed for each in settings], [plan], timer)
+        context = self._context(
+            common,
+            [each.seed for each in settings],
+            [plan],
+            timer,
+        )
         images = [opaque_rgb(photo) for photo in photos]
         try:
             outputs, conditioning = restore(self.model, images, size, plan, context)
@@ -160,7 +190,13 @@ class Upscaler:
             return None
         timer.seconds = {stage: total / len(photos) for stage, total in timer.seconds.items()}
         results = []
-        for photo, rgb, own, cond in zip(photos, outputs, settings, conditioning, strict=True):
+        for photo, rgb, own, cond in zip(
+            photos,
+            outputs,
+            settings,
+            conditioning,
+            strict=True,
+        ):
             warnings = [*context.warnings, *photo.warnings, *cond.notes]
             upscaled = with_pixels(photo, rgb, size)
             own_context = replace(context, warnings=warnings)

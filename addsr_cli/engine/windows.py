@@ -18,7 +18,11 @@ Box = tuple[slice, slice]  # rows, columns
 RunTile = Callable[[Box], Tensor]
 
 
-def offsets(length: int, tile: int, overlap: int) -> list[int]:
+def offsets(
+    length: int,
+    tile: int,
+    overlap: int,
+) -> list[int]:
     """Return where tiles start along one axis; the last one is flush with the end."""
     if length <= tile:
         return [0]
@@ -26,7 +30,12 @@ def offsets(length: int, tile: int, overlap: int) -> list[int]:
     return [*range(0, last, tile - overlap), last]
 
 
-def boxes(height: int, width: int, tile: int, overlap: int) -> list[Box]:
+def boxes(
+    height: int,
+    width: int,
+    tile: int,
+    overlap: int,
+) -> list[Box]:
     """Return (rows, columns) of every tile over an area of this size."""
     return [
         (slice(y, min(y + tile, height)), slice(x, min(x + tile, width)))
@@ -35,7 +44,12 @@ def boxes(height: int, width: int, tile: int, overlap: int) -> list[Box]:
     ]
 
 
-def boxes_with_halo(height: int, width: int, tile: int, halo: int) -> list[tuple[Box, Box]]:
+def boxes_with_halo(
+    height: int,
+    width: int,
+    tile: int,
+    halo: int,
+) -> list[tuple[Box, Box]]:
     """Return every tile, side by side, and the same with ``halo`` more on each side.
 
     Halos end where the area ends. Windows start at 0 or at a multiple of ``tile`` minus ``halo``,
@@ -50,7 +64,11 @@ def boxes_with_halo(height: int, width: int, tile: int, halo: int) -> list[tuple
     ]
 
 
-def _sides_with_halo(length: int, tile: int, halo: int) -> list[tuple[slice, slice]]:
+def _sides_with_halo(
+    length: int,
+    tile: int,
+    halo: int,
+) -> list[tuple[slice, slice]]:
     sides = []
     for start in range(0, length, tile):
         stop = min(start + tile, length)
@@ -90,7 +108,11 @@ def blend(
     return area.div_(weights)
 
 
-def stitch(area: Tensor, tiles: list[tuple[Box, Box]], run: RunTile) -> Tensor:
+def stitch(
+    area: Tensor,
+    tiles: list[tuple[Box, Box]],
+    run: RunTile,
+) -> Tensor:
     """Fill ``area`` (B, C, H, W) tile by tile.
 
     Of the result of ``run`` for a box with its halo, only the part inside the box is kept.

@@ -25,7 +25,10 @@ class FileAccess:
         if sys.platform == "win32":
             return None
         status = os.fstat(descriptor)
-        return cls(mode=status.st_mode & _ALL_BITS, group=status.st_gid)
+        return cls(
+            mode=status.st_mode & _ALL_BITS,
+            group=status.st_gid,
+        )
 
     def within(self, group: int) -> int:
         """Return the bits for a file of ``group`` that may be read by nobody new.
@@ -48,7 +51,11 @@ def common_access(accesses: Iterable[FileAccess | None]) -> FileAccess | None:
     return reduce(intersect, known) if known else None
 
 
-def apply_access(descriptor: int, source: FileAccess | None, older: os.stat_result | None) -> None:
+def apply_access(
+    descriptor: int,
+    source: FileAccess | None,
+    older: os.stat_result | None,
+) -> None:
     """Set the final permissions of a file that was created with mode 600.
 
     A file that replaces ``older`` gets its mode and, where allowed, its owner. A new file follows
@@ -81,7 +88,10 @@ def _replacement_mode(descriptor: int, older: os.stat_result) -> int:
         with suppress(PermissionError):
             os.fchown(descriptor, owner, older.st_gid)
             break
-    access = FileAccess(mode=older.st_mode & _ALL_BITS, group=older.st_gid)
+    access = FileAccess(
+        mode=older.st_mode & _ALL_BITS,
+        group=older.st_gid,
+    )
     if os.fstat(descriptor).st_gid == older.st_gid:
         return access.mode
     return access.within(-1)

@@ -125,7 +125,11 @@ def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def _gray16(image: Image.Image, transparency: object, icc: bytes | None) -> Pixels:
+def _gray16(
+    image: Image.Image,
+    transparency: object,
+    icc: bytes | None,
+) -> Pixels:
     array: NDArray[Any] = np.asarray(image).astype(np.uint16)[:, :, None]
     if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == _WHITE_IS_ZERO:
         array = np.iinfo(np.uint16).max - array  # Pillow inverts 8-bit samples only

@@ -129,7 +129,11 @@ def _extras(
     )
 
 
-def _warn_unsupported(name: str, extras: _Extras, warn: Warn) -> None:
+def _warn_unsupported(
+    name: str,
+    extras: _Extras,
+    warn: Warn,
+) -> None:
     """Warn about metadata that the format has no place for."""
     if extras.iptc and name not in ("JPEG", "PNG", "TIFF"):
         warn(f"{name} has no place for IPTC data, which was left out")
@@ -179,7 +183,11 @@ def _on_white(photo: Photo) -> Photo:
     alpha = np.clip(photo.alpha, 0, 1)[:, :, None]
     rgb = (photo.rgb - 1) * alpha
     rgb += 1
-    return Photo(rgb=rgb, gray=photo.gray, bit_depth=photo.bit_depth)
+    return Photo(
+        rgb=rgb,
+        gray=photo.gray,
+        bit_depth=photo.bit_depth,
+    )
 
 
 def _png(samples: IntArray, extras: _Extras) -> bytes:
@@ -212,7 +220,11 @@ def _decodable(text: str) -> str:
     return text
 
 
-def _lossy_arguments(name: str, photo: Photo, options: WriteOptions) -> dict[str, Any]:
+def _lossy_arguments(
+    name: str,
+    photo: Photo,
+    options: WriteOptions,
+) -> dict[str, Any]:
     """Return Pillow's keywords. Colour is never subsampled, to keep the detail that was added."""
     quality = options.quality or FORMATS[name].quality
     if name == "WEBP":
@@ -253,7 +265,14 @@ def _within_segments(extras: _Extras, warn: Warn) -> _Extras:
     )
     if len(texts) < len(extras.texts):
         warn("a comment is longer than JPEG allows and was left out")
-    return replace(extras, icc=icc, exif=exif, xmp=xmp, iptc=iptc_blocks, texts=texts)
+    return replace(
+        extras,
+        icc=icc,
+        exif=exif,
+        xmp=xmp,
+        iptc=iptc_blocks,
+        texts=texts,
+    )
 
 
 def _pillow(

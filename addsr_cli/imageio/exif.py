@@ -40,9 +40,19 @@ class Blob:
         """Return the unsigned integer (``H`` or ``I``) at a byte offset."""
         return int(struct.unpack_from(self.endian + code, self.data, offset)[0])
 
-    def pack(self, code: str, offset: int, *values: int) -> None:
+    def pack(
+        self,
+        code: str,
+        offset: int,
+        *values: int,
+    ) -> None:
         """Overwrite bytes at an offset."""
-        struct.pack_into(self.endian + code, self.data, offset, *values)
+        struct.pack_into(
+            self.endian + code,
+            self.data,
+            offset,
+            *values,
+        )
 
     def directory(self, offset: int) -> Directory:
         """Return the directory at a byte offset. Raises one of `BROKEN`."""
@@ -63,7 +73,12 @@ class Blob:
         code = {_SHORT: "H", _LONG: "I"}.get(self.unpack("H", position + 2))
         return self.unpack(code, position + 8) if code else None
 
-    def replace(self, directory: Directory, tag: int, value: int) -> None:
+    def replace(
+        self,
+        directory: Directory,
+        tag: int,
+        value: int,
+    ) -> None:
         """Set a single SHORT or LONG value where the tag exists; SHORT becomes LONG if needed."""
         if self.value(directory, tag) is None:
             return
@@ -119,7 +134,11 @@ def upright(exif: bytes) -> bytes:
     return bytes(blob.data)
 
 
-def resized(exif: bytes, width: int, height: int) -> bytes:
+def resized(
+    exif: bytes,
+    width: int,
+    height: int,
+) -> bytes:
     """Return EXIF with existing width and height tags set (pixels). Raises one of `BROKEN`."""
     blob = Blob(exif)
     directories = [blob.main]

@@ -134,7 +134,10 @@ def format_from_suffix(path: Path) -> str | None:
 
 
 def choose_format(
-    source: Photo | Header, *, suffix: str | None = None, explicit: str | None = None
+    source: Photo | Header,
+    *,
+    suffix: str | None = None,
+    explicit: str | None = None,
 ) -> str:
     """Return the output format: ``explicit``, else that of ``suffix``, else the input's own.
 

@@ -29,7 +29,11 @@ def differs(gamma: float | None, primaries: Chromaticities | None) -> bool:
     return _other_gamma(gamma) is not None or _matrix(primaries) is not None
 
 
-def to_srgb(rgb: FloatArray, gamma: float | None, primaries: Chromaticities | None) -> None:
+def to_srgb(
+    rgb: FloatArray,
+    gamma: float | None,
+    primaries: Chromaticities | None,
+) -> None:
     """Convert (H, W, 3) in [0, 1] in place; colours outside of sRGB are clipped."""
     exponent = _other_gamma(gamma)
     matrix = _matrix(primaries)
@@ -56,7 +60,12 @@ def _matrix(primaries: Chromaticities | None) -> NDArray[np.float64] | None:
     """
     if primaries is None or len(primaries) != 8:
         return None
-    if np.allclose(primaries, SRGB, rtol=0, atol=CHROMATICITY_TOLERANCE):
+    if np.allclose(
+        primaries,
+        SRGB,
+        rtol=0,
+        atol=CHROMATICITY_TOLERANCE,
+    ):
         return None
     try:
         to_xyz, white = _to_xyz(primaries)

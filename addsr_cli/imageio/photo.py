@@ -148,7 +148,12 @@ def from_array(array: NDArray[Any]) -> Photo:
     pixels = to_float(array).reshape(*array.shape[:2], channels)
     alpha = np.ascontiguousarray(pixels[:, :, -1]) if channels in (2, 4) else None
     depth = 16 if array.dtype == np.uint16 else 8
-    return Photo(rgb=as_rgb(pixels), alpha=alpha, gray=channels <= 2, bit_depth=depth)
+    return Photo(
+        rgb=as_rgb(pixels),
+        alpha=alpha,
+        gray=channels <= 2,
+        bit_depth=depth,
+    )
 
 
 def to_float(array: NDArray[Any]) -> FloatArray:

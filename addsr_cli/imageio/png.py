@@ -50,7 +50,9 @@ def resolution_chunk(dpi: tuple[float, float]) -> bytes:
 
 
 def metadata_chunks(
-    exif: bytes | None, xmp: bytes | None, settings: Mapping[str, str]
+    exif: bytes | None,
+    xmp: bytes | None,
+    settings: Mapping[str, str],
 ) -> list[bytes]:
     """Return the chunks of EXIF, XMP and one text per setting."""
     chunks = []
@@ -65,7 +67,16 @@ def encode16(samples: NDArray[np.uint16]) -> bytes:
     """Return a PNG file with 16 bits per channel, of uint16 (H, W) or (H, W, 1..4)."""
     height, width = samples.shape[:2]
     channels = samples.shape[2] if samples.ndim == 3 else 1
-    header = struct.pack(">IIBBBBB", width, height, 16, _COLOUR_TYPES[channels], 0, 0, 0)
+    header = struct.pack(
+        ">IIBBBBB",
+        width,
+        height,
+        16,
+        _COLOUR_TYPES[channels],
+        0,
+        0,
+        0,
+    )
     deflate = zlib.compressobj(6, strategy=zlib.Z_FILTERED)
     chunks = [SIGNATURE, chunk(b"IHDR", header)]
     for band in _filtered_bands(samples, channels):
@@ -114,7 +125,11 @@ def _shift_right(rows: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
     return left
 
 
-def _paeth(rows: NDArray[np.uint8], up: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
+def _paeth(
+    rows: NDArray[np.uint8],
+    up: NDArray[np.uint8],
+    step: int,
+) -> NDArray[np.uint8]:
     """Return left (a), above (b) or upper left (c): the closest to a + b - c (section 9.4)."""
     a = _shift_right(rows, step).astype(np.int16)
     b = up.astype(np.int16)

@@ -219,7 +219,11 @@ def _raw_xmp(image: Image.Image, notes: list[str] | None = None) -> bytes | None
     return None
 
 
-def _apply_gamma(image: Image.Image, rgb: FloatArray, notes: list[str]) -> None:
+def _apply_gamma(
+    image: Image.Image,
+    rgb: FloatArray,
+    notes: list[str],
+) -> None:
     """Convert a PNG to sRGB, in place, whose gAMA or cHRM chunk declares something else."""
     info = image.info
     if image.format != "PNG" or "icc_profile" in info or "srgb" in info:
@@ -278,7 +282,11 @@ def _texts(image: Image.Image, xmp: bytes | None) -> tuple[tuple[str, str], ...]
     return (("Comment", comment),)
 
 
-def _orientation(image: Image.Image, exif: bytes | None, xmp: bytes | None) -> int:
+def _orientation(
+    image: Image.Image,
+    exif: bytes | None,
+    xmp: bytes | None,
+) -> int:
     """Return the orientation, 1..8, of EXIF or else XMP; 1 for TIFF, which Pillow turns itself."""
     if image.format == "TIFF":
         return 1

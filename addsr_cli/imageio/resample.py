@@ -73,7 +73,11 @@ def _pull_push(colour: FloatArray, weight: FloatArray) -> FloatArray:
     out = colour.copy()
     out[known] /= weight[known][:, None]
     if coarse is not None and not known.all():
-        spread = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+        spread = cv2.resize(
+            coarse,
+            (width, height),
+            interpolation=cv2.INTER_LINEAR,
+        )
         out[~known] = spread[~known]
     return out
 

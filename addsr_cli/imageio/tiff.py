@@ -78,10 +78,20 @@ class _Writer:
             )
         return start
 
-    def tag(self, number: int, kind: int, *values: int) -> None:
+    def tag(
+        self,
+        number: int,
+        kind: int,
+        *values: int,
+    ) -> None:
         """Set an entry from integers; a RATIONAL takes two of them per value."""
         count = len(values) // 2 if kind == _RATIONAL else len(values)
-        self.raw_tag(number, kind, count, self.pack(_CODES[kind], *values))
+        self.raw_tag(
+            number,
+            kind,
+            count,
+            self.pack(_CODES[kind], *values),
+        )
 
     def raw_tag(
         self,
@@ -136,9 +146,18 @@ def encode(
     if channels in (2, 4):
         writer.tag(Tag.EXTRA_SAMPLES, _SHORT, _STRAIGHT_ALPHA)
     if dpi:
-        for tag, value in zip((Tag.X_RESOLUTION, Tag.Y_RESOLUTION), dpi, strict=True):
+        for tag, value in zip(
+            (Tag.X_RESOLUTION, Tag.Y_RESOLUTION),
+            dpi,
+            strict=True,
+        ):
             ratio = Fraction(value).limit_denominator(1000)
-            writer.tag(tag, _RATIONAL, ratio.numerator, ratio.denominator)
+            writer.tag(
+                tag,
+                _RATIONAL,
+                ratio.numerator,
+                ratio.denominator,
+            )
         writer.tag(Tag.RESOLUTION_UNIT, _SHORT, _INCH)
     if xmp:
         writer.raw_tag(Tag.XMP, _BYTE, len(xmp), xmp)

@@ -85,7 +85,12 @@ def write(
     options = replace(options, format=options.format or require_format(path))
     check_target(path, overwrite=options.overwrite)
     data = encode(photo, options, settings, warn=warn)
-    return write_bytes(path, data, overwrite=options.overwrite, access=photo.access)
+    return write_bytes(
+        path,
+        data,
+        overwrite=options.overwrite,
+        access=photo.access,
+    )
 
 
 def write_bytes(
@@ -111,7 +116,11 @@ def write_bytes(
         apply_access(descriptor, access, older)
 
     try:
-        with atomic_file(target, overwrite=overwrite, set_mode=set_mode) as temporary:
+        with atomic_file(
+            target,
+            overwrite=overwrite,
+            set_mode=set_mode,
+        ) as temporary:
             temporary.write_bytes(data)
     except FileExistsError as exc:
         raise _exists(path) from exc

@@ -68,7 +68,11 @@ def upright(packet: bytes) -> bytes:
     return _replace(packet, "tiff:Orientation", 1)
 
 
-def resized(packet: bytes, width: int, height: int) -> bytes:
+def resized(
+    packet: bytes,
+    width: int,
+    height: int,
+) -> bytes:
     """Return the packet with existing TIFF and EXIF dimensions set (pixels)."""
     for name, value in (("ImageWidth", width), ("ImageLength", height)):
         packet = _replace(packet, f"tiff:{name}", value)
@@ -156,7 +160,11 @@ def _element(name: str) -> re.Pattern[bytes]:
     return re.compile(rb"(<" + tag + rb"(?:\s[^<>/]*)?>)([^<]*)(</" + tag + rb"\s*>)")
 
 
-def _replace(packet: bytes, name: str, value: int) -> bytes:
+def _replace(
+    packet: bytes,
+    name: str,
+    value: int,
+) -> bytes:
     new = str(value).encode()
     for pattern in (_attribute(name), _element(name)):
         packet = pattern.sub(lambda match: match[1] + new + match[3], packet)

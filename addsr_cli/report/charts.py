@@ -93,7 +93,11 @@ def scatter(
     )
 
 
-def _points_on(series: Series, x: Axis, y: Axis) -> list[Point]:
+def _points_on(
+    series: Series,
+    x: Axis,
+    y: Axis,
+) -> list[Point]:
     return [point for point in series.points if x.can_show(point.x) and y.can_show(point.y)]
 
 
@@ -107,7 +111,12 @@ class _Scale:
     end: float
 
     @classmethod
-    def of(cls, values: Sequence[float], start: float, end: float) -> "_Scale":
+    def of(
+        cls,
+        values: Sequence[float],
+        start: float,
+        end: float,
+    ) -> "_Scale":
         spread = max(values) - min(values) or abs(max(values)) or 1.0
         return cls(
             low=min(values) - MARGIN * spread,
@@ -152,12 +161,26 @@ def _grid(
     for value in x_scale.ticks(x):
         pixel = x_scale.pixel(value)
         lines.append(f'<line x1="{pixel:.1f}" y1="{TOP}" x2="{pixel:.1f}" y2="{bottom}"/>')
-        lines.append(_text(pixel, bottom + 16, x.format(value), "middle"))
+        lines.append(
+            _text(
+                pixel,
+                bottom + 16,
+                x.format(value),
+                "middle",
+            )
+        )
     for value in y_scale.ticks(y):
         pixel = y_scale.pixel(value)
         lines.append(f'<line x1="{LEFT}" y1="{pixel:.1f}" x2="{right}" y2="{pixel:.1f}"/>')
         lines.append(_text(LEFT - 6, pixel + 4, y.format(value), "end"))
-    lines.append(_text((LEFT + right) / 2, HEIGHT - 8, x.title, "middle"))
+    lines.append(
+        _text(
+            (LEFT + right) / 2,
+            HEIGHT - 8,
+            x.title,
+            "middle",
+        )
+    )
     middle = (TOP + bottom) / 2
     lines.append(
         f'<text transform="translate(14 {middle:.0f}) rotate(-90)" text-anchor="middle">'
@@ -166,7 +189,11 @@ def _grid(
     return f'<g class="frame">{"".join(lines)}</g>'
 
 
-def _line(places: Sequence[tuple[float, float, str]], name: str, colour: str) -> str:
+def _line(
+    places: Sequence[tuple[float, float, str]],
+    name: str,
+    colour: str,
+) -> str:
     """Return a line through ``places`` (x, y, label), with a labelled dot at each."""
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y, _ in places)
     dots = []

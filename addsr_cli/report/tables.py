@@ -106,7 +106,11 @@ class Table:
         return table
 
 
-def _align(cell: str, width: int, column: Column) -> str:
+def _align(
+    cell: str,
+    width: int,
+    column: Column,
+) -> str:
     return cell.ljust(width) if column.is_text else cell.rjust(width)
 
 

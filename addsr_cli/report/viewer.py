@@ -57,7 +57,9 @@ class Embedding:
 
 
 def compare_page(
-    pictures: Sequence[Picture], title: str, embedding: Embedding | None = None
+    pictures: Sequence[Picture],
+    title: str,
+    embedding: Embedding | None = None,
 ) -> str:
     """Return the page of ``addsr compare``. Raises as `viewer_html` does."""
     viewer = viewer_html(pictures, embedding)
@@ -139,4 +141,8 @@ def _resize(photo: Photo, size: tuple[int, int]) -> Photo:
     if photo.alpha is None:
         return replace(photo, rgb=imageio.resize(photo.rgb, size))
     rgb = imageio.resize(imageio.fill_transparent(photo.rgb, photo.alpha), size)
-    return replace(photo, rgb=rgb, alpha=imageio.resize_alpha(photo.alpha, size))
+    return replace(
+        photo,
+        rgb=rgb,
+        alpha=imageio.resize_alpha(photo.alpha, size),
+    )

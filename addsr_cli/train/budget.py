@@ -118,7 +118,11 @@ def budget(config: TrainConfig, card: int | None = None) -> Budget:
     return replace(draft, hours=seconds / 3600)
 
 
-def _count(config: TrainConfig, size: int, card: int | None = None) -> Budget:
+def _count(
+    config: TrainConfig,
+    size: int,
+    card: int | None = None,
+) -> Budget:
     """Return the budget without the time; ``size`` is the bytes per number of the network."""
     options = training_options(config, torch.float32 if size == 4 else torch.bfloat16)
     cost = training_setup(config.arch).cost(options, _workload(config, size))

@@ -114,7 +114,9 @@ def training_options(config: TrainConfig, dtype: torch.dtype) -> TrainingOptions
 
 
 def objective_for(
-    config: TrainConfig, model: TrainableModel, accelerator: Accelerator
+    config: TrainConfig,
+    model: TrainableModel,
+    accelerator: Accelerator,
 ) -> Objective:
     """Build the losses and the training step of the recipe.
 
@@ -125,11 +127,23 @@ def objective_for(
     discriminator_step = None
     if recipe.anchor_lpips or (recipe.adversarial and recipe.discriminator == "vgg"):
         dtype = DTYPES[accelerator.mixed_precision]
-        vgg = VggFeatures(LPIPS.load("vgg", device=accelerator.device, dtype=dtype))
+        vgg = VggFeatures(
+            LPIPS.load(
+                "vgg",
+                device=accelerator.device,
+                dtype=dtype,
+            )
+        )
     if recipe.adversarial:
         torch.manual_seed(config.seed + 1)
         discriminator_step = DiscriminatorStep(_discriminator(config, vgg), config, accelerator)
-    return Distillation(config, model, discriminator_step, accelerator, vgg)
+    return Distillation(
+        config,
+        model,
+        discriminator_step,
+        accelerator,
+        vgg,
+    )
 
 
 def _discriminator(config: TrainConfig, vgg: VggFeatures | None) -> Discriminator:
@@ -144,7 +158,9 @@ def _discriminator(config: TrainConfig, vgg: VggFeatures | None) -> Discriminato
     from addsr_cli.weights.components import DINO, DINOV2
 
     return ProjectedDiscriminator.load(
-        sources.fetch(DINO), sources.fetch(DINOV2), raw=config.recipe.raw_condition
+        sources.fetch(DINO),
+        sources.fetch(DINOV2),
+        raw=config.recipe.raw_condition,
     )
 
 

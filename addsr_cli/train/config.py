@@ -26,7 +26,11 @@ BY_ARCH = "by --arch and --stage"
 
 ArchOption = Annotated[
     str,
-    train_option("The network; tiny is a smoke test.", RUN, metavar="|".join(TRAINING)),
+    train_option(
+        "The network; tiny is a smoke test.",
+        RUN,
+        metavar="|".join(TRAINING),
+    ),
 ]
 StageOption = Annotated[
     Literal["student", "teacher"],
@@ -108,23 +112,54 @@ class TrainConfig:
         Path | None,
         train_option("Folder with hr/ and lr/ (a quarter as large), in place of --data.", DATA),
     ] = None
-    steps: Annotated[int, train_option("Optimizer steps in all.", RUN, default=BY_ARCH)] = 20_000
+    steps: Annotated[
+        int,
+        train_option(
+            "Optimizer steps in all.",
+            RUN,
+            default=BY_ARCH,
+        ),
+    ] = 20_000
     batch_size: Annotated[
-        int, train_option("Samples per batch and process.", RUN, default=BY_ARCH)
+        int,
+        train_option(
+            "Samples per batch and process.",
+            RUN,
+            default=BY_ARCH,
+        ),
     ] = 8
     accumulate: Annotated[int, train_option("Batches per optimizer step.", RUN)] = 1
     crop: Annotated[
         int,
-        train_option("Side of the crops in pixels, a multiple of 16.", DATA, default=BY_ARCH),
+        train_option(
+            "Side of the crops in pixels, a multiple of 16.",
+            DATA,
+            default=BY_ARCH,
+        ),
     ] = 128
-    lr: Annotated[float, train_option("Highest learning rate.", RUN, default=BY_ARCH)] = 4e-4
+    lr: Annotated[
+        float,
+        train_option(
+            "Highest learning rate.",
+            RUN,
+            default=BY_ARCH,
+        ),
+    ] = 4e-4
     d_lr: Annotated[
         float,
-        train_option("Learning rate of the discriminator.", LOSSES, default="by --arch"),
+        train_option(
+            "Learning rate of the discriminator.",
+            LOSSES,
+            default="by --arch",
+        ),
     ] = 2e-5
     warmup: Annotated[
         int,
-        train_option("Steps over which the learning rate rises.", RUN, default="100; 0 for addsr"),
+        train_option(
+            "Steps over which the learning rate rises.",
+            RUN,
+            default="100; 0 for addsr",
+        ),
     ] = 100
     decay: Annotated[
         Literal["cosine", "constant"],
@@ -174,17 +209,27 @@ class TrainConfig:
     ] = (1.0, 4.0)
     lettering: Annotated[
         float,
-        train_option("Share of crops with drawn text.", DATA, default="0.07; 0 for addsr"),
+        train_option(
+            "Share of crops with drawn text.",
+            DATA,
+            default="0.07; 0 for addsr",
+        ),
     ] = 0.07
     mix: Annotated[
         tuple[tuple[str, float], ...],
         train_option(
-            "Share of each degradation, such as clean=0.4,strong=0.6.", DATA, parse=parse_mix
+            "Share of each degradation, such as clean=0.4,strong=0.6.",
+            DATA,
+            parse=parse_mix,
         ),
     ] = EVERYDAY
     usm: Annotated[
         bool,
-        train_option("Sharpen targets, as Real-ESRGAN does.", DATA, flags=("--usm/--no-usm",)),
+        train_option(
+            "Sharpen targets, as Real-ESRGAN does.",
+            DATA,
+            flags=("--usm/--no-usm",),
+        ),
     ] = False
     tags: Annotated[
         Literal["auto", "none"],
@@ -207,10 +252,20 @@ class TrainConfig:
     device: DeviceOption = "auto"
     tracker: Annotated[str | None, train_option("tensorboard or wandb, if installed.", LOOP)] = None
     save_every: Annotated[
-        int, train_option("Steps between checkpoints.", LOOP, default="500; 5000 for addsr")
+        int,
+        train_option(
+            "Steps between checkpoints.",
+            LOOP,
+            default="500; 5000 for addsr",
+        ),
     ] = 500
     sample_every: Annotated[
-        int, train_option("Steps between sample grids.", LOOP, default="500; 1000 for addsr")
+        int,
+        train_option(
+            "Steps between sample grids.",
+            LOOP,
+            default="500; 1000 for addsr",
+        ),
     ] = 500
     log_every: Annotated[int, train_option("Steps between log lines.", LOOP)] = 20
     keep: Annotated[int, train_option("Checkpoints to keep.", LOOP)] = 2

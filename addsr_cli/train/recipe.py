@@ -58,7 +58,11 @@ class Recipe:
     timesteps: Literal["uniform", "official"] = "uniform"
     first_latent: Annotated[
         Literal["hr", "lr"],
-        train_option("Whose latent lies under the noise at 999.", LOSSES, default="by --arch"),
+        train_option(
+            "Whose latent lies under the noise at 999.",
+            LOSSES,
+            default="by --arch",
+        ),
     ] = "hr"
     rollout: Annotated[
         Literal["teacher-forced", "chained"],
@@ -81,7 +85,9 @@ class Recipe:
     teacher_samples: Annotated[
         int,
         train_option(
-            "Teacher timesteps per sample, averaged.", LOSSES, default="by --arch and --preset"
+            "Teacher timesteps per sample, averaged.",
+            LOSSES,
+            default="by --arch and --preset",
         ),
     ] = 4
     teacher_share: Annotated[
@@ -94,7 +100,11 @@ class Recipe:
     shared_noise: bool = False
     space: Annotated[
         Literal["pixel", "latent"],
-        train_option("Where student and teacher are compared.", LOSSES, flags=("--distill-space",)),
+        train_option(
+            "Where student and teacher are compared.",
+            LOSSES,
+            flags=("--distill-space",),
+        ),
     ] = "pixel"
     distill: Annotated[
         float,
@@ -107,7 +117,11 @@ class Recipe:
     ] = 1.0
     adversarial: Annotated[
         float,
-        train_option("Weight of the adversarial loss.", LOSSES, default="0.02; 0.0005 for nano"),
+        train_option(
+            "Weight of the adversarial loss.",
+            LOSSES,
+            default="0.02; 0.0005 for nano",
+        ),
     ] = 0.02
     discriminator: Annotated[
         Literal["dino", "vgg", "conv"],
@@ -130,7 +144,11 @@ class Recipe:
     ] = 0.0
     anchor_lpips: Annotated[
         float,
-        train_option("Weight of LPIPS (VGG16) to HR.", LOSSES, flags=("--anchor-lpips",)),
+        train_option(
+            "Weight of LPIPS (VGG16) to HR.",
+            LOSSES,
+            flags=("--anchor-lpips",),
+        ),
     ] = 0.0
     timestep_weights: Annotated[
         tuple[float, ...],
@@ -207,7 +225,11 @@ SCRATCH: dict[str, Any] = {
 }  # a teacher has no teacher
 
 
-def preset(name: str, arch: str, stage: str = "student") -> Recipe:
+def preset(
+    name: str,
+    arch: str,
+    stage: str = "student",
+) -> Recipe:
     """Return the recipe that ``--preset`` names, adapted to a network and stage.
 
     Raises UsageError for an unknown name.
@@ -220,7 +242,11 @@ def preset(name: str, arch: str, stage: str = "student") -> Recipe:
     return replace(PRESETS[name], **adapted)
 
 
-def run_defaults(arch: str, stage: str, preset_name: str) -> dict[str, Any]:
+def run_defaults(
+    arch: str,
+    stage: str,
+    preset_name: str,
+) -> dict[str, Any]:
     """Return the settings of ``TrainConfig`` that differ from its defaults, without the recipe."""
     setup = training_setup(arch)
     settings = dict(setup.defaults.get(stage, {}))

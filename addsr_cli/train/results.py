@@ -104,7 +104,10 @@ def score(
         error = (image - pair["hr"]).square().mean().clamp(min=1e-10)
         psnr.append(-10 * float(error.log10()))
         structure.append(float(ssim(image[None], pair["hr"][None])))
-    return Score(psnr=sum(psnr) / len(psnr), ssim=sum(structure) / len(structure))
+    return Score(
+        psnr=sum(psnr) / len(psnr),
+        ssim=sum(structure) / len(structure),
+    )
 
 
 def write_card(

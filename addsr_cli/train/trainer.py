@@ -161,13 +161,23 @@ class Trainer:
             pairs = PairDataset(photos, self.config, self.tags)
             path = self.config.output / "samples" / f"step-{self.step:07d}.png"
             with _written(path):
-                return results.write_grid(self.model, pairs, path, self.accelerator.autocast)
+                return results.write_grid(
+                    self.model,
+                    pairs,
+                    path,
+                    self.accelerator.autocast,
+                )
 
     def save(self) -> None:
         """Write a checkpoint (main process only)."""
         if self.accelerator.is_main_process:
             folder = self.config.output / "checkpoints"
-            checkpoint.save(folder, self.step, self.state_dict(), self.config.keep)
+            checkpoint.save(
+                folder,
+                self.step,
+                self.state_dict(),
+                self.config.keep,
+            )
 
     def export(self, *, final: bool = False) -> Path:
         """Write the averaged weights as a model that ``addsr upscale --model`` takes.
@@ -235,7 +245,12 @@ class Trainer:
             write_text(config.output / "config.json", config.to_json())
         self.accelerator.init_trackers("addsr")
         if config.precompute:
-            self.tags = precompute_tags(self.photos, self.model, config.output, self.accelerator)
+            self.tags = precompute_tags(
+                self.photos,
+                self.model,
+                config.output,
+                self.accelerator,
+            )
 
 
 def learning_rate(config: TrainConfig, step: int) -> float:

@@ -111,7 +111,8 @@ def find_networks(path: Path, scratch: Path) -> NetworkFolders:
         folders = _choose_folders(contents)
         if path.is_dir():
             return NetworkFolders(
-                unet=path / folders["unet"], controlnet=path / folders["controlnet"]
+                unet=path / folders["unet"],
+                controlnet=path / folders["controlnet"],
             )
         return _unpack(path, contents, folders, scratch)
 
@@ -246,7 +247,11 @@ def _zip_members(path: Path, archive: zipfile.ZipFile) -> Iterator[_Member]:
         if file_type not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _unsafe(path, info.filename, "is a link or a device")
         if not info.is_dir():
-            yield _Member(path=inner, size=info.file_size, open=partial(archive.open, info))
+            yield _Member(
+                path=inner,
+                size=info.file_size,
+                open=partial(archive.open, info),
+            )
 
 
 def _tar_members(path: Path, archive: tarfile.TarFile) -> Iterator[_Member]:
@@ -272,7 +277,11 @@ def _inner_path(path: Path, name: str) -> PurePosixPath:
     return inner
 
 
-def _unsafe(path: Path, name: str, why: str) -> ModelUnavailable:
+def _unsafe(
+    path: Path,
+    name: str,
+    why: str,
+) -> ModelUnavailable:
     return ModelUnavailable(f"{path} is not safe to unpack: {name!r} {why}.", AUTHORS_ARCHIVE)
 
 
@@ -378,4 +387,7 @@ def _unpack(
             if target:
                 with member.open() as packed, target.open("wb") as file:
                     shutil.copyfileobj(packed, file, CHUNK)
-    return NetworkFolders(unet=scratch / "unet", controlnet=scratch / "controlnet")
+    return NetworkFolders(
+        unet=scratch / "unet",
+        controlnet=scratch / "controlnet",
+    )

@@ -184,7 +184,12 @@ def verify(
     with locked_folder(component.name) as folder:
         record = Record.read(component.name)
         statuses = tuple(
-            _verify_file(folder / spec.path, record.files.get(spec.path), spec, on_progress)
+            _verify_file(
+                folder / spec.path,
+                record.files.get(spec.path),
+                spec,
+                on_progress,
+            )
             for spec in component.files
         )
         bad = {status.path for status in statuses if not status.ok}
@@ -237,7 +242,11 @@ def add_file(
     return target
 
 
-def _unchanged(path: Path, entry: CacheEntry | None, spec: FileSpec) -> CacheEntry | None:
+def _unchanged(
+    path: Path,
+    entry: CacheEntry | None,
+    spec: FileSpec,
+) -> CacheEntry | None:
     """Return the entry of a file, with its new time, if the file is what was recorded.
 
     The file is hashed again only if its time changed.
@@ -282,7 +291,11 @@ def _verify_file(
     )
 
 
-def _missing(spec: FileSpec, entry: CacheEntry | None, problem: str) -> FileStatus:
+def _missing(
+    spec: FileSpec,
+    entry: CacheEntry | None,
+    problem: str,
+) -> FileStatus:
     return FileStatus(
         path=spec.path,
         size=0,

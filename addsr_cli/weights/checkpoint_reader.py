@@ -52,7 +52,12 @@ def _load_pickle(path: Path) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old storage formats
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
+            return torch.load(
+                path,
+                map_location="cpu",
+                weights_only=True,
+                mmap=mapped,
+            )
     except pickle.UnpicklingError as exc:
         names = _code_names(path, str(exc))
         if not names:

@@ -49,7 +49,11 @@ class ComponentDownload:
         Raises SourceFailed, ModelUnavailable, NoSpace and OSError.
         """
         self._require_space()
-        for spec, remote_file in zip(self.component.files, self.manifest.remote_files, strict=True):
+        for spec, remote_file in zip(
+            self.component.files,
+            self.manifest.remote_files,
+            strict=True,
+        ):
             if spec.path not in self.record.files:
                 entry = self._download_file(spec, remote_file)
                 self.record = replace(self.record, files=self.record.files | {spec.path: entry})
@@ -92,10 +96,25 @@ class ComponentDownload:
         partial_path: Path,
     ) -> CacheEntry:
         """Complete one file; deletes it and raises _Damaged if the digest is wrong."""
-        on_fetched = partial(self._report, "fetching", remote_file, partial_path)
-        download(remote_file, partial_path, self.access, on_fetched)
+        on_fetched = partial(
+            self._report,
+            "fetching",
+            remote_file,
+            partial_path,
+        )
+        download(
+            remote_file,
+            partial_path,
+            self.access,
+            on_fetched,
+        )
         if self.on_progress:
-            on_hashed = partial(self._report, "checking", remote_file, partial_path)
+            on_hashed = partial(
+                self._report,
+                "checking",
+                remote_file,
+                partial_path,
+            )
             digest = sha256_of(partial_path, on_hashed)
         else:
             digest = sha256_of(partial_path)

@@ -64,7 +64,9 @@ def _plan_component(component: Component) -> PlannedComponent:
         manifest = sources.request_manifest(component)
     except ModelUnavailable as exc:
         return PlannedComponent(
-            component=component, manifest=None, problem=f"{exc.message} {exc.hint}"
+            component=component,
+            manifest=None,
+            problem=f"{exc.message} {exc.hint}",
         )
     return PlannedComponent(component=component, manifest=manifest)
 

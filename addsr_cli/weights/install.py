@@ -78,7 +78,9 @@ def install(
             on_message(notice.rstrip(". ") + ".")
             manifest = manifests.get(component.name)
             folders[component.name] = sources.fetch(
-                component, manifest=manifest, on_progress=on_progress
+                component,
+                manifest=manifest,
+                on_progress=on_progress,
             )
             for note in sources.notes(component):
                 on_message(f"warning: {note}")
@@ -97,12 +99,24 @@ def _convert(
     tags, thresholds = (folders[TAGS.name] / file for file in TAG_FILES)
     ram = folders[RAM.name] / RAM.files[0].path
     dape = folders[DAPE.name] / DAPE.files[0].path
-    convert_tagger(ram, dape, tags, thresholds, scratch / "tagger", dtype)
+    convert_tagger(
+        ram,
+        dape,
+        tags,
+        thresholds,
+        scratch / "tagger",
+        dtype,
+    )
     networks = _network_folders(name, folders, student, scratch)
     base = folders[SD2_BASE.name]
     known_digests = _recorded_digests(folders)
     if name == "seesr-turbo":
-        base = _turbo_base(folders[SD_TURBO.name], base, scratch / "base", known_digests)
+        base = _turbo_base(
+            folders[SD_TURBO.name],
+            base,
+            scratch / "base",
+            known_digests,
+        )
     origins: dict[str, object] = {
         component.name: sources.origin(component)
         for component in components_of(name)
@@ -136,13 +150,19 @@ def _network_folders(
         return find_networks(student, scratch / "student")
     seesr = folders[NETWORKS.get(name, SEESR.name)]
     if name != "seesr-turbo":
-        return NetworkFolders(unet=seesr / "unet", controlnet=seesr / "controlnet")
+        return NetworkFolders(
+            unet=seesr / "unet",
+            controlnet=seesr / "controlnet",
+        )
     turbo_file = folders[SD_TURBO.name] / "unet" / _half_precision(WEIGHTS)
     unet = turbo_unet(read_weights(turbo_file), read_weights(seesr / "unet" / WEIGHTS))
     (scratch / "unet").mkdir()
     save_file(unet, scratch / "unet" / WEIGHTS)
     shutil.copyfile(seesr / "unet" / "config.json", scratch / "unet" / "config.json")
-    return NetworkFolders(unet=scratch / "unet", controlnet=seesr / "controlnet")
+    return NetworkFolders(
+        unet=scratch / "unet",
+        controlnet=seesr / "controlnet",
+    )
 
 
 def _half_precision(name: str) -> str:
@@ -195,7 +215,11 @@ def _install_from_hub(
     """Install a complete bundle from a Hub repository, in the layout that ``push`` writes."""
     component = planned.component
     on_message(f"{component.title} ({component.licence}).")
-    folder = sources.fetch(component, manifest=planned.manifest, on_progress=on_progress)
+    folder = sources.fetch(
+        component,
+        manifest=planned.manifest,
+        on_progress=on_progress,
+    )
     for file in component.files:
         target = scratch / "bundle" / file.path
         target.parent.mkdir(parents=True, exist_ok=True)

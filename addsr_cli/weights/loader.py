@@ -114,7 +114,11 @@ def load(
 
     Raises ModelUnavailable when they are damaged.
     """
-    options = LoadOptions(device=device, dtype=DTYPES[dtype], compiled=compiled)
+    options = LoadOptions(
+        device=device,
+        dtype=DTYPES[dtype],
+        compiled=compiled,
+    )
     architecture = located.architecture
     if located.random and architecture.random:
         return architecture.random(options)
@@ -135,7 +139,11 @@ def _in(folder: Path, reason: str) -> Located:
     architecture = _single_file(folder)
     if architecture:
         file = folder / architecture.single_file
-        return Located(spec=architecture.spec(file), file=file, reason=reason)
+        return Located(
+            spec=architecture.spec(file),
+            file=file,
+            reason=reason,
+        )
     record = folder / RECORD
     arch = Bundle.read(folder).arch
     if arch not in ARCHITECTURES:
@@ -143,7 +151,11 @@ def _in(folder: Path, reason: str) -> Located:
             f"{record} names an architecture that this version does not know: {arch}.",
             "Update addsr: pip install --upgrade addsr.",
         )
-    return Located(spec=ARCHITECTURES[arch].spec(record), file=record, reason=reason)
+    return Located(
+        spec=ARCHITECTURES[arch].spec(record),
+        file=record,
+        reason=reason,
+    )
 
 
 def _single_file(folder: Path) -> Architecture | None:

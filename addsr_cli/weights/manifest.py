@@ -54,10 +54,18 @@ def manifest_of_cached(component: Component) -> Manifest:
     record = Record.read(component.name)
     return Manifest(
         component=component.name,
-        source=Source(repo=record.repo, revision=record.revision, kind=record.kind),
+        source=Source(
+            repo=record.repo,
+            revision=record.revision,
+            kind=record.kind,
+        ),
         revision=record.revision,
         files=tuple(
-            PlannedFile(path=spec.path, size=record.files[spec.path].size, cached=True)
+            PlannedFile(
+                path=spec.path,
+                size=record.files[spec.path].size,
+                cached=True,
+            )
             for spec in component.files
         ),
     )

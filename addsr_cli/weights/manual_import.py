@@ -83,7 +83,12 @@ def import_original(original: Original, on_progress: ProgressCallback | None = N
             DOWNLOAD_AGAIN,
         )
     try:
-        return cache.add_file(original.component, original.spec, original.file, digest)
+        return cache.add_file(
+            original.component,
+            original.spec,
+            original.file,
+            digest,
+        )
     except OSError as exc:
         raise write_error(
             cache.component_folder(original.component.name) / original.spec.path,

@@ -29,7 +29,11 @@ class TransferProgress:
 ProgressCallback = Callable[[TransferProgress], None]
 
 
-def sha256_with_progress(path: Path, name: str, on_progress: ProgressCallback | None) -> str:
+def sha256_with_progress(
+    path: Path,
+    name: str,
+    on_progress: ProgressCallback | None,
+) -> str:
     """Return the SHA-256 of a file, reporting progress under ``name``. Raises OSError."""
     if on_progress is None:
         return sha256_of(path)

@@ -43,7 +43,13 @@ class SourceFailed(Exception):
     means that there was no answer, so that other sources on the same host need not be asked.
     """
 
-    def __init__(self, reason: str, hint: str = "", *, unreachable: bool = False) -> None:
+    def __init__(
+        self,
+        reason: str,
+        hint: str = "",
+        *,
+        unreachable: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
@@ -162,7 +168,11 @@ def describe_error(error: Exception) -> str:
     return str(error) or type(error).__name__
 
 
-def translate_error(error: Exception, source: Source, path: str) -> SourceFailed:
+def translate_error(
+    error: Exception,
+    source: Source,
+    path: str,
+) -> SourceFailed:
     """Return a library's error as a reason.
 
     Raises ModelUnavailable where no other source would help.
@@ -187,7 +197,11 @@ def translate_error(error: Exception, source: Source, path: str) -> SourceFailed
     return _repository_error(error, source, path) or _status_error(status, path)
 
 
-def _repository_error(error: HfHubHTTPError, source: Source, path: str) -> SourceFailed | None:
+def _repository_error(
+    error: HfHubHTTPError,
+    source: Source,
+    path: str,
+) -> SourceFailed | None:
     """Return the reason for an error that huggingface_hub has a class for."""
     if isinstance(error, GatedRepoError):
         page = f"https://huggingface.co/{source.repo}"
@@ -245,7 +259,11 @@ def _head(source: Source, spec: FileSpec) -> RemoteFile:
     )
 
 
-def _with_retries(request: Callable[[], T], source: Source, path: str) -> T:
+def _with_retries(
+    request: Callable[[], T],
+    source: Source,
+    path: str,
+) -> T:
     """Return what ``request`` returns, called again after temporary errors."""
     failures = 0
     while True:

@@ -48,7 +48,12 @@ def sources_of(component: Component) -> tuple[Source, ...]:
         raise UsageError(
             f"{override_variable(component)} must be ORG/REPO or ORG/REPO@REVISION, not {value!r}."
         )
-    return (Source(repo=match["repo"], revision=match["revision"] or "main"),)
+    return (
+        Source(
+            repo=match["repo"],
+            revision=match["revision"] or "main",
+        ),
+    )
 
 
 def find_cached(component: Component) -> Path | None:
@@ -99,7 +104,12 @@ def request_manifest(
         return build_manifest(component, source, remote_files, usable)
 
     with _translated_file_errors(component):
-        return _from_first_source(component, sources_of(component), access, request)
+        return _from_first_source(
+            component,
+            sources_of(component),
+            access,
+            request,
+        )
 
 
 def fetch(
@@ -130,7 +140,13 @@ def fetch(
 
     def download(source: Source) -> Path:
         remote_files = known.get(source) or request_files(component, source, access)
-        return ComponentDownload(component, source, remote_files, access, on_progress).run()
+        return ComponentDownload(
+            component,
+            source,
+            remote_files,
+            access,
+            on_progress,
+        ).run()
 
     with _translated_file_errors(component), cache.locked_folder(component.name):
         folder = find_cached(component)  # another process may have downloaded it meanwhile

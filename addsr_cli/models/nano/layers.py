@@ -47,7 +47,12 @@ def contrast_gate(control: Tensor, flat: float) -> Tensor:
     a constant picture stays exactly as it is.
     """
     reach = NEIGHBOURHOOD // 2
-    pixels = control.reshape(len(control), COLOURS, BLOCK**2, *control.shape[-2:])
+    pixels = control.reshape(
+        len(control),
+        COLOURS,
+        BLOCK**2,
+        *control.shape[-2:],
+    )
     extremes = torch.cat([pixels.amax(2), -pixels.amin(2)], dim=1)
     highest, lowest = F.max_pool2d(
         extremes,

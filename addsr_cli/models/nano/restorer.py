@@ -100,7 +100,10 @@ class DenseBlock(nn.Module):
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Conv2d(
-                width + k * growth, growth if k < LAYERS_PER_BLOCK - 1 else width, 3, padding=1
+                width + k * growth,
+                growth if k < LAYERS_PER_BLOCK - 1 else width,
+                3,
+                padding=1,
             )
             for k in range(LAYERS_PER_BLOCK)
         )
@@ -111,7 +114,11 @@ class DenseBlock(nn.Module):
         for layer in self.layers[:-1]:
             new = F.leaky_relu(layer(features), SLOPE, inplace=True)
             features = torch.cat([features, new], dim=1)
-        return torch.add(x, self.layers[-1](features), alpha=RESIDUAL_SCALE)
+        return torch.add(
+            x,
+            self.layers[-1](features),
+            alpha=RESIDUAL_SCALE,
+        )
 
 
 class Group(nn.Module):
@@ -152,7 +159,12 @@ class NanoNet(nn.Module):
         """Return all dense blocks, in order."""
         return [module for module in self.body.modules() if isinstance(module, DenseBlock)]
 
-    def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+    ) -> Tensor:
         """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
 
         ``control`` and the result may have a wider dtype than the weights: the last layer runs in
@@ -166,7 +178,9 @@ class NanoNet(nn.Module):
         x = first + self.body_out(x)
         for layer in (self.up1, self.up2):
             x = F.leaky_relu(
-                layer(F.interpolate(x, scale_factor=2.0, mode="nearest")), SLOPE, inplace=True
+                layer(F.interpolate(x, scale_factor=2.0, mode="nearest")),
+                SLOPE,
+                inplace=True,
             )
         x = F.leaky_relu(self.detail(x), SLOPE, inplace=True)
         scale = self.config.scaling_factor
@@ -177,7 +191,12 @@ class NanoNet(nn.Module):
         """Run the last layer in float32: half precision is too coarse for a picture."""
         with torch.autocast(x.device.type, enabled=False):
             bias = self.out.bias.float() if self.out.bias is not None else None
-            return F.conv2d(x.float(), self.out.weight.float(), bias, padding=1)
+            return F.conv2d(
+                x.float(),
+                self.out.weight.float(),
+                bias,
+                padding=1,
+            )
 
 
 class Nano:

@@ -97,14 +97,20 @@ def build_trainable(options: TrainingOptions, fresh: NanoConfig | None = None) -
     return TrainableNano(student, teacher)
 
 
-def _begin(options: TrainingOptions, fresh: NanoConfig | None, bundled: str) -> Nano:
+def _begin(
+    options: TrainingOptions,
+    fresh: NanoConfig | None,
+    bundled: str,
+) -> Nano:
     if options.init:
         return load_nano(options.init)
     return build_nano(fresh) if fresh else load_nano(options.locate(bundled))
 
 
 def training_cost(
-    options: TrainingOptions, work: Workload, fresh: NanoConfig | None = None
+    options: TrainingOptions,
+    work: Workload,
+    fresh: NanoConfig | None = None,
 ) -> TrainingCost:
     """Measure student and teacher, which are small enough to run once on a small picture."""
     model = build_trainable(options, fresh)

@@ -119,7 +119,12 @@ class ResidualBlock(nn.Module):
 class Stage(nn.ModuleList):
     """Residual blocks in a row."""
 
-    def __init__(self, width: int, depth: int, embedding: int) -> None:
+    def __init__(
+        self,
+        width: int,
+        depth: int,
+        embedding: int,
+    ) -> None:
         super().__init__(ResidualBlock(width, embedding) for _ in range(depth))
 
     def forward(self, x: Tensor, time: Tensor) -> Tensor:
@@ -158,7 +163,12 @@ class UNet(nn.Module):
         self.register_buffer("analysis", analysis, persistent=False)
         self.register_buffer("synthesis", synthesis, persistent=False)
 
-    def forward(self, z: Tensor, t: Tensor, control: Tensor) -> Tensor:
+    def forward(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+    ) -> Tensor:
         """z and control (B, 48, h, w), any h and w; t (B,); returns the clean latent (B, 48, h, w).
 
         ``control`` and the result may have a wider dtype than the weights: only the residual is
@@ -169,7 +179,12 @@ class UNet(nn.Module):
         time = self.time(t)
         analysing = torch.einsum("oshw,sc->ochw", self.control_in.weight, self.analysis)
         seen = F.pad(control, pad, "replicate").to(analysing.dtype)
-        x = F.conv2d(seen, analysing, self.control_in.bias, padding=1)
+        x = F.conv2d(
+            seen,
+            analysing,
+            self.control_in.bias,
+            padding=1,
+        )
         x = x + self.noisy_in(F.pad(z, pad, "replicate"))
         skips = []
         for stage, shrink in zip(self.down, self.shrink, strict=True):
@@ -178,12 +193,20 @@ class UNet(nn.Module):
             x = shrink(x)
         x = self.middle(x, time)
         for stage, grow, skip in zip(
-            reversed(self.up), reversed(self.grow), reversed(skips), strict=True
+            reversed(self.up),
+            reversed(self.grow),
+            reversed(skips),
+            strict=True,
         ):
             x = stage(F.pixel_shuffle(grow(x), 2) + skip, time)
         assert self.out.bias is not None
         synthesising = torch.einsum("ps,sihw->pihw", self.synthesis, self.out.weight)
-        residual = F.conv2d(x, synthesising, torch.mv(self.synthesis, self.out.bias), padding=1)
+        residual = F.conv2d(
+            x,
+            synthesising,
+            torch.mv(self.synthesis, self.out.bias),
+            padding=1,
+        )
         return (
             control
             + contrast_gate(control, 2 * self.config.scaling_factor * FLAT) * residual[..., :h, :w]

@@ -60,7 +60,11 @@ def _spec(record: Path) -> ModelSpec:
 def _load(record: Path, options: LoadOptions) -> "Restorer":
     from addsr_cli.models.seesr.loading import load_bundle
 
-    seesr = load_bundle(record.parent, device=options.device, dtype=options.dtype)
+    seesr = load_bundle(
+        record.parent,
+        device=options.device,
+        dtype=options.dtype,
+    )
     return _compiled(seesr, options)
 
 

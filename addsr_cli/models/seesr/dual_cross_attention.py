@@ -49,7 +49,11 @@ class TextImageTransformer(nn.Module):
             return_dict=False,
             **more,
         )[0]
-        image: tuple[Tensor] = self.image(hidden, encoder_hidden_states=tokens, return_dict=False)
+        image: tuple[Tensor] = self.image(
+            hidden,
+            encoder_hidden_states=tokens,
+            return_dict=False,
+        )
         return image
 
 
@@ -63,7 +67,11 @@ def build_controlnet(config: Mapping[str, Any], image_width: int) -> nn.Module:
     return _paired(ControlNetModel.from_config(_known(config)), image_width)
 
 
-def load_pairs(net: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+def load_pairs(
+    net: nn.Module,
+    state: Mapping[str, Tensor],
+    what: str,
+) -> None:
     """Load officially named weights into a network that was built here, possibly on "meta".
 
     The network takes over the tensors of ``state``. Raises ModelUnavailable with the names of keys
@@ -130,12 +138,20 @@ def _paired(net: Any, image_width: int) -> nn.Module:  # noqa: ANN401 (its block
     return frozen
 
 
-def cast(state: Mapping[str, Tensor], dtype: torch.dtype, device: str) -> dict[str, Tensor]:
+def cast(
+    state: Mapping[str, Tensor],
+    dtype: torch.dtype,
+    device: str,
+) -> dict[str, Tensor]:
     """Convert weights to their final dtype and device, kernels to channels_last."""
     return {key: _placed(value, dtype, device) for key, value in state.items()}
 
 
-def _placed(value: Tensor, dtype: torch.dtype, device: str) -> Tensor:
+def _placed(
+    value: Tensor,
+    dtype: torch.dtype,
+    device: str,
+) -> Tensor:
     if not value.is_floating_point():
         return value.to(device)
     layout = torch.channels_last if value.ndim == 4 else torch.preserve_format

@@ -34,7 +34,12 @@ TAGGER_WEIGHTS = "model.safetensors"
 NETWORKS = ("unet", "controlnet", "vae", "text_encoder", "tagger")
 
 
-def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch.float32) -> SeeSR:
+def load_bundle(
+    folder: Path,
+    *,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> SeeSR:
     """Load all networks of a bundle in ``dtype``, the tagger in float32.
 
     Raises ModelUnavailable, with the network that is missing, damaged or wrong.
@@ -45,8 +50,20 @@ def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch
         raise ModelUnavailable(f"{folder} lacks {', '.join(missing)}.", "Import the model again.")
     try:
         seesr = SeeSR(
-            unet=_pairs(folder / "unet", build_unet, "UNet", device, dtype),
-            controlnet=_pairs(folder / "controlnet", build_controlnet, "ControlNet", device, dtype),
+            unet=_pairs(
+                folder / "unet",
+                build_unet,
+                "UNet",
+                device,
+                dtype,
+            ),
+            controlnet=_pairs(
+                folder / "controlnet",
+                build_controlnet,
+                "ControlNet",
+                device,
+                dtype,
+            ),
             vae=_ready(AutoencoderKL.from_pretrained(folder / "vae", **_local(dtype)), device),
             text=_text(folder, device, dtype),
             tagger=_tagger(folder / "tagger", device),
@@ -63,7 +80,11 @@ def load_bundle(folder: Path, *, device: str = "cpu", dtype: torch.dtype = torch
         ) from exc
 
 
-def save_tagger(state: Mapping[str, Tensor], config: TaggerConfig, folder: Path) -> None:
+def save_tagger(
+    state: Mapping[str, Tensor],
+    config: TaggerConfig,
+    folder: Path,
+) -> None:
     """Write a merged tagger (see ``tagger.merge``) and its tag list."""
     folder.mkdir(parents=True, exist_ok=True)
     save_file(
@@ -89,7 +110,11 @@ def _pairs(
     return net.eval()
 
 
-def _text(folder: Path, device: str, dtype: torch.dtype) -> TextEncoder:
+def _text(
+    folder: Path,
+    device: str,
+    dtype: torch.dtype,
+) -> TextEncoder:
     with no_progress_bars():
         model = CLIPTextModel.from_pretrained(folder / "text_encoder", **_local(dtype))
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)
@@ -101,7 +126,11 @@ def _tagger(folder: Path, device: str) -> Tagger:
     config = TaggerConfig.from_json(
         json.loads((folder / "config.json").read_text(encoding="utf-8"))
     )
-    return load_tagger(config, load_file(folder / TAGGER_WEIGHTS), device=device)
+    return load_tagger(
+        config,
+        load_file(folder / TAGGER_WEIGHTS),
+        device=device,
+    )
 
 
 def _local(dtype: torch.dtype) -> dict[str, Any]:

@@ -55,7 +55,8 @@ def _full_text() -> dict[str, Any]:
 
 def _full_tagger() -> TaggerConfig:
     return TaggerConfig(
-        tags=tuple(f"tag{k}" for k in range(RAM_TAGS)), thresholds=(0.68,) * RAM_TAGS
+        tags=tuple(f"tag{k}" for k in range(RAM_TAGS)),
+        thresholds=(0.68,) * RAM_TAGS,
     )
 
 
@@ -69,7 +70,11 @@ class Sizes:
     tagger: TaggerConfig = field(default_factory=_full_tagger)
 
 
-def random_seesr(device: str, dtype: torch.dtype, sizes: Sizes | None = None) -> SeeSR:
+def random_seesr(
+    device: str,
+    dtype: torch.dtype,
+    sizes: Sizes | None = None,
+) -> SeeSR:
     """Build all networks on ``device``; calls for the same device give the same weights."""
     sizes = sizes or Sizes()
     fill = _RandomFill(device, dtype)
@@ -105,7 +110,11 @@ class _RandomFill:
         """Fill ``net``, which was built without memory."""
         state = {key: self.tensor(tuple(value.shape), key) for key, value in net.named_parameters()}
         network: nn.Module = net
-        network.load_state_dict(state | dict(network.named_buffers()), strict=False, assign=True)
+        network.load_state_dict(
+            state | dict(network.named_buffers()),
+            strict=False,
+            assign=True,
+        )
         return network.to(self.device).eval().requires_grad_(False)
 
     def tensor(self, shape: tuple[int, ...], key: str = "weight") -> Tensor:

@@ -20,7 +20,10 @@ TAKE_RAM, TAKE_DAPE = "Take ram_swin_large_14m.pth.", "Take DAPE.pth of SeeSR."
 
 
 def load_tagger(
-    config: TaggerConfig, state: State, *, device: str | torch.device = "cpu"
+    config: TaggerConfig,
+    state: State,
+    *,
+    device: str | torch.device = "cpu",
 ) -> Tagger:
     """Build a float32 tagger around canonical weights (see ``merge``).
 
@@ -115,7 +118,11 @@ def canonical_shapes(config: TaggerConfig) -> Mapping[str, tuple[int, ...]]:
     return shapes
 
 
-def merge(ram: State, dape: State | None, config: TaggerConfig | None = None) -> dict[str, Tensor]:
+def merge(
+    ram: State,
+    dape: State | None,
+    config: TaggerConfig | None = None,
+) -> dict[str, Tensor]:
     """Convert official weights to canonical float32 weights, only those that ``Tagger`` needs.
 
     ``ram`` is ``checkpoint["model"]`` of ram_swin_large_14m.pth, ``dape`` the content of DAPE.pth
@@ -123,7 +130,11 @@ def merge(ram: State, dape: State | None, config: TaggerConfig | None = None) ->
     ModelUnavailable.
     """
     shapes = canonical_shapes(
-        config or TaggerConfig(tags=("",) * RAM_TAGS, thresholds=(1.0,) * RAM_TAGS)
+        config
+        or TaggerConfig(
+            tags=("",) * RAM_TAGS,
+            thresholds=(1.0,) * RAM_TAGS,
+        )
     )
     renamed = {key.replace("vision_multi", "tagging_head"): value for key, value in ram.items()}
     if "label_embed" in renamed:
@@ -135,7 +146,12 @@ def merge(ram: State, dape: State | None, config: TaggerConfig | None = None) ->
                 f"label_embed is {labels}, not {expected}.",
                 TAKE_RAM,
             )
-    _check("The RAM checkpoint", renamed, shapes, TAKE_RAM)
+    _check(
+        "The RAM checkpoint",
+        renamed,
+        shapes,
+        TAKE_RAM,
+    )
     merged = {key: renamed[key].float().contiguous() for key in shapes}
     return merged if dape is None else _adapted(merged, dape)
 
@@ -151,7 +167,12 @@ def _adapted(merged: dict[str, Tensor], dape: State) -> dict[str, Tensor]:
         layout[stem] = parts, changed, rows // parts, columns
         low_rank[f"{stem}.lora_A"] = (LORA_RANK * changed, columns)
         low_rank[f"{stem}.lora_B"] = (rows // parts * changed, LORA_RANK)
-    _check("The DAPE checkpoint", dape, low_rank, TAKE_DAPE)
+    _check(
+        "The DAPE checkpoint",
+        dape,
+        low_rank,
+        TAKE_DAPE,
+    )
     _check_idle({key: value for key, value in dape.items() if key not in low_rank})
     adapted = dict(merged)
     for stem, (parts, changed, rows, columns) in layout.items():

@@ -12,7 +12,11 @@ from addsr_cli.errors import ModelUnavailable
 PADDING = 0
 
 
-def assemble(tags: str, prompt: str, added: str) -> str:
+def assemble(
+    tags: str,
+    prompt: str,
+    added: str,
+) -> str:
     """Join tags, the user's prompt and quality words like the official code."""
     return f"{tags}, {prompt},{added}"
 

@@ -91,7 +91,12 @@ class TrainableSeeSR:
         teacher = Conditioning(text=text, image=tagger.encode_image(hr))
         return student, teacher
 
-    def _texts(self, hr: Tensor, tags: Sequence[str], drop_text: Tensor) -> Iterator[str]:
+    def _texts(
+        self,
+        hr: Tensor,
+        tags: Sequence[str],
+        drop_text: Tensor,
+    ) -> Iterator[str]:
         """Yield the text of every sample: nothing, its known tags, or those read from HR.
 
         A comma follows the last tag, as in SeeSR's training.
@@ -133,7 +138,11 @@ class TrainableSeeSR:
     def _write(self, folder: Path, notes: dict[str, str]) -> None:
         for part in PARTS:
             if part not in NETWORKS:
-                shutil.copytree(self.folder / part, folder / part, copy_function=link_or_copy)
+                shutil.copytree(
+                    self.folder / part,
+                    folder / part,
+                    copy_function=link_or_copy,
+                )
         for part, net in self.networks.items():
             (folder / part).mkdir(parents=True)
             shutil.copyfile(self.folder / part / "config.json", folder / part / "config.json")

@@ -33,7 +33,12 @@ SPREAD = (
 class Esrgan(nn.Module):
     """RGB (B, 3, h, w) in [0, 1] -> (B, 3, 4h, 4w), not clamped."""
 
-    def __init__(self, groups: int = GROUPS, width: int = WIDTH, growth: int = GROWTH) -> None:
+    def __init__(
+        self,
+        groups: int = GROUPS,
+        width: int = WIDTH,
+        growth: int = GROWTH,
+    ) -> None:
         super().__init__()
         self.first = nn.Conv2d(COLOURS, width, 3, padding=1)
         self.body = nn.ModuleList(
@@ -56,10 +61,18 @@ class Esrgan(nn.Module):
         return self.last(F.leaky_relu(self.hr(x), SLOPE))
 
 
-def save_esrgan(net: Esrgan, path: Path, notes: dict[str, str]) -> None:
+def save_esrgan(
+    net: Esrgan,
+    path: Path,
+    notes: dict[str, str],
+) -> None:
     """Write the weights as float16 safetensors; ``notes`` name their origin and licence."""
     state = {key: value.detach().half().contiguous() for key, value in net.state_dict().items()}
-    save_file(state, path, metadata={"format": "pt", "arch": "esrgan", **notes})
+    save_file(
+        state,
+        path,
+        metadata={"format": "pt", "arch": "esrgan", **notes},
+    )
 
 
 def load_esrgan(path: Path) -> Esrgan:
@@ -152,7 +165,11 @@ class OnePassTeacher:
         )
 
 
-def begin_nano(net: NanoNet, origin: Esrgan, chosen: Sequence[tuple[int, int]]) -> None:
+def begin_nano(
+    net: NanoNet,
+    origin: Esrgan,
+    chosen: Sequence[tuple[int, int]],
+) -> None:
     """Initialize a nano with chosen blocks, (group, block) of ``origin``, and its other layers.
 
     The first layer reads 4x4 pixels of the bicubic enlargement where the origin reads the one pixel

@@ -97,7 +97,11 @@ def _font_paths() -> tuple[str, ...]:
     return tuple(sorted(str(path) for path in paths if path.stem.startswith(FONT_FAMILIES)))
 
 
-def crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> Array:
+def crop(
+    photo: np.ndarray,
+    side: int,
+    rng: np.random.Generator,
+) -> Array:
     """Return a random square of an 8-bit photo (H, W, 3), rotated and flipped, float32 in [0, 1].
 
     It is sometimes downscaled from a larger square.
@@ -112,7 +116,11 @@ def crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> Array:
     return image if size == side else np.clip(resize(image, (side, side)), 0, 1)
 
 
-def plain_crop(photo: np.ndarray, side: int, rng: np.random.Generator) -> Array:
+def plain_crop(
+    photo: np.ndarray,
+    side: int,
+    rng: np.random.Generator,
+) -> Array:
     """Return a random square of an 8-bit photo (H, W, 3), float32 in [0, 1], as AddSR does.
 
     It is flipped half of the time.

@@ -50,7 +50,11 @@ class Photos:
         return replace(self, paths=training), replace(self, paths=validation)
 
 
-def find_photos(folder: Path, smallest: int, pairs: Path | None = None) -> Photos:
+def find_photos(
+    folder: Path,
+    smallest: int,
+    pairs: Path | None = None,
+) -> Photos:
     """Return every readable photo below ``folder`` with sides of at least ``smallest`` pixels.
 
     They are sorted by path. With ``pairs``, each must have an LR photo of the same name there, a
@@ -85,7 +89,11 @@ def find_photos(folder: Path, smallest: int, pairs: Path | None = None) -> Photo
     return photos
 
 
-def lr_path(path: Path, folder: Path, pairs: Path) -> Path | None:
+def lr_path(
+    path: Path,
+    folder: Path,
+    pairs: Path,
+) -> Path | None:
     """Return the LR photo of an HR photo: the same name below ``pairs``, with any suffix."""
     name = pairs / path.relative_to(folder)
     candidates = [name.with_suffix(suffix) for suffix in SUFFIXES]
@@ -113,7 +121,10 @@ class PairDataset(Dataset[dict[str, Any]]):
     """
 
     def __init__(
-        self, photos: Photos, config: TrainConfig, tags: Mapping[str, str] | None = None
+        self,
+        photos: Photos,
+        config: TrainConfig,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         self.photos = photos
         self.config = config

@@ -112,7 +112,11 @@ def hub_names(state: State, inside: Mapping[str, str]) -> dict[str, Tensor]:
         number, whole, module, leaf = block.groups()
         prefix = f"encoder.layer.{number}"
         if module == "attn.qkv":
-            for part, chunk in zip(("query", "key", "value"), value.chunk(3), strict=True):
+            for part, chunk in zip(
+                ("query", "key", "value"),
+                value.chunk(3),
+                strict=True,
+            ):
                 named[f"{prefix}.attention.attention.{part}.{leaf}"] = chunk
         elif module is None:
             named[f"{prefix}.{_SHARED[whole]}"] = value
@@ -121,7 +125,11 @@ def hub_names(state: State, inside: Mapping[str, str]) -> dict[str, Tensor]:
     return named
 
 
-def _filled(kind: Any, state: State, config: PreTrainedConfig) -> PreTrainedModel:  # noqa: ANN401 (or mypy minds)
+def _filled(
+    kind: Any,  # noqa: ANN401 (mypy rejects the library's types)
+    state: State,
+    config: PreTrainedConfig,
+) -> PreTrainedModel:
     """Build a network around weights named as on the Hub, whichever names transformers uses."""
     more = {"add_pooling_layer": False} if kind is ViTModel else {}
     whole = {key: value.float().contiguous() for key, value in state.items()}

@@ -49,7 +49,10 @@ class Discriminator(nn.Module, ABC):
             return self.compute_logits(inputs, condition.float())
 
     def forward(
-        self, image: Tensor, condition: Tensor, generator: torch.Generator | None = None
+        self,
+        image: Tensor,
+        condition: Tensor,
+        generator: torch.Generator | None = None,
     ) -> Tensor:
         """Return the logits (B, N) of all heads and places."""
         return torch.cat(self.logits(self.features(image, generator), condition), dim=1)

@@ -73,7 +73,11 @@ class ProjectedDiscriminator(Discriminator):
     """
 
     def __init__(
-        self, backbone: PreTrainedModel, condition_encoder: PreTrainedModel, *, raw: bool = False
+        self,
+        backbone: PreTrainedModel,
+        condition_encoder: PreTrainedModel,
+        *,
+        raw: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone.eval().requires_grad_(False)
@@ -88,12 +92,22 @@ class ProjectedDiscriminator(Discriminator):
         self.register_load_state_dict_post_hook(_ignore_frozen)  # type: ignore[no-untyped-call]
 
     @classmethod
-    def load(cls, dino: Path, dinov2: Path, *, raw: bool = False) -> Self:
+    def load(
+        cls,
+        dino: Path,
+        dinov2: Path,
+        *,
+        raw: bool = False,
+    ) -> Self:
         """Return one with new heads, from local folders of the components ``dino`` and ``dinov2``.
 
         Raises ModelUnavailable.
         """
-        return cls(load_backbone(dino), load_backbone(dinov2), raw=raw)
+        return cls(
+            load_backbone(dino),
+            load_backbone(dinov2),
+            raw=raw,
+        )
 
     def train(self, mode: bool = True) -> Self:
         """Set the mode of the heads; the frozen networks stay in eval mode."""
@@ -106,7 +120,12 @@ class ProjectedDiscriminator(Discriminator):
     def condition(self, canvas: Tensor) -> Tensor:
         """Canvas (B, 3, H, W) in [0, 1] -> DINOv2's class token (B, D), float32."""
         side = self.condition_encoder.config.image_size
-        resized = F.interpolate(canvas.float(), (side, side), mode="bilinear", align_corners=False)
+        resized = F.interpolate(
+            canvas.float(),
+            (side, side),
+            mode="bilinear",
+            align_corners=False,
+        )
         inputs = resized if self.raw else normalize_imagenet(resized)
         return self.condition_encoder(inputs).pooler_output.float()
 
@@ -129,7 +148,14 @@ class ProjectedDiscriminator(Discriminator):
             height, width = image.shape[-2:]
             can_crop = min(height, width) > side
             if can_crop and torch.rand((), generator=generator) < CROP_PROBABILITY:
-                top = int(torch.randint(0, height - side + 1, (), generator=generator))
+                top = int(
+                    torch.randint(
+                        0,
+                        height - side + 1,
+                        (),
+                        generator=generator,
+                    )
+                )
                 left = int(torch.randint(0, width - side + 1, (), generator=generator))
                 image = image[..., top : top + side, left : left + side]
         return F.interpolate(image, (side, side), mode="area")

@@ -22,7 +22,10 @@ class DiscriminatorStep:
     """
 
     def __init__(
-        self, discriminator: Discriminator, config: TrainConfig, accelerator: Accelerator
+        self,
+        discriminator: Discriminator,
+        config: TrainConfig,
+        accelerator: Accelerator,
     ) -> None:
         self.discriminator = discriminator.to(accelerator.device)
         self.accelerator = accelerator
@@ -66,7 +69,12 @@ class DiscriminatorStep:
         """Update the discriminator; return the norm of its gradients."""
         return self.optimizer_step.step(lr)
 
-    def adversarial_loss(self, batch: Batch, fake: Tensor, generator: torch.Generator) -> Tensor:
+    def adversarial_loss(
+        self,
+        batch: Batch,
+        fake: Tensor,
+        generator: torch.Generator,
+    ) -> Tensor:
         """Return the generator loss (B,) of images (B, 3, H, W), with gradients to them alone."""
         with self._frozen(), self.accelerator.autocast():
             condition = self.discriminator.condition(batch.canvas)

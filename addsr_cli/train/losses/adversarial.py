@@ -28,7 +28,11 @@ def _mean(heads: Sequence[Tensor]) -> Tensor:
     return torch.stack([values.mean(1) for values in heads]).mean(0)
 
 
-def r1(discriminator: Discriminator, features: Sequence[Tensor], condition: Tensor) -> Tensor:
+def r1(
+    discriminator: Discriminator,
+    features: Sequence[Tensor],
+    condition: Tensor,
+) -> Tensor:
     """R1 (Mescheder et al. 2018) at the heads' input: ``|grad of sum(D(features))|^2``, float32.
 
     ``features`` are ``discriminator.features(real)``. Each feature map contributes one squared norm

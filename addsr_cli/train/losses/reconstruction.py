@@ -10,7 +10,11 @@ from addsr_cli.train.losses.perceptual import VggFeatures
 
 
 @in_float32
-def charbonnier(a: Tensor, b: Tensor, eps: float = 1e-3) -> Tensor:
+def charbonnier(
+    a: Tensor,
+    b: Tensor,
+    eps: float = 1e-3,
+) -> Tensor:
     """Smooth absolute distance, mean over pixels: ``sqrt((a - b)^2 + eps^2)``."""
     return torch.sqrt((a - b) ** 2 + eps**2).flatten(1).mean(1)
 
@@ -26,7 +30,12 @@ class ReconstructionLosses:
         """Return each loss (B,), unweighted."""
         return {name: self._distance(name, image, hr) for name in self.names}
 
-    def _distance(self, name: str, image: Tensor, hr: Tensor) -> Tensor:
+    def _distance(
+        self,
+        name: str,
+        image: Tensor,
+        hr: Tensor,
+    ) -> Tensor:
         if name == "l1":
             return charbonnier(image, hr)
         assert self.vgg is not None

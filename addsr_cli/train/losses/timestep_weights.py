@@ -69,7 +69,12 @@ class TaWeights:
 
         return torch.tensor(self.table(), device=index.device)[index]
 
-    def __call__(self, schedule: "Schedule", index: "Tensor", t: "Tensor") -> "Tensor":
+    def __call__(
+        self,
+        schedule: "Schedule",
+        index: "Tensor",
+        t: "Tensor",
+    ) -> "Tensor":
         """Return ``d(s, t)`` (..., B).
 
         The student's timesteps are ``STEPS[index]`` (B,), ``t`` (..., B) is the teacher's.

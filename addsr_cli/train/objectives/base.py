@@ -40,7 +40,12 @@ class StepMetrics:
 class Objective(Protocol):
     """A training step: losses, gradients and updates."""
 
-    def step(self, batches: Sequence[Batch], number: int, lr: float) -> StepMetrics:
+    def step(
+        self,
+        batches: Sequence[Batch],
+        number: int,
+        lr: float,
+    ) -> StepMetrics:
         """Make update ``number`` from the accumulated batches.
 
         Raises AddsrError for a loss or gradient that is not finite, before weights move.

@@ -70,7 +70,12 @@ class Distillation:
         self.vgg = vgg
         self.reconstruction = ReconstructionLosses(self.recipe.reconstruction, vgg)
 
-    def step(self, batches: Sequence[Batch], number: int, lr: float) -> StepMetrics:
+    def step(
+        self,
+        batches: Sequence[Batch],
+        number: int,
+        lr: float,
+    ) -> StepMetrics:
         """Update both networks once from the accumulated batches.
 
         With one batch, the student's graph serves both updates. With several, the student runs
@@ -81,7 +86,12 @@ class Distillation:
         values: dict[str, float] = {}
         passes: list[tuple[StudentPass, torch.Generator]] = []
         for micro, batch in enumerate(batches):
-            generator = generator_for(self.config, number, micro, self.accelerator.process_index)
+            generator = generator_for(
+                self.config,
+                number,
+                micro,
+                self.accelerator.process_index,
+            )
             draws = self.draw(batch, generator)
             with torch.set_grad_enabled(single):
                 student = self.run_student(batch, draws)
@@ -122,7 +132,10 @@ class Distillation:
         """Predict at the drawn timesteps."""
         student = self.model.student
         cond, teacher_cond = self.model.conditions(
-            batch.hr, batch.canvas, batch.tags, draws.text_dropout
+            batch.hr,
+            batch.canvas,
+            batch.tags,
+            draws.text_dropout,
         )
         z0 = roll_out(
             student,
@@ -180,9 +193,20 @@ class Distillation:
         batch = student.batch
         control = batch.hr if self.recipe.teacher_sees == "hr" else batch.canvas
         cond = select(student.teacher_cond, taught)
-        for t, noise in zip(draws.t[:, taught], draws.teacher[:, taught], strict=True):
+        for t, noise in zip(
+            draws.t[:, taught],
+            draws.teacher[:, taught],
+            strict=True,
+        ):
             z = teacher.schedule.add_noise(student.z0[taught], noise, t)
-            z0 = predict_z0(teacher, z, t, control[taught], cond, self.accelerator.autocast)
+            z0 = predict_z0(
+                teacher,
+                z,
+                t,
+                control[taught],
+                cond,
+                self.accelerator.autocast,
+            )
             weight = self.recipe.ta(teacher.schedule, draws.index[taught], t)
             yield weight, z0 if self.recipe.space == "latent" else teacher.decode(z0).clamp(0, 1)
 
@@ -219,9 +243,19 @@ def _by_timestep(losses: Mapping[str, Tensor], draws: StudentDraws) -> list[tupl
     name = next(name for name in LOGGED_BY_TIMESTEP if name in losses)
     counted = draws.taught if name == "distance" else torch.ones_like(draws.taught)
     indices = draws.index[counted].tolist()
-    return list(zip(indices, losses[name][counted].tolist(), strict=True))
+    return list(
+        zip(
+            indices,
+            losses[name][counted].tolist(),
+            strict=True,
+        )
+    )
 
 
-def _add(sums: dict[str, float], values: Mapping[str, float], share: float) -> None:
+def _add(
+    sums: dict[str, float],
+    values: Mapping[str, float],
+    share: float,
+) -> None:
     for name, value in values.items():
         sums[name] = sums.get(name, 0.0) + share * value

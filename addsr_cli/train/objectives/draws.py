@@ -45,7 +45,9 @@ class StudentDraws:
 
 
 def draw_student(
-    recipe: Recipe, generator: torch.Generator, shape: tuple[int, ...]
+    recipe: Recipe,
+    generator: torch.Generator,
+    shape: tuple[int, ...],
 ) -> StudentDraws:
     """Draw for one batch of latents of ``shape`` (B, C, h, w)."""
     batch = shape[0]
@@ -62,7 +64,12 @@ def draw_student(
     posterior = torch.randn(shape, generator=generator)
     chain = torch.randn((len(STEPS) - 1, *shape), generator=generator)
     psr = low + (high - low) * torch.rand(batch, generator=generator)
-    chosen = torch.randint(0, len(timesteps), (recipe.teacher_samples, batch), generator=generator)
+    chosen = torch.randint(
+        0,
+        len(timesteps),
+        (recipe.teacher_samples, batch),
+        generator=generator,
+    )
     return StudentDraws(
         index=index,
         posterior=posterior,

@@ -82,10 +82,18 @@ class Chains:
         """Return all steps from 999 to the trained one if ``chained``, else at most two."""
         if not chained:
             noises = draws.noise.expand(len(STEPS), *draws.noise.shape)
-            return cls(index=draws.index, earlier=draws.index.clamp(max=1), noises=noises)
+            return cls(
+                index=draws.index,
+                earlier=draws.index.clamp(max=1),
+                noises=noises,
+            )
         noises = torch.cat([draws.chain, draws.noise[None]])
         noises[draws.index, torch.arange(len(draws.index))] = draws.noise
-        return cls(index=draws.index, earlier=draws.index, noises=noises)
+        return cls(
+            index=draws.index,
+            earlier=draws.index,
+            noises=noises,
+        )
 
     @property
     def longest(self) -> int:

@@ -88,7 +88,11 @@ class OptimizerStep:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore ``state_dict``."""
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+        for optimizer, saved in zip(
+            self.optimizers,
+            state["optimizers"],
+            strict=True,
+        ):
             optimizer.load_state_dict(saved)
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
