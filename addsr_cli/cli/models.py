@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
-    help="Models: which are here, where, how large, under which licence.",
+    help="List, download, verify and remove models, with sizes and licences.",
 )
 ShortOutput = Annotated[Console, Only("json", "debug")]
 LongOutput = Annotated[Console, Only("json", "quiet", "debug")]

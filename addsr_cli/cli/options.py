@@ -18,7 +18,7 @@ Images = Annotated[
 Model = Annotated[
     str,
     Option(
-        "auto, nano, addsr, seesr, seesr-turbo, a folder, or ORG/REPO on the Hub.",
+        "auto, nano, small, addsr, seesr, seesr-turbo, a folder, or ORG/REPO on the Hub.",
         QUALITY,
         flags=("--model", "-m"),
     ),

@@ -3,7 +3,9 @@ import re
 
 import pytest
 
+from addsr_cli.models.registry import BUNDLED
 from addsr_cli.version import __version__
+from addsr_cli.weights.components import MODEL_COMPONENTS
 
 HEAVY = r"\| +(torch|numpy|PIL|cv2|diffusers|transformers|huggingface_hub)$"
 
@@ -50,6 +52,11 @@ COMMANDS = [
     *([], ["upscale"], ["batch"], ["bench"], ["compare"], ["distill"], ["doctor"]),
     *(["models", name] for name in ("list", "pull", "verify", "import", "push", "path", "rm")),
 ]
+
+
+def test_help_names_every_model_that_goes_by_a_name(helped):
+    words = {word.strip(",.") for word in helped(["upscale"], 1000)}
+    assert {"auto", *BUNDLED, *MODEL_COMPONENTS} <= words
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
