@@ -28,6 +28,7 @@ from typing import IO, cast
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.files import is_disk_full, require_free_space, write_error
+from addsr_cli.models.checkpoint_reader import DOWNLOAD_AGAIN, first_bytes
 
 CONFIG = "config.json"
 TITLES = {"unet": "UNet", "controlnet": "ControlNet"}
@@ -43,9 +44,7 @@ MAX_RATIO = 100  # weights do not shrink to a hundredth
 SMALL_ENOUGH = 64 << 20  # bytes that may be unpacked from any archive
 MAX_CONFIG_SIZE = 1 << 20
 CHUNK = 1 << 20
-HEAD = 1 << 10
 COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ")
-WEB_PAGES = (b"<!doctype html", b"<html")
 READ_ERRORS = (
     zipfile.BadZipFile,
     tarfile.TarError,
@@ -57,7 +56,6 @@ READ_ERRORS = (
     LZMAError,
 )
 UNWRITABLE = {errno.EFBIG, errno.EROFS}
-DOWNLOAD_AGAIN = "Download it again."
 UNPACK = "Unpack it yourself and give the folder."
 AUTHORS_ARCHIVE = "Take the authors' own archive."
 LAYOUT = "Give a folder or archive with unet/ and controlnet/, each with config.json and weights."
@@ -130,29 +128,6 @@ def weights_file(folder: Path) -> Path:
     Prefers safetensors to pickles, and full precision to half. Raises ModelUnavailable.
     """
     return folder / _weights_name(folder, [path.name for path in folder.glob("*")])
-
-
-def first_bytes(path: Path) -> bytes:
-    """Return the beginning of a file.
-
-    Raises ModelUnavailable when it cannot be read, is empty, or is a web page.
-    """
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD)
-    except OSError as exc:
-        raise ModelUnavailable(
-            f"{path} cannot be read: {exc.strerror}.", "Check the path."
-        ) from exc
-    if not head:
-        raise ModelUnavailable(f"{path} is empty.", DOWNLOAD_AGAIN)
-    if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(WEB_PAGES):
-        raise ModelUnavailable(
-            f"{path} is a web page, not weights: the host sent a notice "
-            "(quota, sign-in or virus scan).",
-            "Open the link in a browser, confirm the download, and give the file you get.",
-        )
-    return head
 
 
 def _archive_head(path: Path) -> bytes:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 from addsr_cli.files import atomic_folder, require_free_space, sha256_of, write_error
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.checkpoint_reader import AUTHORS_FILE, DOWNLOAD_AGAIN, read_weights
 from addsr_cli.models.seesr.dual_cross_attention import (
     build_controlnet,
     build_unet,
@@ -34,12 +35,10 @@ from addsr_cli.version import __version__
 from addsr_cli.weights.archive import (
     CLASSES,
     CONFIG,
-    DOWNLOAD_AGAIN,
     TITLES,
     NetworkFolders,
     weights_file,
 )
-from addsr_cli.weights.checkpoint_reader import AUTHORS_FILE, read_weights
 
 HISTORY = "import.json"
 FILE_NAMES = {

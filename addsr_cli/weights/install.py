@@ -11,11 +11,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from addsr_cli.files import link_or_copy, write_error
+from addsr_cli.models.checkpoint_reader import read_weights
 from addsr_cli.models.seesr.loading import TAGGER_WEIGHTS, WEIGHTS
 from addsr_cli.models.seesr.sampling_defaults import SAMPLING_DEFAULTS
 from addsr_cli.weights import cache, google_drive, installed, sources
 from addsr_cli.weights.archive import NetworkFolders, find_networks
-from addsr_cli.weights.checkpoint_reader import read_weights
 from addsr_cli.weights.components import (
     DAPE,
     RAM,

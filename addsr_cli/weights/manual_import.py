@@ -11,8 +11,9 @@ from pathlib import Path
 
 from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.files import write_error
+from addsr_cli.models.checkpoint_reader import DOWNLOAD_AGAIN, first_bytes
 from addsr_cli.weights import cache
-from addsr_cli.weights.archive import DOWNLOAD_AGAIN, MAX_DEPTH, first_bytes, has_networks
+from addsr_cli.weights.archive import MAX_DEPTH, has_networks
 from addsr_cli.weights.components import DAPE, RAM, TAGS, Component, FileSpec
 from addsr_cli.weights.progress import ProgressCallback, sha256_with_progress
 

@@ -22,8 +22,8 @@ from transformers import (
 from transformers.utils import logging
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.checkpoint_reader import read_weights
 from addsr_cli.models.pretrained import no_progress_bars
-from addsr_cli.weights.checkpoint_reader import read_weights
 
 WEIGHTS = "model.safetensors"
 HEAD_WIDTH = 64  # channels per attention head in every published DINO and DINOv2

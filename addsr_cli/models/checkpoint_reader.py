@@ -14,9 +14,34 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.weights.archive import DOWNLOAD_AGAIN, first_bytes
 
+HEAD = 1 << 10
+WEB_PAGES = (b"<!doctype html", b"<html")
+DOWNLOAD_AGAIN = "Download it again."
 AUTHORS_FILE = "Take the authors' own file."
+
+
+def first_bytes(path: Path) -> bytes:
+    """Return the beginning of a file.
+
+    Raises ModelUnavailable when it cannot be read, is empty, or is a web page.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(HEAD)
+    except OSError as exc:
+        raise ModelUnavailable(
+            f"{path} cannot be read: {exc.strerror}.", "Check the path."
+        ) from exc
+    if not head:
+        raise ModelUnavailable(f"{path} is empty.", DOWNLOAD_AGAIN)
+    if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith(WEB_PAGES):
+        raise ModelUnavailable(
+            f"{path} is a web page, not weights: the host sent a notice "
+            "(quota, sign-in or virus scan).",
+            "Open the link in a browser, confirm the download, and give the file you get.",
+        )
+    return head
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
