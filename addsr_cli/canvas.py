@@ -1,9 +1,9 @@
 """The canvas: the photo enlarged to the size that the network works at.
 
-It is 4 times as large as the photo, or larger where the model wants a minimum side: float32 RGB
-(B, 3, H, W) in [0, 1], with sides divisible by the model's latent factor. Sampling starts from its
-noised latent, it is the first control image, PSR mixes predictions with it, and colours are matched
-to it. "Canvas pixels" are its pixels, the unit of tiles and overlaps.
+It is as large as the output of the pass, or larger where the model wants a minimum side: float32
+RGB (B, 3, H, W) in [0, 1], with sides divisible by the model's latent factor. Sampling starts from
+its noised latent, it is the first control image, PSR mixes predictions with it, and colours are
+matched to it. "Canvas pixels" are its pixels, the unit of tiles and overlaps.
 """
 
 import math
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from addsr_cli import imageio
-from addsr_cli.settings import NATIVE_SCALE
 
 
 def canvas_size(
@@ -24,12 +23,13 @@ def canvas_size(
     height: int,
     shortest: int = 0,
 ) -> tuple[int, int]:
-    """Return the (width, height) of the canvas of a photo: 4 times its size, each side rounded up.
+    """Return the (width, height) of the canvas for an output of this size, in pixels.
 
-    It is more where the shorter side would be below ``shortest``. The official code rounds down
-    instead, and can end 4 px short of the size it wants.
+    It is the output's own, or larger where the shorter side would be below ``shortest``; sides are
+    then rounded up. The official code rounds down instead, and can end 4 px short of the size it
+    wants.
     """
-    factor = max(Fraction(NATIVE_SCALE), Fraction(shortest, min(width, height)))
+    factor = max(Fraction(1), Fraction(shortest, min(width, height)))
     return math.ceil(width * factor), math.ceil(height * factor)
 
 

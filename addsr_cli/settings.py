@@ -273,7 +273,7 @@ class Machine:
     tile: Annotated[
         int | None,
         Option(
-            "auto, or the side of a tile in output pixels (before --scale).",
+            "auto, or the side of a tile in output pixels.",
             MACHINE,
             default="auto",
             parse=parse_pixels("--tile"),

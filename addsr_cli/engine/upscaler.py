@@ -76,7 +76,7 @@ class Upscaler:
             return []
         device = self.model.probe(self.machine.device)
         plans = []
-        for pass_width, pass_height in [(width, height), *sizes[:-1]]:
+        for pass_width, pass_height in sizes:
             canvas = canvas_size(pass_width, pass_height, self.spec.shortest_side)
             plan = planner.plan(canvas, self.machine, device, self.spec)
             planner.check_memory(plan)
