@@ -27,12 +27,19 @@ class InitialState:
     """What the first step of a batch starts from.
 
     ``z`` (B, C, h, w) is the noisy latent, ``canvas`` (B, 3, H, W) in [0, 1] the LR photo enlarged
-    to the output size, and ``cond`` describes the canvas.
+    to the output size, and ``cond`` describes the canvas. ``control`` is what the network reads
+    beside ``z``, None for the canvas itself (see ``Restorer.latent_control``).
     """
 
     z: Tensor
     canvas: Tensor
     cond: Conditioning
+    control: Tensor | None = None
+
+    @property
+    def first_control(self) -> Tensor:
+        """The control of the first step."""
+        return self.canvas if self.control is None else self.control
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +47,8 @@ class SamplingStep:
     """One step after the network's prediction.
 
     ``k`` counts steps from 0, ``t`` is the timestep (an int, or (B,) with one per sample), ``z0``
-    (B, C, h, w) the predicted clean latent, float32, and ``control`` (B, 3, H, W) the control image
-    that the network received.
+    (B, C, h, w) the predicted clean latent, float32, and ``control`` the control that the network
+    received: an image (B, 3, H, W) or a latent (B, C, h, w).
     """
 
     k: int
@@ -110,7 +117,7 @@ def sampling_steps(
 
     After each step the schedule gives the next noisy latent, and PSR with weight ``psr`` gives the
     next control image, from which the network's image tokens are computed anew. With ``psr`` None
-    the canvas stays the control image and the tokens stay.
+    control and tokens stay.
 
     The other parameters are for training. ``joining[k]`` are samples that enter the batch before
     step ``k``, so that chains of different lengths end together; timesteps and PSR weights are then
@@ -123,7 +130,7 @@ def sampling_steps(
     schedule = restorer.schedule
     z = initial.z
     canvas = initial.canvas
-    control = initial.canvas
+    control = initial.first_control
     cond = initial.cond
     for k, t in enumerate(timesteps):
         z0 = predict_z0(restorer, z, t, control, cond, autocast)
@@ -143,14 +150,15 @@ def sampling_steps(
                 following,
             )
             if psr is not None:
-                control = _next_control(restorer, z0, canvas, _first(psr, batch))
-                cond = restorer.embed(control, cond)
+                image = _refined(restorer, z0, canvas, cond, _first(psr, batch))
+                control = restorer.encode(image) if restorer.latent_control else image
+                cond = restorer.embed(image, cond)
 
         if joining and k + 1 in joining:
             new = joining[k + 1]
             z = torch.cat([z, new.z])
             canvas = torch.cat([canvas, new.canvas])
-            control = torch.cat([control, new.canvas])
+            control = torch.cat([control, new.first_control])
             cond = batched([cond, new.cond])
 
 
@@ -172,8 +180,7 @@ def sample(
     parameters see ``sampling_steps``. ``on_step(k, z0)`` is called after every step. Returns the
     decoded last prediction, (B, 3, H, W), float32, not clamped.
     """
-    z = _first_latent(restorer, canvas, noise, start)
-    initial = InitialState(z=z, canvas=canvas, cond=cond)
+    initial = _initial_state(restorer, canvas, cond, noise, start)
     for step in sampling_steps(
         restorer,
         initial,
@@ -183,7 +190,7 @@ def sample(
     ):
         if on_step:
             on_step(step.k, step.z0)
-    return restorer.decode(step.z0)
+    return restorer.decode(step.z0, canvas, cond)
 
 
 def select(cond: Conditioning, chosen: Tensor) -> Conditioning:
@@ -205,29 +212,39 @@ def select(cond: Conditioning, chosen: Tensor) -> Conditioning:
     )
 
 
-def _first_latent(
+def _initial_state(
     restorer: Restorer,
     canvas: Tensor,
+    cond: Conditioning,
     noise: Noise,
     start: Start,
-) -> Tensor:
+) -> InitialState:
+    """Return what sampling starts from.
+
+    One draw from the posterior of the canvas serves both as start and, with ``latent_control``, as
+    the control of all steps.
+    """
     batch, _, height, width = canvas.shape
     shape = (batch, restorer.channels, height // restorer.factor, width // restorer.factor)
-    draws = noise(shape).to(canvas.device)
-    if start == "noise":
-        return draws
-    return restorer.schedule.add_noise(restorer.encode(canvas, noise), draws, T_MAX)
+    z = noise(shape).to(canvas.device)
+    control = None
+    if start == "lr" or restorer.latent_control:
+        latent = restorer.encode(canvas, noise)
+        control = latent if restorer.latent_control else None
+        z = restorer.schedule.add_noise(latent, z, T_MAX) if start == "lr" else z
+    return InitialState(z=z, canvas=canvas, cond=cond, control=control)
 
 
-def _next_control(
+def _refined(
     restorer: Restorer,
     z0: Tensor,
     canvas: Tensor,
+    cond: Conditioning,
     weight: float | Tensor,
 ) -> Tensor:
     if not isinstance(weight, Tensor) and weight == 0:
         return canvas  # decoding is the most expensive part of this, and would not count
-    return refine(restorer.decode(z0), canvas, weight)
+    return refine(restorer.decode(z0, canvas, cond), canvas, weight)
 
 
 def _first(value: Number | Tensor, count: int) -> Number | Tensor:

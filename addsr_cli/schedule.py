@@ -6,6 +6,7 @@ Diffusion 2-base's "scaled_linear".
 """
 
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Literal
 
 import torch
@@ -44,14 +45,29 @@ def scaled_linear_alphas_cumprod(beta_start: float = 0.00085, beta_end: float = 
     return torch.cumprod(1.0 - roots**2, dim=0)
 
 
+def _from_both_ends(n: int) -> tuple[int, ...]:
+    """Return ``n`` timesteps from 999 to 0, or 999 alone.
+
+    Positions are added up and rounded half to even, as in the respacing of improved DDPM (Nichol &
+    Dhariwal 2021), which StableSR uses: for some ``n``, such as 21, NumPy's ``linspace`` differs by
+    one, since the sum of strides is not exact.
+    """
+    if n == 1:
+        return (T_MAX,)
+    stride = T_MAX / (n - 1)
+    positions = accumulate([0.0, *[stride] * (n - 1)])
+    return tuple(reversed([round(position) for position in positions]))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
     """The noise schedule of a network, what it predicts, and its scheduler.
 
     ``scheduler`` "consistency" is AddSR's: the predicted clean latent under new noise, at the first
     N of four timesteps, as in multistep consistency sampling (Song et al. 2023, algorithm 1).
-    "leading" and "trailing" are ancestral steps of DDPM (Ho et al. 2020, eq. 6 and 7, the smaller
-    variance) over N evenly spaced timesteps, named as in diffusers: SeeSR's and SeeSR-Turbo's.
+    The others are ancestral steps of DDPM (Ho et al. 2020, eq. 6 and 7, the smaller variance) over
+    N evenly spaced timesteps, named as in diffusers: "leading" is SeeSR's, "trailing" that of
+    SeeSR-Turbo, and "linspace", which begins at 999 and ends at 0, that of StableSR.
 
     ``t`` is an int, or an integer tensor (B,) with one timestep per sample. Results are float32
     whatever the inputs: at t=999 dividing by ``sqrt(abar)`` multiplies rounding errors by 14.6.
@@ -93,6 +109,8 @@ class Schedule:
             return steps(n)
         if not 1 <= n <= TRAIN_TIMESTEPS:
             raise UsageError(f"steps must be 1 to {TRAIN_TIMESTEPS}, not {n}.")
+        if self.scheduler == "linspace":
+            return _from_both_ends(n)
         if self.scheduler == "trailing":
             return tuple(round(TRAIN_TIMESTEPS - k * TRAIN_TIMESTEPS / n) - 1 for k in range(n))
         stride = TRAIN_TIMESTEPS // n

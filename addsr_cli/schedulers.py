@@ -6,7 +6,7 @@ without importing torch.
 
 from typing import Literal
 
-Scheduler = Literal["consistency", "leading", "trailing"]
+Scheduler = Literal["consistency", "leading", "trailing", "linspace"]
 
 # AddSR section 3: S, the student's timesteps; N steps are the first N of them
 STEPS = (999, 749, 499, 249)

@@ -13,7 +13,7 @@ from addsr_cli.schedule import STEPS, Schedule
 class Fake:
     """Record every call. The latent is twice the picture; the network predicts ``answer``."""
 
-    factor, channels, exact_codec, halo = 1, 3, True, None
+    factor, channels, exact_codec, halo, latent_control = 1, 3, True, None, False
 
     def __init__(self, answer=None, prediction="sample"):
         self.schedule = Schedule(prediction=prediction)
@@ -22,7 +22,7 @@ class Fake:
     def encode(self, image, noise=None):
         return 2 * image
 
-    def decode(self, z):
+    def decode(self, z, canvas=None, cond=None):
         self.decoded.append(z)
         return z / 2
 
@@ -249,3 +249,37 @@ def test_a_forced_latent_replaces_the_predicted_one(canvas):
     options = {"timesteps": STEPS[:2], "noise": listed(draws), "psr": None}
     list(sampling_steps(fake, initial(canvas, torch.ones_like(canvas)), forced=clean, **options))
     assert torch.equal(fake.calls[1][0], fake.schedule.add_noise(clean, draws[0], 749))
+
+
+class LatentControlled(Fake):
+    """Read the canvas's latent at every step, and the canvas when decoding."""
+
+    latent_control = True
+
+    def encode(self, image, noise=None):
+        self.encoded = image if noise is None else image + noise(image.shape)
+        return self.encoded
+
+    def decode(self, z, canvas=None, cond=None):
+        self.seen = canvas, cond
+        return z
+
+
+@pytest.mark.parametrize("start", ["lr", "noise"])
+def test_one_draw_of_the_latent_is_the_control_of_all_steps_and_the_start(canvas, start):
+    fake, cond, draws = LatentControlled(), Conditioning(fidelity=0.3), []
+    options = {"timesteps": (999, 0), "noise": listed(draws), "psr": None, "start": start}
+    sample(fake, canvas, cond, **options)
+    first, second = fake.calls
+    assert first[2] is second[2] is fake.encoded
+    assert torch.equal(fake.encoded, canvas + draws[1])
+    noised = fake.schedule.add_noise(fake.encoded, draws[0], 999)
+    assert torch.equal(first[0], noised if start == "lr" else draws[0])
+    assert fake.seen == (canvas, cond)
+
+
+def test_self_refinement_encodes_the_picture_for_a_network_that_reads_latents(canvas):
+    fake = LatentControlled()
+    sample(fake, canvas, Conditioning(), timesteps=(999, 0), noise=cpu_noise(0), psr=0.4)
+    predicted = fake.calls[0][0] * 0.1
+    assert torch.allclose(fake.calls[1][2], refine(predicted, canvas, 0.4))

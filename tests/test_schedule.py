@@ -117,13 +117,15 @@ def scheduler(spacing, n):
     from diffusers import DDPMScheduler
 
     betas = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
-    made = DDPMScheduler(**betas, clip_sample=False, steps_offset=1, timestep_spacing=spacing)
+    offset = {"leading": 1}.get(spacing, 0)
+    made = DDPMScheduler(**betas, clip_sample=False, steps_offset=offset, timestep_spacing=spacing)
     made.set_timesteps(n)
     return made
 
 
 @pytest.mark.parametrize(
-    ("rule", "n"), [("leading", 50), ("leading", 20), ("trailing", 2), ("trailing", 7)]
+    ("rule", "n"),
+    [("leading", 50), ("leading", 20), ("trailing", 2), ("trailing", 7), ("linspace", 4)],
 )
 def test_ancestral_steps_are_those_of_ddpm(rule, n):
     theirs, ours = scheduler(rule, n), Schedule(scheduler=rule)
@@ -162,3 +164,36 @@ def test_the_rule_of_addsr_forgets_the_latent_before():
 def test_too_many_or_no_steps_are_refused(rule, n):
     with pytest.raises(UsageError, match="steps must be"):
         Schedule(scheduler=rule).timesteps(n)
+
+
+STABLESR = {
+    int(key.rpartition(".")[2]): value
+    for key, value in load_file(GOLDEN.parent / "stablesr" / "schedule.safetensors").items()
+    if key.startswith("out.timesteps.")
+}
+
+
+@pytest.mark.parametrize("n", STABLESR)
+def test_stablesr_takes_its_official_timesteps_from_both_ends(n):
+    assert Schedule(scheduler="linspace").timesteps(n)[::-1] == tuple(STABLESR[n].tolist())
+
+
+def test_one_step_of_stablesr_is_the_noisiest():
+    assert Schedule(scheduler="linspace").timesteps(1) == (999,)
+
+
+@pytest.mark.parametrize("n", [4, 200])
+def test_the_ancestral_steps_of_stablesr_have_the_official_coefficients(n):
+    tables = load_file(GOLDEN.parent / "stablesr" / "schedule.safetensors")
+    schedule = Schedule(scheduler="linspace")
+    one, zero = torch.ones(1, 1, 1, 1), torch.zeros(1, 1, 1, 1)
+    times = schedule.timesteps(n)
+    for i, (t, following) in enumerate(pairwise(times)):
+        row = n - 1 - i
+        of_z0 = schedule.advance(zero, one, zero, t, following).squeeze()
+        of_z = schedule.advance(one, zero, zero, t, following).squeeze()
+        sigma = schedule.advance(zero, zero, one, t, following).squeeze()
+        assert close(of_z0, tables[f"out.respaced{n}.posterior_mean_coef1"][row])
+        assert close(of_z, tables[f"out.respaced{n}.posterior_mean_coef2"][row])
+        assert close(sigma**2, tables[f"out.respaced{n}.posterior_variance"][row])
+    assert close(schedule.alphas_cumprod, tables["out.full1000.alphas_cumprod"])

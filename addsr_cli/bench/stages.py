@@ -50,14 +50,20 @@ class TimedRestorer:
         self.channels = restorer.channels
         self.exact_codec = restorer.exact_codec
         self.halo = restorer.halo
+        self.latent_control = restorer.latent_control
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
         """Time the same call of the inner restorer."""
         return self._timed("encode", lambda: self.inner.encode(image, noise), image)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        canvas: Tensor | None = None,
+        cond: Conditioning | None = None,
+    ) -> Tensor:
         """Time the same call of the inner restorer."""
-        return self._timed("decode", lambda: self.inner.decode(z), z)
+        return self._timed("decode", lambda: self.inner.decode(z, canvas, cond), z)
 
     def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
         """Call the inner restorer; the engine's stage "tag" times it."""

@@ -110,8 +110,8 @@ def choose_tiles(
     """Decide the tile size; ``working_bytes`` is the memory left for the network's activations.
 
     A requested size wins. Otherwise the canvas is run in one piece where it is small enough, and
-    else in tiles between half the largest size and the largest, of which the size that makes the
-    network process the fewest pixels is taken.
+    else in tiles between the model's smallest size and the largest, of which the size that makes
+    the network process the fewest pixels is taken.
     """
     if machine.tile is not None:
         return _requested_tiles(size, machine, machine.tile, spec)
@@ -131,7 +131,7 @@ def choose_tiles(
         rows = covered_length(size[1], tile, overlap, spec.halo)
         return columns * rows
 
-    smallest = max(MIN_TILE, round_down(largest // 2))
+    smallest = max(MIN_TILE, min(largest, spec.smallest_tile or round_down(largest // 2)))
     tile = min(range(smallest, largest + 1, TILE_MULTIPLE), key=processed_pixels)
     if largest == spec.tile:
         reason = "which cover it with least overlap"

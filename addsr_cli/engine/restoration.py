@@ -1,7 +1,7 @@
 """One pass of one batch through a network: canvas, sampling, colours, crop."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class RunContext:
     """What all passes of one call of ``upscale`` share.
 
     ``seeds`` holds one seed per photo of the batch; ``warnings`` collects sentences for the user.
+    ``fidelity`` is that of the decoder, None for the model's own (see ``Conditioning``).
     """
 
     settings: Settings
@@ -35,6 +36,7 @@ class RunContext:
     progress: ProgressCounter
     timer: StageTimer
     warnings: list[str]
+    fidelity: float | None = None
 
 
 class InvalidOutput(ArithmeticError):
@@ -65,6 +67,8 @@ def restore(
         del canvases
     with timer.stage("tag"):
         conditioning = [restorer.describe(to_tensor(image), context.prompt) for image in images]
+        if context.fidelity is not None:
+            conditioning = [replace(cond, fidelity=context.fidelity) for cond in conditioning]
     with timer.stage("network"):
         restored = _sample(
             restorer,

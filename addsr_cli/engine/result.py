@@ -20,7 +20,8 @@ class Result:
     """An upscaled photo and how it was made.
 
     ``seconds`` are by stage, ``peak_memory`` is in bytes. A photo that was made smaller went
-    through no network: its ``plan`` is None, ``steps`` 0 and ``model`` empty.
+    through no network: its ``plan`` is None, ``steps`` 0 and ``model`` empty. ``fidelity`` is that
+    of a decoder that reads the canvas, None for other models.
     """
 
     photo: Photo
@@ -33,6 +34,7 @@ class Result:
     peak_memory: int
     tags: str = ""
     prompt: str = ""
+    fidelity: float | None = None
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -66,6 +68,8 @@ class Result:
         if self.plan.halo is None:  # only then does the picture depend on the tiles
             choices["tile"] = self.plan.tile or "none"
             choices["overlap"] = self.plan.overlap if self.plan.tile else 0
+        if self.fidelity is not None:
+            choices["fidelity"] = self.fidelity
         if self.prompt:
             choices["prompt"] = self.prompt
         text = ", ".join(f"{name}={value}" for name, value in choices.items())

@@ -39,6 +39,7 @@ class Tiled:
         self.channels = restorer.channels
         self.exact_codec = restorer.exact_codec
         self.halo = restorer.halo
+        self.latent_control = restorer.latent_control
         self.describe = restorer.describe
         self.embed = restorer.embed
 
@@ -63,15 +64,21 @@ class Tiled:
         latent = image.new_zeros(shape, dtype=torch.float32)
         return blend(latent, self.boxes(height, width), encode_tile)
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the images of the tiles, blended."""
+    def decode(
+        self,
+        z: Tensor,
+        canvas: Tensor | None = None,
+        cond: Conditioning | None = None,
+    ) -> Tensor:
+        """Return the images of the tiles, blended. The canvas is cut as the latent is."""
         if self.exact_codec:
-            return self.inner.decode(z)
+            return self.inner.decode(z, canvas, cond)
         batch, _, height, width = z.shape
         shape = (batch, 3, height * self.factor, width * self.factor)
 
         def decode_tile(box: Box) -> Tensor:
-            return self.inner.decode(z[..., *box])
+            seen = None if canvas is None else self._pixels(canvas, box)
+            return self.inner.decode(z[..., *box], seen, cond)
 
         image = z.new_zeros(shape, dtype=torch.float32)
         return blend(
@@ -95,7 +102,7 @@ class Tiled:
             output = self.inner.denoise(
                 z[..., *box],
                 t,
-                self._pixels(control, box),
+                control[..., *box] if self.latent_control else self._pixels(control, box),
                 cond,
             )
             if self.on_tile:

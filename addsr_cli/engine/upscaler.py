@@ -54,7 +54,7 @@ class Upscaler:
 
     def steps(self, settings: Settings = DEFAULTS) -> int:
         """Return how many steps are run. Raises UsageError when the model does not take so many."""
-        count = settings.effective_steps(self.spec.default_steps)
+        count = self._sampling(settings).effective_steps(self.spec.default_steps)
         Schedule(scheduler=self.spec.scheduler).timesteps(count)
         return count
 
@@ -224,7 +224,8 @@ class Upscaler:
                 "so prompts, tags and guidance have no effect"
             )
         return RunContext(
-            settings=settings,
+            settings=self._sampling(settings),
+            fidelity=settings.fidelity if self.spec.dials_decoder else None,
             prompt=self._prompt(settings),
             seeds=seeds,
             steps=steps,
@@ -238,6 +239,10 @@ class Upscaler:
         if settings.guidance is None:
             return replace(settings, guidance=self.spec.guidance)
         return settings
+
+    def _sampling(self, settings: Settings) -> Settings:
+        """Return the settings without a fidelity that is a dial of the model's decoder alone."""
+        return replace(settings, fidelity=None) if self.spec.dials_decoder else settings
 
     def _run_pass(
         self,
@@ -286,7 +291,8 @@ class Upscaler:
         return Result(
             photo=photo,
             plan=plan,
-            settings=settings,
+            settings=self._sampling(settings),
+            fidelity=conditioning.fidelity,
             model=self.spec.name,
             model_sha256=self.digest(),
             steps=context.steps,

@@ -46,7 +46,10 @@ class ModelSpec:
     """One model: its architecture, cost, capabilities and sampling defaults.
 
     ``shortest_side`` is the least shorter side of the canvas, ``tile`` and ``overlap`` are the
-    preferred tiling; all in pixels. ``halo`` is how far the network sees beyond a tile where its
+    preferred tiling; all in pixels. Smaller tiles than ``smallest_tile`` are used only where memory
+    or the user wants them; by default half of ``tile``. ``dials_decoder`` says that the fidelity a
+    user asks for is a dial of the decoder, so that it changes neither steps nor blending.
+    ``halo`` is how far the network sees beyond a tile where its
     receptive field is finite (see ``Restorer``): tiles then change nothing and may be of any size.
     Where it is None, the size of the tiles shows slightly in the picture.
     """
@@ -63,7 +66,9 @@ class ModelSpec:
     guidance: float = 1.0
     tile: int = 768
     overlap: int = 64
+    smallest_tile: int = 0
     halo: int | None = None
+    dials_decoder: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,12 +15,13 @@ Noise = Callable[[Sequence[int]], Tensor]  # shape -> standard normal samples
 
 @dataclass(frozen=True, kw_only=True)
 class Conditioning:
-    """What a network reads of one photo besides the control image.
+    """What a network reads of one photo besides the control.
 
     ``text`` and ``negative`` (1, L, C) and ``image`` (1, N, C) are token sequences, None for a
-    model that reads none; ``negative`` is None without guidance. ``tags`` were read from the photo,
-    ``prompt`` is the whole text behind ``text``, ``notes`` are remarks for the user. For a batch
-    see ``batched``.
+    model that reads none; ``negative`` is None without guidance. ``fidelity``, 0..1, is how much a
+    decoder that reads the canvas takes from it, None for the model's own share. ``tags`` were read
+    from the photo, ``prompt`` is the whole text behind ``text``, ``notes`` are remarks for the
+    user. For a batch see ``batched``.
     """
 
     text: Tensor | None = None
@@ -28,6 +29,7 @@ class Conditioning:
     image: Tensor | None = None
     guidance: float = 1.0
     conditioning_scale: float = 1.0
+    fidelity: float | None = None
     tags: str = ""
     prompt: str = ""
     notes: tuple[str, ...] = ()
@@ -61,7 +63,8 @@ class Restorer(Protocol):
     ``encode`` and ``decode`` treat every block of ``factor`` x ``factor`` pixels by itself, so that
     tiles would save nothing. ``halo`` is the network's reach in latent pixels, a multiple of its
     stride: no latent pixel depends on another that is farther away. None means that every pixel
-    depends on every other.
+    depends on every other. ``latent_control`` says that the control is a latent of the canvas
+    (StableSR), not the canvas itself.
     """
 
     schedule: Schedule
@@ -69,6 +72,7 @@ class Restorer(Protocol):
     channels: int
     exact_codec: bool
     halo: int | None
+    latent_control: bool
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
         """Return the scaled latent of an image.
@@ -77,8 +81,17 @@ class Restorer(Protocol):
         """
         ...
 
-    def decode(self, z: Tensor) -> Tensor:
-        """Return the image of a scaled latent; not clamped."""
+    def decode(
+        self,
+        z: Tensor,
+        canvas: Tensor | None = None,
+        cond: Conditioning | None = None,
+    ) -> Tensor:
+        """Return the image (B, 3, H, W) of a scaled latent; not clamped.
+
+        ``canvas``, of the same size as the image, and ``cond`` are for decoders that read the photo
+        too; without them the latent alone is decoded.
+        """
         ...
 
     def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
@@ -98,6 +111,7 @@ class Restorer(Protocol):
     ) -> Tensor:
         """Return the network's output at timesteps ``t`` (B,), see ``schedule.prediction``.
 
-        ``control`` is an image.
+        ``control`` is an image of the size of the canvas or, with ``latent_control``, the scaled
+        latent of one, of the size of ``z``.
         """
         ...

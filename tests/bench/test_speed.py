@@ -97,8 +97,9 @@ def test_the_imitation_has_the_contrast_of_a_photo_at_every_size():
 def test_the_stopwatch_separates_psr_decodes_from_the_last_one():
     class Model:
         schedule, factor, channels, exact_codec, halo = None, 8, 4, False, None
+        latent_control = False
 
-        def decode(self, z):
+        def decode(self, z, canvas=None, cond=None):
             return z
 
         def embed(self, image, cond):

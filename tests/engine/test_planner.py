@@ -112,6 +112,13 @@ def test_a_small_picture_is_done_in_one_piece():
     assert (p.tile, p.tiles_per_step) == (None, 1)
 
 
+def test_a_model_may_want_tiles_of_one_size_only():
+    fixed = replace(FULL, tile=512, smallest_tile=512, overlap=128)
+    assert {make_plan(SERVER, 520 + side, 700, fixed).tile for side in range(0, 400, 16)} == {512}
+    assert make_plan(SERVER, 600, 700, fixed, tile=256).tile == 256
+    assert make_plan(SERVER, 600, 700, fixed, max_memory=GB).tile < 512
+
+
 def test_a_requested_tile_wins():
     assert make_plan(tile=256, overlap=32).tile == 256
     assert make_plan(tile=4096).tile is None

@@ -16,6 +16,7 @@ class Pointwise:
     """A restorer whose network looks at one latent pixel at a time."""
 
     schedule, factor, channels, exact_codec, halo = Schedule(prediction="sample"), 2, 3, True, None
+    latent_control = False
 
     def __init__(self):
         self.seen = []
@@ -130,7 +131,7 @@ class Codec(Pointwise):
         z = torch.nn.functional.avg_pool2d(image, 2)
         return z if noise is None else z + noise(z.shape)
 
-    def decode(self, z):
+    def decode(self, z, canvas=None, cond=None):
         self.seen.append(tuple(z.shape[-2:]))
         return torch.nn.functional.interpolate(torch.cos(z), scale_factor=2)
 
@@ -144,6 +145,29 @@ def test_a_codec_that_is_not_exact_goes_through_tiles_with_one_noise_for_all():
     assert torch.allclose(tiled.encode(image), inner.encode(image), atol=1e-5)
     assert torch.allclose(tiled.decode(z), Codec().decode(z), atol=1e-5)
     assert max(inner.seen) <= (16, 16)
+
+
+class ReadsThePhoto(Codec):
+    """The network reads the canvas's latent, the decoder the canvas and its share of it."""
+
+    latent_control = True
+
+    def denoise(self, z, t, control, cond):
+        return torch.sin(3 * z) + control
+
+    def decode(self, z, canvas=None, cond=None):
+        large = torch.nn.functional.interpolate(torch.cos(z), scale_factor=2)
+        return torch.lerp(large, canvas, cond.fidelity)
+
+
+def test_latents_as_control_and_the_decoders_canvas_are_cut_as_the_latent_is():
+    inner, cond, t = ReadsThePhoto(), Conditioning(fidelity=0.3), torch.tensor([9])
+    z, control = torch.randn(2, 2, 3, 40, 30)
+    canvas = torch.rand(2, 3, 80, 60)
+    tiled = Tiled(inner, 16, 4)
+    whole = inner.denoise(z, t, control, cond)
+    assert torch.allclose(tiled.denoise(z, t, control, cond), whole, atol=1e-5)
+    assert torch.allclose(tiled.decode(z, canvas, cond), inner.decode(z, canvas, cond), atol=1e-5)
 
 
 def test_an_exact_codec_is_left_alone():

@@ -50,7 +50,7 @@ SPEC = ModelSpec(
 class Toy:
     """A convolution that corrects the canvas. Its latent is the picture, folded in blocks of 2."""
 
-    factor, channels, exact_codec, halo = 2, 12, True, 4
+    factor, channels, exact_codec, halo, latent_control = 2, 12, True, 4, False
 
     def __init__(self):
         self.net = torch.nn.Conv2d(3, 3, 3, padding=1)
@@ -60,7 +60,7 @@ class Toy:
     def encode(self, image, noise=None):
         return pixel_unshuffle(image, self.factor) * 2 - 1
 
-    def decode(self, z):
+    def decode(self, z, canvas=None, cond=None):
         return pixel_shuffle((z + 1) / 2, self.factor)
 
     def describe(self, photo, prompts):

@@ -205,6 +205,7 @@ class Nano:
     factor = BLOCK
     channels = LATENT
     exact_codec = True
+    latent_control = False
 
     def __init__(self, net: Network) -> None:
         self.net = net
@@ -218,7 +219,12 @@ class Nano:
             F.pixel_unshuffle(image, BLOCK).mul_(2 * self.scaling_factor).sub_(self.scaling_factor)
         )
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        canvas: Tensor | None = None,
+        cond: Conditioning | None = None,
+    ) -> Tensor:
         """Invert ``encode`` exactly."""
         return F.pixel_shuffle(z, BLOCK).div(2 * self.scaling_factor).add_(0.5)
 

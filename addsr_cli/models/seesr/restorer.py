@@ -27,6 +27,7 @@ class SeeSR:
     """
 
     exact_codec = False
+    latent_control = False
     halo = None  # attention and group norms see the whole picture
 
     def __init__(
@@ -59,7 +60,12 @@ class SeeSR:
             z = z + posterior.std.float() * noise(z.shape).to(z.device)
         return (z * self.scaling_factor).to(image.device)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        canvas: Tensor | None = None,
+        cond: Conditioning | None = None,
+    ) -> Tensor:
         """Return the image (B, 3, 8h, 8w) of a scaled latent, float32, not clamped."""
         latent = self._placed(z / self.scaling_factor)
         picture: Tensor = self.vae.decode(latent, return_dict=False)[0]

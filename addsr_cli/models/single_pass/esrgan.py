@@ -124,6 +124,7 @@ class OnePassTeacher:
     channels = LATENT
     exact_codec = True
     halo = None
+    latent_control = False
 
     def __init__(self, net: nn.Module, student: Nano) -> None:
         self.net = net
@@ -134,7 +135,12 @@ class OnePassTeacher:
         """Encode or decode like the student."""
         return self.codec.encode(image, noise)
 
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(
+        self,
+        z: Tensor,
+        canvas: Tensor | None = None,
+        cond: Conditioning | None = None,
+    ) -> Tensor:
         """Encode or decode like the student."""
         return self.codec.decode(z)
 

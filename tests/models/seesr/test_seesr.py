@@ -45,6 +45,7 @@ class Recorded:
         self.inner, self.golden = inner, golden
         self.schedule, self.factor, self.channels = inner.schedule, inner.factor, inner.channels
         self.exact_codec, self.halo = inner.exact_codec, inner.halo
+        self.latent_control = inner.latent_control
         self.encode, self.decode, self.describe = inner.encode, inner.decode, inner.describe
         self.calls, self.seen = [], []
 
@@ -138,8 +139,8 @@ def test_tiles_are_the_official_ones(seesr):
         def encode(self, image, noise=None):
             return self.inner.encode(image, noise)
 
-        def decode(self, z):
-            return self.inner.decode(z)
+        def decode(self, z, canvas=None, cond=None):
+            return self.inner.decode(z, canvas, cond)
 
     inner = Recorded(seesr, golden)
     tiled = Untiled(inner, notes["latent_tiled_size"], notes["latent_tiled_overlap"])
