@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from functools import cache
+from types import UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -21,6 +22,7 @@ from typing import (
     ClassVar,
     Literal,
     TypeVar,
+    Union,
     get_args,
     get_origin,
     get_type_hints,
@@ -131,6 +133,8 @@ def _choices(annotation: object) -> tuple[Any, ...]:
         annotation = get_args(annotation)[0]
     if get_origin(annotation) is Literal:
         return get_args(annotation)
+    if get_origin(annotation) not in (Union, UnionType):
+        return ()
     members = get_args(annotation)
     literals = [member for member in members if get_origin(member) is Literal]
     if not literals:

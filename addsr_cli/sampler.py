@@ -20,6 +20,7 @@ Number = TypeVar("Number", int, float)
 Start = Literal["lr", "noise"]
 OnStep = Callable[[int, Tensor], None]
 Autocast = Callable[[], AbstractContextManager[object]]
+Refine = Callable[[Tensor, Tensor, float | Tensor], Tensor]  # prediction, canvas, weight -> control
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +112,7 @@ def sampling_steps(
     psr: float | Tensor | None,
     joining: Mapping[int, InitialState] | None = None,
     forced: Tensor | None = None,
+    refine: Refine = refine,
     autocast: Autocast = nullcontext,
 ) -> Iterator[SamplingStep]:
     """Yield the steps at ``timesteps``, noisiest first.
@@ -122,7 +124,8 @@ def sampling_steps(
     The other parameters are for training. ``joining[k]`` are samples that enter the batch before
     step ``k``, so that chains of different lengths end together; timesteps and PSR weights are then
     tensors with one entry per sample, in the order of entry. ``forced`` are clean latents that
-    replace the predicted ones in the next noisy latent (teacher forcing).
+    replace the predicted ones in the next noisy latent (teacher forcing). ``refine`` replaces PSR's
+    formula.
 
     Each network pass runs in the gradient mode that is active when the caller asks for the step;
     no gradient flows from one step to the step before.
@@ -150,7 +153,7 @@ def sampling_steps(
                 following,
             )
             if psr is not None:
-                image = _refined(restorer, z0, canvas, cond, _first(psr, batch))
+                image = _refined(restorer, z0, canvas, cond, _first(psr, batch), refine)
                 control = restorer.encode(image) if restorer.latent_control else image
                 cond = restorer.embed(image, cond)
 
@@ -241,6 +244,7 @@ def _refined(
     canvas: Tensor,
     cond: Conditioning,
     weight: float | Tensor,
+    refine: Refine,
 ) -> Tensor:
     if not isinstance(weight, Tensor) and weight == 0:
         return canvas  # decoding is the most expensive part of this, and would not count

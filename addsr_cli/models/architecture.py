@@ -137,8 +137,8 @@ class TrainingCost:
 class TrainingSetup:
     """What ``--arch NAME`` trains, and with which defaults.
 
-    ``defaults`` are settings of ``TrainConfig`` by stage, ``low_memory`` those that the preset
-    lowmem adds; ``recipe`` are settings of ``Recipe`` that replace the preset's. ``needs`` names
+    ``defaults`` are settings of ``TrainConfig`` by stage, ``presets`` those that a preset adds, by
+    its name; ``recipe`` are settings of ``Recipe`` that replace the preset's. ``needs`` names
     hardware without which training is refused unless the user names a device. ``teacher`` is the
     title of the teacher where it has to exist already, so that there is no stage that trains one.
     ``lora`` says whether low-rank training is possible, ``small`` whether the model is exported
@@ -149,7 +149,7 @@ class TrainingSetup:
     build: Callable[[TrainingOptions], "TrainableModel"]
     cost: Callable[[TrainingOptions, Workload], TrainingCost]
     defaults: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    low_memory: Mapping[str, Any] = field(default_factory=dict)
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     recipe: Mapping[str, Any] = field(default_factory=dict)
     needs: str = ""
     teacher: str = ""

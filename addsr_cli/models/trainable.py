@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from addsr_cli.models.restorer import Conditioning, Restorer
+from addsr_cli.models.restorer import Restorer
 
 
 class TrainableModel(Protocol):
@@ -20,18 +20,21 @@ class TrainableModel(Protocol):
     teacher: Restorer
     parameters: dict[str, nn.Parameter]
 
-    def conditions(
+    def encode_text(
         self,
-        hr: Tensor,
-        canvas: Tensor,
+        picture: Tensor,
         tags: Sequence[str],
         drop_text: Tensor,
-    ) -> tuple[Conditioning, Conditioning]:
-        """Return the conditioning of the student on the canvas and of the teacher on HR.
+    ) -> Tensor | None:
+        """Return text tokens (B, L, C) of pictures (B, 3, H, W) in [0, 1]; None without text.
 
-        ``hr`` and ``canvas`` are (B, 3, H, W) in [0, 1]. ``tags`` (B strings) come with the data,
-        "" to read them from HR; ``drop_text`` (B,) bool marks texts to leave out.
+        ``tags`` (B strings) are those that are known, "" to read them from the picture and "none"
+        for no text; ``drop_text`` (B,) bool marks texts to leave out.
         """
+        ...
+
+    def encode_image(self, picture: Tensor) -> Tensor | None:
+        """Return image tokens (B, N, C) of pictures (B, 3, H, W) in [0, 1]; None without any."""
         ...
 
     def optimizer_groups(self) -> list[dict[str, Any]]:

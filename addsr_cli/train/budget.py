@@ -14,6 +14,7 @@ from addsr_cli.models.registry import training_setup
 from addsr_cli.schedule import STEPS
 from addsr_cli.train.build import DTYPES, machine_for, training_options
 from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.recipe import PSR_OFF
 
 GIB = 1024**3
 DINO_PARAMETERS = 43_722_240  # of DINO and DINOv2 together
@@ -161,8 +162,11 @@ def _workload(config: TrainConfig, size: int) -> Workload:
 
 def _earlier_passes(config: TrainConfig) -> float:
     """Mean number of passes without gradient before the trained step."""
-    first = 1 / 2 if config.recipe.timesteps == "official" else 1 / len(STEPS)
-    middle = len(STEPS) / 2 if config.recipe.rollout == "chained" else 1
+    recipe = config.recipe
+    if recipe.rollout != "chained" and recipe.psr == PSR_OFF:
+        return 0.0
+    first = 1 / 2 if recipe.timesteps == "official" else 1 / len(STEPS)
+    middle = 1 if recipe.rollout == "teacher-forced" else len(STEPS) / 2
     return (1 - first) * middle
 
 

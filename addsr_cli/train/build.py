@@ -160,7 +160,7 @@ def _discriminator(config: TrainConfig, vgg: VggFeatures | None) -> Discriminato
     return ProjectedDiscriminator.load(
         sources.fetch(DINO),
         sources.fetch(DINOV2),
-        raw=config.recipe.raw_condition,
+        raw=config.recipe.dinov2_colors == "raw",
     )
 
 

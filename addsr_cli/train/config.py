@@ -169,7 +169,15 @@ class TrainConfig:
             default="cosine; constant for addsr",
         ),
     ] = "cosine"
-    clip: float = 1.0
+    weight_decay: Annotated[
+        float,
+        train_option(
+            "Weight decay of AdamW; 0 makes it Adam.",
+            RUN,
+            default="0.01; 0 for addsr",
+        ),
+    ] = 0.01
+    clip: Annotated[float, train_option("Highest norm of the student's gradients.", RUN)] = 1.0
     ema: Annotated[
         float,
         train_option(
@@ -197,7 +205,14 @@ class TrainConfig:
     lora: Annotated[
         int, train_option("Train low-rank corrections of this rank; 0 for all weights.", LOSSES)
     ] = 0
-    augmentation: Literal["varied", "plain"] = "varied"
+    augmentation: Annotated[
+        Literal["varied", "plain"],
+        train_option(
+            "varied also rotates, downscales and defocuses crops; plain flips them.",
+            DATA,
+            default="varied; plain for addsr",
+        ),
+    ] = "varied"
     scales: Annotated[
         tuple[float, float],
         train_option(
@@ -296,8 +311,13 @@ class TrainConfig:
             raise UsageError(
                 f"The degradation mix must name {', '.join(names)} with shares that add up to 1."
             )
-        if not (min(self.lr, self.d_lr, self.clip) > 0 and min(self.seed, self.warmup) >= 0):
-            raise UsageError("Learning rates and clip must be above 0; warm-up and seed 0 or more.")
+        if not (
+            min(self.lr, self.d_lr, self.clip) > 0
+            and min(self.seed, self.warmup, self.weight_decay) >= 0
+        ):
+            raise UsageError(
+                "Learning rates and clip must be above 0; warm-up, weight decay and seed 0 or more."
+            )
         if (
             not 0 <= self.lettering <= 1
             or not 0 <= self.ema < 1

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from addsr_cli.files import write_text
-from addsr_cli.models.restorer import Restorer
+from addsr_cli.models.restorer import Conditioning, Restorer
 from addsr_cli.models.trainable import TrainableModel
 from addsr_cli.sampler import Autocast, cpu_noise, sample
 from addsr_cli.schedule import STEPS
@@ -22,6 +22,7 @@ from addsr_cli.similarity import ssim
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.curves import curves
 from addsr_cli.train.data.dataset import PairDataset, Photos
+from addsr_cli.train.objectives.conditions import tags_for
 from addsr_cli.version import __version__
 
 LOG = "log.jsonl"
@@ -54,7 +55,10 @@ def restore(
     """
     canvas = pair["canvas"][None].to(_device(model))
     keep_text = torch.zeros(1, dtype=torch.bool)
-    cond, _ = model.conditions(canvas, canvas, (pair["tags"],), keep_text)
+    cond = Conditioning(
+        text=model.encode_text(canvas, (pair["tags"],), keep_text),
+        image=model.encode_image(canvas),
+    )
     with autocast():
         image = sample(
             restorer,
@@ -75,7 +79,7 @@ def write_grid(
     """Write a PNG with a row for each of four pairs: canvas, one step, four steps, HR."""
     rows = []
     for position in range(GRID_PHOTOS):
-        pair = pairs[position]
+        pair = _pair(pairs, position)
         restored = [restore(model, model.student, pair, n, autocast) for n in STEP_COUNTS]
         rows.append(torch.cat([pair["canvas"], *restored, pair["hr"]], dim=2))
     pixels = torch.cat(rows, dim=1).clamp(0, 1).mul(255).round().byte()
@@ -97,7 +101,7 @@ def score(
     psnr = []
     structure = []
     for position in range(len(pairs.photos.paths)):
-        pair = pairs[position]
+        pair = _pair(pairs, position)
         image = pair["canvas"]
         if restorer is not None:
             image = restore(model, restorer, pair, steps, autocast)
@@ -199,6 +203,12 @@ def _score_table(
     crop = pairs.config.crop
     lines.append(f"\n{count} held-out photos, one {crop} px crop of each, RGB, seed 0.")
     return "\n".join(lines)
+
+
+def _pair(pairs: PairDataset, position: int) -> dict[str, Any]:
+    """A pair with the tags of the student's text, if they are known: it may read LR alone."""
+    pair = pairs[position]
+    return pair | {"tags": tags_for(pairs.config.recipe.student_text, [pair["tags"]])[0]}
 
 
 def _device(model: TrainableModel) -> torch.device:

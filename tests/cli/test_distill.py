@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,8 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.losses.timestep_weights import TaWeights
+from addsr_cli.train.recipe import PRESETS
 
 SMALL = ("--arch", "tiny", "--device", "cpu", "--workers", 0, "--steps", 2)
 
@@ -97,9 +100,11 @@ def test_resuming_goes_on_and_starting_over_is_refused(distill):
 )
 def test_presets_are_recorded(distill, preset, factors):
     assert distill("--preset", preset, "-o", "run").code == 0
-    recipe = config("run").recipe
-    assert recipe.ta.table() == pytest.approx(factors)
-    assert (recipe.timesteps, recipe.discriminator) == ("official", "conv")
+    run = config("run")
+    assert run.recipe.ta.table() == pytest.approx(factors)
+    assert run.recipe == replace(PRESETS[preset], discriminator="conv")
+    expected = {"paper": (2, 3, 0.0), "official": (2, 1, 0.01)}[preset]
+    assert (run.batch_size, run.accumulate, run.weight_decay) == expected
 
 
 def test_every_choice_reaches_the_run(distill, small_vgg):
@@ -117,7 +122,33 @@ def test_every_choice_reaches_the_run(distill, small_vgg):
     )
     arguments += (
         "--teacher-sees",
+        "control,text",
+        "--student-text",
         "lr",
+        "--text-dropout",
+        0.25,
+        "--gamma",
+        0.3,
+        "--kappa",
+        0.6,
+        "--ta-index",
+        "target",
+        "--timesteps",
+        "uniform",
+        "--teacher-steps",
+        "student",
+        "--teacher-noise",
+        "own",
+        "--dinov2-colors",
+        "normal",
+        "--psr-pixels",
+        "signed",
+        "--weight-decay",
+        0.1,
+        "--augmentation",
+        "varied",
+        "--clip",
+        2,
         "--distill-space",
         "latent",
         "--rollout",
@@ -161,16 +192,16 @@ def test_every_choice_reaches_the_run(distill, small_vgg):
     assert distill(*arguments, "--preset", "official", "-o", "run").code == 0
     run = config("run")
     recipe = run.recipe
-    assert (recipe.ta.form, recipe.ta.indexing, recipe.adversarial, recipe.distill) == (
-        "linear",
-        "official",
-        0.1,
-        2,
-    )
+    assert recipe.ta == TaWeights(form="linear", gamma=0.3, kappa=0.6)
+    assert (recipe.adversarial, recipe.distill) == (0.1, 2)
+    assert (recipe.timesteps, recipe.teacher_timesteps) == ("uniform", "student")
+    assert (recipe.teacher_noise, recipe.dinov2_colors) == ("own", "normal")
+    assert (recipe.student_text, recipe.text_dropout, recipe.psr_pixels) == ("lr", 0.25, "signed")
+    assert (run.weight_decay, run.augmentation, run.clip) == (0.1, "varied", 2)
     assert (recipe.teacher_samples, recipe.r1, recipe.teacher_sees, recipe.space) == (
         2,
         1e-3,
-        "lr",
+        ("control", "text"),
         "latent",
     )
     assert (recipe.rollout, recipe.first_latent, recipe.psr) == ("teacher-forced", "hr", (0.4, 0.8))
@@ -325,8 +356,6 @@ def test_a_teacher_that_is_no_model_is_refused(distill):
 
 
 def test_a_loss_that_is_no_number_names_its_network(distill, monkeypatch):
-    from addsr_cli.train.losses.timestep_weights import TaWeights
-
     monkeypatch.setattr(TaWeights, "__call__", lambda self, *_: torch.tensor(np.nan))
     assert refused(distill(), 1, "loss of the student became nan", "resume")
 

@@ -82,8 +82,11 @@ class TrainableToy:
         self.teacher.net.requires_grad_(False)
         self.parameters = dict(self.student.net.named_parameters())
 
-    def conditions(self, hr, canvas, tags, drop_text):
-        return Conditioning(), Conditioning()
+    def encode_text(self, picture, tags, drop_text):
+        return None
+
+    def encode_image(self, picture):
+        return None
 
     def optimizer_groups(self):
         weight, bias = self.parameters["weight"], self.parameters["bias"]

@@ -10,7 +10,9 @@ from addsr_cli.train.losses.timestep_weights import TaWeights
 from addsr_cli.train.recipe import (
     OFFICIAL,
     PAPER,
+    TEACHER_INPUTS,
     Recipe,
+    parse_teacher_sees,
     parse_timestep_weights,
     preset,
     psr_range,
@@ -25,34 +27,53 @@ def test_the_default_is_the_recipe_of_the_paper():
         2.1,
         0.02,
         (1.0, 1.0),
-        0.5,
-    )
-    assert (PAPER.timesteps, PAPER.teacher_sees, PAPER.shared_noise, PAPER.r1) == (
-        "uniform",
-        "hr",
-        False,
         0.0,
     )
+    assert (PAPER.timesteps, PAPER.rollout, PAPER.first_latent) == ("uniform", "refined", "hr")
+    assert (PAPER.student_text, PAPER.teacher_sees) == ("lr", ("control", "tagger", "text"))
+    assert (PAPER.teacher_samples, PAPER.teacher_timesteps) == (1, "all")
+    assert (PAPER.teacher_noise, PAPER.discriminator, PAPER.r1) == ("own", "dino", 0.0)
     assert set(PAPER.reconstruction.values()) == {0.0}
 
 
 def test_the_official_preset_draws_and_weighs_as_the_released_trainer():
     assert preset("official", "addsr") == OFFICIAL
     assert OFFICIAL.ta.table() == pytest.approx((4.6305, 0.5, 1.05, 2.205))
-    assert (OFFICIAL.timesteps, OFFICIAL.shared_noise, OFFICIAL.raw_condition) == (
+    assert (OFFICIAL.timesteps, OFFICIAL.teacher_noise, OFFICIAL.dinov2_colors) == (
         "official",
-        True,
-        True,
+        "student",
+        "raw",
     )
-    assert OFFICIAL.teacher_samples == 4
+    assert (OFFICIAL.teacher_samples, OFFICIAL.text_dropout) == (4, 0.5)
+    assert (OFFICIAL.rollout, OFFICIAL.student_text) == ("teacher-forced", "hr")
 
 
-def test_lowmem_has_one_teacher_sample_and_gradient_checkpointing():
-    assert preset("lowmem", "addsr") == replace(PAPER, teacher_samples=1)
+def test_the_paper_takes_six_samples_a_step_with_adam_and_the_released_trainer_two_with_adamw():
+    chosen = ("batch_size", "accumulate", "weight_decay", "lr", "steps", "crop", "decay")
+    runs = [run_defaults("addsr", "student", name) for name in ("paper", "official", "lowmem")]
+    assert [tuple(run.get(name) for name in chosen) for run in runs] == [
+        (2, 3, 0.0, 2e-5, 50_000, 512, "constant"),
+        (2, None, 0.01, 2e-5, 50_000, 512, "constant"),
+        (1, 6, 0.0, 2e-5, 50_000, 512, "constant"),
+    ]
+
+
+def test_lowmem_is_the_paper_with_gradient_checkpointing():
+    assert preset("lowmem", "addsr") == PAPER
     run = run_defaults("addsr", "student", "lowmem")
-    assert (run["batch_size"], run["checkpointing"], run["ema_on_cpu"]) == (1, True, True)
-    assert run_defaults("addsr", "student", "paper")["batch_size"] == 2
+    assert (run["checkpointing"], run["ema_on_cpu"]) == (True, True)
     assert run_defaults("nano", "student", "lowmem") == run_defaults("nano", "student", "paper")
+
+
+@pytest.mark.parametrize("name", ["paper", "official", "lowmem"])
+def test_the_smoke_test_follows_a_preset_in_all_but_sizes_and_the_discriminator(name):
+    assert preset(name, "tiny") == replace(preset(name, "addsr"), discriminator="conv")
+    tiny, full = (run_defaults(arch, "student", name) for arch in ("tiny", "addsr"))
+    sizes = {"crop", "save_every", "sample_every", "batch_size", "accumulate"}
+    sizes |= {"checkpointing", "ema_on_cpu"}  # of lowmem
+    assert {k: v for k, v in tiny.items() if k not in sizes} == {
+        k: v for k, v in full.items() if k not in sizes
+    }
 
 
 @pytest.mark.parametrize("name", ["paper", "official", "lowmem"])
@@ -73,7 +94,9 @@ def test_a_teacher_is_trained_on_hr_alone(arch):
     recipe = preset("paper", arch, "teacher")
     assert (recipe.distill, recipe.adversarial) == (0, 0)
     assert recipe.reconstruction == {"l1": 1, "lpips": 0}
-    assert replace(recipe, distill=1.0, adversarial=0.0005, anchor_l1=0.0) == preset("paper", arch)
+    student = preset("paper", arch)
+    own = {"distill": 1.0, "adversarial": student.adversarial, "anchor_l1": 0.0}
+    assert replace(recipe, **own) == student
 
 
 def test_an_unknown_preset_is_refused():
@@ -88,7 +111,9 @@ def test_an_unknown_preset_is_refused():
         {"rollout": "free"},
         {"space": "wavelet"},
         {"discriminator": "vit"},
-        {"teacher_sees": "both"},
+        {"teacher_sees": ("both",)},
+        {"student_text": "gt"},
+        {"psr_pixels": "all"},
         {"adversarial": -0.1},
         {"anchor_l1": float("nan")},
         {"r1": float("inf")},
@@ -127,14 +152,50 @@ def test_a_recipe_survives_json():
         anchor_lpips=2.0,
         timestep_weights=(0.0, 1.0, 2.0, 3.0),
         teacher_share=0.5,
+        teacher_sees=("control",),
         discriminator="vgg",
     )
     assert Recipe.from_json(json.loads(json.dumps(asdict(recipe)))) == recipe
 
 
+@pytest.mark.parametrize(("older", "sees"), [("hr", TEACHER_INPUTS), ("lr", ())])
+def test_a_recipe_of_an_older_version_read_all_text_from_hr(older, sees):
+    written = json.loads(json.dumps(asdict(OFFICIAL))) | {"teacher_sees": older}
+    for later in ("student_text", "psr_pixels", "teacher_noise", "dinov2_colors"):
+        del written[later]
+    recipe = Recipe.from_json(written | {"shared_noise": True, "raw_condition": False})
+    assert (recipe.student_text, recipe.teacher_sees) == ("hr", sees)
+    assert (recipe.teacher_noise, recipe.dinov2_colors) == ("student", "normal")
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
-    [("1.0", (1, 1)), ("0.4", (0.4, 0.4)), ("uniform:0.4,1.0", (0.4, 1)), ("0.1,0.2", (0.1, 0.2))],
+    [
+        ("hr", TEACHER_INPUTS),
+        ("lr", ()),
+        ("control", ("control",)),
+        ("text, tagger", ("tagger", "text")),
+    ],
+)
+def test_the_inputs_of_the_teacher_that_see_hr_are_parsed(text, expected):
+    assert parse_teacher_sees(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "both", "control,pixels"])
+def test_unknown_inputs_of_the_teacher_are_refused(text):
+    with pytest.raises(UsageError, match="--teacher-sees"):
+        parse_teacher_sees(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("1.0", (1, 1)),
+        ("0.4", (0.4, 0.4)),
+        ("uniform:0.4,1.0", (0.4, 1)),
+        ("0.1,0.2", (0.1, 0.2)),
+        ("off", (0, 0)),
+    ],
 )
 def test_a_weight_or_a_range_of_weights_is_parsed(text, expected):
     assert psr_range(text) == expected

@@ -176,18 +176,26 @@ def test_the_full_model_is_sampled_and_exported_in_half_precision(
 
 
 @pytest.mark.parametrize(
-    ("known", "expected"), [({}, ["read off it"]), ({"known": "a cat, fur"}, ["a cat, fur"])]
+    ("text", "known", "expected"),
+    [
+        ("hr", {}, ["read off it"]),
+        ("hr", {"known": "a cat, fur"}, ["a cat, fur"]),
+        ("lr", {"known": "a cat, fur"}, ["read off it"]),
+        ("lr", {"known": "none"}, ["none"]),
+    ],
 )
-def test_grids_and_measurements_use_the_tags_of_each_photo(student, monkeypatch, known, expected):
+def test_grids_and_measurements_use_the_text_that_the_student_trains_with(
+    student, monkeypatch, text, known, expected
+):
     monkeypatch.setattr(results, "STEP_COUNTS", (1,))
-    trainer, seen_tags = Trainer(student(validation=1)), []
+    recipe = replace(preset("paper", "tiny"), student_text=text)
+    trainer, seen_tags = Trainer(student(validation=1, recipe=recipe)), []
 
-    def conditions(hr, canvas, tags, text_dropout):
-        assert not text_dropout.any()
+    def encode_text(picture, tags, drop_text):
+        assert not drop_text.any()
         seen_tags.extend(tag or "read off it" for tag in tags)
-        return type(trainer.model).conditions(trainer.model, hr, canvas, tags, text_dropout)
 
-    monkeypatch.setattr(trainer.model, "conditions", conditions)
+    monkeypatch.setattr(trainer.model, "encode_text", encode_text)
     trainer.tags = {str(path): tags for path in trainer.held_out.paths for tags in known.values()}
     trainer.write_samples()
     trainer.config.output.mkdir(exist_ok=True)

@@ -333,47 +333,35 @@ def test_a_fresh_low_rank_changes_nothing(bundle, teachers):
         )
 
 
-def test_student_and_teacher_share_the_text_and_encode_their_own_images(trainable):
-    batch = pictures()
-    student, teacher = trainable.conditions(batch.hr, batch.canvas, batch.tags, NO_DROPOUT)
-    full = trainable.full
-    assert torch.equal(student.text, full.text.encode("a fox,"))
-    assert torch.equal(teacher.text, student.text)
-    assert torch.allclose(student.image, full.tagger.encode_image(batch.canvas))
-    assert torch.allclose(teacher.image, full.tagger.encode_image(batch.hr))
-    assert not torch.allclose(student.image, teacher.image)
-    assert student.negative is None
+def test_image_tokens_are_those_of_the_tagger(trainable):
+    hr = pictures().hr
+    assert torch.allclose(trainable.encode_image(hr), trainable.full.tagger.encode_image(hr))
 
 
-def test_unknown_tags_are_predicted_from_hr(trainable):
-    batch = pictures()
-    _, tags = trainable.full.tagger.read(batch.hr)
-    student, _ = trainable.conditions(batch.hr, batch.canvas, ("",), NO_DROPOUT)
+def test_unknown_tags_are_predicted_from_the_picture(trainable):
+    hr = pictures().hr
+    _, tags = trainable.full.tagger.read(hr)
     assert tags[0]
-    assert torch.equal(student.text, trainable.full.text.encode(f"{tags[0]},"))
+    expected = trainable.full.text.encode(f"{tags[0]},")
+    assert torch.equal(trainable.encode_text(hr, ("",), NO_DROPOUT), expected)
 
 
 def test_known_tags_are_not_predicted_again(trainable, monkeypatch):
     monkeypatch.setattr(trainable.full.tagger, "read", lambda *_: pytest.fail("read"))
-    batch = pictures()
-    student, _ = trainable.conditions(batch.hr, batch.canvas, ("a fox, snow, ",), NO_DROPOUT)
-    assert torch.equal(student.text, trainable.full.text.encode("a fox, snow,"))
+    text = trainable.encode_text(pictures().hr, ("a fox, snow, ",), NO_DROPOUT)
+    assert torch.equal(text, trainable.full.text.encode("a fox, snow,"))
 
 
 @pytest.mark.parametrize("tags", ["a fox", "", "none"])
-def test_dropped_text_is_empty_for_student_and_teacher(trainable, tags):
-    batch = pictures()
+def test_dropped_text_is_empty(trainable, tags):
     dropped = tags != "none"  # --tags none gives every photo this text, which is not dropped
-    student, teacher = trainable.conditions(
-        batch.hr, batch.canvas, (tags,), torch.tensor([dropped])
-    )
-    assert torch.equal(student.text, trainable.full.text.encode(""))
-    assert torch.equal(teacher.text, student.text)
+    text = trainable.encode_text(pictures().hr, (tags,), torch.tensor([dropped]))
+    assert torch.equal(text, trainable.full.text.encode(""))
 
 
 def test_every_sample_has_its_own_text(trainable):
     pair = torch.cat([pictures().hr, pictures().canvas])
-    student, _ = trainable.conditions(pair, pair, ("a fox", "a fox"), torch.tensor([False, True]))
-    assert len(student.text) == len(student.image) == 2
-    assert torch.equal(student.text[1:], trainable.full.text.encode(""))
-    assert not torch.equal(student.text[0], student.text[1])
+    text = trainable.encode_text(pair, ("a fox", "a fox"), torch.tensor([False, True]))
+    assert len(text) == len(trainable.encode_image(pair)) == 2
+    assert torch.equal(text[1:], trainable.full.text.encode(""))
+    assert not torch.equal(text[0], text[1])

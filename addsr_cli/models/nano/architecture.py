@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models import paper_settings
 from addsr_cli.models.architecture import (
     Architecture,
     Footprint,
@@ -131,10 +132,15 @@ TRAIN_TINY = TrainingSetup(
     build=_build_tiny,
     cost=_tiny_cost,
     defaults={
-        "student": {"batch_size": 2, "crop": 64, "lr": 1e-4, "d_lr": 1e-3},
+        "student": {**paper_settings.RUN, "crop": 64},
         "teacher": {"batch_size": 2, "crop": 64},
     },
-    recipe=RECIPE,
+    presets={
+        "paper": paper_settings.PAPER,
+        "official": paper_settings.OFFICIAL,
+        "lowmem": paper_settings.PAPER,
+    },
+    recipe={"discriminator": "conv"},  # DINO would have to be downloaded
 )
 ARCHITECTURE = Architecture(
     name="nano",

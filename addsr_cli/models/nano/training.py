@@ -39,15 +39,16 @@ class TrainableNano:
         self.teacher = cast("Restorer", frozen)
         self.parameters = dict(student.net.named_parameters())
 
-    def conditions(
+    def encode_text(
         self,
-        hr: Tensor,
-        canvas: Tensor,
+        picture: Tensor,
         tags: Sequence[str],
         drop_text: Tensor,
-    ) -> tuple[Conditioning, Conditioning]:
-        """Return empty conditioning."""
-        return Conditioning(), Conditioning()
+    ) -> None:
+        """Return None: nano reads no text."""
+
+    def encode_image(self, picture: Tensor) -> None:
+        """Return None: nano reads no image tokens."""
 
     def optimizer_groups(self) -> list[dict[str, Any]]:
         """Return all parameters as one group."""

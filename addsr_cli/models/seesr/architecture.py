@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
+from addsr_cli.models import paper_settings
 from addsr_cli.models.architecture import (
     Architecture,
     Footprint,
@@ -113,24 +114,19 @@ TRAIN_ADDSR = TrainingSetup(
     build=_build,
     cost=_cost,
     defaults={
-        "student": {  # AddSR section 4.1, and the released trainer
-            "steps": 50_000,
-            "batch_size": 2,
-            "crop": 512,
-            "lr": 2e-5,
-            "warmup": 0,
-            "decay": "constant",
-            "ema": 0.99,
-            "augmentation": "plain",
-            "mix": (("strong", 1.0),),
-            "scales": (4.0, 4.0),
-            "lettering": 0.0,
-            "usm": True,
-            "save_every": 5000,
-            "sample_every": 1000,
+        "student": {**paper_settings.RUN, "save_every": 5000, "sample_every": 1000},
+    },
+    presets={
+        "paper": paper_settings.PAPER,
+        "official": paper_settings.OFFICIAL,
+        "lowmem": {
+            **paper_settings.PAPER,
+            "batch_size": 1,
+            "accumulate": 6,
+            "checkpointing": True,
+            "ema_on_cpu": True,
         },
     },
-    low_memory={"batch_size": 1, "checkpointing": True, "ema_on_cpu": True},
     needs="a CUDA GPU with 16 GB or more",
     teacher="SeeSR",
     lora=True,

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from addsr_cli.errors import UsageError
 from addsr_cli.files import atomic_folder, link_or_copy, remove_partial_folders
 from addsr_cli.models.bundle import Bundle
-from addsr_cli.models.restorer import Conditioning, Restorer
+from addsr_cli.models.restorer import Restorer
 from addsr_cli.models.seesr.architecture import PARTS
 from addsr_cli.models.seesr.dual_cross_attention import outer_name
 from addsr_cli.models.seesr.loading import WEIGHTS, load_bundle
@@ -75,33 +75,32 @@ class TrainableSeeSR:
         self.student, self.teacher = cast("Restorer", student), cast("Restorer", teacher)
 
     @torch.no_grad()
-    def conditions(
+    def encode_text(
         self,
-        hr: Tensor,
-        canvas: Tensor,
+        picture: Tensor,
         tags: Sequence[str],
         drop_text: Tensor,
-    ) -> tuple[Conditioning, Conditioning]:
-        """Return the same text for both, the tags of HR, with image tokens of canvas and HR."""
-        text = torch.cat(
-            [self.full.text.encode(words) for words in self._texts(hr, tags, drop_text)]
-        )
-        tagger = self.full.tagger
-        student = Conditioning(text=text, image=tagger.encode_image(canvas))
-        teacher = Conditioning(text=text, image=tagger.encode_image(hr))
-        return student, teacher
+    ) -> Tensor:
+        """Return text tokens (B, L, C) of known tags, or of those that the tagger reads."""
+        texts = self._texts(picture, tags, drop_text)
+        return torch.cat([self.full.text.encode(words) for words in texts])
+
+    @torch.no_grad()
+    def encode_image(self, picture: Tensor) -> Tensor:
+        """Return the tagger's image tokens (B, N, C)."""
+        return self.full.tagger.encode_image(picture)
 
     def _texts(
         self,
-        hr: Tensor,
+        pictures: Tensor,
         tags: Sequence[str],
         drop_text: Tensor,
     ) -> Iterator[str]:
-        """Yield the text of every sample: nothing, its known tags, or those read from HR.
+        """Yield the text of every sample: nothing, its known tags, or those read from the picture.
 
         A comma follows the last tag, as in SeeSR's training.
         """
-        for picture, known, drop in zip(hr, tags, drop_text.tolist(), strict=True):
+        for picture, known, drop in zip(pictures, tags, drop_text.tolist(), strict=True):
             if drop or known == "none":
                 yield ""
                 continue

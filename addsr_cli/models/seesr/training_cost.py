@@ -20,11 +20,11 @@ WORKING_CHECKPOINTING = 1.5 * GIB
 # TFLOP of a 512 px sample
 ENCODE = 1.12
 STUDENT = 4.6
-ROLLOUT = 2.3
+EARLIER_PASS = 4.5  # of the student without gradient, decoded and read by the tagger
 TEACHER = 2.0
 DECODE = 2.51
 TRAINED_DECODE = 5.0
-TAG = 0.4
+TAG = 0.8  # image tokens and tags of LR and of HR
 
 
 def training_cost(options: TrainingOptions, work: Workload) -> TrainingCost:
@@ -51,7 +51,8 @@ def training_cost(options: TrainingOptions, work: Workload) -> TrainingCost:
 
 def _tflop(work: Workload) -> float:
     teacher = TEACHER + DECODE * work.decodes_teacher
-    tflop = ENCODE + STUDENT + ROLLOUT + work.teacher_passes * teacher + TRAINED_DECODE + TAG
+    tflop = ENCODE + STUDENT + work.teacher_passes * teacher + TRAINED_DECODE + TAG
+    tflop += EARLIER_PASS * work.earlier_passes
     if work.accumulates:
         tflop += STUDENT / 3 + DECODE
     return tflop

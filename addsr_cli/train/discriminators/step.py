@@ -36,7 +36,13 @@ class DiscriminatorStep:
         self.optimizer_step = OptimizerStep(
             "discriminator",
             self.parameters,
-            [adamw([{"params": list(self.parameters.values())}], config.d_lr)],
+            [
+                adamw(
+                    [{"params": list(self.parameters.values())}],
+                    config.d_lr,
+                    config.weight_decay,
+                )
+            ],
             accelerator,
             None,
         )

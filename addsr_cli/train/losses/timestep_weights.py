@@ -38,11 +38,21 @@ class TaWeights:
             flags=("--ta",),
         ),
     ] = "exponential"
-    mu: Annotated[float, train_option("Weight at the first step.", LOSSES)] = 0.5
+    mu: Annotated[float, train_option("Weight of --ta exponential at 999.", LOSSES)] = 0.5
     nu: Annotated[float, train_option("Growth of that weight per step.", LOSSES)] = 2.1
-    gamma: float = 0.4
-    kappa: float = 0.5
-    indexing: Literal["target", "official"] = "target"
+    gamma: Annotated[
+        float, train_option("Slope of --ta linear: the weight is gamma * p + kappa.", LOSSES)
+    ] = 0.4
+    kappa: Annotated[float, train_option("Offset of --ta linear.", LOSSES)] = 0.5
+    indexing: Annotated[
+        Literal["target", "official"],
+        train_option(
+            "Which timestep the weight is looked up for: the trained one, or that before it.",
+            LOSSES,
+            flags=("--ta-index",),
+            default="by --preset",
+        ),
+    ] = "target"
 
     def __post_init__(self) -> None:
         """Raise UsageError for an unknown form and for weights that are not above 0."""

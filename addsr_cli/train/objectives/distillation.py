@@ -14,7 +14,6 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor
 
-from addsr_cli.models.restorer import Conditioning
 from addsr_cli.models.trainable import TrainableModel
 from addsr_cli.sampler import predict_z0, select
 from addsr_cli.train.config import TrainConfig
@@ -22,6 +21,7 @@ from addsr_cli.train.discriminators.step import DiscriminatorStep
 from addsr_cli.train.losses.perceptual import VggFeatures
 from addsr_cli.train.losses.reconstruction import ReconstructionLosses
 from addsr_cli.train.objectives.base import Batch, StepMetrics
+from addsr_cli.train.objectives.conditions import Conditions, conditions_of
 from addsr_cli.train.objectives.draws import StudentDraws, draw_student, generator_for
 from addsr_cli.train.objectives.rollout import roll_out
 from addsr_cli.train.optim.optimizer_step import OptimizerStep, adamw
@@ -32,7 +32,7 @@ LOGGED_BY_TIMESTEP = ("distance", "lpips", "l1", "adversarial")
 
 @dataclass(frozen=True, kw_only=True)
 class StudentPass:
-    """The student's prediction for one batch, as latent and image, and the teacher's conditioning.
+    """The student's prediction for one batch, as latent and image, and what conditioned it.
 
     ``z0`` is (B, C, h, w), ``image`` (B, 3, H, W) in [0, 1].
     """
@@ -41,7 +41,7 @@ class StudentPass:
     draws: StudentDraws
     z0: Tensor
     image: Tensor
-    teacher_cond: Conditioning
+    conditions: Conditions
 
 
 class Distillation:
@@ -62,7 +62,7 @@ class Distillation:
         self.optimizer_step = OptimizerStep(
             "student",
             model.parameters,
-            [adamw(model.optimizer_groups(), config.lr)],
+            [adamw(model.optimizer_groups(), config.lr, config.weight_decay)],
             accelerator,
             config.clip,
         )
@@ -131,18 +131,13 @@ class Distillation:
     def run_student(self, batch: Batch, draws: StudentDraws) -> StudentPass:
         """Predict at the drawn timesteps."""
         student = self.model.student
-        cond, teacher_cond = self.model.conditions(
-            batch.hr,
-            batch.canvas,
-            batch.tags,
-            draws.text_dropout,
-        )
+        conditions = conditions_of(self.model, self.recipe, batch, draws.text_dropout)
         z0 = roll_out(
             student,
             self.recipe,
             batch.hr,
             batch.canvas,
-            cond,
+            conditions.student,
             draws,
             self.accelerator.autocast,
         )
@@ -151,7 +146,7 @@ class Distillation:
             draws=draws,
             z0=z0,
             image=student.decode(z0).clamp(0, 1),
-            teacher_cond=teacher_cond if self.recipe.teacher_sees == "hr" else cond,
+            conditions=conditions,
         )
 
     def losses(self, student: StudentPass, generator: torch.Generator) -> dict[str, Tensor]:
@@ -190,9 +185,8 @@ class Distillation:
         teacher = self.model.teacher
         draws = student.draws
         taught = draws.taught
-        batch = student.batch
-        control = batch.hr if self.recipe.teacher_sees == "hr" else batch.canvas
-        cond = select(student.teacher_cond, taught)
+        control = student.conditions.teacher_control[taught]
+        cond = select(student.conditions.teacher, taught)
         for t, noise in zip(
             draws.t[:, taught],
             draws.teacher[:, taught],
@@ -203,7 +197,7 @@ class Distillation:
                 teacher,
                 z,
                 t,
-                control[taught],
+                control,
                 cond,
                 self.accelerator.autocast,
             )

@@ -77,7 +77,7 @@ def draw_student(
         chain=chain,
         psr=psr,
         t=timesteps[chosen],
-        teacher=noise.expand_as(teacher_noise) if recipe.shared_noise else teacher_noise,
+        teacher=teacher_noise if recipe.teacher_noise == "own" else noise.expand_as(teacher_noise),
         text_dropout=torch.rand(batch, generator=generator) < recipe.text_dropout,
         taught=torch.rand(batch, generator=generator) < recipe.teacher_share,
     )

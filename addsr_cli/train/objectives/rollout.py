@@ -11,10 +11,22 @@ import torch
 from torch import Tensor
 
 from addsr_cli.models.restorer import Conditioning, Restorer
-from addsr_cli.sampler import Autocast, InitialState, sampling_steps, select
+from addsr_cli.sampler import Autocast, InitialState, Refine, refine, sampling_steps, select
 from addsr_cli.schedule import STEPS
 from addsr_cli.train.objectives.draws import StudentDraws
-from addsr_cli.train.recipe import Recipe
+from addsr_cli.train.recipe import PSR_OFF, Recipe
+
+
+def signed_refine(
+    prediction: Tensor,
+    canvas: Tensor,
+    weight: float | Tensor,
+) -> Tensor:
+    """PSR as the released trainer computes it: the prediction in [-1, 1], the canvas in [0, 1]."""
+    return torch.lerp(canvas, prediction.clamp(0, 1) * 2 - 1, weight)
+
+
+REFINE: dict[str, Refine] = {"unit": refine, "signed": signed_refine}
 
 
 def roll_out(
@@ -29,19 +41,21 @@ def roll_out(
     """Return the student's clean latents (B, C, h, w) at the timesteps ``STEPS[draws.index]``.
 
     With the roll-out "chained" the steps before the trained one are those of inference, from 999
-    on. With "teacher-forced" there is one, at the timestep before, and all noisy latents are made
-    of HR's latent. Gradients flow through the trained step alone.
+    on. With "refined" they are the same, but all noisy latents are made of HR's latent; with
+    "teacher-forced" there is one, at the timestep before. Gradients flow through the trained step
+    alone.
     """
     chained = recipe.rollout == "chained"
-    chains = Chains.of(draws, chained=chained)
+    chains = Chains.of(recipe, draws)
     longest = chains.longest
     with torch.no_grad():
         of_hr = student.encode(hr, lambda _: draws.posterior)
         first = of_hr
         if recipe.first_latent == "lr":
             first = student.encode(canvas, lambda _: draws.posterior)
-        if not chained:
-            first = torch.where((draws.index > 0).view(-1, 1, 1, 1), of_hr, first)
+        # the released trainer starts from HR's latent wherever it trains a later step
+        after_999 = draws.index > (0 if recipe.rollout == "teacher-forced" else chains.earlier)
+        first = torch.where(after_999.view(-1, 1, 1, 1), of_hr, first)
 
     def entering(k: int) -> InitialState:
         mask = chains.entering(k)
@@ -58,15 +72,25 @@ def roll_out(
         entering(0),
         timesteps=[chains.timesteps(k) for k in range(longest + 1)],
         noise=lambda _: next(noises),
-        psr=draws.psr[chains.order].view(-1, 1, 1, 1),
+        psr=None if recipe.psr == PSR_OFF else draws.psr[chains.order].view(-1, 1, 1, 1),
         joining={k: entering(k) for k in range(1, longest + 1) if chains.entering(k).any()},
         forced=None if chained else of_hr[chains.order],
+        refine=REFINE[recipe.psr_pixels],
         autocast=autocast,
     )
     with torch.no_grad():
         for _ in range(longest):
             next(steps)
     return next(steps).z0[chains.order.argsort()]
+
+
+def _earlier_steps(recipe: Recipe, index: Tensor) -> Tensor:
+    """Number of steps (B,) before the trained one; none where it would use nothing of them."""
+    if recipe.rollout == "chained":
+        return index
+    if recipe.psr == PSR_OFF:
+        return torch.zeros_like(index)
+    return index if recipe.rollout == "refined" else index.clamp(max=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,20 +102,16 @@ class Chains:
     noises: Tensor  # (4, B, C, h, w) noise of each sample at each of STEPS
 
     @classmethod
-    def of(cls, draws: StudentDraws, *, chained: bool) -> "Chains":
-        """Return all steps from 999 to the trained one if ``chained``, else at most two."""
-        if not chained:
+    def of(cls, recipe: Recipe, draws: StudentDraws) -> "Chains":
+        """Return the chains of a recipe: teacher-forced ones keep one noise at all their steps."""
+        if recipe.rollout == "teacher-forced":
             noises = draws.noise.expand(len(STEPS), *draws.noise.shape)
-            return cls(
-                index=draws.index,
-                earlier=draws.index.clamp(max=1),
-                noises=noises,
-            )
-        noises = torch.cat([draws.chain, draws.noise[None]])
-        noises[draws.index, torch.arange(len(draws.index))] = draws.noise
+        else:
+            noises = torch.cat([draws.chain, draws.noise[None]])
+            noises[draws.index, torch.arange(len(draws.index))] = draws.noise
         return cls(
             index=draws.index,
-            earlier=draws.index,
+            earlier=_earlier_steps(recipe, draws.index),
             noises=noises,
         )
 

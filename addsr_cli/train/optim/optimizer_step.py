@@ -98,14 +98,18 @@ class OptimizerStep:
             self.scaler.load_state_dict(state["scaler"])
 
 
-def adamw(groups: list[dict[str, Any]], lr: float) -> torch.optim.AdamW:
-    """Return AdamW with the released trainer's settings (AddSR section 4.1)."""
+def adamw(
+    groups: list[dict[str, Any]],
+    lr: float,
+    weight_decay: float,
+) -> torch.optim.AdamW:
+    """Return AdamW with the released trainer's settings; without decay it is the paper's Adam."""
     return torch.optim.AdamW(
         groups,
         lr,
         betas=(0.9, 0.999),
         eps=1e-8,
-        weight_decay=1e-2,
+        weight_decay=weight_decay,
     )
 
 

@@ -13,10 +13,11 @@ from distillation_samples import (
     slice_draws,
 )
 
+from addsr_cli.models.nano.restorer import Nano
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.sampler import sample
 from addsr_cli.schedule import STEPS, Schedule
-from addsr_cli.train.recipe import preset
+from addsr_cli.train.recipe import PSR_OFF, parse_teacher_sees, preset
 
 
 @pytest.mark.parametrize("rollout", ["teacher-forced", "chained"])
@@ -52,7 +53,7 @@ def test_every_sample_counts_by_its_own_timestep(make_objective):
 def test_a_student_equal_to_its_teacher_with_the_same_input_has_no_distance(make_objective, mirror):
     batch, losses = pictures(2), {}
     for sees in ("lr", "hr"):
-        objective = make_objective(teacher_sees=sees)
+        objective = make_objective(teacher_sees=parse_teacher_sees(sees))
         losses[sees] = compute_losses(objective, batch, draws_at(objective.recipe, [0, 0]))[
             "distance"
         ]
@@ -60,7 +61,7 @@ def test_a_student_equal_to_its_teacher_with_the_same_input_has_no_distance(make
     assert torch.allclose(losses["hr"], (batch.hr - batch.canvas).square().flatten(1).mean(1))
 
 
-@pytest.mark.parametrize("rollout", ["teacher-forced", "chained"])
+@pytest.mark.parametrize("rollout", ["teacher-forced", "refined", "chained"])
 @pytest.mark.parametrize("index", [[0, 0], [0, 2], [3, 1]])
 def test_gradients_run_through_one_pass_of_the_student(make_objective, monkeypatch, rollout, index):
     objective = make_objective(rollout=rollout, draws=[draws_at(preset("paper", "nano"), index)])
@@ -69,7 +70,7 @@ def test_gradients_run_through_one_pass_of_the_student(make_objective, monkeypat
     assert len(forwards.of("student", True)) == 1
     assert len(forwards.of("teacher", False)) == objective.recipe.teacher_samples
     assert not forwards.of("teacher", True)
-    earlier = {"teacher-forced": min(max(index), 1), "chained": max(index)}[rollout]
+    earlier = min(max(index), 1) if rollout == "teacher-forced" else max(index)
     assert len(forwards.of("student", False)) == earlier
 
 
@@ -87,7 +88,7 @@ def test_accumulated_batches_keep_no_graph_for_the_discriminator(make_objective,
     assert len(metrics.by_timestep) == 2
 
 
-@pytest.mark.parametrize("rollout", ["teacher-forced", "chained"])
+@pytest.mark.parametrize("rollout", ["teacher-forced", "refined", "chained"])
 def test_the_control_image_is_the_canvas_at_first_and_then_a_prediction(
     make_objective, monkeypatch, rollout
 ):
@@ -114,6 +115,20 @@ def test_the_prediction_counts_by_its_weight_in_the_control_image(make_objective
         shown.append(control)
     assert torch.equal(shown[0], batch.canvas)
     assert torch.allclose(shown[1], (shown[0] + shown[2]) / 2, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rollout", "earlier"), [("teacher-forced", 0), ("refined", 0), ("chained", 3)]
+)
+def test_without_psr_the_student_sees_the_canvas_and_needs_no_earlier_step_of_hr(
+    make_objective, monkeypatch, rollout, earlier
+):
+    objective, batch = make_objective(rollout=rollout, psr=PSR_OFF), pictures(2)
+    monkeypatch.setattr(Nano, "embed", lambda *_: pytest.fail("the tokens were read anew"))
+    forwards = Forwards(monkeypatch, objective)
+    objective.run_student(batch, draws_at(objective.recipe, [3, 3]))
+    assert len(forwards.of("student", False)) == earlier
+    assert all(torch.equal(control, batch.canvas) for _, _, control, _ in forwards.calls)
 
 
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
@@ -171,7 +186,7 @@ def test_the_first_latent_is_that_of_the_original_or_of_the_canvas(make_objectiv
 
 @pytest.mark.parametrize("sees", ["hr", "lr"])
 def test_the_recipe_chooses_the_control_image_of_the_teacher(make_objective, monkeypatch, sees):
-    objective, batch = make_objective(teacher_sees=sees), pictures(2)
+    objective, batch = make_objective(teacher_sees=parse_teacher_sees(sees)), pictures(2)
     forwards = Forwards(monkeypatch, objective)
     compute_losses(objective, batch, draws_at(objective.recipe, [0, 1]))
     shown = {"hr": batch.hr, "lr": batch.canvas}[sees]

@@ -60,7 +60,7 @@ def test_the_released_trainer_takes_the_first_timestep_half_of_the_time():
 
 
 def test_the_teachers_timesteps_reach_both_ends():
-    t = student().t
+    t = student(OFFICIAL).t
     assert (t.shape, t.min(), t.max()) == ((4, MANY[0]), 0, 999)
     assert not torch.equal(t[0], t[1])
     known = student(replace(PAPER, teacher_timesteps="student")).t
@@ -70,7 +70,7 @@ def test_the_teachers_timesteps_reach_both_ends():
 def test_texts_are_dropped_with_their_probability():
     assert not student(replace(PAPER, text_dropout=0.0)).text_dropout.any()
     assert student(replace(PAPER, text_dropout=1.0)).text_dropout.all()
-    assert within(student().text_dropout.float().mean(), 1 / 2, MANY[0])
+    assert within(student(OFFICIAL).text_dropout.float().mean(), 1 / 2, MANY[0])
 
 
 def test_the_weight_of_the_prediction_stays_within_its_range():
@@ -82,7 +82,8 @@ def test_the_weight_of_the_prediction_stays_within_its_range():
 
 
 def test_the_teacher_has_noise_of_its_own_unless_it_is_shared():
-    own, shared = student(shape=SHAPE), student(OFFICIAL, shape=SHAPE)
+    own = student(replace(OFFICIAL, teacher_noise="own"), shape=SHAPE)
+    shared = student(OFFICIAL, shape=SHAPE)
     assert own.teacher.shape == shared.teacher.shape == (4, *SHAPE)
     assert all(torch.equal(noise, shared.noise) for noise in shared.teacher)
     draws = [own.noise, own.posterior, *own.teacher, *own.chain]

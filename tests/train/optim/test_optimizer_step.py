@@ -19,7 +19,7 @@ def net():
 
 def optimizer_step(net, clip=None, precision="no", optimiser=None):
     parameters = dict(net.named_parameters())
-    optimizer = optimiser or adamw(parameters.values(), 0.1)
+    optimizer = optimiser or adamw(parameters.values(), 0.1, 0.01)
     return OptimizerStep(
         "student", parameters, [optimizer], Accelerator(cpu=True, mixed_precision=precision), clip
     )
@@ -113,7 +113,7 @@ def test_the_state_restores_moments_and_loss_scale(net, same):
 
 
 def test_the_optimiser_is_that_of_the_released_trainer(net):
-    (group,) = adamw(net.parameters(), 2e-5).param_groups
+    (group,) = adamw(net.parameters(), 2e-5, 0.01).param_groups
     assert (group["lr"], group["betas"], group["eps"], group["weight_decay"]) == (
         2e-5,
         (0.9, 0.999),
