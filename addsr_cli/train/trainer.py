@@ -94,7 +94,7 @@ class Trainer:
     def train_step(self, batches: list[Batch]) -> None:
         """Make one optimizer step on the accumulated batches."""
         lr = learning_rate(self.config, self.step)
-        self.recent.append(self.objective.step(batches, self.step, lr))
+        self.recent.append(self.objective.step(batches, lr))
         self.ema.update()
         self.step += 1
 

@@ -141,7 +141,7 @@ def make_objective(configured, monkeypatch):
         objective = Distillation(config, trainable_model(seed), step, accelerator)
         if draws:
             turns = iter(draws * 1000)
-            monkeypatch.setattr(objective, "draw", lambda batch, generator: next(turns))
+            monkeypatch.setattr(objective, "draw", lambda batch, generators: next(turns))
         return objective
 
     return make

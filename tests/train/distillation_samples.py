@@ -3,13 +3,12 @@
 from dataclasses import fields, replace
 
 import torch
+from discriminator_samples import seeded
 
 from addsr_cli.models.nano.restorer import Nano, build_nano
 from addsr_cli.models.nano.training import TINY, TrainableNano
 from addsr_cli.train.objectives.base import Batch
-from addsr_cli.train.objectives.draws import StudentDraws, draw_student
-
-SECOND_AXIS = ("chain", "t", "teacher")  # of draws, where the samples lie
+from addsr_cli.train.objectives.draws import AFTER_BATCH, StudentDraws, draw_student
 
 
 def trainable_model(seed=0):
@@ -28,13 +27,14 @@ def pictures(count, seed=0):
         hr=hr,
         canvas=(hr + 0.2 * torch.rand(hr.shape, generator=generator)).clamp(0, 1),
         tags=("",) * count,
+        positions=tuple(range(count)),
     )
 
 
 def draws_at(recipe, index, seed=0):
     """Draws with these timesteps."""
     index = torch.tensor(index)
-    objective = draw_student(recipe, torch.Generator().manual_seed(seed), (len(index), 48, 8, 8))
+    objective = draw_student(recipe, [seeded(seed)] * len(index), (48, 8, 8))
     return replace(objective, index=index)
 
 
@@ -42,16 +42,21 @@ def slice_draws(draws, chosen):
     """The draws of some samples."""
     values = {f.name: getattr(draws, f.name) for f in fields(StudentDraws)}
     return StudentDraws(
-        **{n: v[:, chosen] if n in SECOND_AXIS else v[chosen] for n, v in values.items()}
+        **{n: v[:, chosen] if n in AFTER_BATCH else v[chosen] for n, v in values.items()}
     )
 
 
 def slice_batch(batch, chosen):
-    return Batch(hr=batch.hr[chosen], canvas=batch.canvas[chosen], tags=batch.tags[chosen])
+    return Batch(
+        hr=batch.hr[chosen],
+        canvas=batch.canvas[chosen],
+        tags=batch.tags[chosen],
+        positions=batch.positions[chosen],
+    )
 
 
 def compute_losses(objective, batch, draws):
-    return objective.losses(objective.run_student(batch, draws), torch.Generator().manual_seed(0))
+    return objective.losses(objective.run_student(batch, draws), [seeded()] * len(batch.hr))
 
 
 class Forwards:

@@ -153,16 +153,16 @@ def test_work_and_activations_of_a_small_network_are_those_of_a_step(
     batch = Batch.of(
         next(iter(loader(PairDataset(trainer.photos, trainer.config), 0))), torch.device("cpu")
     )
-    drawn = draw_student(recipe, torch.Generator().manual_seed(0), (2, 48, 16, 16))
+    drawn = draw_student(recipe, [torch.Generator().manual_seed(0)] * 2, (48, 16, 16))
     draws = replace(drawn, index=torch.tensor([0, 2]))
-    trainer.objective.draw = lambda batch, generator: draws
+    trainer.objective.draw = lambda batch, generators: draws
     with (
         FlopCounterMode(display=False) as counter,
         torch.autograd.graph.saved_tensors_hooks(
             saved.pack, lambda saved_tensor: saved_tensor.tensor
         ),
     ):
-        trainer.objective.step([batch], 0, 1e-3)
+        trainer.objective.step([batch], 1e-3)
     assert plan.tflop * 1e12 == pytest.approx(counter.get_total_flops(), rel=0.15)
     assert plan.memory["activations"] == pytest.approx(saved.most, rel=0.25)
 

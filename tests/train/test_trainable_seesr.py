@@ -60,7 +60,7 @@ def trainable(bundle, teachers):
 
 def pictures():
     hr = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    return Batch(hr=hr, canvas=hr.flip(1).contiguous(), tags=("a fox",))
+    return Batch(hr=hr, canvas=hr.flip(1).contiguous(), tags=("a fox",), positions=(0,))
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ def test_gradients_reach_the_trained_weights_of_both_networks_and_nothing_else(
         seen.update({n: p.grad for n, p in trainable.parameters.items()}),
         step(lr),
     )[1]
-    objective.step([pictures()], 1, 1e-3)
+    objective.step([pictures()], 1e-3)
     assert all(gradient is not None for gradient in seen.values())
     for part in NETWORKS:
         assert any(
@@ -206,7 +206,7 @@ def test_gradient_checkpointing_gives_the_same_gradients(bundle, teachers, make_
         assert len(blocks) > 5
         objective = make_objective(trainable)
         student = objective.run_student(
-            pictures(), objective.draw(pictures(), torch.Generator().manual_seed(0))
+            pictures(), objective.draw(pictures(), [torch.Generator().manual_seed(0)])
         )
         objective.total(objective.losses(student, None), student.draws.index).backward()
         gradients.append({name: p.grad for name, p in trainable.parameters.items()})
@@ -220,7 +220,7 @@ def test_half_precision_trains_float32_weights(bundle, teachers, make_objective,
     trainable = TrainableSeeSR(bundle, dtype=torch.bfloat16, lora=lora)
     objective = make_objective(trainable, "bf16", space="pixel")
     before = {name: p.detach().clone() for name, p in trainable.parameters.items()}
-    metrics = objective.step([pictures()], 0, 1e-3)
+    metrics = objective.step([pictures()], 1e-3)
     assert all(torch.isfinite(torch.tensor(list(metrics.values.values()))))
     assert all(p.dtype == torch.float32 and p.grad is None for p in trainable.parameters.values())
     for part in NETWORKS:

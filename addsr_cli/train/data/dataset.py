@@ -117,7 +117,7 @@ class PairDataset(Dataset[dict[str, Any]]):
     """Item ``p`` is the p-th sample of a run: epoch ``p // n``, shuffled anew each epoch.
 
     ``hr`` (3, crop, crop) and ``canvas`` (the LR enlarged to the same size), float32 in [0, 1];
-    ``tags``, "" if none.
+    ``tags``, "" if none; ``position``.
     """
 
     def __init__(
@@ -151,6 +151,7 @@ class PairDataset(Dataset[dict[str, Any]]):
             "hr": _tensor(hr),
             "canvas": _tensor(canvas),
             "tags": self._tags(self.photos.paths[index]),
+            "position": position,
         }
 
     def _degrade(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -2,7 +2,7 @@
 
 A discriminator sees an image and the canvas that it was restored from, and returns logits for many
 places, high where the image looks real. ``features`` may be random (augmentation) or frozen;
-``compute_logits`` holds what is trained.
+``compute_logits`` holds what is trained. Every image of a batch is treated alone.
 """
 
 from abc import ABC, abstractmethod
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 SLOPE = 0.2  # of LeakyReLU
+Generators = Sequence[torch.Generator] | None
 DETAIL_GAIN = 4.0  # what an image adds to its canvas has at most about a quarter of its contrast
 
 
@@ -25,15 +26,19 @@ class Discriminator(nn.Module, ABC):
         """Return what the heads receive of the canvas (B, 3, H, W) in [0, 1], without gradient."""
 
     @abstractmethod
-    def features(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
-        """Return the heads' input; a CPU ``generator`` draws its augmentation, if it has any."""
+    def features(self, image: Tensor, generators: Generators = None) -> list[Tensor]:
+        """Return the heads' input; CPU ``generators``, one an image, draw its augmentation."""
 
     @torch.no_grad()
-    def detached_features(
-        self, image: Tensor, generator: torch.Generator | None = None
-    ) -> list[Tensor]:
+    def detached_features(self, image: Tensor, generators: Generators = None) -> list[Tensor]:
         """Return ``features`` without gradient to ``image``: for the discriminator's own update."""
-        return self.features(image.detach(), generator)
+        return self.features(image.detach(), generators)
+
+    def calibrate(self, images: Sequence[Tensor]) -> None:
+        """Measure once what the heads need to know of real images.
+
+        ``images`` are this process's batches of the first step; all processes call it together.
+        """
 
     @abstractmethod
     def compute_logits(self, features: Sequence[Tensor], condition: Tensor) -> list[Tensor]:
@@ -52,10 +57,10 @@ class Discriminator(nn.Module, ABC):
         self,
         image: Tensor,
         condition: Tensor,
-        generator: torch.Generator | None = None,
+        generators: Generators = None,
     ) -> Tensor:
         """Return the logits (B, N) of all heads and places."""
-        return torch.cat(self.logits(self.features(image, generator), condition), dim=1)
+        return torch.cat(self.logits(self.features(image, generators), condition), dim=1)
 
 
 class ConvDiscriminator(Discriminator):
@@ -74,7 +79,7 @@ class ConvDiscriminator(Discriminator):
         """Return the canvas itself."""
         return canvas.detach()
 
-    def features(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
+    def features(self, image: Tensor, generators: Generators = None) -> list[Tensor]:
         """Return the image itself.
 
         It is not augmented: crops are random already, and a shift or cutout would not match the

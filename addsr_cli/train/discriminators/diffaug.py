@@ -4,6 +4,7 @@ Draws are made on the CPU, apart from their application, so that a seed gives th
 every device. Gradients flow through both operations.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -22,16 +23,12 @@ class Augmentation:
     cutout: Tensor  # center of the cutout
 
 
-def draw(shape: tuple[int, ...], generator: torch.Generator) -> Augmentation:
-    """Draw uniformly for each image of a batch of ``shape`` (B, C, H, W).
-
-    ``generator`` lives on the CPU.
-    """
-    batch = shape[0]
-    sides = shape[-2:]
+def draw(sides: tuple[int, int], generators: Sequence[torch.Generator]) -> Augmentation:
+    """Draw uniformly for images of ``sides`` (H, W), each from its own generator on the CPU."""
 
     def uniform(low: int, high: int) -> Tensor:
-        return torch.randint(low, high, (batch,), generator=generator)
+        drawn = [torch.randint(low, high, (1,), generator=each) for each in generators]
+        return torch.cat(drawn)
 
     reaches = [_share(side, MAX_SHIFT) for side in sides]
     shift = torch.stack([uniform(-reach, reach + 1) for reach in reaches], dim=1)

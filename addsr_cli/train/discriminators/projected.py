@@ -16,7 +16,7 @@ from transformers import PreTrainedModel
 
 from addsr_cli.models.pretrained import normalize_imagenet
 from addsr_cli.train.discriminators.backbones import load_backbone
-from addsr_cli.train.discriminators.base import SLOPE, Discriminator
+from addsr_cli.train.discriminators.base import SLOPE, Discriminator, Generators
 from addsr_cli.train.discriminators.diffaug import augment, draw
 
 BLOCKS = (2, 5, 8, 11)  # of DINO, whose outputs have heads, besides the tokens before the first
@@ -129,9 +129,9 @@ class ProjectedDiscriminator(Discriminator):
         inputs = resized if self.raw else normalize_imagenet(resized)
         return self.condition_encoder(inputs).pooler_output.float()
 
-    def features(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
+    def features(self, image: Tensor, generators: Generators = None) -> list[Tensor]:
         """Image (B, 3, H, W) in [0, 1] -> five maps (B, C, N): class token plus patch token."""
-        inputs = normalize_imagenet(self._augmented(image, generator))
+        inputs = normalize_imagenet(self._augmented(image, generators))
         states = self.backbone(inputs, output_hidden_states=True).hidden_states
         chosen = [states[block + 1] for block in BLOCKS] + [states[0]]
         return [(tokens[:, 1:] + tokens[:, :1]).transpose(1, 2) for tokens in chosen]
@@ -140,25 +140,28 @@ class ProjectedDiscriminator(Discriminator):
         """Return the logits (B, N) of each head."""
         return [head(tokens, condition) for head, tokens in zip(self.heads, features, strict=True)]
 
-    def _augmented(self, image: Tensor, generator: torch.Generator | None) -> Tensor:
+    def _augmented(self, image: Tensor, generators: Generators) -> Tensor:
         """Augment around mid gray, sometimes crop at full size, and resize for the backbone."""
         side = self.backbone.config.image_size
-        if generator:
-            image = augment(2 * image - 1, draw(tuple(image.shape), generator)) / 2 + 0.5
-            height, width = image.shape[-2:]
-            can_crop = min(height, width) > side
-            if can_crop and torch.rand((), generator=generator) < CROP_PROBABILITY:
-                top = int(
-                    torch.randint(
-                        0,
-                        height - side + 1,
-                        (),
-                        generator=generator,
-                    )
-                )
-                left = int(torch.randint(0, width - side + 1, (), generator=generator))
-                image = image[..., top : top + side, left : left + side]
-        return F.interpolate(image, (side, side), mode="area")
+        if not generators:
+            return F.interpolate(image, (side, side), mode="area")
+        height, width = image.shape[-2:]
+        image = augment(2 * image - 1, draw((height, width), generators)) / 2 + 0.5
+        views = []
+        for each, generator in zip(torch.split(image, 1), generators, strict=True):
+            view = each
+            if min(height, width) > side and torch.rand((), generator=generator) < CROP_PROBABILITY:
+                view = _random_square(each, side, generator)
+            views.append(F.interpolate(view, (side, side), mode="area"))
+        return torch.cat(views)
+
+
+def _random_square(image: Tensor, side: int, generator: torch.Generator) -> Tensor:
+    """Return a square of a larger image."""
+    height, width = image.shape[-2:]
+    top = int(torch.randint(0, height - side + 1, (), generator=generator))
+    left = int(torch.randint(0, width - side + 1, (), generator=generator))
+    return image[..., top : top + side, left : left + side]
 
 
 def _remove_frozen(

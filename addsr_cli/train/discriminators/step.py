@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from addsr_cli.train.config import TrainConfig
-from addsr_cli.train.discriminators.base import Discriminator
+from addsr_cli.train.discriminators.base import Discriminator, Generators
 from addsr_cli.train.losses.adversarial import discriminator_loss, generator_loss, r1
 from addsr_cli.train.objectives.base import Batch
 from addsr_cli.train.optim.optimizer_step import OptimizerStep, adamw
@@ -19,6 +19,9 @@ class DiscriminatorStep:
     """The discriminator's part of a training step.
 
     ``backward`` alone adds gradients to its parameters; ``adversarial_loss`` adds none.
+
+    Every forward pass in training advances the power iteration of the spectral norms. All batches
+    of a step see the same iterations, so that their number changes nothing.
     """
 
     def __init__(
@@ -46,23 +49,36 @@ class DiscriminatorStep:
             accelerator,
             None,
         )
+        self.norms = {
+            name: buffer
+            for name, buffer in discriminator.named_buffers()
+            if name.endswith(("weight_u", "weight_v"))
+        }
+        self.norms_before: dict[str, Tensor] = {}
+
+    def begin(self, batches: Sequence[Batch]) -> None:
+        """Begin a step of the training with these accumulated batches, in all processes at once."""
+        self.norms_before = {}
+        self.discriminator.calibrate([batch.hr for batch in batches])
 
     def backward(
         self,
         batch: Batch,
         fake: Tensor,
-        generator: torch.Generator,
+        generators: Generators,
         share: float,
     ) -> dict[str, float]:
         """Add ``share`` of the gradients of one batch, with ``fake`` (B, 3, H, W) in [0, 1].
 
-        Returns the loss and the mean logits of real and fake images.
+        ``generators``, one an image, draw the augmentation. Returns the loss and the mean logits of
+        real and fake images.
         """
+        self._repeat_power_iteration()
         with self.accelerator.autocast():
             condition = self.discriminator.condition(batch.canvas)
-            real_features = self.discriminator.features(batch.hr, generator)
+            real_features = self.discriminator.features(batch.hr, generators)
             real = self.discriminator.logits(real_features, condition)
-            fake_features = self.discriminator.detached_features(fake, generator)
+            fake_features = self.discriminator.detached_features(fake, generators)
             fake_logits = self.discriminator.logits(fake_features, condition)
         loss = discriminator_loss(real, fake_logits).mean()
         metrics = {"discriminator": loss.item(), "real": _mean(real), "fake": _mean(fake_logits)}
@@ -73,19 +89,28 @@ class DiscriminatorStep:
 
     def step(self, lr: float) -> float:
         """Update the discriminator; return the norm of its gradients."""
+        self.norms_before = {}
         return self.optimizer_step.step(lr)
 
     def adversarial_loss(
         self,
         batch: Batch,
         fake: Tensor,
-        generator: torch.Generator,
+        generators: Generators,
     ) -> Tensor:
         """Return the generator loss (B,) of images (B, 3, H, W), with gradients to them alone."""
+        self._repeat_power_iteration()
         with self._frozen(), self.accelerator.autocast():
             condition = self.discriminator.condition(batch.canvas)
-            features = self.discriminator.features(fake, generator)
+            features = self.discriminator.features(fake, generators)
             return generator_loss(self.discriminator.logits(features, condition))
+
+    @torch.no_grad()
+    def _repeat_power_iteration(self) -> None:
+        """Begin each batch where the first one of this half of the step began."""
+        for name, vector in self.norms_before.items():
+            self.norms[name].copy_(vector)
+        self.norms_before = {name: vector.clone() for name, vector in self.norms.items()}
 
     @contextmanager
     def _frozen(self) -> Iterator[None]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils import spectral_norm
 
 from addsr_cli.perceptual import STAGES
-from addsr_cli.train.discriminators.base import SLOPE, Discriminator
+from addsr_cli.train.discriminators.base import SLOPE, Discriminator, Generators
 from addsr_cli.train.losses.perceptual import VggFeatures
 
 STAGE_COUNT = 4  # of VGG16's five; the last sees too large a region to compare texture
@@ -20,7 +20,8 @@ class VggDiscriminator(Discriminator):
     """Small heads on the first four stages of a frozen VGG16, with one logit for every place.
 
     A projected discriminator (Sauer et al. 2021), as AddSR's is on DINO. Features are divided by
-    their root mean square on the first photos; spectral norm keeps the heads smooth.
+    their root mean square on the first photos (``calibrate``); spectral norm keeps the heads
+    smooth.
     """
 
     def __init__(self, vgg: VggFeatures) -> None:
@@ -29,46 +30,45 @@ class VggDiscriminator(Discriminator):
         stages = STAGES["vgg"][:STAGE_COUNT]
         self.heads = nn.ModuleList(_head(*sizes) for sizes in zip(stages, HEAD_WIDTHS, strict=True))
         for number, channels in enumerate(stages):
-            self.register_buffer(f"scale_{number}", torch.zeros(channels))
+            self.register_buffer(f"scale_{number}", torch.zeros(channels))  # until calibrated
 
     def condition(self, canvas: Tensor) -> Tensor:
         """Return nothing: the heads assess realism only; LPIPS compares the image with HR."""
         return canvas.new_zeros(len(canvas), 0)
 
-    def features(self, image: Tensor, generator: torch.Generator | None = None) -> list[Tensor]:
+    def features(self, image: Tensor, generators: Generators = None) -> list[Tensor]:
         """Return four stages of VGG16 (B, C, h, w), without augmentation."""
         return self.vgg(image)[:STAGE_COUNT]
 
-    def detached_features(
-        self, image: Tensor, generator: torch.Generator | None = None
-    ) -> list[Tensor]:
+    def detached_features(self, image: Tensor, generators: Generators = None) -> list[Tensor]:
         """Return the same without gradient, from the pass that the student's losses share."""
-        return [feature_map.detach() for feature_map in self.features(image, generator)]
+        return [feature_map.detach() for feature_map in self.features(image, generators)]
+
+    @torch.no_grad()
+    def calibrate(self, images: Sequence[Tensor]) -> None:
+        """Set the scales to the root mean square over the images of all processes."""
+        if self.get_buffer("scale_0").any():
+            return
+        power = [torch.zeros_like(self.get_buffer(f"scale_{k}")) for k in range(STAGE_COUNT)]
+        for image in images:
+            for total, feature_map in zip(power, self.features(image), strict=True):
+                total += feature_map.float().square().mean((2, 3)).sum(0)
+        sums = torch.cat([*power, power[0].new_tensor([sum(len(image) for image in images)])])
+        if dist.is_available() and dist.is_initialized():
+            dist.all_reduce(sums)
+        means = torch.split(sums[:-1] / sums[-1], [len(total) for total in power])
+        for number, mean in enumerate(means):
+            rms = mean.sqrt()
+            scale = (rms + 0.01 * rms.mean()).clamp(min=MIN_SCALE)
+            self.get_buffer(f"scale_{number}").copy_(scale)
 
     def compute_logits(self, features: Sequence[Tensor], condition: Tensor) -> list[Tensor]:
         """Return the logits of each stage (B, h * w)."""
         logits = []
         for number, (head, feature_map) in enumerate(zip(self.heads, features, strict=True)):
-            scaled = feature_map / self._scale(number, feature_map)
-            logits.append(head(scaled).flatten(1))
+            scale = self.get_buffer(f"scale_{number}")
+            logits.append(head(feature_map / scale[:, None, None]).flatten(1))
         return logits
-
-    def _scale(self, number: int, feature_map: Tensor) -> Tensor:
-        """Return the scale (C, 1, 1) of a stage; measure it on first use."""
-        scale = self.get_buffer(f"scale_{number}")
-        if not scale.any():
-            power = _mean_over_processes(feature_map.detach().square().mean((0, 2, 3)))
-            rms = power.sqrt()
-            scale.copy_((rms + 0.01 * rms.mean()).clamp(min=MIN_SCALE))
-        return scale[:, None, None]
-
-
-def _mean_over_processes(values: Tensor) -> Tensor:
-    """Average over all processes, which train one discriminator and see different photos."""
-    if dist.is_available() and dist.is_initialized():
-        dist.all_reduce(values)
-        values = values / dist.get_world_size()
-    return values
 
 
 def _head(channels: int, width: int) -> nn.Sequential:

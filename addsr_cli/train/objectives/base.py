@@ -12,12 +12,14 @@ from torch import Tensor
 class Batch:
     """Training pairs: ``hr`` and ``canvas`` (B, 3, H, W), float32 in [0, 1].
 
-    ``tags`` has a string for each, "" where they are not known.
+    ``tags`` has a string for each, "" where they are not known; ``positions`` are the places of the
+    samples in the run, from which everything random about them follows.
     """
 
     hr: Tensor
     canvas: Tensor
     tags: tuple[str, ...]
+    positions: tuple[int, ...]
 
     @classmethod
     def of(cls, raw: dict[str, Any], device: torch.device) -> Self:
@@ -26,13 +28,18 @@ class Batch:
             hr=raw["hr"].to(device),
             canvas=raw["canvas"].to(device),
             tags=tuple(raw["tags"]),
+            positions=tuple(raw["position"].tolist()),
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepMetrics:
-    """Metrics of one step by name, and the loss of each sample with the index of its timestep."""
+    """Metrics of one step by name, and the loss of each sample with the index of its timestep.
 
+    ``values`` are means over the ``samples`` that this process had in the step.
+    """
+
+    samples: int
     values: dict[str, float]
     by_timestep: tuple[tuple[int, float], ...] = ()
 
@@ -43,12 +50,15 @@ class Objective(Protocol):
     def step(
         self,
         batches: Sequence[Batch],
-        number: int,
         lr: float,
+        *,
+        samples: int | None = None,
     ) -> StepMetrics:
-        """Make update ``number`` from the accumulated batches.
+        """Make one update from the accumulated batches.
 
-        Raises AddsrError for a loss or gradient that is not finite, before weights move.
+        ``samples`` is the number of samples of all processes in this update, by default those of
+        ``batches``: the loss is their mean. Raises AddsrError for a loss or gradient that is
+        not finite, before weights move.
         """
         ...
 

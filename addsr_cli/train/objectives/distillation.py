@@ -73,60 +73,63 @@ class Distillation:
     def step(
         self,
         batches: Sequence[Batch],
-        number: int,
         lr: float,
+        *,
+        samples: int | None = None,
     ) -> StepMetrics:
         """Update both networks once from the accumulated batches.
 
-        With one batch, the student's graph serves both updates. With several, the student runs
-        again for its own update, because the discriminator must see all of them first.
+        Losses are means over the ``samples`` of all processes. With one batch, the student's graph
+        serves both updates. With several, the student runs again for its own update, because the
+        discriminator must see all of them first.
         """
         single = len(batches) == 1
-        share = 1 / len(batches)
+        own = sum(len(batch.hr) for batch in batches)
+        every = samples or own
         values: dict[str, float] = {}
-        passes: list[tuple[StudentPass, torch.Generator]] = []
-        for micro, batch in enumerate(batches):
-            generator = generator_for(
-                self.config,
-                number,
-                micro,
-                self.accelerator.process_index,
-            )
-            draws = self.draw(batch, generator)
+        passes: list[tuple[StudentPass, list[torch.Generator]]] = []
+        if self.discriminator_step:
+            self.discriminator_step.begin(batches)
+        for batch in batches:
+            size = len(batch.hr)
+            generators = [generator_for(self.config.seed, place) for place in batch.positions]
+            draws = self.draw(batch, generators)
             with torch.set_grad_enabled(single):
                 student = self.run_student(batch, draws)
-            passes.append((student, generator))
+            passes.append((student, generators))
             if self.discriminator_step:
-                metrics = self.discriminator_step.backward(batch, student.image, generator, share)
-                _add(values, metrics, share)
+                metrics = self.discriminator_step.backward(
+                    batch,
+                    student.image,
+                    generators,
+                    size / every,
+                )
+                _add(values, metrics, size / own)
         if self.discriminator_step:
             d_lr = lr * self.config.d_lr / self.config.lr
             values["discriminator_norm"] = self.discriminator_step.step(d_lr)
 
         by_timestep: list[tuple[int, float]] = []
-        for student, generator in passes:
+        for student, generators in passes:
+            size = len(student.image)
             if not single:
                 student = self.run_student(student.batch, student.draws)
-            losses = self.losses(student, generator)
-            self.optimizer_step.backward(share * self.total(losses, student.draws.index))
-            _add(values, {name: loss.mean().item() for name, loss in losses.items()}, share)
+            losses = self.losses(student, generators)
+            loss = self.total(losses, student.draws.index)
+            self.optimizer_step.backward(size / every * loss)
+            _add(values, {name: loss.mean().item() for name, loss in losses.items()}, size / own)
             by_timestep += _by_timestep(losses, student.draws)
         if self.vgg:
             self.vgg.clear()
         values["grad_norm"] = self.optimizer_step.step(lr)
-        return StepMetrics(values=values, by_timestep=tuple(by_timestep))
+        return StepMetrics(samples=own, values=values, by_timestep=tuple(by_timestep))
 
-    def draw(self, batch: Batch, generator: torch.Generator) -> StudentDraws:
-        """Draw everything random about a batch, and move it to its device."""
+    def draw(self, batch: Batch, generators: Sequence[torch.Generator]) -> StudentDraws:
+        """Draw everything random about a batch, one generator a sample; move it to its device."""
         student = self.model.student
         height, width = batch.hr.shape[-2:]
-        shape = (
-            len(batch.hr),
-            student.channels,
-            height // student.factor,
-            width // student.factor,
-        )
-        return draw_student(self.recipe, generator, shape).to(batch.hr.device)
+        shape = (student.channels, height // student.factor, width // student.factor)
+        return draw_student(self.recipe, generators, shape).to(batch.hr.device)
 
     def run_student(self, batch: Batch, draws: StudentDraws) -> StudentPass:
         """Predict at the drawn timesteps."""
@@ -149,7 +152,11 @@ class Distillation:
             conditions=conditions,
         )
 
-    def losses(self, student: StudentPass, generator: torch.Generator) -> dict[str, Tensor]:
+    def losses(
+        self,
+        student: StudentPass,
+        generators: Sequence[torch.Generator],
+    ) -> dict[str, Tensor]:
         """Return every loss by name, unweighted by the recipe, one value per sample (B,).
 
         ``distance`` is the distance to the teacher without TA-ADD's weights; it is only logged.
@@ -157,7 +164,7 @@ class Distillation:
         losses = self._teacher_losses(student) if self.recipe.distill else {}
         if self.discriminator_step:
             losses["adversarial"] = self.discriminator_step.adversarial_loss(
-                student.batch, student.image, generator
+                student.batch, student.image, generators
             )
         return losses | self.reconstruction(student.image, student.batch.hr)
 

@@ -1,5 +1,10 @@
-"""Random draws of a training step, besides the data: a function of (seed, step) alone."""
+"""Random draws of a training step, besides the data: a function of seed and position alone.
 
+Every sample draws from a generator of its own. A step is therefore the same for any number of
+processes and accumulated batches that share its samples.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Self
 
@@ -8,20 +13,16 @@ import torch
 from torch import Tensor
 
 from addsr_cli.schedule import STEPS, TRAIN_TIMESTEPS
-from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.recipe import Recipe
 
+AFTER_BATCH = ("chain", "t", "teacher")  # draws whose second axis is the batch's
 
-def generator_for(
-    config: TrainConfig,
-    step: int,
-    micro: int,
-    rank: int,
-) -> torch.Generator:
-    """Return the generator of one micro-batch of one process."""
-    key = (config.seed, step * config.accumulate + micro, rank, 2)
-    (seed,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
-    return torch.Generator().manual_seed(int(seed >> 1))
+
+def generator_for(seed: int, position: int) -> torch.Generator:
+    """Return the generator of the sample at a position of a run."""
+    key = (seed, position, 2)  # 1 marks the generators of the data
+    (state,) = np.random.SeedSequence(key).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(state >> 1))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,16 +47,29 @@ class StudentDraws:
 
 def draw_student(
     recipe: Recipe,
+    generators: Sequence[torch.Generator],
+    shape: tuple[int, ...],
+) -> StudentDraws:
+    """Draw for a batch with one generator per sample, and latents of ``shape`` (C, h, w)."""
+    samples = [_draw_sample(recipe, generator, (1, *shape)) for generator in generators]
+    stacked = {}
+    for name in (field.name for field in fields(StudentDraws)):
+        axis = 1 if name in AFTER_BATCH else 0
+        stacked[name] = torch.cat([getattr(sample, name) for sample in samples], dim=axis)
+    return StudentDraws(**stacked)
+
+
+def _draw_sample(
+    recipe: Recipe,
     generator: torch.Generator,
     shape: tuple[int, ...],
 ) -> StudentDraws:
-    """Draw for one batch of latents of ``shape`` (B, C, h, w)."""
-    batch = shape[0]
+    """Draw for one sample with latents of ``shape`` (1, C, h, w)."""
     low, high = recipe.psr
-    index = torch.randint(0, len(STEPS), (batch,), generator=generator)
+    index = torch.randint(0, len(STEPS), (1,), generator=generator)
     if recipe.timesteps == "official":  # half of the samples at 999, the rest evenly
-        later = torch.randint(1, len(STEPS), (batch,), generator=generator)
-        index = torch.where(torch.rand(batch, generator=generator) < 0.5, 0, later)
+        later = torch.randint(1, len(STEPS), (1,), generator=generator)
+        index = torch.where(torch.rand(1, generator=generator) < 0.5, 0, later)
     noise = torch.randn(shape, generator=generator)
     teacher_noise = torch.randn((recipe.teacher_samples, *shape), generator=generator)
     timesteps = torch.tensor(STEPS)
@@ -63,11 +77,11 @@ def draw_student(
         timesteps = torch.arange(TRAIN_TIMESTEPS)
     posterior = torch.randn(shape, generator=generator)
     chain = torch.randn((len(STEPS) - 1, *shape), generator=generator)
-    psr = low + (high - low) * torch.rand(batch, generator=generator)
+    psr = low + (high - low) * torch.rand(1, generator=generator)
     chosen = torch.randint(
         0,
         len(timesteps),
-        (recipe.teacher_samples, batch),
+        (recipe.teacher_samples, 1),
         generator=generator,
     )
     return StudentDraws(
@@ -78,6 +92,6 @@ def draw_student(
         psr=psr,
         t=timesteps[chosen],
         teacher=teacher_noise if recipe.teacher_noise == "own" else noise.expand_as(teacher_noise),
-        text_dropout=torch.rand(batch, generator=generator) < recipe.text_dropout,
-        taught=torch.rand(batch, generator=generator) < recipe.teacher_share,
+        text_dropout=torch.rand(1, generator=generator) < recipe.text_dropout,
+        taught=torch.rand(1, generator=generator) < recipe.teacher_share,
     )

@@ -20,7 +20,7 @@ class Linear(Discriminator):
     def condition(self, canvas):
         return canvas
 
-    def features(self, image, generator=None):
+    def features(self, image, generators=None):
         return [image, 2 * image]
 
     def compute_logits(self, features, condition):

@@ -102,7 +102,7 @@ def test_only_pictures_above_224_are_cropped_and_half_of_those(side, odds, monke
     monkeypatch.setattr("addsr_cli.train.discriminators.projected.augment", lambda image, _: image)
     spans = []
     for seed in range(60):
-        student = discriminator._augmented(rows, seeded(seed))
+        student = discriminator._augmented(rows, [seeded(seed)])
         assert student.shape == (1, 3, 224, 224)
         spans.append((student.max() - student.min()).item())
     cropped = sum(span < 0.8 for span in spans) / len(spans)
@@ -111,14 +111,16 @@ def test_only_pictures_above_224_are_cropped_and_half_of_those(side, odds, monke
 
 def test_a_seed_repeats_the_augmentation_and_without_one_there_is_none(half):
     discriminator = official()
-    first, again, other = (discriminator.features(half, seeded(seed))[0] for seed in (1, 1, 2))
+    first, again, other = (
+        discriminator.features(half, [seeded(seed)] * len(half))[0] for seed in (1, 1, 2)
+    )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(discriminator.features(half)[0], discriminator.features(half)[0])
 
 
 def test_grey_fills_the_shifted_border(half):
-    black = official()._augmented(torch.zeros_like(half), seeded())
+    black = official()._augmented(torch.zeros_like(half), [seeded()] * len(half))
     assert black.amin() == 0
     assert black.amax() == 0.5
 

@@ -5,7 +5,14 @@ from dataclasses import replace as changed
 import pytest
 import torch
 from accelerate import Accelerator
-from distillation_samples import compute_losses, draws_at, pictures, slice_draws, trainable_model
+from distillation_samples import (
+    compute_losses,
+    draws_at,
+    pictures,
+    slice_batch,
+    slice_draws,
+    trainable_model,
+)
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.perceptual import LPIPS
@@ -102,7 +109,7 @@ def test_the_distance_is_lpips_with_gradients_to_the_picture_alone(vgg, lpips):
 
 def test_a_step_computes_the_features_of_prediction_and_hr_once(make_vgg_objective, image_sizes):
     objective = make_vgg_objective()
-    objective.step([pictures(2)], 0, 1e-3)
+    objective.step([pictures(2)], 1e-3)
     assert image_sizes == [(2, 3, 32, 32)] * 2
     assert objective.vgg.cache == []
 
@@ -110,7 +117,7 @@ def test_a_step_computes_the_features_of_prediction_and_hr_once(make_vgg_objecti
 def test_accumulated_batches_are_computed_again_with_gradients(make_vgg_objective, monkeypatch):
     objective = make_vgg_objective(accumulate=2)
     before = {name: p.detach().clone() for name, p in objective.model.parameters.items()}
-    metrics = objective.step([pictures(1, 0), pictures(1, 1)], 0, 1e-3)
+    metrics = objective.step([pictures(1, 0), pictures(1, 1)], 1e-3)
     assert {"distill", "adversarial", "lpips", "discriminator"} <= metrics.values.keys()
     assert any(not torch.equal(p, before[name]) for name, p in objective.model.parameters.items())
 
@@ -120,30 +127,26 @@ def test_two_batches_of_one_are_one_batch_of_two(make_vgg_objective, monkeypatch
     batch, seen = pictures(2), []
     draws = draws_at(once.recipe, [0, 2])
     for objective, batches in ((once, [batch]), (twice, [halved(batch, k) for k in range(2)])):
-        # the power iteration would run once more for the second batch
-        objective.discriminator_step.discriminator.eval()
-        objective.discriminator_step.discriminator.compute_logits(
-            objective.discriminator_step.discriminator.features(batch.hr), batch.canvas
-        )  # scales
         turns = iter(
             [draws]
             if objective is once
             else [slice_draws(draws, slice(k, k + 1)) for k in range(2)]
         )
-        monkeypatch.setattr(objective, "draw", lambda batch, generator, turns=turns: next(turns))
-        seen.append(objective.step(batches, 0, 1e-3).values)
+        monkeypatch.setattr(objective, "draw", lambda batch, generators, turns=turns: next(turns))
+        seen.append(objective.step(batches, 1e-3).values)
     assert seen[0] == pytest.approx(seen[1], rel=1e-3)
 
 
 def halved(batch, k):
-    return changed(batch, hr=batch.hr[k : k + 1], canvas=batch.canvas[k : k + 1], tags=("",))
+    return slice_batch(batch, slice(k, k + 1))
 
 
 @pytest.mark.parametrize("precision", ["no", "bf16"])
 def test_gradients_reach_the_student_through_every_head(make_vgg_objective, precision):
     objective = make_vgg_objective(precision, distill=0.0, adversarial=1.0)
     batch, draws = pictures(2), draws_at(objective.recipe, [0, 0])
-    objective.discriminator_step.backward(batch, batch.canvas, torch.Generator(), 1.0)
+    objective.discriminator_step.begin([batch])
+    objective.discriminator_step.backward(batch, batch.canvas, None, 1.0)
     student = objective.run_student(batch, draws)
     logits = objective.discriminator_step.discriminator.logits(
         objective.discriminator_step.discriminator.features(student.image), batch.canvas
@@ -163,7 +166,7 @@ def test_only_the_heads_are_trained_and_saved(make_vgg_objective, lpips):
     heads = {
         name: p.detach().clone() for name, p in objective.discriminator_step.parameters.items()
     }
-    objective.step([pictures(2)], 0, 1e-2)
+    objective.step([pictures(2)], 1e-2)
     assert all(
         torch.equal(p, old) for p, old in zip(lpips.backbone.parameters(), before, strict=True)
     )
@@ -184,42 +187,41 @@ def test_the_student_does_not_move_the_heads_nor_the_heads_the_student(make_vgg_
     objective = make_vgg_objective()
     batch = pictures(2)
     student = objective.run_student(batch, draws_at(objective.recipe, [0, 1]))
-    objective.discriminator_step.backward(batch, student.image, torch.Generator(), 1.0)
+    objective.discriminator_step.begin([batch])
+    objective.discriminator_step.backward(batch, student.image, None, 1.0)
     assert all(p.grad is None for p in objective.model.parameters.values())
     objective.discriminator_step.optimizer_step.step(1e-3)
-    objective.total(objective.losses(student, torch.Generator()), student.draws.index).backward()
+    objective.total(objective.losses(student, ()), student.draws.index).backward()
     assert all(p.grad is None for p in objective.discriminator_step.parameters.values())
     assert objective.model.net.out.weight.grad.abs().max() > 0
 
 
 def test_features_are_scaled_by_their_power_in_the_first_hr_batch(discriminator, vgg):
     first, later = image(0), image(1) * 0.1
-    features = discriminator.features(first)
-    discriminator.logits(features, discriminator.condition(first))
-    for number, seen in enumerate(features):
+    discriminator.calibrate([first[:1], first[1:]])
+    for number, seen in enumerate(discriminator.features(first)):
         power = seen.square().mean((0, 2, 3)).sqrt()
         assert torch.allclose(
-            discriminator.get_buffer(f"scale_{number}"), power + 0.01 * power.mean()
+            discriminator.get_buffer(f"scale_{number}"), power + 0.01 * power.mean(), rtol=1e-4
         )
     scales = [discriminator.get_buffer(f"scale_{k}").clone() for k in range(STAGE_COUNT)]
-    discriminator.logits(discriminator.features(later), discriminator.condition(later))
+    discriminator.calibrate([later])
     assert all(
         torch.equal(discriminator.get_buffer(f"scale_{k}"), scale) for k, scale in enumerate(scales)
     )
 
 
-def test_features_that_are_zero_at_first_are_not_divided_by_zero(discriminator):
+def test_features_that_are_zero_at_first_are_not_divided_by_zero(discriminator, monkeypatch):
     nothing = [torch.zeros(2, width, 4, 4) for width in (64, 128, 256, 512)]
+    monkeypatch.setattr(discriminator, "features", lambda image: nothing)
+    discriminator.calibrate([image()])
     logits = discriminator.logits(nothing, torch.zeros(2, 0))
     assert all(torch.isfinite(head).all() for head in logits)
-    scales = discriminator.scale_0.clone()
-    discriminator.logits([features + 1 for features in nothing], torch.zeros(2, 0))
-    assert torch.equal(discriminator.scale_0, scales)
 
 
 def test_a_step_takes_its_scales_from_hr_and_not_from_the_prediction(make_vgg_objective):
     objective, batch = make_vgg_objective(), pictures(2)
-    objective.step([batch], 0, 1e-3)
+    objective.step([batch], 1e-3)
     power = objective.vgg(batch.hr)[0].square().mean((0, 2, 3)).sqrt()
     assert torch.allclose(
         objective.discriminator_step.discriminator.scale_0, power + 0.01 * power.mean()
@@ -228,6 +230,7 @@ def test_a_step_takes_its_scales_from_hr_and_not_from_the_prediction(make_vgg_ob
 
 def test_the_state_restores_scales_and_power_iteration(discriminator, vgg, same):
     picture = image()
+    discriminator.calibrate([picture])
     discriminator.logits(discriminator.features(picture), discriminator.condition(picture))
     state = {key: value.clone() for key, value in discriminator.state_dict().items()}
     other = VggDiscriminator(vgg)
@@ -242,6 +245,7 @@ def test_the_state_restores_scales_and_power_iteration(discriminator, vgg, same)
 
 
 def test_it_learns_to_tell_hr_from_blurred_images(discriminator):
+    discriminator.calibrate([image(0)])
     optimiser = torch.optim.Adam(discriminator.parameters(), 5e-3)
     for number in range(12):
         sharp, soft = image(number), torch.nn.functional.avg_pool2d(image(number), 3, 1, 1)

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from bundles import write_bundle
-from discriminator_samples import official
+from discriminator_samples import official, seeded
 
 from addsr_cli.models.seesr.restorer import SeeSR
 from addsr_cli.models.seesr.training import TrainableSeeSR
@@ -34,7 +34,7 @@ def model(tmp_path_factory):
 def batch():
     """An original and a canvas of which the tagger reads different tags."""
     hr = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
-    return Batch(hr=hr, canvas=0.2 * hr.flip(2), tags=("",))
+    return Batch(hr=hr, canvas=0.2 * hr.flip(2), tags=("",), positions=(0,))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ class Call:
 @pytest.fixture(scope="module")
 def step(model, batch):
     """Every pass of one step of the paper's preset, trained at 249."""
-    draws = draw_student(PAPER, torch.Generator().manual_seed(1), (1, 4, 8, 8))
+    draws = draw_student(PAPER, [seeded(1)], (4, 8, 8))
     draws = replace(draws, index=torch.tensor([3]))
     AcceleratorState._reset_state(True)
     calls, shown = [], {}
@@ -92,8 +92,8 @@ def step(model, batch):
             Config, model, DiscriminatorStep(discriminator, Config, accelerator), accelerator
         )
         student = objective.run_student(batch, draws)
-        objective.discriminator_step.backward(batch, student.image, torch.Generator(), 1.0)
-        objective.losses(student, torch.Generator().manual_seed(0))
+        objective.discriminator_step.backward(batch, student.image, [seeded()], 1.0)
+        objective.losses(student, [seeded()])
     return draws, calls, student, shown
 
 

@@ -66,7 +66,7 @@ def test_a_student_equal_to_its_teacher_with_the_same_input_has_no_distance(make
 def test_gradients_run_through_one_pass_of_the_student(make_objective, monkeypatch, rollout, index):
     objective = make_objective(rollout=rollout, draws=[draws_at(preset("paper", "nano"), index)])
     forwards = Forwards(monkeypatch, objective)
-    objective.step([pictures(2)], 0, 1e-3)
+    objective.step([pictures(2)], 1e-3)
     assert len(forwards.of("student", True)) == 1
     assert len(forwards.of("teacher", False)) == objective.recipe.teacher_samples
     assert not forwards.of("teacher", True)
@@ -78,7 +78,7 @@ def test_accumulated_batches_keep_no_graph_for_the_discriminator(make_objective,
     draws = draws_at(preset("paper", "nano"), [0])
     objective = make_objective(draws=[draws, draws], accumulate=2)
     forwards = Forwards(monkeypatch, objective)
-    metrics = objective.step([pictures(1)] * 2, 0, 1e-3)
+    metrics = objective.step([pictures(1)] * 2, 1e-3)
     assert [grad for which, grad, *_ in forwards.calls if which == "student"] == [
         False,
         False,

@@ -1,24 +1,31 @@
 """The random draws of a training step."""
 
 from dataclasses import fields, replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from addsr_cli.train.objectives.draws import draw_student, generator_for
+from addsr_cli.train.objectives.draws import AFTER_BATCH, draw_student, generator_for
 from addsr_cli.train.recipe import OFFICIAL, PAPER
 
-SHAPE = (400, 2, 1, 1)
-MANY = (10_000, 1, 1, 1)
+SHAPE = (2, 1, 1)
+SAMPLES = 400
+MANY = 2000
 
 
-def generator(step=0, micro=0, rank=0, seed=0, accumulate=1):
-    return generator_for(SimpleNamespace(seed=seed, accumulate=accumulate), step, micro, rank)
+def student(recipe=PAPER, count=MANY, seed=0):
+    generator = torch.Generator().manual_seed(seed)  # one for all is faster, and as random
+    return draw_student(recipe, [generator] * count, (1, 1, 1))
 
 
-def student(recipe=PAPER, shape=MANY, **place):
-    return draw_student(recipe, generator(**place), shape)
+def at(positions, seed=0, recipe=PAPER):
+    return draw_student(recipe, [generator_for(seed, each) for each in positions], SHAPE)
+
+
+def slice_batch(draws, chosen):
+    """The values of some samples by name."""
+    values = {f.name: getattr(draws, f.name) for f in fields(draws)}
+    return {n: v[:, chosen] if n in AFTER_BATCH else v[chosen] for n, v in values.items()}
 
 
 def within(share, expected, count):
@@ -26,42 +33,37 @@ def within(share, expected, count):
     return abs(float(share) - expected) <= 3 * (expected * (1 - expected) / count) ** 0.5
 
 
-def test_draws_depend_on_seed_step_batch_and_process_alone():
+def test_a_sample_draws_the_same_in_every_batch_whatever_else_was_drawn(same):
     torch.manual_seed(1)
-    first = student(shape=SHAPE)
+    together = at(range(6))
     torch.manual_seed(2)
-    again = student(shape=SHAPE)
-    assert all(
-        torch.equal(getattr(first, field.name), getattr(again, field.name))
-        for field in fields(first)
-    )
-    places = ({"step": 1}, {"micro": 1, "accumulate": 2}, {"rank": 1}, {"seed": 1})
-    others = [student(shape=SHAPE, **place) for place in places]
-    assert not any(torch.equal(first.noise, other.noise) for other in others)
-    assert not any(torch.equal(first.index, other.index) for other in others)
+    for chosen in (slice(0, 1), slice(2, 6), slice(1, 6, 2)):
+        alone = at(range(6)[chosen])
+        assert same(slice_batch(alone, slice(None)), slice_batch(together, chosen))
+    assert not torch.equal(together.noise, at(range(6), seed=1).noise)
 
 
-def test_every_batch_of_every_step_has_a_stream_of_its_own():
-    places = [(step, micro, rank) for step in range(5) for micro in range(2) for rank in range(3)]
-    assert len({generator(*place, accumulate=2).initial_seed() for place in places}) == len(places)
+def test_every_sample_of_a_run_has_a_stream_of_its_own():
+    streams = {generator_for(seed, each).initial_seed() for seed in (0, 1) for each in range(50)}
+    assert len(streams) == 100
 
 
 def test_the_timesteps_of_the_paper_are_even():
-    shares = torch.bincount(student().index, minlength=4) / MANY[0]
-    assert all(within(share, 1 / 4, MANY[0]) for share in shares)
+    shares = torch.bincount(student().index, minlength=4) / MANY
+    assert all(within(share, 1 / 4, MANY) for share in shares)
 
 
 def test_the_released_trainer_takes_the_first_timestep_half_of_the_time():
-    shares = torch.bincount(student(OFFICIAL).index, minlength=4) / MANY[0]
+    shares = torch.bincount(student(OFFICIAL).index, minlength=4) / MANY
     assert all(
-        within(share, p, MANY[0])
+        within(share, p, MANY)
         for share, p in zip(shares, (1 / 2, 1 / 6, 1 / 6, 1 / 6), strict=True)
     )
 
 
 def test_the_teachers_timesteps_reach_both_ends():
     t = student(OFFICIAL).t
-    assert (t.shape, t.min(), t.max()) == ((4, MANY[0]), 0, 999)
+    assert (t.shape, t.min(), t.max()) == ((4, MANY), 0, 999)
     assert not torch.equal(t[0], t[1])
     known = student(replace(PAPER, teacher_timesteps="student")).t
     assert set(known.unique().tolist()) == {999, 749, 499, 249}
@@ -70,7 +72,7 @@ def test_the_teachers_timesteps_reach_both_ends():
 def test_texts_are_dropped_with_their_probability():
     assert not student(replace(PAPER, text_dropout=0.0)).text_dropout.any()
     assert student(replace(PAPER, text_dropout=1.0)).text_dropout.all()
-    assert within(student(OFFICIAL).text_dropout.float().mean(), 1 / 2, MANY[0])
+    assert within(student(OFFICIAL).text_dropout.float().mean(), 1 / 2, MANY)
 
 
 def test_the_weight_of_the_prediction_stays_within_its_range():
@@ -82,9 +84,9 @@ def test_the_weight_of_the_prediction_stays_within_its_range():
 
 
 def test_the_teacher_has_noise_of_its_own_unless_it_is_shared():
-    own = student(replace(OFFICIAL, teacher_noise="own"), shape=SHAPE)
-    shared = student(OFFICIAL, shape=SHAPE)
-    assert own.teacher.shape == shared.teacher.shape == (4, *SHAPE)
+    own = at(range(SAMPLES), recipe=replace(OFFICIAL, teacher_noise="own"))
+    shared = at(range(SAMPLES), recipe=OFFICIAL)
+    assert own.teacher.shape == shared.teacher.shape == (4, SAMPLES, *SHAPE)
     assert all(torch.equal(noise, shared.noise) for noise in shared.teacher)
     draws = [own.noise, own.posterior, *own.teacher, *own.chain]
     assert len({field.numpy().tobytes() for field in draws}) == 2 + 4 + 3
@@ -95,11 +97,11 @@ def test_the_teacher_has_noise_of_its_own_unless_it_is_shared():
 def test_samples_are_compared_with_the_teacher_in_their_share(share):
     taught = student(replace(PAPER, teacher_share=share)).taught
     assert taught.dtype == torch.bool
-    assert within(taught.float().mean(), share, MANY[0])
+    assert within(taught.float().mean(), share, MANY)
 
 
 def test_the_share_of_the_teacher_changes_no_other_draw():
-    whole, some = student(shape=SHAPE), student(replace(PAPER, teacher_share=0.3), shape=SHAPE)
+    whole, some = at(range(SAMPLES)), at(range(SAMPLES), recipe=replace(PAPER, teacher_share=0.3))
     differing = {
         field.name
         for field in fields(whole)

@@ -58,7 +58,7 @@ class Case:
         self.discriminator_step = DiscriminatorStep(self.discriminator, config, accelerator)
         self.objective = Distillation(config, self.model, self.discriminator_step, accelerator)
         self._fix_conditions(monkeypatch)
-        monkeypatch.setattr(self.objective, "draw", lambda batch, generator: self.draws())
+        monkeypatch.setattr(self.objective, "draw", lambda batch, generators: self.draws())
 
     def _fix_conditions(self, monkeypatch):
         metrics = self.model.full.text.model(self.tensors["in.input_ids"])[0]
@@ -98,7 +98,7 @@ class Case:
 
     def batch(self):
         hr, lr = self.tensors["in.pixel_values"], self.tensors["in.conditioning_pixel_values"]
-        return Batch(hr=hr / 2 + 0.5, canvas=lr, tags=("", ""))
+        return Batch(hr=hr / 2 + 0.5, canvas=lr, tags=("", ""), positions=(0, 1))
 
     def near(self, ours, name, share=1e-4):
         expected = self.tensors[f"out.{name}"].squeeze()
@@ -124,7 +124,7 @@ class Case:
             step()
 
         optimiser.step = record_gradients
-        self.metrics = self.objective.step([self.batch()], 0, 2e-5).values
+        self.metrics = self.objective.step([self.batch()], 2e-5).values
         self.moved = {name: p.detach() - before[name] for name, p in self.model.parameters.items()}
         return self
 
