@@ -41,7 +41,7 @@ OLD_WORDS = {
     *("imitation", "judge", "kept", "learner", "lost", "made", "maker", "onwards", "renoise"),
     *("stamp", "survey", "taken", "things", "told", "trunk", "updater", "usual", "wish"),
 }
-STANDARD_TERMS = ("held_out",)  # that contain one of these words
+STANDARD_TERMS = ("held_out", "maker_note")  # that contain one of these words
 OLD_DEFINITIONS = {"Keep", "Order", "Words", "look", "multiply_rate", "settle"}
 OLD_MODULES = {"common", "helpers", "library", "misc", "pairs", "parts", "store", "util", "utils"}
 

@@ -22,15 +22,6 @@ ALREADY_VISITED = "link to a folder that was already visited"
 
 MAX_SUFFIXES = 5  # named in a summary
 
-# Photos, even where this program cannot read them: they fail with a reason instead of being
-# skipped. HEIF and its relatives, JPEG XL and XR, high dynamic range, camera raw.
-PHOTO_SUFFIXES = frozenset(
-    """
-    .heic .heif .hif .heics .avci .jxl .jxr .wdp .hdp .exr .hdr
-    .3fr .arw .cr2 .cr3 .crw .dcr .dng .erf .fff .gpr .iiq .k25 .kdc .mef .mos .mrw .nef .nrw
-    .orf .pef .raf .raw .rw2 .rwl .sr2 .srf .srw .x3f
-    """.split()  # noqa: SIM905 (a list of literals would be four times as long)
-)
 VIDEO_SUFFIXES = frozenset(
     """
     .3gp .avi .flv .insv .lrv .m2ts .m4v .mkv .mov .mp4 .mpeg .mpg .mts .mxf .ogv .webm .wmv
@@ -121,9 +112,7 @@ class _Walk:
     output: Path
     include: Sequence[str]
     exclude: Sequence[str]
-    photo_suffixes: frozenset[str] = field(
-        default_factory=lambda: imageio.readable_suffixes() | PHOTO_SUFFIXES
-    )
+    photo_suffixes: frozenset[str] = field(default_factory=imageio.photo_suffixes)
     photos: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     suffixes: dict[str, Counter[str]] = field(default_factory=dict)

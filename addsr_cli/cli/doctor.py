@@ -26,6 +26,9 @@ LIBRARIES = (
     "numpy",
     "pillow",
     "opencv-python-headless",
+    "pillow-heif",
+    "rawpy",
+    "pyjpegxl",
 )
 EXAMPLE_SIZES = ((128, 128), (1000, 750))  # pixels of the input
 LITTLE_MEMORY = 2 * 10**9  # bytes
@@ -61,6 +64,7 @@ def diagnose(model: str, device: str) -> dict[str, Any]:
         "bf16_fast": machine.bf16,
         "fp16_fast": machine.fp16,
         "libraries": _library_versions(),
+        "formats": _formats(),
         "configuration": [
             {"path": str(path.absolute()), "exists": path.is_file()} for path in config_paths()
         ],
@@ -139,6 +143,17 @@ def _library_versions() -> dict[str, str]:
     return versions
 
 
+def _formats() -> dict[str, Any]:
+    """Return which formats can be read and written here, and what would install the others."""
+    from addsr_cli import imageio
+
+    return {
+        "read": imageio.readable_formats(),
+        "write": imageio.writable_formats(),
+        "missing": {extra.title: extra.install for extra in imageio.EXTRAS if not extra.installed},
+    }
+
+
 def _render(record: dict[str, Any]) -> str:
     python = f"Python {record['python']}, {record['system']} ({sys.executable})"
     free = format_bytes(record["memory_free"])
@@ -154,11 +169,20 @@ def _render(record: dict[str, Any]) -> str:
             *_model_lines(record["model"]),
             *(_example_line(example) for example in record.get("examples", ())),
             *(f"slow       {note}" for note in record.get("slow", ())),
+            *_format_lines(record["formats"]),
             f"libraries  {libraries}",
             *(_config_line(config) for config in record["configuration"]),
             f"models     {record['models']} (downloads: {record['downloads']})",
         ]
     )
+
+
+def _format_lines(formats: dict[str, Any]) -> list[str]:
+    return [
+        f"reads      {', '.join(formats['read'])}",
+        f"writes     {', '.join(formats['write'])}",
+        *(f"missing    {title}: {install}" for title, install in formats["missing"].items()),
+    ]
 
 
 def _model_lines(model: dict[str, Any]) -> list[str]:

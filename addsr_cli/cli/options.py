@@ -37,7 +37,7 @@ Output = Annotated[
     ),
 ]
 Format = Annotated[
-    Literal["png", "jpg", "jpeg", "webp", "tif", "tiff", "avif"] | None,
+    Literal["png", "jpg", "jpeg", "webp", "tif", "tiff", "avif", "jxl"] | None,
     Option(
         "File format.",
         OUTPUT,
@@ -46,8 +46,8 @@ Format = Annotated[
         case_sensitive=False,
     ),
 ]
-Quality = Annotated[int | None, Option("1 to 100, for JPEG, WebP and AVIF.", OUTPUT)]
-Lossless = Annotated[bool, Option("Lossless WebP or AVIF.", OUTPUT)]
+Quality = Annotated[int | None, Option("1 to 100, for JPEG, WebP, AVIF and JPEG XL.", OUTPUT)]
+Lossless = Annotated[bool, Option("Lossless WebP or JPEG XL.", OUTPUT)]
 BitDepth = Annotated[
     int | None,
     Option(

@@ -31,9 +31,8 @@ class Job:
     @property
     def sample_layout(self) -> tuple[int, int]:
         """Channels, and bits per channel, of the pixels in the output file."""
-        bit_depth = 8
-        if self.options.format in ("PNG", "TIFF"):
-            bit_depth = self.header.bit_depth
+        name = str(self.options.format)
+        bit_depth = self.header.bit_depth if imageio.holds_16_bits(name) else 8
         channels = 1 if self.header.mode in ("L", "LA", "1", "I;16") else 3
         if self.header.has_alpha:
             channels += 1

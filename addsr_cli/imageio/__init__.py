@@ -2,9 +2,23 @@
 
 from addsr_cli.imageio.access import FileAccess, common_access
 from addsr_cli.imageio.encoder import encode
-from addsr_cli.imageio.formats import WriteOptions, choose_format, format_from_suffix, suffix_for
-from addsr_cli.imageio.opening import MAX_PIXELS, buffer_pipe, readable_suffixes
+from addsr_cli.imageio.extras import EXTRAS
+from addsr_cli.imageio.formats import (
+    WriteOptions,
+    choose_format,
+    format_from_suffix,
+    holds_16_bits,
+    suffix_for,
+    writable_formats,
+)
+from addsr_cli.imageio.opening import (
+    buffer_pipe,
+    photo_suffixes,
+    readable_formats,
+    readable_suffixes,
+)
 from addsr_cli.imageio.photo import Header, Photo, from_array
+from addsr_cli.imageio.picture_file import MAX_PIXELS
 from addsr_cli.imageio.reader import from_pil, read, read_header, read_settings
 from addsr_cli.imageio.resample import fill_transparent, resize, resize_alpha
 from addsr_cli.imageio.writer import (
@@ -17,6 +31,7 @@ from addsr_cli.imageio.writer import (
 )
 
 __all__ = [
+    "EXTRAS",
     "MAX_PIXELS",
     "FileAccess",
     "Header",
@@ -32,14 +47,18 @@ __all__ = [
     "format_from_suffix",
     "from_array",
     "from_pil",
+    "holds_16_bits",
     "name_limit",
+    "photo_suffixes",
     "read",
     "read_header",
     "read_settings",
+    "readable_formats",
     "readable_suffixes",
     "resize",
     "resize_alpha",
     "suffix_for",
+    "writable_formats",
     "write",
     "write_bytes",
     "write_error",

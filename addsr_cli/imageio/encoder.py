@@ -75,6 +75,8 @@ def encode(
             iptc=extras.iptc,
             dpi=extras.dpi,
         )
+    if name == "JXL":
+        return _jxl(samples, extras, options)
     arguments = _lossy_arguments(name, photo, options)
     if name == "JPEG":
         extras = _within_segments(extras, warn)
@@ -188,6 +190,25 @@ def _on_white(photo: Photo) -> Photo:
         gray=photo.gray,
         bit_depth=photo.bit_depth,
     )
+
+
+def _jxl(
+    samples: IntArray,
+    extras: _Extras,
+    options: WriteOptions,
+) -> bytes:
+    from addsr_cli.imageio import jxl_file  # its library is optional
+
+    try:
+        return jxl_file.encode(
+            samples,
+            quality=None if options.lossless else options.quality or FORMATS["JXL"].quality,
+            icc=extras.icc,
+            exif=extras.exif,
+            xmp=extras.xmp,
+        )
+    except (RuntimeError, ValueError) as exc:
+        raise OutputRefused(f"JXL could not be written: {exc}.", "Use --format png.") from exc
 
 
 def _png(samples: IntArray, extras: _Extras) -> bytes:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from addsr_cli.errors import OutputRefused, UsageError
+from addsr_cli.imageio import extras
 from addsr_cli.imageio.photo import Header, Photo
 
 
@@ -62,16 +63,23 @@ FORMATS = {
         lossless=False,
         quality=80,
     ),
+    "JXL": Format(
+        name="JXL",
+        suffix=".jxl",
+        max_side=2**30 - 1,
+        sixteen=True,
+        quality=90,
+    ),
 }
 _ALIASES = {"JPG": "JPEG", "JPE": "JPEG", "JFIF": "JPEG", "TIF": "TIFF"}
-_KNOWN = "png, jpg, webp, tiff or avif"
+_KNOWN = "png, jpg, webp, tiff, avif or jxl"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
     """How to write a photo. Raises UsageError when the options contradict each other.
 
-    ``format``: PNG, JPEG, WEBP, TIFF, AVIF (or ``jpg``, ``tif``), or None for the format of the
+    ``format``: PNG, JPEG, WEBP, TIFF, AVIF, JXL (or ``jpg``, ``tif``), None for the format of the
     suffix. ``quality``: 1..100, None for the format's own default. ``bit_depth``: 8, 16,
     None for the photo's where it fits. ``metadata=False`` embeds no EXIF, XMP, resolution or
     settings; the ICC profile stays, since colours depend on it.
@@ -100,7 +108,7 @@ class WriteOptions:
         fmt = FORMATS[name]
         if self.lossless and not fmt.lossless:
             raise UsageError(
-                f"{name} cannot be written lossless here.", "Use --format png, tiff or webp."
+                f"{name} cannot be written lossless here.", "Use --format png, tiff, webp or jxl."
             )
         if self.bit_depth == 16 and not fmt.sixteen:
             raise UsageError(
@@ -117,12 +125,17 @@ class WriteOptions:
 def canonical(name: str) -> str:
     """Return the key in `FORMATS` of ``jpg``, ``.tif``, ``WebP`` and the like.
 
-    Raises UsageError for a format that cannot be written.
+    Raises UsageError for a format that cannot be written, or not without an extra.
     """
     upper = name.strip().lstrip(".").upper()
     upper = _ALIASES.get(upper, upper)
     if upper not in FORMATS:
         raise UsageError(f"{name!r} is not a format that can be written.", f"Use {_KNOWN}.")
+    if upper == "JXL" and not extras.JXL.installed:
+        raise UsageError(
+            f"{extras.JXL.title} is written by {extras.JXL.library}, which is not installed.",
+            f"{extras.JXL.install}; or use another format, such as webp.",
+        )
     return upper
 
 
@@ -170,6 +183,16 @@ def suffix_for(name: str) -> str:
     Raises UsageError for a format that cannot be written.
     """
     return FORMATS[canonical(name)].suffix
+
+
+def writable_formats() -> list[str]:
+    """Return the names of the formats that can be written here."""
+    return [name for name in FORMATS if name != "JXL" or extras.JXL.installed]
+
+
+def holds_16_bits(name: str) -> bool:
+    """Return whether a format of `FORMATS` holds 16 bits per channel."""
+    return FORMATS[name].sixteen
 
 
 def check_limits(

@@ -1,23 +1,22 @@
 """Opens files that may be anything; every failure becomes an `UnreadableInput`."""
 
-import re
 import stat
 import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from PIL import Image, UnidentifiedImageError
 
 from addsr_cli.errors import UnreadableInput
-
-MAX_PIXELS = 300_000_000
-"""Larger pictures are rejected before decoding: 300 megapixels are 3.6 GB of floats."""
+from addsr_cli.imageio import extras, signatures
+from addsr_cli.imageio.picture_file import PictureFile
+from addsr_cli.imageio.pillow_file import PillowFile, check_image, is_raw_preview
 
 # Raised by Pillow's decoders on damaged files. Anything else is a bug and should surface as one.
 DAMAGE = (
@@ -51,43 +50,9 @@ _READABLE = (
     "SGI",
     "PSD",
 )
-_CONVERT = "Convert it to JPEG or PNG first."
+# JPEG XR and high dynamic range
+_UNREADABLE_PHOTOS = frozenset({".jxr", ".wdp", ".hdp", ".exr", ".hdr"})
 _FETCH = "Get a complete copy of the file."
-_DEVELOP = "Develop it to TIFF, PNG or JPEG first."
-# Beginnings of files that cannot be read: pattern, name, hint.
-_UNSUPPORTED = (
-    (rb"....ftyp(hei|hev|mif|msf)", "a HEIC/HEIF file", _CONVERT),
-    (rb"\xff\x0a|\0\0\0\x0cJXL ", "a JPEG XL file", _CONVERT),
-    (rb"IIU\0|FUJIFILMCCD-RAW|....ftypcrx", "a camera raw file", _DEVELOP),
-    (rb"%PDF", "a PDF document", "Export the page as PNG first."),
-    (rb"\s*<(\?xml|svg)", "an SVG or XML file", "Export it as PNG first."),
-    (
-        rb"II[*+]\0|MM\0[*+]",
-        "a TIFF of a kind that is not supported",
-        "Save it as 8-bit or 16-bit RGB TIFF or PNG first.",
-    ),
-)
-_GRAY16 = {"I;16", "I;16L", "I;16B", "I;16N"}
-_MODES = {
-    *_GRAY16,
-    "1",
-    "L",
-    "LA",
-    "La",
-    "P",
-    "PA",
-    "RGB",
-    "RGBA",
-    "RGBa",
-    "RGBX",
-    "CMYK",
-    "YCbCr",
-    "LAB",
-    "HSV",
-}
-# TIFF tags
-_NEW_SUBFILE_TYPE, _BITS_PER_SAMPLE, _PLANAR_CONFIGURATION, _DNG_VERSION = 254, 258, 284, 50706
-_CANON_RAW = re.compile(rb"II\*\0....CR", re.DOTALL)
 
 _lock = threading.Lock()
 _users = 0
@@ -122,9 +87,28 @@ def quiet_pillow() -> Iterator[None]:
 
 
 def readable_suffixes() -> frozenset[str]:
-    """Return the suffixes of readable files, in lower case with their dot."""
+    """Return the suffixes of files that can be read here, in lower case with their dot."""
     Image.init()
-    return frozenset(suffix for suffix, name in Image.EXTENSION.items() if name in _READABLE)
+    pillow = {suffix for suffix, name in Image.EXTENSION.items() if name in _READABLE}
+    return frozenset(pillow).union(
+        *(extra.suffixes for extra in extras.EXTRAS if extra.installed),
+    )
+
+
+def photo_suffixes() -> frozenset[str]:
+    """Return the suffixes of photos, even of those that cannot be read here.
+
+    In a batch, these fail with a reason instead of being skipped.
+    """
+    suffixes = (extra.suffixes for extra in extras.EXTRAS)
+    return readable_suffixes().union(*suffixes, _UNREADABLE_PHOTOS)
+
+
+def readable_formats() -> list[str]:
+    """Return the names of the formats that can be read here."""
+    Image.init()
+    pillow = [name for name in _READABLE if name in Image.OPEN]
+    return pillow + [extra.title for extra in extras.EXTRAS if extra.installed]
 
 
 def display_name(source: Path | bytes) -> str:
@@ -154,59 +138,34 @@ def name_in_sentence(source: Path | bytes) -> str:
 
 
 @contextmanager
-def open_image(source: Path | bytes) -> Iterator[tuple[Image.Image, BinaryIO]]:
-    """Open a picture and check its header; yields the image, not decoded yet, and its file.
+def open_picture(source: Path | bytes) -> Iterator[tuple[PictureFile, BinaryIO]]:
+    """Open a picture and check its header; yields it, not decoded yet, and its file.
 
     ``source`` is a path or the file's bytes. Raises UnreadableInput, also for damage that shows
     inside the block.
     """
     name = display_name(source)
     stream = BytesIO(source) if isinstance(source, bytes) else _file(source, name)
-    with stream, quiet_pillow(), translate_damage(name), _identified(stream, name) as image:
-        check_header(image, name)
-        yield image, stream
+    with (
+        stream,
+        quiet_pillow(),
+        translate_damage(name),
+        closing(_identify(stream, name)) as file,
+    ):
+        yield file, stream
 
 
 @contextmanager
-def translate_damage(name: str) -> Iterator[None]:
-    """Translate Pillow's errors on damaged pictures into UnreadableInput."""
+def translate_damage(name: str, kind: str = "") -> Iterator[None]:
+    """Translate errors of decoders on damaged files into UnreadableInput.
+
+    ``name`` begins the message; ``kind`` is the kind of file, if it is worth naming.
+    """
     try:
         yield
     except DAMAGE as exc:
-        raise UnreadableInput(f"{name} is damaged: {_reason(exc)}.", _FETCH) from exc
-
-
-def check_header(image: Image.Image, name: str) -> None:
-    """Raise UnreadableInput for a picture that is too large or of an unsupported kind."""
-    width, height = image.size
-    if width * height > MAX_PIXELS:
-        limit = f"{MAX_PIXELS // 1_000_000} megapixels"
-        raise UnreadableInput(
-            f"{name} claims {width}x{height} pixels, more than the limit of {limit}.",
-            "Use a smaller picture or crop it.",
-        )
-    if image.mode not in _MODES and not (image.mode == "I" and image.format == "PPM"):
-        kind = {"F": "32-bit float (HDR)", "I": "32-bit integer"}.get(image.mode, "unusual")
-        raise UnreadableInput(
-            f"{name} has {kind} pixels (mode {image.mode}), which are not supported.",
-            "Convert it to 8-bit or 16-bit PNG or TIFF first.",
-        )
-    _check_tiff(getattr(image, "tag_v2", {}), name)
-
-
-def _check_tiff(tags: Mapping[int, Any], name: str) -> None:
-    """Raise UnreadableInput for TIFF files that Pillow would decode into something else."""
-    is_preview = int(tags.get(_NEW_SUBFILE_TYPE, 0)) & 1
-    if is_preview or _DNG_VERSION in tags:
-        raise UnreadableInput(
-            f"{name} is a camera raw file (only its small preview can be read).", _DEVELOP
-        )
-    separate_planes = tags.get(_PLANAR_CONFIGURATION) == 2
-    if separate_planes and max(tags.get(_BITS_PER_SAMPLE, (8,))) > 8:
-        raise UnreadableInput(
-            f"{name} is a 16-bit TIFF with separate colour planes, which is not supported.",
-            "Save it with interleaved channels, or as PNG.",
-        )
+        damaged = f"a damaged {kind} file" if kind else "damaged"
+        raise UnreadableInput(f"{name} is {damaged}: {_reason(exc)}.", _FETCH) from exc
 
 
 def _file(path: Path, name: str) -> BinaryIO:
@@ -236,33 +195,58 @@ def _file(path: Path, name: str) -> BinaryIO:
         ) from exc
 
 
-@contextmanager
-def _identified(stream: BinaryIO, name: str) -> Iterator[Image.Image]:
-    """Open the image in one of the readable formats. Raises UnreadableInput."""
-    head = stream.read(64)
+def _identify(stream: BinaryIO, name: str) -> PictureFile:
+    """Open the picture with the library for its kind. Raises UnreadableInput."""
+    head = stream.read(signatures.HEAD_BYTES)
     stream.seek(0)
     if not head:
         raise UnreadableInput(f"{name} is empty (0 bytes).", _FETCH)
-    if _CANON_RAW.match(head):  # Pillow would open the preview as a TIFF
-        raise UnreadableInput(f"{name} is a camera raw file.", _DEVELOP)
+    if signatures.is_heif(head):
+        return _open_heif(stream, name)
+    if signatures.is_jxl(head):
+        return _open_jxl(stream, name)
+    if signatures.is_camera_raw(head):
+        return _open_raw(stream, name)
     try:
         image = Image.open(stream, formats=_READABLE)
     except UnidentifiedImageError as exc:
-        kind, hint = _sniff(head)
+        if signatures.is_tiff(head) and extras.RAW.installed:
+            with suppress(UnreadableInput):  # then it is no camera raw file either
+                return _open_raw(stream, name)
+        kind, hint = signatures.describe_unreadable(head)
         raise UnreadableInput(f"{name} is {kind}.", hint) from exc
-    with image:
-        yield image
+    if is_raw_preview(image):
+        return _open_raw(stream, name)
+    try:
+        check_image(image, name)
+    except UnreadableInput:
+        image.close()
+        raise
+    return PillowFile(image, stream)
 
 
-def _sniff(head: bytes) -> tuple[str, str]:
-    """Return what kind of file this seems to be, and a hint, for a file that Pillow rejects."""
-    for pattern, kind, hint in _UNSUPPORTED:
-        if re.match(pattern, head, re.DOTALL):
-            return kind, hint
-    known = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"RIFF", b"BM")
-    if head.startswith(known) or head[4:12] == b"ftypavif":
-        return "damaged: its header is incomplete", _FETCH
-    return "not a picture in a format that can be read", _CONVERT
+def _open_heif(stream: BinaryIO, name: str) -> PictureFile:
+    extras.HEIF.require(name)
+    from addsr_cli.imageio.heif_file import HeifFile
+
+    with translate_damage(name, extras.HEIF.title):
+        return HeifFile(stream, name)
+
+
+def _open_jxl(stream: BinaryIO, name: str) -> PictureFile:
+    extras.JXL.require(name)
+    from addsr_cli.imageio.jxl_file import JxlFile
+
+    with translate_damage(name, extras.JXL.title):
+        return JxlFile(stream, name)
+
+
+def _open_raw(stream: BinaryIO, name: str) -> PictureFile:
+    extras.RAW.require(name)
+    from addsr_cli.imageio.raw_file import RawFile
+
+    stream.seek(0)
+    return RawFile(stream, name)
 
 
 def _reason(exc: BaseException) -> str:

@@ -10,7 +10,7 @@ from imageio_samples import MAKER_NOTE, make_exif, noise, pil_exif, saved, smoot
 from PIL import Image
 
 from addsr_cli.errors import OutOfMemory, UnreadableInput
-from addsr_cli.imageio import exif, from_pil, read, read_header, reader
+from addsr_cli.imageio import exif, from_pil, pillow_file, read, read_header
 
 # Where the upright picture's rows come from, independently of the code: Pillow's
 # transpositions per EXIF value.
@@ -287,7 +287,7 @@ def test_memory_that_runs_out_while_reading_is_an_error_of_its_own(tmp_path, mon
 
     path = tmp_path / "photo.png"
     path.write_bytes(saved(Image.fromarray(smooth(30, 40)), "PNG"))
-    monkeypatch.setattr(reader, "decode", no_memory)
+    monkeypatch.setattr(pillow_file, "decode", no_memory)
     with pytest.raises(OutOfMemory, match=r"to read .*photo\.png"):
         read(path)
     with pytest.raises(OutOfMemory, match="to read the input"):
