@@ -1,6 +1,7 @@
 """The shape of the package: what imports load, how large files and functions are, and names."""
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import addsr_cli
 
@@ -65,17 +67,35 @@ def test_light_rooms_do_not_import_torch(room):
     assert python(f"import sys, addsr_cli.{room}; print('torch' in sys.modules)") == "False"
 
 
-LOAD = """
+UPSCALE = """
 import sys
-from addsr_cli.weights import loader
-loader.load(loader.locate("nano"), device="cpu", dtype="fp32")
-print("torch._dynamo" in sys.modules)
+from addsr_cli.__main__ import main
+try:
+    main()
+except SystemExit as exc:
+    print(exc.code, sorted({name for name in sys.modules if name in %s}))
 """
+# Packages and parts of torch that take long to import and that nano does not need
+NOT_FOR_NANO = {
+    *("accelerate", "diffusers", "huggingface_hub", "pandas", "safetensors.numpy", "scipy"),
+    *("spandrel", "starlette", "sympy", "torch._dynamo", "torch._inductor", "torchvision"),
+    *("torch.fx.experimental.symbolic_shapes", "torch.utils.flop_counter", "transformers"),
+}
 
 
 @pytest.mark.slow
-def test_loading_the_bundled_model_does_not_import_the_compiler():
-    assert python(LOAD) == "False"
+def test_upscaling_with_nano_imports_nothing_heavy_besides_torch(tmp_path):
+    Image.new("RGB", (16, 16)).save(tmp_path / "photo.png")
+    options = ["upscale", "photo.png", "--model", "nano", "--steps", "1", "--quiet"]
+    result = subprocess.run(
+        [sys.executable, "-c", UPSCALE % NOT_FOR_NANO, *options],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert result.stdout.splitlines() == ["photo_x4.png", "0 []"]
 
 
 def test_the_package_exports_the_upscaler():

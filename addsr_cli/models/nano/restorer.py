@@ -262,7 +262,11 @@ class Nano:
 
 def build_nano(config: NanoConfig | UNetConfig | None = None) -> Nano:
     """Return a nano with new weights."""
-    net = _network(config or NanoConfig())
+    return _placed(_network(config or NanoConfig()))
+
+
+def _placed(net: Network) -> Nano:
+    """Return the restorer of a network, with its weights in the layout of fast convolutions."""
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
     return Nano(net)
 
@@ -297,14 +301,14 @@ def load_nano(path: Path) -> Nano:
         shapes, notes = stored_shapes(path)
         config = _config(json.loads(notes["config"]))
         check_depth(sum(config.groups if isinstance(config, NanoConfig) else config.depths), shapes)
-        with torch.device("meta"):
-            check_fit(shapes, _network(config))
+        with torch.device("meta"):  # initial weights would cost more time than the file
+            net = _network(config)
+        check_fit(shapes, net)
         # not safe_open: its get_tensor can turn Control-C into a ValueError
         state = load(path.read_bytes())
         check_numbers(state)
-        nano = build_nano(config)
-        nano.net.load_state_dict(state)
-    return nano
+        net.load_state_dict(state, assign=True)
+    return _placed(net.float())
 
 
 def _network(config: NanoConfig | UNetConfig) -> Network:
