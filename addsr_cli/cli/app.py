@@ -2,10 +2,11 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from types import TracebackType
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
@@ -99,13 +100,26 @@ def _group() -> TyperGroup:
     return cast("TyperGroup", get_command(app))
 
 
+def _default_map(values: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """The options of files by command; one value stands for a list of one where they may repeat."""
+    filled = {}
+    for command, options in values.items():
+        params = getattr(_group().commands.get(command), "params", ())
+        repeatable = {param.name for param in params if getattr(param, "multiple", False)}
+        filled[command] = {
+            name: [value] if name in repeatable and not isinstance(value, list) else value
+            for name, value in options.items()
+        }
+    return filled
+
+
 def _parse_and_call(arguments: list[str], defaults: Defaults) -> int:
     """Run the command and return its exit code. Raises UsageError for what the parser rejects."""
     try:
         code = _group()(
             arguments,
             prog_name="addsr",
-            default_map=defaults.values,
+            default_map=_default_map(defaults.values),
             obj=defaults,
             standalone_mode=False,
         )

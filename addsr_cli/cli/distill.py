@@ -55,15 +55,15 @@ def distill(
     trainer = Trainer(config, lambda progress: console.info(_progress_line(progress)))
     is_main = trainer.accelerator.is_main_process  # one of several processes prints
     if is_main:
-        console.info(f"{trainer.photos.summary()} in {config.data}")
+        console.info(trainer.photos.located())
     folder = trainer.run(resume)
     if is_main:
         record = {"status": "ok", "output": str(folder), "steps": config.steps}
         console.result(str(folder), record)
 
 
-def _photo_folders(data: Path | None, pairs: Path | None) -> dict[str, Path]:
-    """The HR folder as ``data``, and the LR folder as ``pairs`` when ``--pairs`` was used."""
+def _photo_folders(data: tuple[Path, ...] | None, pairs: Path | None) -> dict[str, Any]:
+    """The HR folders as ``data``, and the LR folder as ``pairs`` when ``--pairs`` was used."""
     if (data is None) == (pairs is None):
         raise UsageError(
             "Give either --data or --pairs.", "--data takes a folder of sharp, large photos."
@@ -77,7 +77,7 @@ def _photo_folders(data: Path | None, pairs: Path | None) -> dict[str, Path]:
             f"{pairs} does not hold hr/ and lr/.",
             "Put photos into hr/ and their quarters into lr/.",
         )
-    return {"data": hr, "pairs": lr}
+    return {"data": (hr,), "pairs": lr}
 
 
 def _first_folder(parent: Path | None, names: tuple[str, ...]) -> Path | None:
@@ -101,10 +101,10 @@ def _show_plan(
     console: Console,
 ) -> None:
     from addsr_cli.train.budget import budget
-    from addsr_cli.train.data.dataset import find_photos
+    from addsr_cli.train.data.dataset import photos_of
 
     gpu_bytes = parse_memory(memory, "--memory", binary=True) if memory else None
-    photos = find_photos(config.data, config.crop, config.pairs)
+    photos = photos_of(config)
     plan = budget(config, gpu_bytes)
-    console.info(f"{photos.summary()} in {config.data}")
+    console.info(photos.located())
     console.result(plan.text(), plan.record())

@@ -16,11 +16,12 @@ from addsr_cli.settings import (
     PrecisionOption,
     SeedOption,
 )
+from addsr_cli.train.data.degradation_options import parse_mix, parse_scales
 from addsr_cli.train.option_panels import DATA, LOOP, LOSSES, RUN, train_option
 from addsr_cli.train.recipe import Recipe, run_defaults
 from addsr_cli.train.recipe import preset as preset_recipe
 
-PATHS = ("data", "output", "init", "pairs")
+PATHS = ("output", "init", "pairs")
 RENAMED = {"framing": "augmentation"}  # fields that older versions wrote under another name
 BY_ARCH = "by --arch and --stage"
 
@@ -48,33 +49,12 @@ EVERYDAY = (
 )
 
 
-def parse_scales(text: str) -> tuple[float, float]:
-    """``1:4``, or ``4`` for one alone, as lowest and highest factor."""
-    low, _, high = text.partition(":")
-    try:
-        return float(low), float(high or low)
-    except ValueError as exc:
-        raise UsageError(f"--scales {text} is not understood.", "Write it as 1:4, or 4.") from exc
-
-
-def parse_mix(text: str) -> tuple[tuple[str, float], ...]:
-    """``clean=0.2,mild=0.1,camera=0.42,strong=0.28`` as pairs."""
-    try:
-        return tuple(
-            (name.strip(), float(share))
-            for name, share in (part.split("=") for part in text.split(","))
-        )
-    except ValueError as exc:
-        raise UsageError(
-            f"--mix {text} is not understood.",
-            "Write it as clean=0.2,mild=0.1,camera=0.42,strong=0.28.",
-        ) from exc
-
-
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """Settings of one run.
 
+    ``data`` are folders, of which ``FOLDER:COUNT`` takes the first photos; all photos together are
+    shuffled anew every epoch, by ``seed``.
     ``crop`` (HR pixels per side) and ``batch_size`` (samples per process) shape a batch;
     ``accumulate`` batches make an optimizer step. ``mix`` is the share of each degradation.
     ``augmentation`` "varied" also rotates, downscales and defocuses crops. ``steps`` is the length
@@ -86,7 +66,13 @@ class TrainConfig:
     the losses. ``validation`` photos are held out.
     """
 
-    data: Annotated[Path, train_option("Folder of sharp, large photos.", DATA)]
+    data: Annotated[
+        tuple[Path, ...],
+        train_option(
+            "Folder of sharp, large photos, or FOLDER:COUNT for its first COUNT; repeatable.",
+            DATA,
+        ),
+    ]
     output: Annotated[
         Path,
         train_option(
@@ -293,6 +279,8 @@ class TrainConfig:
             raise UsageError(
                 f"--crop {self.crop} must be a multiple of {4 * NATIVE_SCALE}, at least 64."
             )
+        if not self.data or (self.pairs and len(self.data) > 1):
+            raise UsageError("--data needs a folder; --pairs takes the place of all of them.")
         counts = (
             self.steps,
             self.batch_size,
@@ -350,7 +338,8 @@ class TrainConfig:
         teacher = (
             Path(self.teacher).name if Path(self.teacher).exists() else self.teacher
         )  # ORG/REPO stays
-        return replace(self, **bare, teacher=teacher)
+        data = tuple(Path(entry.name) for entry in self.data)
+        return replace(self, **bare, data=data, teacher=teacher)
 
     def to_json(self) -> str:
         """Readable form, the inverse of ``from_json``."""
@@ -365,6 +354,8 @@ class TrainConfig:
         values = {key: value for key, value in raw.items() if key in known}
         for key in PATHS:
             values[key] = Path(values[key]) if values.get(key) else None
+        data = values["data"]  # one folder in older versions
+        values["data"] = tuple(map(Path, [data] if isinstance(data, str) else data))
         values["recipe"] = Recipe.from_json(values["recipe"]) if "recipe" in values else Recipe()
         if "scales" in values:
             values["scales"] = tuple(values["scales"])

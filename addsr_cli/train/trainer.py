@@ -25,7 +25,7 @@ from addsr_cli.schedule import STEPS
 from addsr_cli.train import checkpoint, results
 from addsr_cli.train.build import accelerator_for, objective_for, trainable_for
 from addsr_cli.train.config import TrainConfig
-from addsr_cli.train.data.dataset import PairDataset, find_photos, loader
+from addsr_cli.train.data.dataset import PairDataset, loader, photos_of
 from addsr_cli.train.data.tags import precompute_tags
 from addsr_cli.train.interrupt import defer_interrupts
 from addsr_cli.train.objectives.base import Batch, StepMetrics
@@ -61,7 +61,7 @@ class Trainer:
     ) -> None:
         self.config = config
         self.on_progress = on_progress
-        photos = find_photos(config.data, config.crop, config.pairs)
+        photos = photos_of(config)
         self.photos, self.held_out = photos.split(config.validation)
         self.accelerator = accelerator_for(config)
         self.model = trainable_for(config, self.accelerator)

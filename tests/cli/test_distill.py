@@ -309,6 +309,26 @@ def test_a_folder_that_is_not_there_is_refused(addsr):
     assert refused(addsr("distill", "--data", "nowhere", *SMALL), 2, "not a folder")
 
 
+def test_several_folders_are_mixed_and_counted(addsr, photos, photo):
+    for name in ("x.png", "y.png"):
+        photo(f"more/{name}", (80, 72))
+    folders = ("--data", "photos", "--data", "more:1")
+    done = addsr("distill", *folders, *SMALL, "-o", "run")
+    assert (done.code, done.lines[0]) == (0, "4 photos: 3 in photos, 1 in more")
+    assert config("run").data == (Path("photos"), Path("more:1"))
+    AcceleratorState._reset_state(True)
+    again = addsr("distill", *folders, *SMALL, "-o", "run", "--resume", "latest", "--steps", 3)
+    assert (again.code, "step 3/3" in again.err) == (0, True)
+
+
+@pytest.mark.parametrize("value", ['"photos"', '["photos"]'])
+def test_a_configuration_file_may_name_one_folder_or_several(addsr, photos, value):
+    Path("addsr.toml").write_text(f"[distill]\ndata = {value}\n")
+    done = addsr("distill", *SMALL, "--dry-run")
+    assert done.code == 0, done.err
+    assert "3 photos in photos" in done.err
+
+
 def test_skipped_photos_are_counted(distill, photos):
     broken(photos / "more")
     assert distill().lines[0] == "3 photos, 1 unreadable in photos"

@@ -165,7 +165,7 @@ def config(photo, tmp_path):
     """A run as ``addsr distill --arch toy`` would configure it."""
     defaults = run_defaults("toy", "student", "paper")
     return TrainConfig(
-        data=photo.parent,
+        data=(photo.parent,),
         output=tmp_path / "run",
         arch="toy",
         stage="student",

@@ -60,7 +60,7 @@ def write_photos(folder):
 
 def smallest(photos, output, **changes):
     """The configuration of the smallest possible run, in float32 on every machine."""
-    size = {"data": photos, "output": output, "arch": "tiny", "crop": 64, "batch_size": 2}
+    size = {"data": (photos,), "output": output, "arch": "tiny", "crop": 64, "batch_size": 2}
     quick = {
         "workers": 0,
         "device": "cpu",

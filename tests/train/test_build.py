@@ -49,7 +49,7 @@ def set_launch_environment(monkeypatch, number, count=2):
 
 
 def start(tmp_path, device):
-    build.accelerator_for(TrainConfig(data=tmp_path, output=tmp_path, device=device))
+    build.accelerator_for(TrainConfig(data=(tmp_path,), output=tmp_path, device=device))
 
 
 @pytest.mark.parametrize(
@@ -117,5 +117,5 @@ def test_accelerate_keeps_the_configured_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(build.hardware, "probe", lambda _: card)
     monkeypatch.setattr(torch.cuda, "set_device", lambda _: None)
     monkeypatch.setattr("accelerate.state.check_cuda_p2p_ib_support", lambda: True)
-    config = TrainConfig(data=tmp_path, output=tmp_path, device="cuda:1", precision="fp32")
+    config = TrainConfig(data=(tmp_path,), output=tmp_path, device="cuda:1", precision="fp32")
     assert build.accelerator_for(config).device == torch.device("cuda:1")

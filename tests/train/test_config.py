@@ -11,11 +11,12 @@ import pytest
 from addsr_cli.degradation_recipes import RECIPES
 from addsr_cli.errors import UsageError
 from addsr_cli.settings import DegradationName
-from addsr_cli.train.config import TrainConfig, parse_mix, parse_scales
+from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.data.degradation_options import parse_mix, parse_scales
 from addsr_cli.train.losses.timestep_weights import TaWeights
 from addsr_cli.train.recipe import OFFICIAL
 
-PLAIN = TrainConfig(data=Path("photos"), output=Path("run"))
+PLAIN = TrainConfig(data=(Path("photos"),), output=Path("run"))
 FULL = replace(PLAIN, arch="addsr", stage="student")
 
 
@@ -132,7 +133,7 @@ def test_options_of_training_are_read_without_heavy_libraries():
 
 
 def test_a_file_of_an_older_version_is_read_under_the_current_names(tmp_path):
-    config = TrainConfig(data=tmp_path, output=tmp_path / "run", augmentation="plain")
+    config = TrainConfig(data=(tmp_path,), output=tmp_path / "run", augmentation="plain")
     text = config.to_json()
     for current, older in (
         ("augmentation", "framing"),

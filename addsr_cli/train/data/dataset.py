@@ -1,5 +1,6 @@
 """Training pairs from photos: each is a function of (seed, position), whatever the workers do."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import read, read_header, resize
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.data.augmentation import crop, defocus, lettering, plain_crop
+from addsr_cli.train.data.sources import split_count
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".avif", ".bmp")
 CACHE_BYTES = 1 << 30  # decoded 8-bit photos kept per worker
@@ -24,10 +26,21 @@ CACHE_BYTES = 1 << 30  # decoded 8-bit photos kept per worker
 
 @dataclass(frozen=True, kw_only=True)
 class Photos:
-    """The usable photos of a folder, and the others with the reason why they are skipped."""
+    """The usable photos of some folders, and the others with the reason why they are skipped."""
 
     paths: tuple[Path, ...]
     skipped: tuple[tuple[Path, str], ...]
+    folders: tuple[Path, ...] = ()
+
+    def located(self) -> str:
+        """Return the summary with the folders, and how many photos are of each."""
+        if len(self.folders) < 2:
+            return f"{self.summary()} in {', '.join(map(str, self.folders))}"
+        count = Counter(
+            next(folder for folder in self.folders if path.is_relative_to(folder))
+            for path in self.paths
+        )
+        return f"{self.summary()}: {', '.join(f'{count[each]} in {each}' for each in self.folders)}"
 
     def summary(self) -> str:
         """Return one line for the log."""
@@ -50,16 +63,37 @@ class Photos:
         return replace(self, paths=training), replace(self, paths=validation)
 
 
+def photos_of(config: TrainConfig) -> Photos:
+    """Return the photos of all ``--data`` folders in their order, each file once.
+
+    Raises UsageError and UnreadableInput.
+    """
+    sources = [split_count(entry) for entry in config.data]
+    parts = [find_photos(folder, config.crop, config.pairs, limit) for folder, limit in sources]
+    paths: dict[Path, Path] = {}
+    for part in parts:
+        for path in part.paths:
+            paths.setdefault(path.resolve(), path)
+    return Photos(
+        paths=tuple(paths.values()),
+        skipped=tuple(entry for part in parts for entry in part.skipped),
+        folders=tuple(dict.fromkeys(folder for folder, _ in sources)),
+    )
+
+
 def find_photos(
     folder: Path,
     smallest: int,
     pairs: Path | None = None,
+    limit: int | None = None,
 ) -> Photos:
     """Return every readable photo below ``folder`` with sides of at least ``smallest`` pixels.
 
-    They are sorted by path. With ``pairs``, each must have an LR photo of the same name there, a
-    quarter as large. Raises UsageError and UnreadableInput.
+    They are sorted by path, and no more than ``limit``. With ``pairs``, each must have an LR photo
+    of the same name there, a quarter as large. Raises UsageError and UnreadableInput.
     """
+    if limit == 0:
+        raise UsageError(f"--data {folder}:0 takes no photo.", "Write how many photos to take.")
     if not folder.is_dir():
         raise UsageError(
             f"{folder} is not a folder.", "Give --data a folder of sharp, large photos."
@@ -67,6 +101,8 @@ def find_photos(
     usable: list[Path] = []
     skipped: list[tuple[Path, str]] = []
     for path in sorted(folder.rglob("*")):
+        if len(usable) == limit:
+            break
         if path.suffix.lower() not in SUFFIXES or path.name.startswith("."):
             continue
         try:
@@ -80,7 +116,7 @@ def find_photos(
             skipped.append((path, problem))
         else:
             usable.append(path)
-    photos = Photos(paths=tuple(usable), skipped=tuple(skipped))
+    photos = Photos(paths=tuple(usable), skipped=tuple(skipped), folders=(folder,))
     if not usable:
         raise UnreadableInput(
             f"No photo to train on in {folder} ({photos.summary()}).",
@@ -184,7 +220,7 @@ class PairDataset(Dataset[dict[str, Any]]):
     def _read_pair(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:
         """Return the same crop of a photo and of its LR photo."""
         path = self.photos.paths[index]
-        small = lr_path(path, self.config.data, self.config.pairs or path)
+        small = lr_path(path, self.config.data[0], self.config.pairs or path)
         if small is None:
             raise UnreadableInput(
                 f"The LR of {path} is gone.", "Leave the --pairs folder as it is during training."

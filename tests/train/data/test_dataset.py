@@ -11,7 +11,14 @@ from addsr_cli.degradation import degrade, usm_sharpen
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import resize
 from addsr_cli.train.data import dataset
-from addsr_cli.train.data.dataset import PairDataset, Photos, ResumableSampler, find_photos, loader
+from addsr_cli.train.data.dataset import (
+    PairDataset,
+    Photos,
+    ResumableSampler,
+    find_photos,
+    loader,
+    photos_of,
+)
 
 
 @pytest.fixture
@@ -20,7 +27,7 @@ def pairs_of(configured):
 
     def make(known=None, **changes):
         config = configured(**changes)
-        return PairDataset(find_photos(config.data, config.crop, config.pairs), config, known)
+        return PairDataset(photos_of(config), config, known)
 
     return make
 
@@ -213,6 +220,47 @@ def test_unreadable_and_small_files_are_counted_with_reasons(photos):
     usable = find_photos(photos, 64)
     assert usable.summary() == "3 photos, 1 smaller than 64 px, 2 unreadable"
     assert [path.name for path in usable.paths] == ["a.png", "b.png", "c.png"]
+
+
+def names(found):
+    return [path.name for path in found.paths]
+
+
+def test_folders_are_mixed_and_the_first_photos_of_each_are_counted(configured, photos, tmp_path):
+    more = tmp_path / "more"
+    for name in ("3.png", "1.png", "2.png"):
+        (more / "deep").mkdir(parents=True, exist_ok=True)
+        cv2.imwrite(str(more / "deep" / name), np.zeros((64, 64, 3), np.uint8))
+    (more / "deep" / "0.png").write_bytes(b"broken, and not counted as one of the first")
+    found = photos_of(configured(data=(photos, tmp_path / "more:2")))
+    assert names(found) == ["a.png", "b.png", "c.png", "1.png", "2.png"]
+    assert found.located() == f"5 photos, 1 unreadable: 3 in {photos}, 2 in {more}"
+    first, second = (PairDataset(found, configured(data=(photos,), seed=seed)) for seed in (0, 1))
+    orders = [chosen_photos(pairs, 10) for pairs in (first, first, second)]
+    assert orders[0] == orders[1] != orders[2]
+    assert Counter(orders[0]) == dict.fromkeys(range(5), 2)
+
+
+def chosen_photos(pairs, count):
+    """The photos that the first samples of a run come from."""
+    with pytest.MonkeyPatch.context() as patch:
+        return chosen(pairs, range(count), patch)
+
+
+def test_a_photo_of_two_folders_is_taken_once_where_it_comes_first(configured, photos):
+    found = photos_of(configured(data=(photos / "below", photos)))
+    assert names(found) == ["c.png", "a.png", "b.png"]
+    assert found.located().endswith(f"1 in {photos / 'below'}, 2 in {photos}")
+
+
+def test_a_folder_may_end_in_a_number_after_a_colon(configured, photos):
+    photos.rename(photos.with_name("set:2"))
+    assert len(photos_of(configured(data=(photos.with_name("set:2"),))).paths) == 3
+
+
+def test_no_photo_of_a_folder_is_refused(configured, photos):
+    with pytest.raises(UsageError, match=":0 takes no photo"):
+        photos_of(configured(data=(photos.with_name("photos:0"),)))
 
 
 def test_a_photo_may_be_exactly_as_small_as_a_crop(photos):
