@@ -15,11 +15,16 @@ def model_names(incomplete: str) -> list[str]:
 
     names = {"auto", *BUNDLED, *MODEL_COMPONENTS, *installed.list_installed()}
     completions = sorted(name for name in names if name.startswith(incomplete))
-    return completions + _model_paths(incomplete)
+    return completions + _paths(incomplete, MODEL_SUFFIXES)
 
 
-def _model_paths(incomplete: str) -> list[str]:
-    """Folders and model files that begin with ``incomplete``; hidden ones only when asked for."""
+def file_names(incomplete: str) -> list[str]:
+    """Complete an input: folders and files."""
+    return _paths(incomplete, ("",))
+
+
+def _paths(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
+    """Folders and files that begin with ``incomplete``; hidden ones only when asked for."""
     folder, start = os.path.split(incomplete)
     paths = []
     with suppress(OSError):
@@ -30,7 +35,7 @@ def _model_paths(incomplete: str) -> list[str]:
             path = f"{folder}/{entry.name}" if folder else entry.name
             if entry.is_dir():
                 paths.append(f"{path}/")
-            elif entry.name.endswith(MODEL_SUFFIXES):
+            elif entry.name.endswith(suffixes):
                 paths.append(path)
     return paths
 

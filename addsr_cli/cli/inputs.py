@@ -1,6 +1,5 @@
 """Checks the inputs named on the command line before anything heavy is imported."""
 
-import re
 import stat
 import sys
 from collections.abc import Iterator, Sequence
@@ -8,32 +7,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from addsr_cli import imageio
+from addsr_cli.cli.console import Console
 from addsr_cli.cli.streams import stdout_closed
+from addsr_cli.cli.url_input import download, file_name, is_url
 from addsr_cli.engine.job import RejectedInput, picture_out_of_memory
 from addsr_cli.errors import AddsrError, OutputRefused, UnreadableInput, UsageError
 from addsr_cli.imageio import Header
 
-STREAM = Path("-")
+STREAM = "-"
 
 # Reasons to skip an input.
 ADDSR_OUTPUT = "made by addsr"
 OUTPUT_EXISTS = "already done"
 
-_URL = re.compile(r"(https?|ftp|s3|gs):/+(.+)")  # a Path turns // into /
-
 
 @dataclass(frozen=True, kw_only=True)
 class Input:
-    """A picture that can be opened; ``source`` is its path, or the bytes of a stream."""
+    """A picture that can be opened.
+
+    ``source`` is its path, or the bytes of a stream or download; ``path`` names the output;
+    ``label`` names the input in messages and records.
+    """
 
     source: Path | bytes
     path: Path
+    label: str
     header: Header
-
-    @property
-    def label(self) -> str:
-        """Its name in messages and records."""
-        return input_label(self.path)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +47,13 @@ class Skipped:
 CheckedInput = Input | RejectedInput | Skipped
 
 
-def read_inputs(images: Sequence[Path]) -> list[CheckedInput]:
+def read_inputs(images: Sequence[str], console: Console) -> list[CheckedInput]:
     """Read the header of every input, in order; an input that cannot be opened has its error.
 
     Among several inputs, outputs of addsr are skipped, so that the same ``*.jpg`` can be used
     again. If all inputs are outputs of addsr, they are upscaled.
     """
-    inputs = list(_open_all(images))
+    inputs = list(_open_all(images, console))
     pictures = [item for item in inputs if isinstance(item, Input)]
     if len(inputs) == 1:
         return [*inputs]
@@ -67,13 +66,14 @@ def read_inputs(images: Sequence[Path]) -> list[CheckedInput]:
     ]
 
 
-def _open_all(images: Sequence[Path]) -> Iterator[Input | RejectedInput]:
+def _open_all(images: Sequence[str], console: Console) -> Iterator[Input | RejectedInput]:
     for image in images:
         try:
-            source = _open_source(image)
+            source = _open_source(image, console)
             yield Input(
                 source=source,
-                path=image,
+                path=_output_name(image),
+                label=input_label(image),
                 header=imageio.read_header(source),
             )
         except AddsrError as exc:
@@ -93,16 +93,21 @@ def _is_addsr_output(picture: Input) -> bool:
         return False
 
 
-def input_label(image: Path) -> str:
+def input_label(image: str) -> str:
     """Return the name of an input in messages: ``stdin``, a URL as it was typed, or a path."""
     if image == STREAM:
         return "stdin"
-    if url := _URL.fullmatch(str(image)):
-        return f"{url[1]}://{url[2]}"
-    return str(image)
+    return image if is_url(image) else str(Path(image))
 
 
-def check_streams(images: Sequence[Path], *, to_stdout: bool) -> None:
+def _output_name(image: str) -> Path:
+    """Return the path after which an output is named; without a folder it is in the current one."""
+    if image == STREAM:
+        return Path("stdin")
+    return Path(file_name(image)) if is_url(image) else Path(image)
+
+
+def check_streams(images: Sequence[str], *, to_stdout: bool) -> None:
     """Raise UsageError for a picture from or to a terminal, OutputRefused for a closed stdout."""
     if STREAM in images and sys.stdin and sys.stdin.isatty():
         raise UsageError(
@@ -120,8 +125,8 @@ def check_streams(images: Sequence[Path], *, to_stdout: bool) -> None:
         )
 
 
-def _open_source(image: Path) -> Path | bytes:
-    """Return a path, or all bytes of a stream, which can be read only once.
+def _open_source(image: str, console: Console) -> Path | bytes:
+    """Return a path, or all bytes of a stream or download, which can be read only once.
 
     Raises UnreadableInput.
     """
@@ -129,18 +134,15 @@ def _open_source(image: Path) -> Path | bytes:
         if sys.stdin is None:
             raise UnreadableInput("stdin is closed.", "Name a file, or redirect one: < photo.jpg")
         return sys.stdin.buffer.read()
+    if is_url(image):
+        return download(image, console)
+    path = Path(image)
     try:
-        mode = image.stat().st_mode
+        mode = path.stat().st_mode
     except (OSError, ValueError):
-        if _URL.fullmatch(str(image)):
-            url = input_label(image)
-            raise UnreadableInput(
-                f"{url} is a URL, not a file.",
-                f"Download it first, or: curl -L {url} | addsr upscale - -o FILE",
-            ) from None
-        return image  # the reader reports why it cannot be opened
+        return path  # the reader reports why it cannot be opened
     if stat.S_ISDIR(mode):
         raise UnreadableInput(
-            f"{str(image)!r} is a folder.", f"Upscale all photos in it: addsr batch {image}"
+            f"{str(path)!r} is a folder.", f"Upscale all photos in it: addsr batch {path}"
         )
-    return imageio.buffer_pipe(image)
+    return imageio.buffer_pipe(path)

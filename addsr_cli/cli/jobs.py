@@ -20,7 +20,7 @@ class JobOptions:
     Raises UsageError for a request that no input can fulfil.
     """
 
-    images: Sequence[Path]
+    images: Sequence[str]
     output: str | None
     samples: int = 1
     format: str | None = None
@@ -196,8 +196,7 @@ def _output(
             explicit=options.format,
         )
     folder = Path(request.output) if request.output else image.parent
-    source = Path("stdin") if image == STREAM else image
-    file_name, name = naming.file_name(source, header, size, settings, options)
+    file_name, name = naming.file_name(image, header, size, settings, options)
     return folder / file_name, name
 
 

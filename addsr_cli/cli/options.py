@@ -1,18 +1,19 @@
 """Options of the command line that no library dataclass declares: files, names and messages."""
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
+from addsr_cli.cli.completion import file_names
 from addsr_cli.options import MESSAGES, OUTPUT, QUALITY, Option
 
 Images = Annotated[
-    list[Path],
+    list[str],
     typer.Argument(
-        help="Photos; - reads stdin.",
+        help="Photos, or their URLs; - reads stdin.",
         metavar="IMAGE...",
         show_default=False,
+        autocompletion=file_names,
     ),
 ]
 Model = Annotated[

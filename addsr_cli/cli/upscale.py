@@ -67,7 +67,7 @@ def upscale(
         overwrite=request.overwrite,
     )
     check_streams(images, to_stdout=job_options.to_stdout)
-    inputs = read_inputs(images)
+    inputs = read_inputs(images, console)
     unreadable = [item for item in inputs if isinstance(item, RejectedInput)]
     _print_rejected(unreadable, console)
     if not any(isinstance(item, Input) for item in inputs):

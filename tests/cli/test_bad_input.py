@@ -192,13 +192,6 @@ def test_a_folder_as_input_points_to_batch(upscale, tmp_path):
     )
 
 
-def test_a_url_as_input_points_to_a_download(upscale):
-    outcome = upscale("https://example.org/cat.jpg")
-    assert outcome.code == 6
-    assert outcome.err.startswith("error: https://example.org/cat.jpg is a URL, not a file. ")
-    assert "curl -L https://example.org/cat.jpg | addsr upscale -" in outcome.err
-
-
 def test_no_picture_is_sent_to_a_terminal(photo, upscale, monkeypatch):
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     outcome = upscale(photo(), "-o", "-")
