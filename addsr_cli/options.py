@@ -14,6 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from functools import cache
+from keyword import iskeyword
 from types import UnionType
 from typing import (
     TYPE_CHECKING,
@@ -68,7 +69,8 @@ class Option:
 
     def name(self, field_name: str) -> str:
         """The name in configuration files, such as ``max_memory``."""
-        return self.flag(field_name).split("/")[0].removeprefix("--").replace("-", "_")
+        name = self.flag(field_name).split("/")[0].removeprefix("--").replace("-", "_")
+        return field_name if iskeyword(name) else name  # --for is `intent`
 
     def environment_variable(self, field_name: str) -> str | None:
         """The environment variable, such as ``ADDSR_MAX_MEMORY``; None when there is none."""

@@ -13,6 +13,7 @@ from addsr_cli.cli.batch_progress import BatchProgress
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.escape import printable
 from addsr_cli.cli.exit_codes import INTERRUPTED, SOME_FAILED
+from addsr_cli.cli.open_files import open_files
 from addsr_cli.cli.request import UpscaleOptions
 from addsr_cli.cli.takes_options import takes_options
 from addsr_cli.errors import OutputRefused, OutputVanished, UsageError
@@ -117,6 +118,8 @@ def batch(
             )
         else:
             _run(session, console, run_options, launcher)
+            if request.open and not shards.is_launched():
+                open_files([session.config.output], console)
     finally:
         if shards.is_launched():
             shards.leave_process_group()

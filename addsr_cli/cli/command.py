@@ -7,14 +7,15 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from addsr_cli.cli import config
+from addsr_cli.cli import config, intents
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
 
 # In columns. A longer list of choices goes to the help text, where lines can be wrapped.
 MAX_TYPE_WIDTH = 20
-FROM_FILE = 1
-STRENGTH = {"COMMANDLINE": 3, "ENVIRONMENT": 2, "DEFAULT_MAP": FROM_FILE}  # of a value's source
+FROM_FILE = 2
+# Of a value's source. An intent is one weaker than the source that it comes from.
+STRENGTH = {"COMMANDLINE": 6, "ENVIRONMENT": 4, "DEFAULT_MAP": FROM_FILE}
 
 
 class Command(TyperCommand):
@@ -28,6 +29,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (those of the base class)
         """Reset overridden options, report options from files, and call the function."""
         strengths = {name: STRENGTH.get(_source(ctx, name), 0) for name in ctx.params}
+        bundle = _apply_intent(ctx.params, strengths)
         overridden = config.overridden(strengths) | _overridden_format(ctx.params, strengths)
         for param in self.params:
             if param.name in overridden:
@@ -44,7 +46,19 @@ class Command(TyperCommand):
                 strengths,
                 console,
             )
+            if bundle:
+                remaining = {name: bundle[name] for name in bundle.keys() - overridden}
+                console.info(f"--for {ctx.params['intent']} sets {config.to_toml(remaining)}")
         return super().invoke(ctx)
+
+
+def _apply_intent(values: dict[str, Any], strengths: dict[str, int]) -> intents.Bundle:
+    """Set the options of ``--for`` and return those that were set."""
+    intent = values.get("intent")
+    if not intent:
+        return {}
+    strength = strengths["intent"] - 1
+    return intents.apply(values, strengths, intents.options_for(intent), strength)
 
 
 class CommandGroup(TyperGroup):

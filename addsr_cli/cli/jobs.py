@@ -7,6 +7,7 @@ from pathlib import Path
 
 from addsr_cli import imageio
 from addsr_cli.cli.inputs import ADDSR_OUTPUT, OUTPUT_EXISTS, STREAM, CheckedInput, Input, Skipped
+from addsr_cli.cli.preview import Preview
 from addsr_cli.engine.job import Job, Naming, RejectedInput
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.imageio import Header, WriteOptions
@@ -28,6 +29,7 @@ class JobOptions:
     dry_run: bool = False
     skip_existing: bool = False
     overwrite: bool = False
+    preview: Preview | None = None
 
     def __post_init__(self) -> None:
         """Raise UsageError for a request that no input can fulfil."""
@@ -140,13 +142,17 @@ def _jobs(
     naming: Naming,
     request: JobOptions,
 ) -> list[Job]:
-    size = settings.output_size(item.header.width, item.header.height)
+    header, box = item.header, None
+    if request.preview:
+        header, settings, box = request.preview.crop(header, settings)
+        naming = replace(naming, template=naming.template.replace("{ext}", "_preview{ext}"))
+    size = settings.output_size(header.width, header.height)
     jobs = []
     for number in range(request.samples):
         seeded = replace(settings, seed=settings.seed + number)
         output, name = _output(
             item.path,
-            item.header,
+            header,
             size,
             seeded,
             options,
@@ -156,12 +162,13 @@ def _jobs(
         job = Job(
             source=item.source,
             label=item.label,
-            header=item.header,
+            header=header,
             size=size,
             output=output,
             settings=seeded,
             options=replace(options, format=name),
             page=compare_path(output) if output and request.compare else None,
+            crop=box,
         )
         if not request.dry_run and not (
             request.skip_existing and output and os.path.lexists(output)

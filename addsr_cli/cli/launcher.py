@@ -26,6 +26,7 @@ NOT_INHERITED = (
     "shard",
     "device",
     "model",
+    "open",
     "json",
     "print0",
     "quiet",

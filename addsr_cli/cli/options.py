@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from addsr_cli.cli import intents
 from addsr_cli.cli.completion import file_names
 from addsr_cli.options import MESSAGES, OUTPUT, QUALITY, Option
 
@@ -26,6 +27,37 @@ Model = Annotated[
 ]
 Samples = Annotated[
     int, Option("Number of versions of each photo, with seeds counting up.", QUALITY)
+]
+
+Intent = Annotated[
+    str | None,
+    Option(
+        "A bundle of options: photo, print:A3@300, web:2048, old-photo, text or avatar.",
+        QUALITY,
+        flags=("--for",),
+        parse=intents.check,
+        metavar="<intent>",
+    ),
+]
+Preview = Annotated[
+    str | None,
+    Option(
+        "Upscale only a square of the photo: its side in pixels, and its middle as shares of width "
+        "and height, as in 512@0.5,0.3.",
+        OUTPUT,
+        metavar="<side>@<x>,<y>",
+    ),
+]
+Open = Annotated[
+    bool, Option("Open the result afterwards, in the program that shows such files.", OUTPUT)
+]
+Dpi = Annotated[
+    int | None,
+    Option(
+        "Resolution in dots per inch that is written into the file.",
+        OUTPUT,
+        default="the input's",
+    ),
 ]
 
 Output = Annotated[

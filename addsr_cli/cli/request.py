@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 class UpscaleOptions:
     """The options that both commands share. Raises UsageError when they contradict each other."""
 
+    intent: options.Intent = None
     model: options.Model = "auto"
     settings: Settings
     samples: options.Samples = 1
@@ -26,9 +27,11 @@ class UpscaleOptions:
     quality: options.Quality = None
     lossless: options.Lossless = False
     bit_depth: options.BitDepth = None
+    dpi: options.Dpi = None
     name: options.Name = "{stem}_x{scale}{ext}"
     overwrite: options.Overwrite = False
     no_metadata: options.NoMetadata = False
+    open: options.Open = False
     machine: Machine
     dry_run: options.DryRun = False
     console: Console
@@ -49,6 +52,7 @@ class UpscaleOptions:
             quality=self.quality,
             lossless=self.lossless,
             bit_depth=self.bit_depth,
+            dpi=self.dpi,
             metadata=not self.no_metadata,
             overwrite=self.overwrite,
         )

@@ -16,6 +16,7 @@ from addsr_cli.cli.duplicates import DuplicateSamples
 from addsr_cli.cli.escape import printable
 from addsr_cli.cli.exit_codes import SOME_FAILED
 from addsr_cli.cli.formatting import format_bytes, format_seconds, pluralize
+from addsr_cli.cli.open_files import open_files
 from addsr_cli.cli.records import (
     job_record,
     plan_record,
@@ -47,10 +48,12 @@ def upscale(
     request: UpscaleOptions,
     compare: options.Compare = False,
     skip_existing: options.SkipExisting = False,
+    preview: options.Preview = None,
 ) -> None:
     """Upscale one or several photos."""
     from addsr_cli.cli.inputs import Input, check_streams, read_inputs
     from addsr_cli.cli.jobs import JobOptions, gather
+    from addsr_cli.cli.preview import parse_preview
     from addsr_cli.engine.job import Job, RejectedInput
 
     console = request.console
@@ -65,6 +68,7 @@ def upscale(
         dry_run=request.dry_run,
         skip_existing=skip_existing,
         overwrite=request.overwrite,
+        preview=parse_preview(preview) if preview else None,
     )
     check_streams(images, to_stdout=job_options.to_stdout)
     inputs = read_inputs(images, console)
@@ -84,8 +88,25 @@ def upscale(
     console.info(f"model {upscaler.spec.name}: {upscaler.located.reason}")
     if not request.dry_run:
         _remove_partial_outputs([item for item in work if isinstance(item, Job)])
+    errors = _run_all(work, upscaler, request)
+    if request.open and not request.dry_run:
+        done = [item for item, error in zip(work, errors, strict=True) if error is None]
+        files = [item.page or item.output for item in done if isinstance(item, Job)]
+        open_files(files, console)
+    _exit_if_failed(errors)
+
+
+def _run_all(
+    work: "Sequence[Work]",
+    upscaler: "Upscaler",
+    request: UpscaleOptions,
+) -> list[AddsrError | None]:
+    """Upscale every job, or show its plan; return the errors in the order of ``work``."""
+    from addsr_cli.engine.job import Job
+
+    console = request.console
     titles = iter(_progress_titles(work))
-    duplicates = DuplicateSamples(job_options.samples)
+    duplicates = DuplicateSamples(request.samples)
     errors: list[AddsrError | None] = []
     for item in work:
         if isinstance(item, Job):
@@ -96,7 +117,7 @@ def upscale(
             errors.append(_run_job(item.label, action, console))
         else:
             errors.append(_record_unprocessed(item, console))
-    _exit_if_failed(errors)
+    return errors
 
 
 def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
@@ -207,6 +228,8 @@ def _upscale_job(
     upscaler.plan(*job.header.size, job.settings)
     with console.step_progress(title) as bar:
         photo = _read_photo(job.source)
+        if job.crop:
+            photo = imageio.crop(photo, job.crop)
         result = upscaler.upscale(photo, job.settings, bar)
     result = duplicates.add_warning(job, result)
     notes, started = list(result.warnings), perf_counter()

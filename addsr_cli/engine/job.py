@@ -17,6 +17,8 @@ class Job:
 
     ``source`` is a path, or the bytes of stdin; ``label`` names it in messages. ``output`` None
     means stdout. ``page`` is the path of the page that compares before and after, or None.
+    ``crop`` is the part of the photo that is upscaled, (left, top, right, bottom), None for all of
+    it; ``header`` is that of the part.
     """
 
     source: Path | bytes
@@ -27,6 +29,7 @@ class Job:
     settings: Settings
     options: WriteOptions
     page: Path | None = None
+    crop: tuple[int, int, int, int] | None = None
 
     @property
     def sample_layout(self) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Reads and writes photos: upright float pixels and the metadata of the file. No torch."""
 
 from addsr_cli.imageio.access import FileAccess, common_access
+from addsr_cli.imageio.crop import crop
 from addsr_cli.imageio.encoder import encode
 from addsr_cli.imageio.extras import EXTRAS
 from addsr_cli.imageio.formats import (
@@ -42,6 +43,7 @@ __all__ = [
     "check_target",
     "choose_format",
     "common_access",
+    "crop",
     "encode",
     "fill_transparent",
     "format_from_suffix",

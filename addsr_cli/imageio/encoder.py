@@ -110,6 +110,8 @@ def _extras(
     if exif:
         try:
             exif = exif_blob.resized(exif, photo.width, photo.height)
+            if options.dpi:
+                exif = exif_blob.with_resolution(exif, options.dpi)
         except exif_blob.BROKEN:
             exif = None
             warn("the EXIF data is damaged and was left out")
@@ -126,7 +128,7 @@ def _extras(
         xmp=xmp,
         iptc=photo.iptc,
         texts=photo.texts,
-        dpi=photo.dpi,
+        dpi=(options.dpi, options.dpi) if options.dpi else photo.dpi,
         settings=settings,
     )
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 BROKEN = (ValueError, struct.error)
 
 _PREFIX = b"Exif\0\0"
-_SHORT, _LONG = 3, 4
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
 _ORIENTATION, _EXIF_IFD = 0x0112, 0x8769
 _THUMBNAIL_OFFSET, _THUMBNAIL_LENGTH = 0x0201, 0x0202
+_RESOLUTIONS, _RESOLUTION_UNIT, _INCH = (0x011A, 0x011B), 0x0128, 2
 _WIDTHS = {0x0100, 0xA002}
 _HEIGHTS = {0x0101, 0xA003}
 
@@ -150,4 +151,15 @@ def resized(
             blob.replace(directory, tag, width)
         for tag in directory.entries.keys() & _HEIGHTS:
             blob.replace(directory, tag, height)
+    return bytes(blob.data)
+
+
+def with_resolution(exif: bytes, dpi: int) -> bytes:
+    """Return EXIF with existing resolution tags set, in dots per inch. Raises one of `BROKEN`."""
+    blob = Blob(exif)
+    for tag in blob.main.entries.keys() & set(_RESOLUTIONS):
+        position = blob.main.entries[tag]
+        if blob.unpack("H", position + 2) == _RATIONAL and blob.unpack("I", position + 4) == 1:
+            blob.pack("II", blob.unpack("I", position + 8), dpi, 1)
+    blob.replace(blob.main, _RESOLUTION_UNIT, _INCH)
     return bytes(blob.data)

@@ -81,7 +81,8 @@ class WriteOptions:
 
     ``format``: PNG, JPEG, WEBP, TIFF, AVIF, JXL (or ``jpg``, ``tif``), None for the format of the
     suffix. ``quality``: 1..100, None for the format's own default. ``bit_depth``: 8, 16,
-    None for the photo's where it fits. ``metadata=False`` embeds no EXIF, XMP, resolution or
+    None for the photo's where it fits. ``dpi``: dots per inch, None for the photo's.
+    ``metadata=False`` embeds no EXIF, XMP, resolution or
     settings; the ICC profile stays, since colours depend on it.
     """
 
@@ -89,6 +90,7 @@ class WriteOptions:
     quality: int | None = None
     lossless: bool = False
     bit_depth: int | None = None
+    dpi: int | None = None
     metadata: bool = True
     overwrite: bool = False
 
@@ -99,6 +101,8 @@ class WriteOptions:
             )
         if self.bit_depth not in (None, 8, 16):
             raise UsageError(f"A bit depth of {self.bit_depth} is not supported.", "Give 8 or 16.")
+        if self.dpi is not None and not 1 <= self.dpi <= 65535:
+            raise UsageError(f"--dpi {self.dpi} is out of range.", "Give 1 to 65535.")
         if self.format is not None:
             object.__setattr__(self, "format", canonical(self.format))
             self.check_format(str(self.format))
