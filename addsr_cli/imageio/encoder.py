@@ -1,7 +1,7 @@
 """Encodes a `Photo` into the bytes of a file, with its metadata and the settings it was made by."""
 
 import struct
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -43,7 +43,20 @@ def encode(
     *,
     warn: Warn | None = None,
 ) -> bytes:
-    """Return the bytes of a file; without ``options.format``, in the photo's own format or PNG.
+    """Return the bytes of a file, see ``encoded_parts``."""
+    return b"".join(encoded_parts(photo, options, settings, warn=warn))
+
+
+def encoded_parts(
+    photo: Photo,
+    options: WriteOptions,
+    settings: Mapping[str, str] | None = None,
+    *,
+    warn: Warn | None = None,
+) -> Iterable[bytes]:
+    """Return a file in parts; without ``options.format``, in the photo's own format or PNG.
+
+    A PNG is encoded while its parts are taken, so that it is never in memory as a whole.
 
     ``settings`` (names to texts) are embedded, with a note that the picture was AI-upscaled.
     ``warn`` is called with a sentence about everything that was left out. Raises OutputRefused when
@@ -76,14 +89,14 @@ def encode(
             dpi=extras.dpi,
         )
     if name == "JXL":
-        return _jxl(samples, extras, options)
+        return [_jxl(samples, extras, options)]
     arguments = _lossy_arguments(name, photo, options)
     if name == "JPEG":
         extras = _within_segments(extras, warn)
         if extras.dpi:
             arguments["dpi"] = extras.dpi
         arguments["extra"] = b"".join(_jpeg_segments(extras))
-    return _pillow(name, samples, extras, arguments)
+    return [_pillow(name, samples, extras, arguments)]
 
 
 def _ignore(warning: str) -> None:
@@ -213,13 +226,7 @@ def _jxl(
         raise OutputRefused(f"JXL could not be written: {exc}.", "Use --format png.") from exc
 
 
-def _png(samples: IntArray, extras: _Extras) -> bytes:
-    if samples.dtype == np.uint16:
-        pixels = png.encode16(samples.astype(np.uint16, copy=False))
-    else:
-        with BytesIO() as out:
-            Image.fromarray(samples).save(out, "PNG")
-            pixels = out.getvalue()
+def _png(samples: IntArray, extras: _Extras) -> Iterator[bytes]:
     chunks = []
     if extras.icc:
         chunks.append(png.icc_chunk(extras.icc))
@@ -231,7 +238,7 @@ def _png(samples: IntArray, extras: _Extras) -> bytes:
     # The photo's texts follow those of our settings: of two with one keyword many readers show the
     # last, and our settings are in the XMP too.
     chunks += [png.text_chunk(keyword, _decodable(text)) for keyword, text in extras.texts]
-    return png.insert_chunks(pixels, chunks)
+    return png.encode(samples, chunks)
 
 
 def _decodable(text: str) -> str:

@@ -1,18 +1,30 @@
-"""PNG beyond what Pillow writes: metadata chunks, and 16 bits per channel (ISO/IEC 15948)."""
+"""Writes PNG (ISO/IEC 15948): 8 or 16 bits per channel, band by band, with metadata chunks.
+
+Pillow writes no 16-bit colour, and compresses on one core with zlib's level 6. On photos level 4
+with the same choice of filters takes a third of the time for files that are 2 % larger. Bands
+are compressed independently of each other, on all cores; their number changes nothing.
+"""
 
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+
+from addsr_cli.imageio.parallel import ordered_map
+from addsr_cli.imageio.photo import IntArray
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 _COLOUR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # by number of channels
 _SUB, _UP, _PAETH = 1, 2, 4  # filter types
-_HEADER_END = len(SIGNATURE) + 25  # IHDR is always first and always 25 bytes
-_BAND_BYTES = 1 << 22
+_BAND_BYTES = 1 << 21  # a larger band compresses hardly better
+_LEVEL = 4
+_ZLIB_HEADER = b"\x78\x9c"  # deflate with a window of 32 KB (RFC 1950)
+_LAST_BLOCK = b"\x03\0"  # an empty one, which ends a deflate stream (RFC 1951)
+_ADLER_MODULUS = 65521
 _INCHES_PER_METRE = 39.3701
 
 
@@ -20,11 +32,6 @@ def chunk(name: bytes, data: bytes) -> bytes:
     """Return one chunk: length, type, data, CRC of type and data."""
     crc = zlib.crc32(data, zlib.crc32(name))
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc)
-
-
-def insert_chunks(png: bytes, chunks: list[bytes]) -> bytes:
-    """Insert chunks directly after the header, where all chunks of this module are allowed."""
-    return b"".join([png[:_HEADER_END], *chunks, png[_HEADER_END:]])
 
 
 def icc_chunk(profile: bytes) -> bytes:
@@ -63,60 +70,108 @@ def metadata_chunks(
     return chunks + [text_chunk(key, text) for key, text in settings.items()]
 
 
-def encode16(samples: NDArray[np.uint16]) -> bytes:
-    """Return a PNG file with 16 bits per channel, of uint16 (H, W) or (H, W, 1..4)."""
+def encode(samples: IntArray, chunks: Sequence[bytes] = ()) -> Iterator[bytes]:
+    """Yield the parts of a PNG file of uint8 or uint16, (H, W) or (H, W, 1..4).
+
+    ``chunks`` follow directly after the header, where all chunks of this module are allowed.
+    """
     height, width = samples.shape[:2]
     channels = samples.shape[2] if samples.ndim == 3 else 1
     header = struct.pack(
         ">IIBBBBB",
         width,
         height,
-        16,
+        8 * samples.itemsize,
         _COLOUR_TYPES[channels],
         0,
         0,
         0,
     )
-    deflate = zlib.compressobj(6, strategy=zlib.Z_FILTERED)
-    chunks = [SIGNATURE, chunk(b"IHDR", header)]
-    for band in _filtered_bands(samples, channels):
-        compressed = deflate.compress(band)
-        if compressed:
-            chunks.append(chunk(b"IDAT", compressed))
-    chunks.append(chunk(b"IDAT", deflate.flush()))
-    chunks.append(chunk(b"IEND", b""))
-    return b"".join(chunks)
-
-
-def _filtered_bands(samples: NDArray[np.uint16], channels: int) -> Iterator[bytes]:
-    """Yield bands of rows, each row with the filter of the smallest residuals (section 12.8)."""
-    height, width = samples.shape[:2]
-    step = 2 * channels
-    above = np.zeros((1, width * step), np.uint8)
+    yield SIGNATURE
+    yield chunk(b"IHDR", header)
+    yield from chunks
+    step = channels * samples.itemsize
     rows = max(1, _BAND_BYTES // (width * step))
-    for start in range(0, height, rows):
-        band = samples[start : start + rows].astype(">u2").view(np.uint8).reshape(-1, width * step)
-        up = np.vstack([above, band[:-1]])
-        filtered = np.empty((band.shape[0], band.shape[1] + 1), np.uint8)
-        filtered[:, 0] = _UP
-        filtered[:, 1:] = band - up
-        cost = _cost(filtered[:, 1:])
-        for filter_type, predicted in (
-            (_SUB, _shift_right(band, step)),
-            (_PAETH, _paeth(band, up, step)),
-        ):
-            residual = band - predicted
-            better = _cost(residual) < cost
-            filtered[better, 0] = filter_type
-            filtered[better, 1:] = residual[better]
-            cost = np.minimum(cost, _cost(residual))
-        above = band[-1:]
-        yield filtered.tobytes()
+    yield chunk(b"IDAT", _ZLIB_HEADER)
+    checksum = 1
+    bands = ordered_map(partial(_band, samples, rows, step), range(0, height, rows))
+    for part, band_checksum, length in bands:
+        checksum = _adler_of_both(checksum, band_checksum, length)
+        yield part
+    yield chunk(b"IDAT", _LAST_BLOCK + struct.pack(">I", checksum))
+    yield chunk(b"IEND", b"")
+
+
+def _band(
+    samples: IntArray,
+    rows: int,
+    step: int,
+    start: int,
+) -> tuple[bytes, int, int]:
+    """Return the chunk of a band of rows, and Adler-32 and length of its filtered bytes."""
+    above = start - 1 if start else 0
+    seen = _bytes_of_rows(samples[above : start + rows])
+    band = seen[start - above :]
+    up = seen[: len(band)] if start else np.vstack([np.zeros_like(seen[:1]), seen[:-1]])
+    filtered = _filtered(band, up, step)
+    deflate = zlib.compressobj(
+        _LEVEL,
+        zlib.DEFLATED,
+        -zlib.MAX_WBITS,
+        zlib.DEF_MEM_LEVEL,
+        zlib.Z_FILTERED,
+    )
+    compressed = deflate.compress(filtered.data) + deflate.flush(zlib.Z_SYNC_FLUSH)
+    return chunk(b"IDAT", compressed), zlib.adler32(filtered.data), filtered.size
+
+
+def _bytes_of_rows(samples: IntArray) -> NDArray[np.uint8]:
+    """Return the bytes (rows, width * step), the most significant of a sample first."""
+    ordered = np.ascontiguousarray(samples, samples.dtype.newbyteorder(">"))
+    return ordered.view(np.uint8).reshape(len(samples), -1)
+
+
+def _adler_of_both(
+    first: int,
+    second: int,
+    length: int,
+) -> int:
+    """Return the Adler-32 of two byte strings in a row; ``length`` is that of the second."""
+    low = (first & 0xFFFF) + (second & 0xFFFF) - 1
+    high = (first >> 16) + (second >> 16) + length * ((first & 0xFFFF) - 1)
+    return high % _ADLER_MODULUS << 16 | low % _ADLER_MODULUS
+
+
+def _filtered(
+    band: NDArray[np.uint8],
+    up: NDArray[np.uint8],
+    step: int,
+) -> NDArray[np.uint8]:
+    """Return rows, each with the filter of the smallest residuals (section 12.8)."""
+    filtered = np.empty((band.shape[0], band.shape[1] + 1), np.uint8)
+    filtered[:, 0] = _UP
+    filtered[:, 1:] = band - up
+    cost = _cost(filtered[:, 1:])
+    for filter_type, predicted in (
+        (_SUB, _shift_right(band, step)),
+        (_PAETH, _paeth(band, up, step)),
+    ):
+        residual = band - predicted
+        residual_cost = _cost(residual)
+        better = residual_cost < cost
+        filtered[better, 0] = filter_type
+        filtered[better, 1:] = residual[better]
+        cost = np.minimum(cost, residual_cost)
+    return filtered
 
 
 def _cost(residual: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Return the sum of absolute residuals of every row, read as signed bytes."""
-    return np.minimum(residual, 0 - residual).sum(axis=1, dtype=np.int64)
+    """Return the sum of absolute residuals of every row, read as signed bytes.
+
+    It is taken over every fourth byte, which decides nearly always the same.
+    """
+    some = residual[:, ::4]
+    return np.minimum(some, 0 - some).sum(axis=1, dtype=np.int64)
 
 
 def _shift_right(rows: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:

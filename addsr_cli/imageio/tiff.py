@@ -9,6 +9,7 @@ import struct
 import zlib
 from enum import IntEnum
 from fractions import Fraction
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio.exif import Blob
 from addsr_cli.imageio.iptc import extract_iim
+from addsr_cli.imageio.parallel import ordered_map
 
 _EMPTY = b"II*\0\x08\0\0\0\0\0\0\0\0\0"  # a header and one directory without entries
 _SHORT, _LONG, _RATIONAL, _BYTE, _UNDEFINED = 3, 4, 5, 1, 7
@@ -26,6 +28,7 @@ _DEFLATE, _HORIZONTAL_PREDICTOR, _STRAIGHT_ALPHA, _INCH = 8, 2, 2, 2
 _NOT_COPIED = {*range(254, 270), *range(322, 326)}
 _NOT_COPIED |= {273, 274, 277, 278, 279, 284, 317, 320, 330, 338, 339, 513, 514, 700, 34675}
 _STRIP_BYTES = 1 << 20
+_LEVEL = 4  # of zlib: a quarter of the time of level 6, for 5 % larger files
 
 
 class Tag(IntEnum):
@@ -110,14 +113,14 @@ class _Writer:
     def pack(self, code: str, *values: int) -> bytes:
         return struct.pack(f"{self.endian}{len(values)}{code}", *values)
 
-    def finish(self) -> bytes:
-        """Write the directory, point the header at it, and return the whole file."""
+    def finish(self) -> list[bytes]:
+        """Write the directory, point the header at it, and return the parts of the file."""
         body = b"".join(self.entries[tag] for tag in sorted(self.entries))
         directory = self.pack("H", len(self.entries)) + body + self.pack("I", 0)
         start = self.append(directory)
         first = bytearray(self.parts[0])
         struct.pack_into(self.endian + "I", first, 4, start)
-        return b"".join([bytes(first), *self.parts[1:]])
+        return [bytes(first), *self.parts[1:]]
 
 
 def encode(
@@ -128,8 +131,8 @@ def encode(
     xmp: bytes | None,
     iptc: bytes | None = None,
     dpi: tuple[float, float] | None,
-) -> bytes:
-    """Return a TIFF file of (H, W) or (H, W, 1..4) integers. ``exif`` must be valid.
+) -> list[bytes]:
+    """Return the parts of a TIFF file of (H, W) or (H, W, 1..4) integers. ``exif`` must be valid.
 
     Raises OutputRefused when it would be larger than 4 GB.
     """
@@ -177,13 +180,23 @@ def _write_strips(writer: _Writer, samples: NDArray[np.uint8] | NDArray[np.uint1
     rows = max(1, _STRIP_BYTES // (width * channels * samples.dtype.itemsize))
     offsets = []
     sizes = []
-    for start in range(0, height, rows):
-        strip = samples[start : start + rows].copy()
-        strip[:, 1:] -= samples[start : start + rows, :-1]  # horizontal predictor
-        ordered = strip.astype(f"{writer.endian}u{strip.itemsize}")
-        compressed = zlib.compress(ordered.tobytes(), 6)
+    compress = partial(_strip, samples, rows, writer.endian)
+    for compressed in ordered_map(compress, range(0, height, rows)):
         offsets.append(writer.append(compressed))
         sizes.append(len(compressed))
     writer.tag(Tag.STRIP_OFFSETS, _LONG, *offsets)
     writer.tag(Tag.ROWS_PER_STRIP, _LONG, rows)
     writer.tag(Tag.STRIP_BYTE_COUNTS, _LONG, *sizes)
+
+
+def _strip(
+    samples: NDArray[np.uint8] | NDArray[np.uint16],
+    rows: int,
+    endian: str,
+    start: int,
+) -> bytes:
+    """Return the deflated residuals of a strip, from a horizontal predictor."""
+    strip = samples[start : start + rows].copy()
+    strip[:, 1:] -= samples[start : start + rows, :-1]
+    ordered = strip.astype(f"{endian}u{strip.itemsize}", copy=False)
+    return zlib.compress(ordered.data, _LEVEL)

@@ -4,15 +4,16 @@ import errno
 import os
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 from addsr_cli.errors import NoSpace, OutputRefused
 from addsr_cli.files import atomic_file, is_disk_full, require_free_space
 from addsr_cli.imageio.access import FileAccess, apply_access
-from addsr_cli.imageio.encoder import Warn, encode
+from addsr_cli.imageio.encoder import Warn, encoded_parts
 from addsr_cli.imageio.formats import (
     FORMATS,
     WriteOptions,
@@ -84,10 +85,10 @@ def write(
     """
     options = replace(options, format=options.format or require_format(path))
     check_target(path, overwrite=options.overwrite)
-    data = encode(photo, options, settings, warn=warn)
-    return write_bytes(
+    parts = encoded_parts(photo, options, settings, warn=warn)
+    return write_parts(
         path,
-        data,
+        parts,
         overwrite=options.overwrite,
         access=photo.access,
     )
@@ -100,7 +101,23 @@ def write_bytes(
     overwrite: bool,
     access: FileAccess | None = None,
 ) -> int:
-    """Write a file atomically and return its size in bytes. Raises OutputRefused.
+    """Write a file atomically and return its size in bytes, see ``write_parts``."""
+    return write_parts(
+        path,
+        [data],
+        overwrite=overwrite,
+        access=access,
+    )
+
+
+def write_parts(
+    path: Path,
+    parts: Iterable[bytes],
+    *,
+    overwrite: bool,
+    access: FileAccess | None = None,
+) -> int:
+    """Write the parts of a file atomically and return its size in bytes. Raises OutputRefused.
 
     Symbolic links are followed; devices and pipes are written to directly. Until it is complete,
     the file has another name in the same folder, where `files.remove_partial_files` finds it after
@@ -108,7 +125,7 @@ def write_bytes(
     permissions; a file that replaces another gets its mode and, where allowed, its owner.
     """
     if _is_stream(path):
-        return _write_to_stream(path, data)
+        return _write_to_stream(path, parts)
     target = path.resolve()
     older = _status(target) if overwrite else None
 
@@ -116,17 +133,24 @@ def write_bytes(
         apply_access(descriptor, access, older)
 
     try:
-        with atomic_file(
-            target,
-            overwrite=overwrite,
-            set_mode=set_mode,
-        ) as temporary:
-            temporary.write_bytes(data)
+        with (
+            atomic_file(
+                target,
+                overwrite=overwrite,
+                set_mode=set_mode,
+            ) as temporary,
+            temporary.open("wb") as file,
+        ):
+            size = _write_all(file, parts)
     except FileExistsError as exc:
         raise _exists(path) from exc
     except OSError as exc:
         raise write_error(path, exc) from exc
-    return len(data)
+    return size
+
+
+def _write_all(file: BinaryIO, parts: Iterable[bytes]) -> int:
+    return sum(file.write(part) for part in parts)
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -143,7 +167,7 @@ def _is_stream(path: Path) -> bool:
     return stat.S_ISCHR(status.st_mode) or stat.S_ISFIFO(status.st_mode)
 
 
-def _write_to_stream(path: Path, data: bytes) -> int:
+def _write_to_stream(path: Path, parts: Iterable[bytes]) -> int:
     try:
         # O_NONBLOCK makes a pipe without a reader an error
         descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
@@ -151,10 +175,9 @@ def _write_to_stream(path: Path, data: bytes) -> int:
             if os.isatty(descriptor):
                 raise OutputRefused(f"{str(path)!r} is a terminal.", "Name a file with -o.")
             os.set_blocking(descriptor, True)
-            file.write(data)
+            return _write_all(file, parts)
     except OSError as exc:
         raise write_error(path, exc) from exc
-    return len(data)
 
 
 def check_target(path: Path, *, overwrite: bool) -> None:

@@ -60,3 +60,8 @@ def pil_exif(blob):
     exif = Image.Exif()
     exif.load(blob)
     return exif
+
+
+def insert_chunks(png, chunks):
+    """Insert chunks into a PNG file, directly after its header of 33 bytes."""
+    return b"".join([png[:33], *chunks, png[33:]])

@@ -4,12 +4,13 @@ import struct
 
 import numpy as np
 import pytest
-from imageio_samples import noise, saved, srgb_profile
+from imageio_samples import insert_chunks, noise, saved, srgb_profile
 from PIL import Image
 
 from addsr_cli.imageio import encode, gamma, read
+from addsr_cli.imageio import png as png_file
 from addsr_cli.imageio.formats import WriteOptions
-from addsr_cli.imageio.png import SIGNATURE, chunk, encode16, insert_chunks
+from addsr_cli.imageio.png import chunk
 
 ADOBE = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 ADOBE_TO_SRGB = [[1.39836, -0.39836, 0], [0, 1, 0], [0, -0.04293, 1.04293]]  # Lindbloom's, D65
@@ -23,9 +24,7 @@ def chromaticities(values):
 
 
 def png(array, *chunks):
-    plain = encode16(array) if array.dtype == np.uint16 else saved(Image.fromarray(array), "PNG")
-    assert plain.startswith(SIGNATURE)
-    return insert_chunks(plain, list(chunks))
+    return b"".join(png_file.encode(array, chunks))
 
 
 def encoded(light):

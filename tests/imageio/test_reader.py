@@ -6,7 +6,16 @@ import cv2
 import numpy as np
 import pytest
 import tifffile
-from imageio_samples import MAKER_NOTE, make_exif, noise, pil_exif, saved, smooth, srgb_profile
+from imageio_samples import (
+    MAKER_NOTE,
+    insert_chunks,
+    make_exif,
+    noise,
+    pil_exif,
+    saved,
+    smooth,
+    srgb_profile,
+)
 from PIL import Image
 
 from addsr_cli.errors import OutOfMemory, UnreadableInput
@@ -220,7 +229,7 @@ def test_a_transparent_colour_becomes_alpha_in_eight_and_sixteen_bits():
     assert photo.alpha[0, 0] == 0
     assert photo.alpha[-1, -1] == 1
     deep = noise(9, 7, 3, dtype=np.uint16)
-    from addsr_cli.imageio.png import chunk, insert_chunks
+    from addsr_cli.imageio.png import chunk
 
     key = chunk(b"tRNS", struct.pack(">3H", *(int(v) for v in deep[2, 3])))
     keyed = read(insert_chunks(png16(deep), [key]))
