@@ -12,7 +12,17 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command
 
-from addsr_cli.cli import batch, bench, compare, config, distill, doctor, models, upscale
+from addsr_cli.cli import (
+    batch,
+    bench,
+    compare,
+    config,
+    config_commands,
+    distill,
+    doctor,
+    models,
+    upscale,
+)
 from addsr_cli.cli.command import Command, CommandGroup, insert_default_command
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
@@ -38,6 +48,7 @@ app.command("bench", cls=Command)(bench.bench)
 app.command("distill", cls=Command)(distill.distill)
 app.command("doctor", cls=Command)(doctor.doctor)
 app.add_typer(models.app, name="models")
+app.add_typer(config_commands.app, name="config")
 
 
 def _print_version(requested: bool) -> None:
