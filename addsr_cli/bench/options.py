@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from addsr_cli.bench.published import Published, load_table
+from addsr_cli.bench.published import ABLATION_TABLES, Published, load_tables
 from addsr_cli.bench.variants import Sweep, split_list
 from addsr_cli.errors import OutputRefused, UsageError
 from addsr_cli.options import QUALITY, Option
@@ -83,7 +83,7 @@ class BenchOptions:
         tuple[str, ...],
         bench_option(
             "Inputs: bicubic, blind (Real-ESRGAN), mild, camera, sensor, chroma, blocks, print, "
-            "or blur=2,noise=20,jpeg=50; repeatable.",
+            "addsr-case1 to 4 (AddSR v1, Table 2), or blur=2,noise=20,jpeg=50; repeatable.",
             QUALITY,
             flags=("--degradation",),
         ),
@@ -120,13 +120,30 @@ class BenchOptions:
         ),
     ] = ()
     preset: Annotated[
-        str | None,
+        tuple[str, ...],
         bench_option(
-            "Published numbers to compare with: realsr, drealsr, div2k-val, reallr200, "
-            "or a .json file.",
+            "Published numbers to compare with: addsr-v1-table1 to 7 and addsr-v4-table1 to 9 of "
+            "AddSR's authors; realsr, drealsr and div2k-val of others; reallr200; or a .json file. "
+            "Repeatable.",
+            QUALITY,
+        ),
+    ] = ()
+    ablation: Annotated[
+        Literal["psr", "ta", "teacher"] | None,
+        bench_option(
+            "Measure the models that were trained here with one choice varied, beside the "
+            "papers' rows.",
             QUALITY,
         ),
     ] = None
+    trained: Annotated[
+        tuple[Path, ...],
+        bench_option(
+            "Folder of training runs for --ablation; repeatable.",
+            QUALITY,
+            default="runs",
+        ),
+    ] = ()
     save: Annotated[Path | None, bench_option("Write all pictures into this folder.", REPORT)] = (
         None
     )
@@ -137,6 +154,8 @@ class BenchOptions:
             raise UsageError(f"--limit must be at least 1, not {self.limit}.")
         if self.border < 0:
             raise UsageError(f"--crop-border must be 0 or more, not {self.border}.")
+        if self.trained and self.ablation is None:
+            raise UsageError("--trained needs --ablation.", "Add --ablation psr, ta or teacher.")
         if self.data is None:
             self._check_no_quality_options()
 
@@ -150,19 +169,30 @@ class BenchOptions:
             "--save": self.save,
             "--limit": self.limit,
             "--crop-border": self.border,
+            "--ablation": self.ablation,
         }
         without_effect = [flag for flag, value in values.items() if value]
         if without_effect:
             raise UsageError(
                 f"{without_effect[0]} needs --data.", "Give --data a folder with HR/ and LR/."
             )
-        table = self.published()
-        if table:
-            raise UsageError(f"--preset {self.preset} needs --data.", table.data)
+        for table in self.published():
+            raise UsageError(f"--preset {table.name} needs --data.", table.data)
 
-    def published(self) -> Published | None:
-        """The published numbers that ``preset`` names. Raises UsageError and UnreadableInput."""
-        return load_table(self.preset) if self.preset else None
+    def published(self) -> tuple[Published, ...]:
+        """The published numbers of ``preset`` or of the ablation, in the papers' order.
+
+        Raises UsageError and UnreadableInput.
+        """
+        presets = self.preset
+        if self.ablation and not presets:
+            presets = ABLATION_TABLES[self.ablation]
+        return tuple(table for name in presets for table in load_tables(name))
+
+    @property
+    def trained_folders(self) -> tuple[Path, ...]:
+        """Folders of training runs for an ablation."""
+        return self.trained or (Path("runs"),)
 
     @property
     def speed_sizes(self) -> Sequence[Size]:

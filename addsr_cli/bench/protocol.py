@@ -10,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 import torch
 
 from addsr_cli import hardware
-from addsr_cli.bench.dataset import TestSet
+from addsr_cli.bench.dataset import ADDSR_CASES, TestSet
 from addsr_cli.bench.metrics import Metric
 from addsr_cli.settings import Settings
 from addsr_cli.version import __version__
@@ -86,7 +86,9 @@ def describe_data(
 def _degradation(test_set: TestSet) -> str:
     if not test_set.degradation:
         return ""
-    return f", degraded by {test_set.degradation}, seed {test_set.seed}"
+    assumed = ADDSR_CASES.get(test_set.degradation)
+    meaning = f", assumed to be {assumed}" if assumed else ""
+    return f", degraded by {test_set.degradation}{meaning}, seed {test_set.seed}"
 
 
 def _versions() -> list[str]:

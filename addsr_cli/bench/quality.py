@@ -50,8 +50,12 @@ def model_methods(
     located: Located,
     machine: Machine,
     sweep: Sequence[Variant],
+    label: str = "",
 ) -> Iterator[Method]:
-    """One method per variant; those of one precision share the weights in memory."""
+    """One method per variant, named by the model or ``label``.
+
+    Those of one precision share the weights in memory.
+    """
     upscalers: dict[str, Upscaler] = {}
     for variant in sweep:
         if variant.precision not in upscalers:
@@ -59,7 +63,7 @@ def model_methods(
             upscalers[variant.precision] = Upscaler(located, placed)
         upscaler = upscalers[variant.precision]
         yield Method(
-            name=f"{upscaler.spec.name}, {variant.label}",
+            name=f"{label or upscaler.spec.name}, {variant.label}",
             run=_model_runner(upscaler, variant.settings),
             steps=upscaler.steps(variant.settings),
             detail=located.reason,

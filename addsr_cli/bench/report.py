@@ -11,7 +11,7 @@ from typing import Any
 from addsr_cli import imageio
 from addsr_cli.bench.metrics import Metric, Picture
 from addsr_cli.bench.options import ReportFiles
-from addsr_cli.bench.published import Published
+from addsr_cli.bench.published import Published, beside
 from addsr_cli.bench.quality import Quality
 from addsr_cli.bench.report_tables import quality_charts, quality_table, speed_table, stage_table
 from addsr_cli.bench.speed import Speed
@@ -25,11 +25,14 @@ CSV_LEFT_OUT = ("photos", "settings")  # nested values that do not fit into a ce
 class Report:
     """All measurements and how they were made.
 
+    ``published`` tables stand beside the test sets whose pictures they name (see ``beside``), by
+    the name of the data's ``folder``.
     ``scenes`` maps (case, stem) to (method, picture) pairs of the photos that a page shows.
     """
 
     protocol: dict[str, str]
-    published: Published | None = None
+    published: Sequence[Published] = ()
+    folder: str = ""
     speed: list[Speed] = field(default_factory=list)
     quality: list[Quality] = field(default_factory=list)
     metrics: list[Metric] = field(default_factory=list)
@@ -47,7 +50,9 @@ class Report:
             tables += [speed_table(self.speed), stage_table(self.speed)]
         for case in self.cases:
             rows = [row for row in self.quality if row.case == case]
-            tables.append(quality_table(case, rows, self.metrics, self.published))
+            shown = beside(self.published, case, self.folder)
+            left_out = [table for table in self.published if table not in shown]
+            tables.append(quality_table(case, rows, self.metrics, shown, left_out))
         return tables
 
     def charts(self) -> list[str]:
@@ -65,10 +70,18 @@ class Report:
             yield _json_data({"kind": "speed"} | asdict(speed) | speed.rates())
         for row in self.quality:
             yield _json_data({"kind": "quality"} | asdict(row))
-        if self.published:
-            source = {"source": self.published.source, "protocol": self.published.protocol}
-            for method, values in self.published.rows.items():
-                yield {"kind": "published", "method": method, "means": values} | source
+        for table in self.published:
+            origin = {
+                "table": table.name,
+                "dataset": table.dataset,
+                "source": table.source,
+                "measured_by": table.measured_by,
+                "protocol": table.protocol,
+                "doubts": "; ".join(table.doubts),
+            }
+            for method in table.rows:
+                means = table.values(method)
+                yield {"kind": "published", "method": method, "means": means} | origin
 
     def markdown(self) -> str:
         """All tables, and the protocol as a list."""

@@ -12,7 +12,7 @@ from addsr_cli.report import Axis, Cell, Column, Point, Series, Table, scatter
 # Metrics for the charts; the first that was measured is used
 DISTORTION_METRICS = ("psnr_y", "psnr")
 PERCEPTUAL_METRICS = ("lpips", "niqe", "ssimulacra2", "spec")
-PUBLISHED_DIGITS = {"fid": 2, "musiq": 2}
+PUBLISHED_DIGITS = {"fid": 2, "musiq": 2, "psnr": 2, "seconds": 2, "timesteps": 0}
 
 SPEED_COLUMNS = (
     Column(title="input"),
@@ -88,9 +88,10 @@ def quality_table(
     case: str,
     rows: Sequence[Quality],
     metrics: Sequence[Metric],
-    published: Published | None,
+    published: Sequence[Published] = (),
+    left_out: Sequence[Published] = (),
 ) -> Table:
-    """Every method of one case, with the published rows below."""
+    """Every method of one case, with the published rows below; a note names those left out."""
     measured = [metric for metric in metrics if any(metric.name in row.means for row in rows)]
     names = [metric.name for metric in measured]
     published_only = _published_names(published, names)
@@ -104,7 +105,7 @@ def quality_table(
             )
             for m in measured
         ),
-        *(Column(title=name, digits=PUBLISHED_DIGITS.get(name, 4)) for name in published_only),
+        *(Column(title=name, digits=_published_digits(name)) for name in published_only),
         Column(title="s/photo", digits=3),
     ]
     cells: list[tuple[Cell, ...]] = []
@@ -113,11 +114,16 @@ def quality_table(
         empty = [None] * len(published_only)
         cells.append((row.method, row.count, *values, *empty, row.seconds))
     notes = ["+ larger is better, - smaller is better"]
-    if published:
-        for method, means in published.rows.items():
+    for table in published:
+        several = len({each.dataset for each in published if each.dataset}) > 1
+        where = f" ({table.dataset})" if several and table.dataset else ""
+        for method in table.rows:
+            means = table.values(method)
             values = [means.get(name) for name in (*names, *published_only)]
-            cells.append((f"published: {method}", None, *values, None))
-        notes.append(f"published: {published.source}; {published.protocol}")
+            cells.append((f"published: {method}{where}", None, *values, None))
+    notes += dict.fromkeys(_published_note(table) for table in published)
+    if left_out:
+        notes.append(f"not shown, for they are of other pictures: {_named(left_out)}")
     return Table(
         title=f"Quality, {case}",
         columns=columns,
@@ -169,11 +175,29 @@ def _first_measured(names: Sequence[str], metrics: dict[str, Metric]) -> Metric 
     return next((metrics[name] for name in names if name in metrics), None)
 
 
-def _published_names(published: Published | None, measured: Sequence[str]) -> list[str]:
-    """Metrics that were published and not measured here."""
-    rows = published.rows.values() if published else ()
-    names = dict.fromkeys(name for means in rows for name in means)
+def _published_names(published: Sequence[Published], measured: Sequence[str]) -> list[str]:
+    """Columns of metrics that were published and not measured here."""
+    names = dict.fromkeys(
+        name for table in published for method in table.rows for name in table.values(method)
+    )
     return [name for name in names if name not in measured]
+
+
+def _published_digits(column: str) -> int:
+    return PUBLISHED_DIGITS.get(column.partition(" ")[0].lower(), 4)
+
+
+def _named(tables: Sequence[Published]) -> str:
+    return ", ".join(f"{table.name} of {table.dataset}" for table in tables)
+
+
+def _published_note(table: Published) -> str:
+    """Where a table comes from, how it was measured, and what is uncertain about it."""
+    doubts = f"; doubtful: {'; '.join(table.doubts)}" if table.doubts else ""
+    return (
+        f"published: {table.source}, {table.title}, measured by {table.measured_by}; "
+        f"{table.protocol}{doubts}"
+    )
 
 
 def _axis(metric: Metric) -> Axis:

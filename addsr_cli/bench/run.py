@@ -1,12 +1,21 @@
 """A whole benchmark: speed, and with data the quality of pictures, as one report."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from addsr_cli import hardware
-from addsr_cli.bench import dataset, learned, metrics, peers, protocol, quality, speed
+from addsr_cli.bench import (
+    ablation,
+    dataset,
+    learned,
+    metrics,
+    peers,
+    protocol,
+    quality,
+    speed,
+)
 from addsr_cli.bench.options import BenchOptions
 from addsr_cli.bench.report import Report
 from addsr_cli.bench.variants import Variant, default_steps, variants
@@ -58,6 +67,7 @@ def run(
     report = Report(
         protocol=protocol.describe_machine(machine.device, located, options.sweep.base),
         published=options.published(),
+        folder=options.data.resolve().name if options.data else "",
     )
     report.protocol["precision"] = "; ".join(precisions)
     if options.speed_sizes:
@@ -150,7 +160,7 @@ def _measure_quality(
         *peers.interpolation(),
         *(peers.peer_network(file, machine.device) for file in options.peers),
         *(peers.result_folder(folder) for folder in options.results),
-        *quality.model_methods(located, machine, sweep),
+        *_models(report, located, machine, sweep, options, callbacks),
     )
     chosen_metrics, missing = _choose_metrics(options.metrics, machine.device)
     if missing:
@@ -179,6 +189,37 @@ def _measure_quality(
     )
     if missing:
         report.protocol["left out"] = missing
+
+
+def _models(
+    report: Report,
+    located: Located,
+    machine: Machine,
+    sweep: Sequence[Variant],
+    options: BenchOptions,
+    callbacks: BenchCallbacks,
+) -> Iterator[peers.Method]:
+    """The model, or in its place the trained variants of an ablation."""
+    if options.ablation is None:
+        yield from quality.model_methods(located, machine, sweep)
+        return
+    trained = ablation.find_variants(options.ablation, options.trained_folders)
+    report.protocol["model"] = "; ".join(
+        f"{each.label} ({each.located.file.parent})" for each in trained
+    )
+    report.protocol["sha256"] = "; ".join(each.located.digest() for each in trained)
+    differing = ablation.other_differences(options.ablation, trained)
+    if differing:
+        callbacks.warn(f"the trained models also differ in {', '.join(differing)}")
+    for each in trained:
+        steps = default_steps(each.located.spec.scheduler, each.located.spec.default_steps)
+        settings = options.sweep if each.uses_psr else replace(options.sweep, psr=(0.0,))
+        yield from quality.model_methods(
+            each.located,
+            machine,
+            variants(settings, steps),
+            each.label,
+        )
 
 
 def _choose_metrics(names: Sequence[str], device: str) -> tuple[list[metrics.Metric], str]:

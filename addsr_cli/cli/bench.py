@@ -38,6 +38,7 @@ def bench(
     """Measure speed by stage; with --data, quality against references and beside peers."""
     files.check()
     what.check_save_folder()
+    from addsr_cli.bench.ablation import find_variants
     from addsr_cli.bench.report import write_report
     from addsr_cli.bench.run import BenchCallbacks, run
     from addsr_cli.cli.model_choice import choose_model
@@ -45,15 +46,10 @@ def bench(
 
     if random_weights:
         located = loader.random_weights()
+    elif what.ablation:
+        located = find_variants(what.ablation, what.trained_folders)[0].located
     else:
-        located = loader.locate(
-            choose_model(
-                model,
-                machine.device,
-                console,
-                download=True,
-            )
-        )
+        located = loader.locate(choose_model(model, machine.device, console, download=True))
     callbacks = BenchCallbacks(
         info=console.info,
         warn=console.warn,

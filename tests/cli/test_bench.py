@@ -1,11 +1,13 @@
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from addsr_cli import hardware
+from addsr_cli.weights.loader import ASSETS
 
 
 @pytest.fixture
@@ -145,6 +147,73 @@ def test_published_numbers_stand_below_ours(bench, data):
     assert "published: AddSR, 4 steps" in outcome.out
     assert "23.33" in outcome.out
     assert "TSD-SR, Tables 1 and 2" in outcome.out
+
+
+def test_the_authors_numbers_stand_in_columns_of_their_own(bench, data):
+    arguments = ("--data", data, "--metrics", "psnr", "--steps", "1", "--json")
+    rows = records(bench(*arguments, "--preset", "addsr-v1-table7", "--preset", "realsr"))
+    published = [row for row in rows if row["kind"] == "published"]
+    assert {(row["table"], row["measured_by"]) for row in published} == {
+        ("addsr-v1-table7", "AddSR's authors"),
+        ("realsr", "TSD-SR's authors"),
+    }
+    assert published[0]["means"]["MANIQA (v1)"] == 0.3503
+    out = bench(*arguments[:-1], "--preset", "addsr-v4-table6").out
+    assert "Table 6" in out
+    assert "its numbers are missing" in out
+
+
+def test_the_cases_of_the_paper_are_degradations_beside_their_own_numbers(bench, data):
+    outcome = bench(
+        *("--data", f"{data}/hr", "--metrics", "psnr", "--steps", "1", "--limit", "1"),
+        *("--degradation", "addsr-case3", "--preset", "addsr-v1-table2"),
+    )
+    assert "published: AddSR, 4 steps" in outcome.out
+    assert "20.58" in outcome.out  # case 3
+    assert "22.74" not in outcome.out  # case 1
+    assert "addsr-case3, assumed to be noise=40" in outcome.out
+    assert "the names of the four cases are lost" in outcome.out
+
+
+def test_published_rows_of_other_pictures_are_named_and_left_out(bench, data):
+    Path(data).rename("RealSR")
+    arguments = ("--preset", "addsr-v4-table4", "--preset", "realsr")
+    out = bench("--data", "RealSR", "--metrics", "psnr_y", "--steps", "1", *arguments).out
+    assert "published: AddSR, 4 steps  " in out  # one data set needs no name
+    assert "SeeSR-Turbo" not in out
+    assert "addsr-v4-table4 of RealLR200, addsr-v4-table4 of DIV2K" in out
+
+
+def test_an_ablation_measures_trained_variants_beside_the_papers_rows(bench, data, tmp_path):
+    for name, psr in (("with", [1.0, 1.0]), ("without", [0.0, 0.0])):
+        export = Path("runs") / name / "export"
+        export.mkdir(parents=True)
+        (export / "nano.safetensors").symlink_to(ASSETS / "nano.safetensors")
+        (export / "training.json").write_text(json.dumps({"recipe": {"psr": psr}}))
+    arguments = ("--data", data, "--ablation", "psr", "--metrics", "psnr", "--steps", "2")
+    header, *rows = records(bench(*arguments, "--json"))
+    measured = {row["method"]: row["means"] for row in rows if row["kind"] == "quality"}
+    with_psr, without = "with PSR, weight 1, 2 steps", "without PSR, 2 steps, psr 0"
+    assert list(measured) == ["bicubic", "lanczos", with_psr, without]
+    assert measured[with_psr] != measured[without]
+    assert header["model"].startswith("with PSR, weight 1 (runs/with/export); without PSR (runs/")
+    published = [row for row in rows if row["kind"] == "published"]
+    assert {row["table"] for row in published} == {"addsr-v1-table5"}
+    assert "published: AddSR without PSR, 4 steps (DRealSR)" in bench(*arguments).out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "phrase"),
+    [
+        (("--ablation", "psr"), "--ablation needs --data"),
+        (("--data", "set", "--trained", "runs"), "--trained needs --ablation"),
+        (("--data", "set", "--ablation", "ta"), "No trained model lies in runs"),
+    ],
+)
+def test_an_ablation_needs_data_and_trained_models(bench, data, arguments, phrase):
+    outcome = bench(*arguments)
+    assert outcome.code == 2
+    assert phrase in outcome.err
 
 
 def test_references_alone_are_degraded_as_named(bench, data):
