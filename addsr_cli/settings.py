@@ -210,6 +210,11 @@ class Settings(PromptSettings):
         return 2 * DEFAULT_PSR * (1 - self.fidelity)
 
     @property
+    def asks_for_size(self) -> bool:
+        """Whether any size was set."""
+        return any((self.scale, self.width, self.height, self.longest, self.shortest))
+
+    @property
     def blend(self) -> float:
         """Share of the canvas in the result: 0 up to fidelity 0.5, 0.3 at 1."""
         if self.fidelity is None:
@@ -241,20 +246,24 @@ class Settings(PromptSettings):
         return float(NATIVE_SCALE if self.scale is None else self.scale)
 
 
-def pass_sizes(size: tuple[int, int], target: tuple[int, int]) -> list[tuple[int, int]]:
+def pass_sizes(
+    size: tuple[int, int],
+    target: tuple[int, int],
+    factor: int = NATIVE_SCALE,
+) -> list[tuple[int, int]]:
     """Return the output size of every pass from ``size`` to ``target``, all (width, height).
 
-    Each is at most 4 times the one before. The list is empty when the target is smaller than the
-    photo, since making it smaller needs no network.
+    Each is at most ``factor`` times the one before; there is one pass if that is 1. The list is
+    empty when the target is smaller than the photo, since making it smaller needs no network.
     """
     width, height = size
     target_width, target_height = target
     if target != size and target_width <= width and target_height <= height:
         return []
     sizes = [target]
-    while target_width > NATIVE_SCALE * width or target_height > NATIVE_SCALE * height:
-        target_width = math.ceil(target_width / NATIVE_SCALE)
-        target_height = math.ceil(target_height / NATIVE_SCALE)
+    while factor > 1 and (target_width > factor * width or target_height > factor * height):
+        target_width = math.ceil(target_width / factor)
+        target_height = math.ceil(target_height / factor)
         sizes.insert(0, (target_width, target_height))
     return sizes
 

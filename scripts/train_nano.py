@@ -24,7 +24,8 @@ import torch
 from torch import nn
 
 from addsr_cli.models.nano.restorer import Group, NanoConfig, build_nano, load_nano, save_nano
-from addsr_cli.models.single_pass.esrgan import DEPTH, Esrgan, begin_nano, load_esrgan, save_esrgan
+from addsr_cli.models.single_pass.esrgan import DEPTH, Esrgan
+from addsr_cli.models.single_pass.teacher import begin_nano, load_esrgan, save_esrgan
 
 STAGE_KEYS = ("name", "drop")  # keys of a stage that are not options of ``addsr distill``
 TEACHER = "x4plus"
@@ -151,8 +152,9 @@ def read_x4plus(path: Path) -> Esrgan:
 
 def convolutions(net: Esrgan) -> Iterator[nn.Conv2d]:
     """Yield all convolutions in execution order."""
-    for block in (net.first, net.body, net.body_out, net.up1, net.up2, net.hr, net.last):
-        yield from (module for module in block.modules() if isinstance(module, nn.Conv2d))
+    for name in ("first", "body", "body_out", *net.ups, "hr", "last"):
+        modules = net.get_submodule(name).modules()
+        yield from (module for module in modules if isinstance(module, nn.Conv2d))
 
 
 def initial_nano(network: dict[str, Any], x4plus: Esrgan) -> Any:  # noqa: ANN401 (a Nano)

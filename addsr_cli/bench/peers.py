@@ -4,9 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +14,8 @@ from addsr_cli import hardware
 from addsr_cli.bench.dataset import TestPhoto, pictures_by_stem, read_uint8, to_uint8
 from addsr_cli.bench.metrics import Picture
 from addsr_cli.errors import ModelUnavailable, UnreadableInput, UsageError
+from addsr_cli.models.one_pass import OnePassNetwork
+from addsr_cli.weights import loader
 
 Size = tuple[int, int]  # width, height
 MAX_SPARE = 4  # pixels that a result may exceed a reference that was cropped to its input
@@ -111,22 +111,26 @@ def result_folder(folder: Path) -> Method:
 
 
 def peer_network(file: Path, device: str) -> Method:
-    """A super-resolution network in any file that spandrel loads, run untiled in float32.
+    """A network that answers in one pass, as for ``--model``, run untiled in float32.
 
-    Raises ModelUnavailable when spandrel is not installed or does not know the file.
+    Raises ModelUnavailable when it cannot be loaded.
     """
     placed = hardware.probe(device).device
-    model = _load_with_spandrel(file, placed)
+    located = loader.locate(str(file))
+    network = loader.load(located, device=placed, dtype="fp32")
+    if not isinstance(network, OnePassNetwork):
+        raise ModelUnavailable(
+            f"{file} is a model that samples in steps.", "Give it as --model, and a network here."
+        )
 
-    @torch.inference_mode()
     def run(
         _: TestPhoto,
         lr: Picture,
         size: Size,
     ) -> Output:
         start = perf_counter()
-        image = torch.from_numpy(lr.astype(np.float32) / 255).permute(2, 0, 1)[None].to(placed)
-        output = model(image)[0].permute(1, 2, 0).float().cpu().numpy()
+        image = torch.from_numpy(lr.astype(np.float32) / 255).permute(2, 0, 1)[None]
+        output = network.enlarge(image)[0].permute(1, 2, 0).cpu().numpy()
         picture = to_uint8(output)
         if (picture.shape[1], picture.shape[0]) != size:
             picture = np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
@@ -135,37 +139,5 @@ def peer_network(file: Path, device: str) -> Method:
     return Method(
         name=file.stem,
         run=run,
-        detail=f"{model.architecture.name} x{model.scale}, spandrel",
+        detail=located.spec.title,
     )
-
-
-def _load_with_spandrel(file: Path, device: str) -> Any:  # noqa: ANN401 (an optional library)
-    try:
-        from spandrel import ImageModelDescriptor, ModelLoader, UnsupportedModelError
-    except ImportError as exc:
-        raise ModelUnavailable(
-            f"--peer needs spandrel ({exc}).", 'pip install "addsr[peers]".'
-        ) from exc
-    load_errors = (
-        UnsupportedModelError,
-        UnpicklingError,
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-    )
-    try:
-        model = ModelLoader(device=device).load_from_file(file)
-    except load_errors as exc:
-        raise ModelUnavailable(
-            f"{file} cannot be loaded: {exc}", "See spandrel's list of supported networks."
-        ) from exc
-    if not isinstance(model, ImageModelDescriptor) or (
-        model.input_channels,
-        model.output_channels,
-    ) != (3, 3):
-        raise ModelUnavailable(
-            f"{file} is not a network from RGB to RGB.", "Give a super-resolution network."
-        )
-    model.eval()
-    return model

@@ -65,7 +65,7 @@ def model_methods(
         yield Method(
             name=f"{label or upscaler.spec.name}, {variant.label}",
             run=_model_runner(upscaler, variant.settings),
-            steps=upscaler.steps(variant.settings),
+            steps=upscaler.steps(variant.settings) or None,
             detail=located.reason,
         )
 
@@ -77,7 +77,7 @@ def _model_runner(upscaler: Upscaler, base: Settings) -> Runner:
         size: Size,
     ) -> Output:
         scale = size[0] / lr.shape[1]
-        settings = base if scale == NATIVE_SCALE else replace(base, scale=scale)
+        settings = replace(base, scale=scale)
         start = perf_counter()
         result = upscaler.upscale(lr, settings)
         seconds = perf_counter() - start - result.seconds.get("load", 0.0)

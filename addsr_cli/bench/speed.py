@@ -10,13 +10,19 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from addsr_cli import hardware, imageio
 from addsr_cli.bench.options import Repeats
-from addsr_cli.bench.stages import NETWORK_STAGES, TimedRestorer, seconds_by_stage
+from addsr_cli.bench.stages import (
+    NETWORK_STAGES,
+    TimedOnePass,
+    TimedRestorer,
+    seconds_by_stage,
+    timed,
+)
 from addsr_cli.bench.variants import Variant
 from addsr_cli.engine.result import Result
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import UsageError
 from addsr_cli.imageio import Photo, WriteOptions
-from addsr_cli.models.restorer import Restorer
+from addsr_cli.models.architecture import Network
 from addsr_cli.settings import Machine, Settings
 from addsr_cli.weights.loader import DTYPES, Located
 
@@ -104,11 +110,11 @@ class TimedUpscaler:
     """An ``Upscaler`` whose network is timed by stage."""
 
     def __init__(self, located: Located, machine: Machine) -> None:
-        self.timed: TimedRestorer | None = None
+        self.timed: TimedRestorer | TimedOnePass | None = None
         self.upscaler = Upscaler(located, machine, self._wrap)
 
-    def _wrap(self, restorer: Restorer) -> Restorer:
-        self.timed = TimedRestorer(restorer)
+    def _wrap(self, network: Network) -> Network:
+        self.timed = timed(network)
         return self.timed
 
     def run(self, data: bytes, variant: Variant) -> TimedRun:

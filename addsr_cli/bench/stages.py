@@ -7,11 +7,13 @@ from torch import Tensor
 
 from addsr_cli.engine.progress import StageTimer
 from addsr_cli.hardware import synchronize
+from addsr_cli.models.architecture import Network
+from addsr_cli.models.one_pass import OnePassNetwork
 from addsr_cli.models.restorer import Conditioning, Noise, Restorer
 from addsr_cli.settings import PromptSettings
 
 # Stages inside the networks, which are compared with the machine's matmul FLOP/s
-NETWORK_STAGES = ("tag", "encode", "denoise", "psr decode", "psr tag", "decode")
+NETWORK_STAGES = ("tag", "encode", "denoise", "psr decode", "psr tag", "decode", "enlarge")
 STAGES = (
     "io",
     "resize",
@@ -21,6 +23,7 @@ STAGES = (
     "psr decode",
     "psr tag",
     "decode",
+    "enlarge",
     "sampler",
     "color",
 )
@@ -96,6 +99,31 @@ class TimedRestorer:
             result = call()
             synchronize(str(tensor.device))
         return result
+
+
+class TimedOnePass:
+    """A ``OnePassNetwork`` that times another one as the stage "enlarge"."""
+
+    def __init__(self, network: OnePassNetwork) -> None:
+        self.inner = network
+        self.clock = StageTimer()
+        self.scale = network.scale
+        self.alignment = network.alignment
+        self.halo = network.halo
+
+    def enlarge(self, image: Tensor) -> Tensor:
+        """Time the same call of the inner network."""
+        with self.clock.stage("enlarge"):
+            result = self.inner.enlarge(image)
+            synchronize(str(result.device))
+        return result
+
+
+def timed(network: Network) -> TimedRestorer | TimedOnePass:
+    """Return a network that times another one by stage."""
+    if isinstance(network, OnePassNetwork):
+        return TimedOnePass(network)
+    return TimedRestorer(network)
 
 
 def seconds_by_stage(engine: dict[str, float], network: dict[str, float]) -> dict[str, float]:

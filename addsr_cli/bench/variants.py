@@ -1,14 +1,14 @@
 """The combinations of settings that a benchmark compares."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from typing import Annotated, TypeVar, get_args
 
 from addsr_cli.errors import UsageError
+from addsr_cli.models.architecture import ModelSpec
 from addsr_cli.options import Option, with_overrides
-from addsr_cli.schedulers import Scheduler
 from addsr_cli.settings import Color, Precision, SeedOption, Settings, Start
 
 T = TypeVar("T")
@@ -102,8 +102,10 @@ class Variant:
     label: str
 
 
-def variants(sweep: Sweep, default_steps: Sequence[int]) -> list[Variant]:
+def variants(sweep: Sweep, default_steps: Sequence[int | None]) -> list[Variant]:
     """All combinations that differ: PSR has no effect on a single step.
+
+    Steps of None are one pass without steps.
 
     Raises UsageError for values that ``Settings`` refuses.
     """
@@ -117,8 +119,10 @@ def variants(sweep: Sweep, default_steps: Sequence[int]) -> list[Variant]:
     )
     for steps, psr, start, color, precision in combinations:
         changes: dict[str, object] = {"steps": steps}
-        labels = [f"{steps} step{'' if steps == 1 else 's'}"]
-        if psr is not None and steps > 1:
+        labels = ["one pass"]
+        if steps is not None:
+            labels = [f"{steps} step{'' if steps == 1 else 's'}"]
+        if psr is not None and (steps or 0) > 1:
             changes["psr"] = psr
             labels.append(f"psr {psr:g}")
         if start is not None:
@@ -139,6 +143,15 @@ def variants(sweep: Sweep, default_steps: Sequence[int]) -> list[Variant]:
     return list(unique.values())
 
 
-def default_steps(scheduler: Scheduler, steps: int) -> tuple[int, ...]:
+def for_one_pass(sweep: Sweep) -> tuple[Sweep, list[str]]:
+    """The sweep without what means nothing to a network without steps, and what that was."""
+    ignored = [name for name in ("steps", "psr", "start", "color") if getattr(sweep, name)]
+    return replace(sweep, steps=(), psr=(), start=(), color=()), ignored
+
+
+def default_steps(spec: ModelSpec) -> tuple[int | None, ...]:
     """Steps to measure by default: one and four for AddSR, else the model's own number."""
+    if spec.native_scale is not None:
+        return (None,)
+    scheduler, steps = spec.scheduler, spec.default_steps
     return (1, 4) if scheduler == "consistency" else (steps,)

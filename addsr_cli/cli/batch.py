@@ -170,7 +170,7 @@ def _session(
     from addsr_cli.cli.model_choice import choose_model
     from addsr_cli.engine.upscaler import Upscaler
 
-    output = _output_folder(root, request)
+    _output_folder(root, request)  # refuses before anything is downloaded
     model = choose_model(
         request.model,
         device,
@@ -178,6 +178,8 @@ def _session(
         download=not request.dry_run,
     )
     upscaler = Upscaler(model, replace(request.machine, device=device))
+    request = replace(request, settings=upscaler.complete(request.settings))
+    output = _output_folder(root, request)  # named after the size, which may be the model's own
     config = _config(
         root,
         output,

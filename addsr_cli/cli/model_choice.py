@@ -70,6 +70,9 @@ def _ensure_installed(name: str, console: Console) -> None:
 
 def _is_hub_name(name: str) -> bool:
     """Whether a name reads like ORG/REPO and is not a path on this computer."""
+    from addsr_cli.models.registry import architecture_of_file
     from addsr_cli.weights.loader import MODEL_NAME
 
-    return "/" in name and bool(MODEL_NAME.fullmatch(name)) and not Path(name).exists()
+    if Path(name).exists() or architecture_of_file(Path(name).suffix):
+        return False
+    return "/" in name and bool(MODEL_NAME.fullmatch(name))

@@ -10,7 +10,7 @@ from addsr_cli.cli import download_report, options
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.formatting import format_bytes
 from addsr_cli.cli.takes_options import Only, takes_options
-from addsr_cli.errors import ModelUnavailable, OutputRefused
+from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
 
 if TYPE_CHECKING:
     from addsr_cli.weights.download_plan import PlannedComponent
@@ -43,10 +43,15 @@ Name = Annotated[
 @app.command("list")
 @takes_options
 def list_(console: ShortOutput) -> None:
-    """List the models that addsr knows and those that are installed: state, size, licence."""
+    """List the models that addsr knows and those that are installed.
+
+    With state, size, kind and licence: diffusion at any size, or one pass at a fixed scale.
+    """
     for record in model_records():
         size = format_bytes(record["bytes"]) if record["bytes"] else ""
-        line = f"{record['name']:16}{record['state']:14}{size:>10}  {record['licence']}"
+        kind = f"{record['kind']} x{record['scale']}" if record["scale"] else record["kind"]
+        name = f"{record['name']:24}{record['state']:14}"
+        line = f"{name}{size:>10}  {kind:13}{record['licence']}"
         console.result(line, record)
 
 
@@ -55,7 +60,7 @@ def model_records() -> list[dict[str, Any]]:
     from addsr_cli.models.bundle import Bundle
     from addsr_cli.models.registry import BUNDLED
     from addsr_cli.weights import installed, loader
-    from addsr_cli.weights.components import MODEL_COMPONENTS, licences
+    from addsr_cli.weights.components import MODEL_COMPONENTS, SCALES, licences
 
     records = []
     for name, spec in BUNDLED.items():
@@ -67,16 +72,16 @@ def model_records() -> list[dict[str, Any]]:
                 file,
                 file.stat().st_size,
                 spec.licence,
+                spec.native_scale or 0,
             )
         )
     folders = installed.list_installed()
     for name, folder in folders.items():
         try:
-            licence = Bundle.read(folder).licence
-            state = "installed"
+            bundle = Bundle.read(folder)
+            state, licence, scale = "installed", bundle.licence, bundle.scale
         except ModelUnavailable:
-            licence = "unknown"
-            state = "damaged"
+            state, licence, scale = "damaged", "unknown", 0
         records.append(
             _record(
                 name,
@@ -84,6 +89,7 @@ def model_records() -> list[dict[str, Any]]:
                 folder,
                 installed.folder_size(folder),
                 licence,
+                scale,
             )
         )
     for name, components in MODEL_COMPONENTS.items():
@@ -95,6 +101,7 @@ def model_records() -> list[dict[str, Any]]:
                     None,
                     0,
                     licences(components),
+                    SCALES.get(name, 0),
                 )
             )
     return records
@@ -106,13 +113,17 @@ def _record(
     path: Path | None,
     size: int,
     licence: str,
+    scale: int,
 ) -> dict[str, Any]:
+    """``scale`` is that of a network that answers in one pass, else 0."""
     return {
         "name": name,
         "state": state,
         "path": str(path) if path else None,
         "bytes": size,
         "licence": licence,
+        "kind": "one pass" if scale else "diffusion",
+        "scale": scale or None,
     }
 
 
@@ -174,7 +185,8 @@ def rm(name: Name, console: ShortOutput) -> None:
 @takes_options
 def pull(
     name: Annotated[
-        str, typer.Argument(help="addsr, seesr, seesr-turbo, or ORG/REPO on the Hugging Face Hub.")
+        str,
+        typer.Argument(help="A model of `addsr models list`, or ORG/REPO on the Hugging Face Hub."),
     ],
     console: LongOutput,
     dtype: Dtype = "fp16",
@@ -203,29 +215,38 @@ def import_(
         list[Path],
         typer.Argument(
             metavar="PATH...",
-            help="Archive, folder or .pth files, as downloaded.",
+            help="Archive, folder, .pth or .safetensors files, as downloaded.",
             show_default=False,
         ),
     ],
     console: LongOutput,
     name: Annotated[
-        Literal["addsr", "seesr"], typer.Option("--as", help="Which model UNet and ControlNet are.")
-    ] = "addsr",
+        str | None,
+        typer.Option(
+            "--as",
+            help="Name of the model: addsr or seesr for UNet and ControlNet, any for one network.",
+            show_default="addsr, or the name of the file",
+        ),
+    ] = None,
     dtype: Dtype = "fp16",
     drop: DropDownloads = False,
 ) -> None:
     """Import weights that you downloaded yourself.
 
-    UNet and ControlNet become a model, whose other parts are downloaded. RAM's checkpoint, DAPE.pth
-    and the tag lists, as files or in a folder, are added to the downloads for the next pull.
+    A file of one network, such as ESRGAN's, becomes a model of its own. UNet and ControlNet become
+    a model whose other parts are downloaded. RAM's checkpoint, DAPE.pth and the tag lists, as files
+    or in a folder, are added to the downloads for the next pull.
     """
-    from addsr_cli.weights import download_plan, installed, manual_import
+    from addsr_cli.weights import download_plan, manual_import
+    from addsr_cli.weights.install_network import import_network
 
     imported = manual_import.classify_paths(paths)
-    if imported.networks and installed.find_installed(name):
-        raise OutputRefused(
-            f"{name} is installed already.", f"Remove it first: addsr models rm {name}"
-        )
+    if imported.networks:
+        _check_name_of_networks(name or "addsr")
+    if imported.network:
+        own_name = name or imported.network.stem
+        folder = import_network(imported.network, own_name)
+        console.result(str(folder), {"name": own_name, "path": str(folder)})
     for original in imported.originals:
         with console.transfer_progress() as on_progress:
             location = manual_import.import_original(original, on_progress)
@@ -236,6 +257,7 @@ def import_(
         }
         console.result(str(location), record)
     if imported.networks:
+        name = name or "addsr"
         plan = download_plan.plan_download(name, networks_imported=True)
         download_report.announce(name, plan, console)
         _install(
@@ -245,6 +267,21 @@ def import_(
             console,
             student=imported.networks,
             plan=plan,
+        )
+
+
+def _check_name_of_networks(name: str) -> None:
+    """Raise UsageError unless UNet and ControlNet can have a name, OutputRefused if it is taken."""
+    from addsr_cli.weights import download_plan, installed
+
+    if name not in download_plan.NETWORKS:
+        raise UsageError(
+            f"--as {name} is not the name of UNet and ControlNet.",
+            f"Use {' or '.join(download_plan.NETWORKS)}.",
+        )
+    if installed.find_installed(name):
+        raise OutputRefused(
+            f"{name} is installed already.", f"Remove it first: addsr models rm {name}"
         )
 
 

@@ -120,7 +120,9 @@ def _print_summary(record: dict[str, Any], console: Console) -> None:
     width, height = record["size_out"]
     how = "only resized"
     if plan:
-        how = f"{pluralize(record['steps'], 'step')}, seed {record['seed']}"
+        how = "one pass"
+        if record["steps"]:
+            how = f"{pluralize(record['steps'], 'step')}, seed {record['seed']}"
     duration = format_seconds(sum(record["seconds"].values()))
     console.info(f"{source} -> {target}: {width}x{height}, {how}, in {duration}")
     if record["prompt"]:

@@ -78,6 +78,7 @@ def upscale(
         _exit_if_failed([_record_unprocessed(item, console) for item in unreadable])
         return
     upscaler = _upscaler(request, console)
+    settings = upscaler.complete(settings)
     naming = request.naming(upscaler.spec.name, upscaler.steps(settings))
     work = gather(inputs, settings, write_options, naming, job_options)
     _print_rejected(
@@ -256,11 +257,11 @@ def _write_page(
     from addsr_cli.cli.compare import write_page
     from addsr_cli.report import Picture
 
-    process = (
-        f"{result.model}, {pluralize(result.steps, 'step')}, seed {job.settings.seed}"
-        if result.plan
-        else "resized"
-    )
+    process = "resized"
+    if result.plan:
+        process = f"{result.model}, one pass"
+        if result.steps:
+            process = f"{result.model}, {pluralize(result.steps, 'step')}, seed {job.settings.seed}"
     after = f"After: {process}"
     pictures = [Picture(photo=photo, label="Before"), Picture(photo=result.photo, label=after)]
     write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
@@ -285,7 +286,9 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     plans = upscaler.plan(job.header.width, job.header.height, job.settings)
     steps = upscaler.steps(job.settings) if plans else 0
     rate = hardware.matmul_flops() if plans else 0.0
-    seconds = sum(planner.predicted_seconds(upscaler.spec, plan, steps, rate) for plan in plans)
+    seconds = sum(
+        planner.predicted_seconds(upscaler.spec, plan, max(1, steps), rate) for plan in plans
+    )
     on_cpu = all(plan.device == "cpu" for plan in plans)
     text = (
         f"{printable(job.label)} {job.header.width}x{job.header.height} -> "
@@ -310,10 +313,10 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
 
 def _plan_text(upscaler: "Upscaler", plans: "Sequence[Plan]", steps: int) -> str:
     plan = plans[-1]
+    how = f"{pluralize(steps, 'step')}, " if steps else ""
+    tiles = f"{pluralize(plan.tiles_per_step, 'tile')} a {'step' if steps else 'pass'}"
     return (
-        f"  model {upscaler.spec.name}, {pluralize(steps, 'step')}, "
-        f"{pluralize(len(plans), 'pass', 'passes')}, "
-        f"{pluralize(plan.tiles_per_step, 'tile')} a step\n"
+        f"  model {upscaler.spec.name}, {how}{pluralize(len(plans), 'pass', 'passes')}, {tiles}\n"
         f"  {plan.why}\n"
         f"  about {format_bytes(plan.needed_bytes)} of {format_bytes(plan.free_bytes)} free "
         f"on {plan.device}"

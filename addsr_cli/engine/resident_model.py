@@ -6,11 +6,12 @@ from dataclasses import replace
 from addsr_cli import hardware
 from addsr_cli.engine.plan import BYTES_PER_NUMBER, Dtype
 from addsr_cli.hardware import Hardware
-from addsr_cli.models.restorer import Restorer
+from addsr_cli.models.architecture import Network
+from addsr_cli.models.one_pass import PrecisionLoss
 from addsr_cli.weights import loader
 from addsr_cli.weights.loader import Located
 
-Wrap = Callable[[Restorer], Restorer]
+Wrap = Callable[[Network], Network]
 
 
 class ResidentModel:
@@ -30,34 +31,44 @@ class ResidentModel:
         self.located = located
         self.compiled = compiled
         self.wrap = wrap
-        self.restorer: Restorer | None = None
+        self.network: Network | None = None
         self.device = ""
         self.dtype: Dtype = "fp32"
         self._digest = ""
+        self._unfit: dict[tuple[str, Dtype], str] = {}  # what was tried in vain, and why
 
-    def load(self, device: str, dtype: Dtype) -> Restorer:
-        """Return the network on ``device`` in ``dtype``, loading its weights if necessary."""
-        if self.restorer is not None and (self.device, self.dtype) == (device, dtype):
-            return self.restorer
+    def load(self, device: str, dtype: Dtype) -> Network:
+        """Return the network on ``device`` in ``dtype``, loading its weights if necessary.
+
+        Raises PrecisionLoss where its pictures would not be those of float32.
+        """
+        if self.network is not None and (self.device, self.dtype) == (device, dtype):
+            return self.network
+        if (device, dtype) in self._unfit:
+            raise PrecisionLoss(self._unfit[device, dtype])
         self.unload()
-        restorer = loader.load(
-            self.located,
-            device=device,
-            dtype=dtype,
-            compiled=self.compiled,
-        )
+        try:
+            network = loader.load(
+                self.located,
+                device=device,
+                dtype=dtype,
+                compiled=self.compiled,
+            )
+        except PrecisionLoss as exc:
+            self._unfit[device, dtype] = str(exc)
+            raise
         if self.wrap:
-            restorer = self.wrap(restorer)
-        self.restorer = restorer
+            network = self.wrap(network)
+        self.network = network
         self.device = device
         self.dtype = dtype
-        return restorer
+        return network
 
     def unload(self) -> None:
         """Free the weights, before others are loaded: there may not be room for both."""
-        if self.restorer is None:
+        if self.network is None:
             return
-        self.restorer = None
+        self.network = None
         hardware.release_memory(self.device)
 
     def probe(self, device: str) -> Hardware:
@@ -66,7 +77,7 @@ class ResidentModel:
         Plans count the weights as needed, so without this they would count twice.
         """
         machine = hardware.probe(device)
-        if self.restorer is None or self.device != machine.device:
+        if self.network is None or self.device != machine.device:
             return machine
         loaded = self.located.spec.footprint.weights(BYTES_PER_NUMBER[self.dtype])
         return replace(machine, free_bytes=machine.free_bytes + loaded)

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from addsr_cli import color, hardware, imageio
 from addsr_cli.canvas import make_canvas, to_tensor
+from addsr_cli.engine.checks import InvalidOutput
+from addsr_cli.engine.one_pass import enlarge, fitted
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import ProgressCounter, StageTimer
 from addsr_cli.engine.resident_model import ResidentModel
 from addsr_cli.engine.tiling import Tiled
+from addsr_cli.models.one_pass import OnePassNetwork
 from addsr_cli.models.restorer import Conditioning, Restorer, batched
 from addsr_cli.sampler import sample, stacked_noise
 from addsr_cli.settings import PromptSettings, Settings
@@ -39,10 +42,6 @@ class RunContext:
     fidelity: float | None = None
 
 
-class InvalidOutput(ArithmeticError):
-    """The network returned NaN, infinity, or one flat colour for a picture that has detail."""
-
-
 @torch.inference_mode()
 def restore(
     model: ResidentModel,
@@ -54,13 +53,16 @@ def restore(
     """Upscale photos of one size as one batch.
 
     ``images`` are float32 (h, w, 3) in [0, 1]; the results are (size[1], size[0], 3), float32 in
-    [0, 1]. Also returns the conditioning of every photo. Raises InvalidOutput.
+    [0, 1]. Also returns the conditioning of every photo. Raises InvalidOutput and PrecisionLoss.
     """
     timer = context.timer
     settings = context.settings
     canvas_size = (plan.width, plan.height)
     with timer.stage("load"):
         restorer = model.load(plan.device, plan.dtype)
+    if isinstance(restorer, OnePassNetwork):
+        outputs = [_restore_in_one_pass(restorer, image, size, plan, context) for image in images]
+        return outputs, [Conditioning()] * len(images)
     with timer.stage("canvas"):
         canvases = [make_canvas(image, canvas_size, restorer.factor) for image in images]
         canvas = _stacked(canvases).to("cpu" if plan.offload else plan.device)
@@ -92,6 +94,20 @@ def restore(
         for output in outputs:
             np.clip(output, 0, 1, out=output)
     return outputs, conditioning
+
+
+def _restore_in_one_pass(
+    network: OnePassNetwork,
+    image: Array,
+    size: tuple[int, int],
+    plan: Plan,
+    context: RunContext,
+) -> Array:
+    """Upscale a photo with a network that has no steps; its colours are its own."""
+    with context.timer.stage("network"):
+        result = enlarge(network, image, plan, context.progress)
+    with context.timer.stage("finish"):
+        return fitted(result, image, size, context.settings.blend)
 
 
 def _stacked(canvases: Sequence[Tensor]) -> Tensor:

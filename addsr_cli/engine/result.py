@@ -20,8 +20,9 @@ class Result:
     """An upscaled photo and how it was made.
 
     ``seconds`` are by stage, ``peak_memory`` is in bytes. A photo that was made smaller went
-    through no network: its ``plan`` is None, ``steps`` 0 and ``model`` empty. ``fidelity`` is that
-    of a decoder that reads the canvas, None for other models.
+    through no network: its ``plan`` is None, ``steps`` 0 and ``model`` empty. ``steps`` is also 0
+    for a network that answers in one pass. ``fidelity`` is that of a decoder that reads the canvas,
+    None for other models.
     """
 
     photo: Photo
@@ -42,7 +43,9 @@ class Result:
         size = f"{self.photo.width}x{self.photo.height}"
         method = "resized"
         if self.plan:
-            method = f"{self.model}, steps={self.steps}, seed={self.settings.seed}"
+            method = f"{self.model}, one pass"
+            if self.steps:
+                method = f"{self.model}, steps={self.steps}, seed={self.settings.seed}"
         return f"<Result {size}, {method}, {sum(self.seconds.values()):.1f} s>"
 
     @property
@@ -55,16 +58,16 @@ class Result:
         if self.plan is None:
             return {}
         settings = self.settings
-        choices: dict[str, object] = {
-            "model": self.model,
-            "model_sha256": self.model_sha256,
-            "steps": self.steps,
-            "seed": settings.seed,
-            "psr": settings.effective_psr,
-            "start": settings.start,
-            "color": settings.color,
-            "blend": settings.blend,
-        }
+        choices: dict[str, object] = {"model": self.model, "model_sha256": self.model_sha256}
+        if self.steps:
+            choices |= {
+                "steps": self.steps,
+                "seed": settings.seed,
+                "psr": settings.effective_psr,
+                "start": settings.start,
+                "color": settings.color,
+            }
+        choices["blend"] = settings.blend
         if self.plan.halo is None:  # only then does the picture depend on the tiles
             choices["tile"] = self.plan.tile or "none"
             choices["overlap"] = self.plan.overlap if self.plan.tile else 0

@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 from addsr_cli import hardware
 from addsr_cli.canvas import canvas_size
 from addsr_cli.engine import planner
+from addsr_cli.engine.checks import InvalidOutput
+from addsr_cli.engine.ignored_settings import ignored_settings
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer
 from addsr_cli.engine.resident_model import ResidentModel, Wrap
-from addsr_cli.engine.restoration import Array, InvalidOutput, RunContext, restore
+from addsr_cli.engine.restoration import Array, RunContext, restore
 from addsr_cli.engine.result import Result, resize_only, with_pixels
 from addsr_cli.engine.source import ImageInput, as_source, load_photo, opaque_rgb, size_of
 from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import Photo
+from addsr_cli.models.one_pass import PrecisionLoss
 from addsr_cli.models.registry import FALLBACK
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.schedule import Schedule
-from addsr_cli.settings import Machine, PromptSettings, Settings, pass_sizes
+from addsr_cli.settings import NATIVE_SCALE, Machine, PromptSettings, Settings, pass_sizes
 from addsr_cli.weights import loader
 
 DEFAULTS = Settings()
@@ -28,9 +32,9 @@ class Upscaler:
     """A model on a device, ready for any number of photos.
 
     ``Upscaler(model="nano").upscale("photo.jpg").save("out.png")``. ``model`` is a name, ``auto``,
-    or the folder of a training run. The weights are loaded at first use. ``wrap`` replaces the
-    network by another with the same interface, such as one that measures time. Raises
-    ModelUnavailable when there is no such model.
+    the folder of a training run, or a file of weights. The weights are loaded at first use.
+    ``wrap`` replaces the network by another with the same interface, such as one that measures
+    time. Raises ModelUnavailable when there is no such model.
     """
 
     def __init__(
@@ -53,10 +57,21 @@ class Upscaler:
         return self.model.digest()
 
     def steps(self, settings: Settings = DEFAULTS) -> int:
-        """Return how many steps are run. Raises UsageError when the model does not take so many."""
+        """Return how many steps are run, 0 for a network that answers in one pass.
+
+        Raises UsageError when the model does not take so many.
+        """
+        if self.spec.native_scale is not None:
+            return 0
         count = self._sampling(settings).effective_steps(self.spec.default_steps)
         Schedule(scheduler=self.spec.scheduler).timesteps(count)
         return count
+
+    def complete(self, settings: Settings) -> Settings:
+        """Return the settings with the network's own scale where no size was asked for."""
+        if self.spec.native_scale is None or settings.asks_for_size:
+            return settings
+        return replace(settings, scale=float(self.spec.native_scale))
 
     def plan(
         self,
@@ -66,18 +81,19 @@ class Upscaler:
     ) -> list[Plan]:
         """Return one plan per pass for a photo of this size in pixels.
 
-        There is one pass up to 4 times the size, and none to make a photo smaller. Raises
-        OutOfMemory, with the numbers, when it is predicted not to fit.
+        There is one pass up to 4 times the size, or the network's own scale, and none to make a
+        photo smaller. Raises OutOfMemory, with the numbers, when it is predicted not to fit.
         """
-        sizes = pass_sizes((width, height), settings.output_size(width, height))
+        size = self.complete(settings).output_size(width, height)
+        sizes = self._pass_sizes((width, height), size)
         if not sizes:
             cpu = hardware.probe("cpu")
             planner.check_resize_memory(width, height, cpu, self.machine.max_memory)
             return []
         device = self.model.probe(self.machine.device)
         plans = []
-        for pass_width, pass_height in sizes:
-            canvas = canvas_size(pass_width, pass_height, self.spec.shortest_side)
+        for source, target in pairwise([(width, height), *sizes]):
+            canvas = self._canvas_size(source, target)
             plan = planner.plan(canvas, self.machine, device, self.spec)
             planner.check_memory(plan)
             plans.append(plan)
@@ -95,6 +111,7 @@ class Upscaler:
         UnreadableInput for a bad file, OutOfMemory when no plan fits, UsageError for an impossible
         size.
         """
+        settings = self.complete(settings)
         timer = StageTimer()
         source = as_source(image)
         with timer.stage("plan"):  # from the header: what does not fit is refused before decoding
@@ -116,7 +133,7 @@ class Upscaler:
         context.warnings.extend(photo.warnings)
         for plan, pass_size in zip(
             plans,
-            pass_sizes(photo.size, size),
+            self._pass_sizes(photo.size, size),
             strict=True,
         ):
             rgb, final_plan, conditioning = self._run_pass(rgb, pass_size, plan, context)
@@ -163,6 +180,7 @@ class Upscaler:
         handles each of these for single photos. Results equal those of ``upscale`` up to rounding;
         ``seconds`` are divided evenly among the photos.
         """
+        settings = [self.complete(each) for each in settings]
         common = settings[0]
         width, height = photos[0].size
         if not _same_size(photos) or not _same_but_seed(settings):
@@ -181,7 +199,7 @@ class Upscaler:
         images = [opaque_rgb(photo) for photo in photos]
         try:
             outputs, conditioning = restore(self.model, images, size, plan, context)
-        except InvalidOutput:
+        except (InvalidOutput, PrecisionLoss):
             return None
         except (MemoryError, RuntimeError) as exc:
             if not hardware.is_out_of_memory(exc):
@@ -214,15 +232,9 @@ class Upscaler:
         steps = self.steps(settings)
         progress = ProgressCounter(
             on_progress=on_progress,
-            steps=steps,
-            pass_tiles=[plan.tiles_per_step * steps for plan in plans],
+            steps=max(1, steps),
+            pass_tiles=[plan.tiles_per_step * max(1, steps) for plan in plans],
         )
-        warnings = []
-        if settings.uses_text and not self.spec.reads_text:
-            warnings.append(
-                f"the model {self.spec.name} reads no text, "
-                "so prompts, tags and guidance have no effect"
-            )
         return RunContext(
             settings=self._sampling(settings),
             fidelity=settings.fidelity if self.spec.dials_decoder else None,
@@ -231,7 +243,7 @@ class Upscaler:
             steps=steps,
             progress=progress,
             timer=timer,
-            warnings=warnings,
+            warnings=ignored_settings(self.spec, settings),
         )
 
     def _prompt(self, settings: Settings) -> PromptSettings:
@@ -243,6 +255,24 @@ class Upscaler:
     def _sampling(self, settings: Settings) -> Settings:
         """Return the settings without a fidelity that is a dial of the model's decoder alone."""
         return replace(settings, fidelity=None) if self.spec.dials_decoder else settings
+
+    def _pass_sizes(
+        self,
+        size: tuple[int, int],
+        target: tuple[int, int],
+    ) -> list[tuple[int, int]]:
+        """Return the output size of every pass."""
+        return pass_sizes(size, target, self.spec.native_scale or NATIVE_SCALE)
+
+    def _canvas_size(
+        self,
+        source: tuple[int, int],
+        target: tuple[int, int],
+    ) -> tuple[int, int]:
+        """Return the size that a pass from ``source`` to ``target`` is planned for."""
+        if self.spec.native_scale is None:
+            return canvas_size(*target, self.spec.shortest_side)
+        return source[0] * self.spec.native_scale, source[1] * self.spec.native_scale
 
     def _run_pass(
         self,
@@ -262,7 +292,7 @@ class Upscaler:
             try:
                 [pixels], [conditioning] = restore(self.model, [rgb], size, plan, context)
                 return pixels, plan, conditioning
-            except InvalidOutput as exc:
+            except (InvalidOutput, PrecisionLoss) as exc:
                 next_plan = plan.wider()
                 problem = _first_line(exc)
                 if next_plan is None:

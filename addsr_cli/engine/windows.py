@@ -112,18 +112,21 @@ def stitch(
     area: Tensor,
     tiles: list[tuple[Box, Box]],
     run: RunTile,
+    scale: int = 1,
 ) -> Tensor:
-    """Fill ``area`` (B, C, H, W) tile by tile.
+    """Fill ``area`` (B, C, H, W) tile by tile; boxes are in units of ``scale`` of its pixels.
 
     Of the result of ``run`` for a box with its halo, only the part inside the box is kept.
     """
     for box, box_with_halo in tiles:
         result = run(box_with_halo)
         rows, columns = (
-            slice(own.start - seen.start, own.stop - seen.start)
+            scaled(slice(own.start - seen.start, own.stop - seen.start), scale)
             for own, seen in zip(box, box_with_halo, strict=True)
         )
-        area[..., *box] = result[..., rows, columns].to(area.device, area.dtype)
+        target_rows, target_columns = (scaled(side, scale) for side in box)
+        inside = result[..., rows, columns]
+        area[..., target_rows, target_columns] = inside.to(area.device, area.dtype)
     return area
 
 

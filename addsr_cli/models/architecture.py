@@ -7,7 +7,7 @@ A record holds data and functions; the functions import torch and the networks w
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from addsr_cli.models.bundle import single_file
 from addsr_cli.schedulers import Scheduler
@@ -15,8 +15,11 @@ from addsr_cli.schedulers import Scheduler
 if TYPE_CHECKING:
     import torch
 
+    from addsr_cli.models.one_pass import OnePassNetwork
     from addsr_cli.models.restorer import Restorer
     from addsr_cli.models.trainable import TrainableModel
+
+Network: TypeAlias = "Restorer | OnePassNetwork"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +54,9 @@ class ModelSpec:
     user asks for is a dial of the decoder, so that it changes neither steps nor blending.
     ``halo`` is how far the network sees beyond a tile where its
     receptive field is finite (see ``Restorer``): tiles then change nothing and may be of any size.
-    Where it is None, the size of the tiles shows slightly in the picture.
+    Where it is None, the size of the tiles shows slightly in the picture. ``native_scale`` is the
+    factor of a network that answers in one pass, without steps, noise or text (``OnePassNetwork``);
+    its canvas is its own output. None for models that sample at any size.
     """
 
     name: str
@@ -69,6 +74,7 @@ class ModelSpec:
     smallest_tile: int = 0
     halo: int | None = None
     dials_decoder: bool = False
+    native_scale: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,6 +180,7 @@ class Architecture:
     - ``load`` brings it into memory; raises ModelUnavailable;
     - ``problems`` reads the weights and returns what is wrong with them, as clauses.
 
+    ``suffixes`` are those of files that other programs wrote and that can be loaded as they are.
     ``random``, where there is one, builds a published model with random weights, described by
     ``random_spec``, to measure speed and memory. ``bundled`` are the models that ship with the
     package; ``training`` is what can be trained.
@@ -181,9 +188,10 @@ class Architecture:
 
     name: str
     spec: Callable[[Path], ModelSpec]
-    load: Callable[[Path, LoadOptions], "Restorer"]
+    load: Callable[[Path, LoadOptions], Network]
     problems: Callable[[Path], tuple[str, ...]]
     one_network: bool = False
+    suffixes: tuple[str, ...] = ()
     random: Callable[[LoadOptions], "Restorer"] | None = None
     random_spec: ModelSpec | None = None
     bundled: tuple[ModelSpec, ...] = ()

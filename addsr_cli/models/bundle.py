@@ -32,6 +32,7 @@ KEYS = {
     "default_steps": "default_steps",
     "guidance": "guidance",
     "shortest": "shortest_side",
+    "scale": "scale",
 }
 TEXTS = ("name", "arch", "licence")
 LIMITS: dict[str, tuple[int, int, type]] = {
@@ -39,6 +40,7 @@ LIMITS: dict[str, tuple[int, int, type]] = {
     "default_steps": (1, 1000, int),
     "guidance": (0, MAX_GUIDANCE, float),
     "shortest": (0, 4096, int),
+    "scale": (0, 64, int),
 }
 
 CONSISTENCY = "renoise"  # what the format calls the scheduler "consistency"
@@ -59,7 +61,8 @@ class Bundle:
     ``arch`` names the architecture; ``parameters`` counts the weights of all networks; ``files``
     maps paths to sha256. ``scheduler``, ``default_steps`` and ``guidance`` are the sampling
     defaults; ``shortest_side`` is the least shorter side of the canvas in pixels, the size that the
-    networks were trained at.
+    networks were trained at. ``scale`` is the factor of a network that answers in one pass, 0 for
+    models that sample at any size.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Bundle:
     default_steps: int = 4
     guidance: float = 1.0
     shortest_side: int = 512
+    scale: int = 0
     prompt_defaults: PromptDefaults = field(default_factory=PromptDefaults)
     files: tuple[tuple[str, str], ...] = ()
 

@@ -4,7 +4,7 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,11 +44,11 @@ def first_bytes(path: Path) -> bytes:
     return head
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
+def read_weights(path: Path, entries: Sequence[str] = ("model",)) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file or PyTorch checkpoint, memory-mapped.
 
-    Of a checkpoint with an entry ``model``, return that. Raises ModelUnavailable for a file that is
-    damaged, contains more than tensors, or would run code.
+    Of a checkpoint with one of ``entries``, return the first of these. Raises ModelUnavailable for
+    a file that is damaged, contains more than tensors, or would run code.
     """
     first_bytes(path)
     try:
@@ -58,8 +58,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise ModelUnavailable(
             f"{path} is damaged or holds no weights: {reason}.", DOWNLOAD_AGAIN
         ) from exc
-    if isinstance(raw, Mapping) and isinstance(raw.get("model"), Mapping):
-        raw = raw["model"]
+    if isinstance(raw, Mapping):
+        wrapped = (raw[name] for name in entries if isinstance(raw.get(name), Mapping))
+        raw = next(wrapped, raw)
     if not isinstance(raw, Mapping) or not raw:
         raise _not_weights(path)
     if not all(isinstance(value, Tensor) for value in raw.values()):

@@ -1,10 +1,10 @@
 """The architectures that addsr knows. To add one, import its record and list it here."""
 
 from addsr_cli.errors import UsageError
-from addsr_cli.models import nano, seesr
+from addsr_cli.models import nano, seesr, single_pass
 from addsr_cli.models.architecture import Architecture, ModelSpec, TrainingSetup
 
-BUILT_IN = (seesr.ARCHITECTURE, nano.ARCHITECTURE)
+BUILT_IN = (seesr.ARCHITECTURE, nano.ARCHITECTURE, single_pass.ARCHITECTURE)
 ARCHITECTURES: dict[str, Architecture] = {}  # by name, which bundles record as ``arch``
 BUNDLED: dict[str, ModelSpec] = {}  # models that ship with the package, by name
 TRAINING: dict[str, TrainingSetup] = {}  # by the name that ``--arch`` takes
@@ -16,6 +16,14 @@ def register(architecture: Architecture) -> None:
     ARCHITECTURES[architecture.name] = architecture
     BUNDLED.update({spec.name: spec for spec in architecture.bundled})
     TRAINING.update({setup.name: setup for setup in architecture.training})
+
+
+def architecture_of_file(suffix: str) -> Architecture | None:
+    """Return the architecture of other programs' files with this suffix, such as ``.pth``."""
+    for architecture in ARCHITECTURES.values():
+        if suffix.lower() in architecture.suffixes:
+            return architecture
+    return None
 
 
 def training_setup(arch: str) -> TrainingSetup:

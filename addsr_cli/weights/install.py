@@ -19,6 +19,7 @@ from addsr_cli.weights.archive import NetworkFolders, find_networks
 from addsr_cli.weights.components import (
     DAPE,
     RAM,
+    SCALES,
     SD2_BASE,
     SD_TURBO,
     SEESR,
@@ -33,6 +34,7 @@ from addsr_cli.weights.download_plan import (
     components_of,
     plan_download,
 )
+from addsr_cli.weights.install_network import convert_network
 from addsr_cli.weights.progress import ProgressCallback
 
 HALF_PRECISION = ".fp16.safetensors"
@@ -50,7 +52,7 @@ def install(
     on_progress: ProgressCallback | None = None,
     on_message: MessageCallback = lambda _: None,
 ) -> Path:
-    """Return the bundle folder of ``addsr``, ``seesr``, ``seesr-turbo`` or ORG/REPO.
+    """Return the bundle folder of a model that addsr has a recipe for, or of ORG/REPO.
 
     Downloads and converts what is missing. ``student`` is the authors' archive or folder with UNet
     and ControlNet; ``plan`` is the recent result of ``plan_download``. A second process waits for
@@ -85,6 +87,10 @@ def install(
             for note in sources.notes(component):
                 on_message(f"warning: {note}")
         on_message("converting")
+        if name in SCALES:
+            [component] = components
+            file = folders[name] / component.files[0].path
+            return convert_network(file, name, component.licence, scratch)
         return _convert(name, folders, student, scratch, dtype)
 
 

@@ -1,4 +1,4 @@
-"""From a model's name to a ``Restorer`` in memory."""
+"""From a model's name to its network in memory."""
 
 import re
 from dataclasses import dataclass
@@ -9,10 +9,14 @@ import torch
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.files import sha256_of
-from addsr_cli.models.architecture import Architecture, LoadOptions, ModelSpec
+from addsr_cli.models.architecture import Architecture, LoadOptions, ModelSpec, Network
 from addsr_cli.models.bundle import RECORD, Bundle
-from addsr_cli.models.registry import ARCHITECTURES, BUNDLED, FALLBACK
-from addsr_cli.models.restorer import Restorer
+from addsr_cli.models.registry import (
+    ARCHITECTURES,
+    BUNDLED,
+    FALLBACK,
+    architecture_of_file,
+)
 from addsr_cli.weights import installed
 from addsr_cli.weights.components import MODEL_COMPONENTS
 
@@ -52,7 +56,7 @@ class Located:
 
 
 def locate(name: str) -> Located:
-    """Find the model that ``--model`` names: ``auto``, a name, or a folder.
+    """Find the model that ``--model`` names: ``auto``, a name, a folder, or a file of weights.
 
     Raises ModelUnavailable when there is no such model on this machine.
     """
@@ -72,6 +76,10 @@ def locate(name: str) -> Located:
     folder = at(Path(name))
     if folder:
         return _in(folder, f"from {folder}")
+    if Path(name).is_file():
+        return _file(Path(name))
+    if architecture_of_file(Path(name).suffix):
+        raise ModelUnavailable(f"There is no file {name}.", "Check the path.")
     if Path(name).is_dir():
         files = [each.single_file for each in ARCHITECTURES.values() if each.one_network]
         raise ModelUnavailable(
@@ -109,7 +117,7 @@ def load(
     device: str,
     dtype: str,
     compiled: bool = False,
-) -> Restorer:
+) -> Network:
     """Bring the weights into memory on ``device`` as ``fp32``, ``bf16`` or ``fp16``.
 
     Raises ModelUnavailable when they are damaged.
@@ -158,6 +166,26 @@ def _in(folder: Path, reason: str) -> Located:
     )
 
 
+def _file(path: Path) -> Located:
+    """Return the model in a file of weights. Raises ModelUnavailable."""
+    for architecture in ARCHITECTURES.values():
+        if architecture.one_network and path.name == architecture.single_file:
+            break
+    else:
+        known = architecture_of_file(path.suffix)
+        if known is None:
+            raise ModelUnavailable(
+                f"{path} is not a file of weights.",
+                "Give a .pth or .safetensors file, a folder, or a model's name.",
+            )
+        architecture = known
+    return Located(
+        spec=architecture.spec(path),
+        file=path,
+        reason=f"from {path}",
+    )
+
+
 def _single_file(folder: Path) -> Architecture | None:
     """Return the architecture whose single weights file lies in a folder."""
     for architecture in ARCHITECTURES.values():
@@ -171,4 +199,4 @@ def _suggestion(name: str) -> str:
     close = get_close_matches(name, known, n=1)
     if close:
         return f"Did you mean {close[0]}?"
-    return f"Use {', '.join(dict.fromkeys(known))}, or a model's folder."
+    return f"Use {', '.join(dict.fromkeys(known))}, a model's folder, or a .pth file."

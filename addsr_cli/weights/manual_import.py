@@ -12,6 +12,7 @@ from pathlib import Path
 from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.files import write_error
 from addsr_cli.models.checkpoint_reader import DOWNLOAD_AGAIN, first_bytes
+from addsr_cli.models.registry import architecture_of_file
 from addsr_cli.weights import cache
 from addsr_cli.weights.archive import MAX_DEPTH, has_networks
 from addsr_cli.weights.components import DAPE, RAM, TAGS, Component, FileSpec
@@ -31,14 +32,15 @@ class Original:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportedFiles:
-    """Known originals, and a folder or archive with UNet and ControlNet."""
+    """Known originals, a folder or archive with UNet and ControlNet, and a file of one network."""
 
     originals: tuple[Original, ...]
     networks: Path | None
+    network: Path | None = None
 
 
 def classify_paths(paths: Iterable[Path]) -> ImportedFiles:
-    """Tell known originals from a folder or archive with networks.
+    """Tell known originals from a folder or archive with networks, and from files of weights.
 
     Folders are searched for originals down to four levels. Raises UsageError for more than one
     folder or archive with networks.
@@ -51,13 +53,21 @@ def classify_paths(paths: Iterable[Path]) -> ImportedFiles:
     }
     originals = []
     networks = []
+    singles = []
     for path in paths:
         files = [file for file in _files_in(path) if file.name in known]
         for file in files:
             component, spec = known[file.name]
             originals.append(Original(component=component, spec=spec, file=file))
-        if not files or (path.is_dir() and has_networks(path)):
+        if not files and not path.is_dir() and architecture_of_file(path.suffix):
+            singles.append(path)
+        elif not files or (path.is_dir() and has_networks(path)):
             networks.append(path)
+    if len(singles) > 1 or (singles and networks):
+        raise UsageError(
+            f"More than one model at once: {', '.join(map(str, [*singles, *networks]))}.",
+            "Import one after the other.",
+        )
     if len(networks) > 1:
         raise UsageError(
             f"More than one folder or archive with networks: {', '.join(map(str, networks))}.",
@@ -66,6 +76,7 @@ def classify_paths(paths: Iterable[Path]) -> ImportedFiles:
     return ImportedFiles(
         originals=tuple(originals),
         networks=networks[0] if networks else None,
+        network=singles[0] if singles else None,
     )
 
 

@@ -17,17 +17,21 @@ tags: [super-resolution, addsr]
 ---
 # {name}
 
-A complete model for [addsr](https://arxiv.org/abs/2404.01717), blind super-resolution in few steps,
-as one bundle: UNet, ControlNet, VAE, text encoder, tokenizer, tagger.
+{contents}
 
 ```sh
 addsr upscale photo.jpg --model {repo}
 ```
 
-{parameters:,} parameters, {steps} steps by default. Made by `addsr models` from the authors'
-weights; `import.json` says from which files, and `bundle.json` holds the SHA-256 of every file.
-Licences of the parts: {licence}.
+{parameters:,} parameters. Made by `addsr models` from the authors' weights; `bundle.json` holds the
+SHA-256 of every file. Licence: {licence}.
 """
+DIFFUSION = (
+    "A complete model for [addsr](https://arxiv.org/abs/2404.01717), blind super-resolution in few "
+    "steps ({steps} by default), as one bundle: UNet, ControlNet, VAE, text encoder, tokenizer, "
+    "tagger. `import.json` says from which files it was made."
+)
+ONE_PASS = "A network for addsr that answers in one pass, at x{scale}."
 
 
 def push(
@@ -56,7 +60,9 @@ def push(
         name=name,
         repo=repo,
         parameters=record.parameters,
-        steps=record.default_steps,
+        contents=ONE_PASS.format(scale=record.scale)
+        if record.scale
+        else DIFFUSION.format(steps=record.default_steps),
         licence=record.licence,
     )
     api = HfApi(endpoint=endpoint, token=token)

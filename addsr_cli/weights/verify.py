@@ -69,7 +69,7 @@ def _find_problems(
     on_progress: ProgressCallback | None,
 ) -> tuple[str, ...]:
     """Return changed or missing files of a bundle; where there are none, unusable weights."""
-    if located.file.name == RECORD:
+    if (located.file.parent / RECORD).is_file():
         changed = installed.find_problems(located.file.parent, on_progress)
         if changed:
             return changed

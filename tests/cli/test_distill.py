@@ -241,7 +241,8 @@ def test_without_the_weights_of_vgg_the_command_that_fetches_them_is_named(disti
 
 
 def test_a_file_of_real_esrgan_is_a_teacher(distill):
-    from addsr_cli.models.single_pass.esrgan import Esrgan, save_esrgan
+    from addsr_cli.models.single_pass.esrgan import Esrgan
+    from addsr_cli.models.single_pass.teacher import save_esrgan
 
     save_esrgan(Esrgan(groups=1, width=8, growth=4), Path("x4plus.safetensors"), {})
     assert distill("--teacher", "x4plus.safetensors", "-o", "run").code == 0

@@ -14,6 +14,7 @@ from addsr_cli.cli.model_choice import choose_model
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, save_nano
 from addsr_cli.weights import installed
+from addsr_cli.weights.components import SCALES
 from addsr_cli.weights.loader import locate
 
 
@@ -41,6 +42,7 @@ def test_on_a_fresh_machine_only_the_bundled_models_are_here(addsr):
         "addsr": "not installed",
         "seesr": "not installed",
         "seesr-turbo": "not installed",
+        **dict.fromkeys(SCALES, "not installed"),
     }
     assert "Open RAIL" in listed["addsr"]["licence"]
 

@@ -65,7 +65,7 @@ def apart(a, b):
 def test_a_model_loads_where_it_is_wanted_and_makes_the_same_picture(models, exact, device, name):
     upscaler = Upscaler(models[name], Machine(device=device, precision="fp32"))
     result = upscaler.upscale(picture(), ONE)
-    places = {p.device.type for net in networks(upscaler.model.restorer) for p in net.parameters()}
+    places = {p.device.type for net in networks(upscaler.model.network) for p in net.parameters()}
     assert places == {device} == {result.plan.device.split(":")[0]}
     assert (result.plan.dtype, retried(result)) == ("fp32", [])
     assert apart(result.photo.rgb, exact(name)) < 1

@@ -10,7 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from addsr_cli.errors import UsageError
 from addsr_cli.models.seesr import training_cost
-from addsr_cli.models.single_pass.esrgan import Esrgan, save_esrgan
+from addsr_cli.models.single_pass.esrgan import Esrgan
+from addsr_cli.models.single_pass.teacher import save_esrgan
 from addsr_cli.perceptual import LPIPS
 from addsr_cli.train import budget as module
 from addsr_cli.train.budget import GIB, budget

@@ -7,7 +7,8 @@ from addsr_cli.models.architecture import TrainingOptions
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, save_nano
 from addsr_cli.models.nano.training import TINY
 from addsr_cli.models.registry import training_setup
-from addsr_cli.models.single_pass.esrgan import Esrgan, OnePassTeacher, save_esrgan
+from addsr_cli.models.single_pass.esrgan import Esrgan
+from addsr_cli.models.single_pass.teacher import OnePassTeacher, save_esrgan
 from addsr_cli.train.trainer import Trainer
 from addsr_cli.weights import loader
 

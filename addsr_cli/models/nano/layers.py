@@ -21,6 +21,13 @@ def zero(layer: nn.Module) -> None:
         nn.init.zeros_(parameter)
 
 
+def convolve_in_float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
+    """Run a last layer, 3x3 with a border of 1, in float32: half precision is too coarse."""
+    with torch.autocast(x.device.type, enabled=False):
+        bias = layer.bias.float() if layer.bias is not None else None
+        return F.conv2d(x.float(), layer.weight.float(), bias, padding=1)
+
+
 class TimeEmbedding(nn.Module):
     """Timestep (B,) -> features (B, width)."""
 

@@ -39,6 +39,7 @@ from addsr_cli.models.nano.layers import (
     LATENT,
     TimeEmbedding,
     contrast_gate,
+    convolve_in_float32,
     zero,
 )
 from addsr_cli.models.nano.unet import UNet, UNetConfig
@@ -184,19 +185,12 @@ class NanoNet(nn.Module):
             )
         x = F.leaky_relu(self.detail(x), SLOPE, inplace=True)
         scale = self.config.scaling_factor
-        residual = F.pixel_unshuffle(self._picture(x), BLOCK) * (2 * scale) - scale - control
+        residual = (
+            F.pixel_unshuffle(convolve_in_float32(self.out, x), BLOCK) * (2 * scale)
+            - scale
+            - control
+        )
         return control + contrast_gate(control, 2 * scale * FLAT) * residual
-
-    def _picture(self, x: Tensor) -> Tensor:
-        """Run the last layer in float32: half precision is too coarse for a picture."""
-        with torch.autocast(x.device.type, enabled=False):
-            bias = self.out.bias.float() if self.out.bias is not None else None
-            return F.conv2d(
-                x.float(),
-                self.out.weight.float(),
-                bias,
-                padding=1,
-            )
 
 
 class Nano:

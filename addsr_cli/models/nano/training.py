@@ -13,7 +13,7 @@ from addsr_cli.models.architecture import TrainingCost, TrainingOptions, Workloa
 from addsr_cli.models.bundle import Bundle, single_file
 from addsr_cli.models.nano.restorer import Nano, NanoConfig, build_nano, load_nano, save_nano
 from addsr_cli.models.restorer import Conditioning, Restorer
-from addsr_cli.models.single_pass.esrgan import OnePassTeacher, is_esrgan, load_esrgan
+from addsr_cli.models.single_pass.teacher import OnePassTeacher, is_esrgan, load_esrgan
 from addsr_cli.schedule import T_MAX
 
 OWN_LICENCE = "whatever the photos allow that it was trained on"

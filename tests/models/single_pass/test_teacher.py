@@ -8,9 +8,8 @@ from torch.nn import functional as F  # noqa: N812 (the field's name for it)
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.nano.restorer import NanoConfig, NanoNet, build_nano, save_nano
 from addsr_cli.models.restorer import Conditioning
-from addsr_cli.models.single_pass.esrgan import (
-    DEPTH,
-    Esrgan,
+from addsr_cli.models.single_pass.esrgan import DEPTH, Esrgan
+from addsr_cli.models.single_pass.teacher import (
     OnePassTeacher,
     begin_nano,
     is_esrgan,
@@ -112,7 +111,7 @@ def test_weights_that_lack_or_are_too_many_or_of_another_size_are_named(file):
         ({"stranger": torch.zeros(1)}, "stranger"),
         ({"hr.weight": torch.zeros(8, 8, 1, 1)}, "hr.weight"),
         ({"body.1.0.layers.9.bias": torch.zeros(1)}, "layers.9"),
-        ({"first.bias": torch.tensor(1.0)}, "not those of one"),
+        ({"first.weight": torch.tensor(1.0)}, "not those of one"),
         ({"body.x.0.layers.0.bias": torch.zeros(1)}, "lacks body.2"),
     ):
         file.write_bytes(whole)

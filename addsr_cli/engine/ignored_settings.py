@@ -1,0 +1,27 @@
+"""Settings that mean nothing to a model, said instead of passed over."""
+
+from addsr_cli.models.architecture import ModelSpec
+from addsr_cli.settings import Settings
+
+
+def ignored_settings(spec: ModelSpec, settings: Settings) -> list[str]:
+    """Return sentences about settings that were set and have no effect with this model."""
+    if spec.native_scale is None:
+        if settings.uses_text and not spec.reads_text:
+            return [
+                f"the model {spec.name} reads no text, so prompts, tags and guidance have no effect"
+            ]
+        return []
+    was_set = {
+        "steps": settings.steps is not None,
+        "PSR": settings.psr is not None,
+        "the start": settings.start != "lr",
+        "the seed": settings.seed != 0,
+        "colour matching": settings.color not in ("wavelet", "none"),
+        "prompts, tags and guidance": settings.uses_text,
+    }
+    ignored = [name for name, value in was_set.items() if value]
+    if not ignored:
+        return []
+    names = " and ".join(filter(None, [", ".join(ignored[:-1]), ignored[-1]]))
+    return [f"the model {spec.name} answers in one pass and makes no use of {names}"]
