@@ -29,19 +29,17 @@ OUT_OF_MEMORY_MESSAGES = (
     "unable to find an engine to execute this computation",
     "nvml_success == r",  # the allocator's report where it cannot ask the driver for more
 )
-# Limit, use and statistics of a control group's memory, in version 2 and version 1.
-CGROUP_FILES = (
+# Version 2 and version 1 of control groups: where they are mounted, the controller that names them
+# in the process's own list, and the files of limit, use and statistics of memory.
+CGROUPS = (
+    (Path("/sys/fs/cgroup"), "", ("memory.max", "memory.current", "memory.stat")),
     (
-        Path("/sys/fs/cgroup/memory.max"),
-        Path("/sys/fs/cgroup/memory.current"),
-        Path("/sys/fs/cgroup/memory.stat"),
-    ),
-    (
-        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-        Path("/sys/fs/cgroup/memory/memory.stat"),
+        Path("/sys/fs/cgroup/memory"),
+        "memory",
+        ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat"),
     ),
 )
+OWN_CGROUPS = Path("/proc/self/cgroup")
 UNLIMITED = float("inf")
 
 
@@ -291,22 +289,47 @@ def _cpu_info(field: str) -> str:
 
 
 def _container_memory() -> tuple[float, float]:
-    """Return the limit of this process's control group and what is free below it, in bytes.
+    """Return the least limit of the control groups around this process, and what is free, in bytes.
 
-    Both are infinite without a limit.
+    Both are infinite without a limit. Groups are nested, and the limits of all of them hold.
     """
-    for limit_file, used_file, stat_file in CGROUP_FILES:
-        try:
-            limit = limit_file.read_text().strip()
-            used = int(used_file.read_text())
-            if limit == "max":
-                return UNLIMITED, UNLIMITED
-            stat = dict(line.split() for line in stat_file.read_text().splitlines())
-        except (OSError, ValueError):
-            continue
-        cached_files = int(stat.get("inactive_file", stat.get("total_inactive_file", "0")))
+    limit = UNLIMITED
+    free = UNLIMITED
+    for mount, controller, names in CGROUPS:
+        for folder in _own_groups(mount, controller):
+            group_limit, group_free = _group_memory(*(folder / name for name in names))
+            limit = min(limit, group_limit)
+            free = min(free, group_free)
+    return limit, free
+
+
+def _own_groups(mount: Path, controller: str) -> list[Path]:
+    """Return the folders of the control group of this process, and of those around it."""
+    folders = [mount]  # in a container often all that can be seen
+    try:
+        lines = OWN_CGROUPS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return folders
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            for part in Path(path.lstrip("/")).parts:
+                folders.append(folders[-1] / part)
+    return folders
+
+
+def _group_memory(limit_file: Path, used_file: Path, stat_file: Path) -> tuple[float, float]:
+    """Return the limit of one control group and what is free below it, infinite without one."""
+    try:
+        limit = limit_file.read_text().strip()
+        if limit == "max":
+            return UNLIMITED, UNLIMITED
+        used = int(used_file.read_text())
+        stat = dict(line.split() for line in stat_file.read_text().splitlines())
+        cached_files = int(stat.get("total_inactive_file", stat.get("inactive_file", "0")))
         return float(limit), max(0.0, float(limit) - used + cached_files)
-    return UNLIMITED, UNLIMITED
+    except (OSError, ValueError):
+        return UNLIMITED, UNLIMITED
 
 
 def _process_memory() -> tuple[float, float]:

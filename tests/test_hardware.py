@@ -23,15 +23,18 @@ from addsr_cli.hardware import (
 @pytest.fixture
 def cgroup(tmp_path, monkeypatch):
     """Writes the three files of a control group and makes the probe read them."""
+    own = tmp_path / "own"
+    own.write_text("4:cpu,memory:/outer/inner\n0::/outer/inner\n")
+    mounts = [(tmp_path / f"version{mount.name}", *more) for mount, *more in hardware.CGROUPS]
+    monkeypatch.setattr(hardware, "CGROUPS", tuple(mounts))
+    monkeypatch.setattr(hardware, "OWN_CGROUPS", own)
 
-    def write(limit, used, stat="anon 1\ninactive_file 0", place=0):
-        files = [
-            tuple(tmp_path / f"{version}-{name}" for name in ("limit", "used", "stat"))
-            for version in (2, 1)
-        ]
-        for file, text in zip(files[place], (limit, used, stat), strict=True):
-            file.write_text(f"{text}\n")
-        monkeypatch.setattr(hardware, "CGROUP_FILES", tuple(files))
+    def write(limit, used, stat="anon 1\ninactive_file 0", place=0, group="outer/inner"):
+        mount, _, names = mounts[place]
+        folder = mount / group
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in zip(names, (limit, used, stat), strict=True):
+            (folder / name).write_text(f"{text}\n")
 
     return write
 
@@ -73,6 +76,15 @@ def test_a_container_limits_what_is_free(cgroup, place):
     assert (probe("cpu").total_bytes, probe("cpu").free_bytes) == (50_000_000, 30_000_000)
 
 
+@pytest.mark.parametrize("group", ["", "outer", "outer/inner", "outer/inner/unseen"])
+def test_the_groups_around_a_group_limit_it_too(cgroup, group):
+    cgroup(80_000_000, 10_000_000, group="outer/inner")
+    cgroup(50_000_000, 20_000_000, group=group)
+    limit = 80_000_000 if "unseen" in group else 50_000_000
+    assert probe("cpu").total_bytes == limit
+    assert probe("cpu").free_bytes == (70_000_000 if "unseen" in group else 30_000_000)
+
+
 @pytest.mark.parametrize("field", ["inactive_file", "total_inactive_file"])
 def test_cached_files_count_as_free(cgroup, field):
     cgroup(50_000_000, 20_000_000, f"anon 5\n{field} 15000000")
@@ -95,10 +107,9 @@ def test_files_that_make_no_sense_do_not_matter(cgroup):
     assert probe("cpu").total_bytes == psutil.virtual_memory().total
 
 
-def test_without_any_file_the_whole_machine_counts(tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        hardware, "CGROUP_FILES", ((tmp_path / "a", tmp_path / "b", tmp_path / "c"),)
-    )
+def test_without_any_file_the_whole_machine_counts(cgroup, monkeypatch):
+    assert probe("cpu").total_bytes == psutil.virtual_memory().total
+    monkeypatch.setattr(hardware, "OWN_CGROUPS", Path("/nowhere/at/all"))
     assert probe("cpu").total_bytes == psutil.virtual_memory().total
 
 
