@@ -4,8 +4,14 @@ import json
 from dataclasses import asdict, replace
 
 import pytest
+from bundles import write_bundle
+from discriminator_samples import official
 
+from addsr_cli.cli.app import run
 from addsr_cli.errors import UsageError
+from addsr_cli.train import results
+from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.discriminators.projected import ProjectedDiscriminator
 from addsr_cli.train.losses.timestep_weights import TaWeights
 from addsr_cli.train.recipe import (
     OFFICIAL,
@@ -60,8 +66,8 @@ def test_the_paper_takes_six_samples_a_step_with_adam_and_the_released_trainer_t
 
 def test_lowmem_is_the_paper_with_gradient_checkpointing():
     assert preset("lowmem", "addsr") == PAPER
-    run = run_defaults("addsr", "student", "lowmem")
-    assert (run["checkpointing"], run["ema_on_cpu"]) == (True, True)
+    chosen = run_defaults("addsr", "student", "lowmem")
+    assert (chosen["checkpointing"], chosen["ema_on_cpu"]) == (True, True)
     assert run_defaults("nano", "student", "lowmem") == run_defaults("nano", "student", "paper")
 
 
@@ -211,3 +217,26 @@ def test_timestep_weights_are_four_numbers():
     assert parse_timestep_weights("0.1,1, 1,2") == (0.1, 1, 1, 2)
     with pytest.raises(UsageError, match="--timestep-weights"):
         parse_timestep_weights("a,1,1,1")
+
+
+@pytest.mark.slow
+def test_the_whole_recipe_of_the_paper_runs_on_a_cpu(photos, tmp_path, monkeypatch):
+    """On small weights of the full model: text, tags, tagger, DINO, and PSR over all steps."""
+    teacher = write_bundle(tmp_path / "teacher")
+    monkeypatch.setattr(ProjectedDiscriminator, "load", lambda *_, raw: official(raw=raw))
+    monkeypatch.setattr("addsr_cli.weights.sources.fetch", lambda component: component)
+    monkeypatch.setattr(results, "GRID_PHOTOS", 1)
+    monkeypatch.setattr(results, "STEP_COUNTS", (1,))
+    output = tmp_path / "run"
+    arguments = ["distill", "--data", photos, "--preset", "paper", "--output", output]
+    arguments += ["--arch", "addsr", "--teacher", teacher, "--crop", 64, "--steps", 1]
+    arguments += ["--device", "cpu", "--precision", "fp32", "--workers", 0, "--log-every", 1]
+    assert run([str(argument) for argument in arguments]) == 0
+    config = TrainConfig.from_json((output / "config.json").read_text())
+    assert config.recipe == PAPER
+    assert (config.batch_size * config.accumulate, config.weight_decay) == (6, 0.0)
+    log = [json.loads(line)["values"] for line in (output / "log.jsonl").read_text().splitlines()]
+    assert len(log) == 1
+    losses = {"discriminator", "real", "fake", "distill", "distance", "adversarial", "grad_norm"}
+    assert all(losses <= values.keys() and values["distill"] > 0 for values in log)
+    assert (output / "export" / "bundle.json").is_file()
