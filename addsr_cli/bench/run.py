@@ -216,7 +216,7 @@ def _models(
     if differing:
         callbacks.warn(f"the trained models also differ in {', '.join(differing)}")
     for each in trained:
-        steps = default_steps(each.located.spec.scheduler, each.located.spec.default_steps)
+        steps = default_steps(each.located.spec)
         settings = options.sweep if each.uses_psr else replace(options.sweep, psr=(0.0,))
         yield from quality.model_methods(
             each.located,
