@@ -100,6 +100,13 @@ def problem_of(path: Path) -> str:
     return ""
 
 
+def problems_in(folder: Path) -> tuple[str, ...]:
+    """Return what is wrong with the weights in a bundle's subfolders, as clauses by file."""
+    files = sorted(folder.glob("*/*.safetensors"))
+    problems = {file.relative_to(folder): problem_of(file) for file in files}
+    return tuple(f"{name}: {problem}" for name, problem in problems.items() if problem)
+
+
 def first_line(exc: BaseException) -> str:
     """Return the first line of an error's message, of bounded length and without a full stop."""
     return str(exc).splitlines()[0][:300].rstrip(".") if str(exc) else type(exc).__name__

@@ -1,10 +1,15 @@
 """The architectures that addsr knows. To add one, import its record and list it here."""
 
 from addsr_cli.errors import UsageError
-from addsr_cli.models import nano, seesr, single_pass
+from addsr_cli.models import nano, seesr, single_pass, stablesr
 from addsr_cli.models.architecture import Architecture, ModelSpec, TrainingSetup
 
-BUILT_IN = (seesr.ARCHITECTURE, nano.ARCHITECTURE, single_pass.ARCHITECTURE)
+BUILT_IN = (
+    seesr.ARCHITECTURE,
+    stablesr.ARCHITECTURE,
+    nano.ARCHITECTURE,
+    single_pass.ARCHITECTURE,
+)
 ARCHITECTURES: dict[str, Architecture] = {}  # by name, which bundles record as ``arch``
 BUNDLED: dict[str, ModelSpec] = {}  # models that ship with the package, by name
 TRAINING: dict[str, TrainingSetup] = {}  # by the name that ``--arch`` takes

@@ -84,12 +84,9 @@ def _compiled(seesr: "SeeSR", options: LoadOptions) -> "Restorer":
 
 def _problems(record: Path) -> tuple[str, ...]:
     """Check the values of all weights; keys and shapes are checked when the model loads."""
-    from addsr_cli.models.checks import problem_of
+    from addsr_cli.models.checks import problems_in
 
-    folder = record.parent
-    files = sorted(folder.glob("*/*.safetensors"))
-    problems = {file.relative_to(folder): problem_of(file) for file in files}
-    return tuple(f"{name}: {problem}" for name, problem in problems.items() if problem)
+    return problems_in(record.parent)
 
 
 def _build(options: TrainingOptions) -> "TrainableModel":

@@ -65,7 +65,7 @@ def load_bundle(
                 dtype,
             ),
             vae=_ready(AutoencoderKL.from_pretrained(folder / "vae", **_local(dtype)), device),
-            text=_text(folder, device, dtype),
+            text=load_text(folder, device, dtype),
             tagger=_tagger(folder / "tagger", device),
             prompt_defaults=record.prompt_defaults,
             scheduler=record.scheduler,
@@ -110,11 +110,12 @@ def _pairs(
     return net.eval()
 
 
-def _text(
+def load_text(
     folder: Path,
     device: str,
     dtype: torch.dtype,
 ) -> TextEncoder:
+    """Load a bundle's ``text_encoder`` and ``tokenizer``."""
     with no_progress_bars():
         model = CLIPTextModel.from_pretrained(folder / "text_encoder", **_local(dtype))
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer", local_files_only=True)

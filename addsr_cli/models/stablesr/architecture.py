@@ -1,0 +1,88 @@
+"""The record of StableSR's networks: StableSR, StableSR-Turbo and StableSR-768v."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from addsr_cli.models.architecture import Architecture, Footprint, LoadOptions, ModelSpec
+from addsr_cli.models.bundle import Bundle
+
+if TYPE_CHECKING:
+    from addsr_cli.models.restorer import Restorer
+
+PARTS = ("unet", "adapter", "vae", "fusion", "text_encoder", "tokenizer", "scheduler")
+OVERLAP = 256  # pixels; the authors' default
+STEP_FLOP = 3_700_000  # per pixel: UNet and time-aware encoder
+CODEC_FLOP = 15_400_000  # per pixel, once: encoder twice, fusion, decoder
+STABLESR = ModelSpec(
+    name="stablesr",
+    arch="stablesr",
+    title="StableSR",
+    licence="unknown",
+    footprint=Footprint(
+        parameters=1_440_000_000,
+        network=5200,
+        pictures=120,
+        flop=STEP_FLOP,
+    ),
+    reads_text=True,
+    shortest_side=512,
+    scheduler="linspace",
+    default_steps=200,
+    tile=512,
+    smallest_tile=512,
+    overlap=OVERLAP,
+    dials_decoder=True,
+)
+
+
+def _spec(record: Path) -> ModelSpec:
+    """Describe a bundle. The networks know one size of tile: that which they were trained at."""
+    bundle = Bundle.read(record.parent)
+    return replace(
+        STABLESR,
+        name=bundle.name,
+        title=f"bundle in {record.parent}",
+        licence=bundle.licence,
+        footprint=replace(
+            STABLESR.footprint,
+            parameters=bundle.parameters,
+            flop=STEP_FLOP + CODEC_FLOP // bundle.default_steps,
+        ),
+        shortest_side=bundle.shortest_side,
+        scheduler=bundle.scheduler,
+        default_steps=bundle.default_steps,
+        guidance=bundle.guidance,
+        tile=bundle.shortest_side,
+        smallest_tile=bundle.shortest_side,
+        overlap=min(OVERLAP, bundle.shortest_side // 2),
+    )
+
+
+def _load(record: Path, options: LoadOptions) -> "Restorer":
+    from addsr_cli.models.stablesr.loading import load_bundle
+
+    stablesr = load_bundle(
+        record.parent,
+        device=options.device,
+        dtype=options.dtype,
+    )
+    if options.compiled:
+        stablesr.unet.unet.compile()
+        stablesr.unet.adapter.encoder.compile()
+    return cast("Restorer", stablesr)
+
+
+def _problems(record: Path) -> tuple[str, ...]:
+    """Check the values of all weights; keys and shapes are checked when the model loads."""
+    from addsr_cli.models.checks import problems_in
+
+    return problems_in(record.parent)
+
+
+ARCHITECTURE = Architecture(
+    name="stablesr",
+    spec=_spec,
+    load=_load,
+    problems=_problems,
+)
