@@ -19,6 +19,18 @@ HEAD = 1 << 10
 WEB_PAGES = (b"<!doctype html", b"<html")
 DOWNLOAD_AGAIN = "Download it again."
 AUTHORS_FILE = "Take the authors' own file."
+ENTRIES = ("model", "state_dict")  # under which trainers keep the weights
+
+
+class Inert:
+    """Stands in for a class that a checkpoint names but whose contents nobody needs.
+
+    It has no code of its own, so that unpickling one does nothing.
+    """
+
+
+# Lightning's checkpoints name it as the key of a dictionary.
+HARMLESS = (Inert, "pytorch_lightning.callbacks.model_checkpoint.ModelCheckpoint")
 
 
 def first_bytes(path: Path) -> bytes:
@@ -44,7 +56,7 @@ def first_bytes(path: Path) -> bytes:
     return head
 
 
-def read_weights(path: Path, entries: Sequence[str] = ("model",)) -> dict[str, Tensor]:
+def read_weights(path: Path, entries: Sequence[str] = ENTRIES) -> dict[str, Tensor]:
     """Return the tensors of a safetensors file or PyTorch checkpoint, memory-mapped.
 
     Of a checkpoint with one of ``entries``, return the first of these. Raises ModelUnavailable for
@@ -78,12 +90,13 @@ def _load_pickle(path: Path) -> object:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about old storage formats
-            return torch.load(
-                path,
-                map_location="cpu",
-                weights_only=True,
-                mmap=mapped,
-            )
+            with torch.serialization.safe_globals([HARMLESS]):
+                return torch.load(
+                    path,
+                    map_location="cpu",
+                    weights_only=True,
+                    mmap=mapped,
+                )
     except pickle.UnpicklingError as exc:
         names = _code_names(path, str(exc))
         if not names:

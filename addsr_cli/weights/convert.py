@@ -98,8 +98,8 @@ def convert_tagger(
     config = sizes or TaggerConfig(tags=("",), thresholds=(1.0,))
     config = replace(config, tags=tags, thresholds=thresholds)
     dape = read_weights(dape_path) if dape_path else None
-    merged = _cast(merge(read_weights(ram_path), dape, config), dtype, "tagger")
-    with _new_folder(folder, _count(merged) * dtype.itemsize) as temporary:
+    merged = cast_state(merge(read_weights(ram_path), dape, config), dtype, "tagger")
+    with new_folder(folder, count_weights(merged) * dtype.itemsize) as temporary:
         save_tagger(merged, config, temporary)
     return config
 
@@ -156,18 +156,18 @@ def build_bundle(
 
     copied = {
         "tagger": [tagger / CONFIG, tagger_network.file],
-        "tokenizer": _vocabulary_files(base / "tokenizer"),
+        "tokenizer": vocabulary_files(base / "tokenizer"),
     }
     inputs = {part: [each.file.with_name(CONFIG), each.file] for part, each in parts.items()}
-    size = sum(_count(network.state) for network in parts.values()) * dtype.itemsize
+    size = sum(count_weights(network.state) for network in parts.values()) * dtype.itemsize
     size += sum(path.stat().st_size for paths in copied.values() for path in paths)
     record = replace(
         defaults or Bundle(name=name, parameters=0),
         name=name,
-        parameters=sum(_count(each.state) for each in (*parts.values(), tagger_network)),
+        parameters=sum(count_weights(each.state) for each in (*parts.values(), tagger_network)),
         licence=licence,
     )
-    with _new_folder(output, size) as folder:
+    with new_folder(output, size) as folder:
         for part, network in parts.items():
             _write_network(network, part, folder / part, dtype)
         for part, paths in copied.items():
@@ -175,7 +175,7 @@ def build_bundle(
             for path in paths:
                 shutil.copyfile(path, folder / part / path.name)
         record.write(folder)
-        _write_history(folder / HISTORY, source, inputs | copied, known_digests or {})
+        write_history(folder / HISTORY, source, inputs | copied, known_digests or {})
     return output
 
 
@@ -284,7 +284,8 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _vocabulary_files(folder: Path) -> list[Path]:
+def vocabulary_files(folder: Path) -> list[Path]:
+    """Return the files of a tokenizer. Raises ModelUnavailable where one is missing."""
     missing = [name for name in VOCABULARY if not (folder / name).is_file()]
     if missing:
         raise ModelUnavailable(
@@ -293,12 +294,12 @@ def _vocabulary_files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_file())
 
 
-def _count(state: State) -> int:
+def count_weights(state: State) -> int:
     """Return the number of floating-point weights."""
     return sum(value.numel() for value in state.values() if value.is_floating_point())
 
 
-def _cast(state: State, dtype: torch.dtype, title: str) -> dict[str, Tensor]:
+def cast_state(state: State, dtype: torch.dtype, title: str) -> dict[str, Tensor]:
     """Return the weights in ``dtype``. Raises ModelUnavailable if one is not finite there."""
     cast = {}
     for key, value in state.items():
@@ -320,12 +321,12 @@ def _write_network(
     dtype: torch.dtype,
 ) -> None:
     folder.mkdir()
-    state = _cast(network.state, dtype, TITLES.get(part, part))
+    state = cast_state(network.state, dtype, TITLES.get(part, part))
     save_file(state, folder / FILE_NAMES[part], metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(network.config, indent=1), encoding="utf-8")
 
 
-def _write_history(
+def write_history(
     path: Path,
     source: Mapping[str, Any],
     inputs: Mapping[str, list[Path]],
@@ -346,7 +347,7 @@ def _write_history(
 
 
 @contextmanager
-def _new_folder(output: Path, size: int) -> Iterator[Path]:
+def new_folder(output: Path, size: int) -> Iterator[Path]:
     """Yield a temporary folder that becomes ``output``. Raises OutputRefused."""
     if output.exists():
         raise OutputRefused(f"{output} exists already.", "Remove it, or choose another name.")
