@@ -32,6 +32,10 @@ class AddsrError(Exception):
         self.message = message
         self.hint = hint
 
+    def record(self) -> dict[str, str]:
+        """Return the code, message and hint, as JSON output has them."""
+        return {"code": self.code, "message": self.message, "hint": self.hint}
+
 
 class UsageError(AddsrError):
     """Options or arguments are invalid or contradict each other."""

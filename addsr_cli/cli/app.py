@@ -27,7 +27,6 @@ from addsr_cli.cli.command import Command, CommandGroup, insert_default_command
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.exit_codes import INTERRUPTED
-from addsr_cli.cli.records import error_record
 from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 from addsr_cli.version import __version__
 
@@ -159,7 +158,7 @@ def _print_error(
     console.error(exc)
     if console.json:
         with suppress(OutputRefused):  # stdout itself may be what failed
-            console.result("", {"status": "failed", "error": error_record(exc)})
+            console.result("", {"status": "failed", "error": exc.record()})
 
 
 def _is_set(

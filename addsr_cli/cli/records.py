@@ -75,12 +75,7 @@ def skipped_record(item: "Skipped") -> dict[str, Any]:
 
 def failure_record(label: str, exc: AddsrError) -> dict[str, Any]:
     """Return the record of a failed input."""
-    return EMPTY_RECORD | {"input": label, "status": "failed", "error": error_record(exc)}
-
-
-def error_record(exc: AddsrError) -> dict[str, str]:
-    """Return the code, message and hint of an error."""
-    return {"code": exc.code, "message": exc.message, "hint": exc.hint}
+    return EMPTY_RECORD | {"input": label, "status": "failed", "error": exc.record()}
 
 
 def plan_record(plan: "Plan") -> dict[str, Any]:
