@@ -1,6 +1,7 @@
 """Isolation of every test: its own folder, no network, no user configuration or cache."""
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -21,6 +22,17 @@ CACHES = (
     "HF_HOME",
     "ADDSR_HOME",
     "TORCHINDUCTOR_CACHE_DIR",
+)
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
+BROWSER_OPTIONS = (
+    "--no-sandbox",
+    "--force-color-profile=srgb",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
 )
 
 
@@ -79,6 +91,21 @@ def no_network(request, monkeypatch):
         return connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", guarded)
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """Start Chromium through Playwright; both are installed separately."""
+    driver = pytest.importorskip(
+        "playwright.sync_api", reason="needs the browser extra: pip install -e '.[browser]'"
+    )
+    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not program:
+        pytest.skip("needs Chromium, as from: apt-get install chromium")
+    with driver.sync_playwright() as play:
+        browser = play.chromium.launch(executable_path=program, args=BROWSER_OPTIONS)
+        yield browser
+        browser.close()
 
 
 @pytest.fixture(params=["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])

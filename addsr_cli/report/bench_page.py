@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
+from addsr_cli.report.embedding import Embedding
 from addsr_cli.report.page import Page
 from addsr_cli.report.tables import Table
-from addsr_cli.report.viewer import MAX_PICTURES, Embedding, Picture, viewer_html
+from addsr_cli.report.viewer import MAX_PICTURES, Picture, viewer_html
 
 MAX_PICTURE_BYTES = 14_500_000  # per page, so that it opens on a phone and fits into a mail
 QUALITIES = (92, 85, 75, 60, 45)

@@ -8,8 +8,9 @@ from html import escape
 from importlib.resources import files
 from string import Template
 
-_STYLES = ("page.css", "viewer.css", "numbers.css")
-_SCRIPTS = ("viewer.js", "painting.js", "gestures.js")  # in the order of their dependencies
+VIEWER_STYLES = ("page.css", "viewer.css")
+VIEWER_SCRIPTS = ("viewer.js", "painting.js", "gestures.js")  # in the order of their dependencies
+_STYLES = (*VIEWER_STYLES, "numbers.css")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class Page:
         Its content security policy allows no requests and no script but the one with our hash, so
         that a label can inject nothing.
         """
-        script = "".join(asset(name) for name in _SCRIPTS)
+        script = "".join(asset(name) for name in VIEWER_SCRIPTS)
         return Template(asset("page.html")).substitute(
             title=escape(self.title),
             kind="whole" if self.fills_window else "report",

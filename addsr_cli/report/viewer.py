@@ -1,21 +1,18 @@
 """The compare viewer: two to eight pictures of one scene behind a divider, as HTML."""
 
 import math
-from base64 import b64encode
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from html import escape
 from string import Template
 
-from addsr_cli import imageio
 from addsr_cli.errors import UsageError
-from addsr_cli.imageio import Photo, WriteOptions
+from addsr_cli.imageio import Photo
+from addsr_cli.report.embedding import Embedding, data_url
 from addsr_cli.report.page import Page, asset
 
 MAX_PICTURES = 8
-_LOSSLESS_PIXELS = 512 * 512  # a PNG of this size is still small
 _ASPECT_TOLERANCE = 0.02
-_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp"}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -24,36 +21,6 @@ class Picture:
 
     photo: Photo
     label: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Embedding:
-    """How pictures are embedded in a page.
-
-    ``quality`` (1 to 100) is that of pictures of more than 512x512 pixels, which are embedded as
-    JPEG or WebP; with ``lossless`` False that of all pictures. Pictures whose longest side exceeds
-    ``max_side`` pixels are reduced to it. Raises UsageError outside the ranges.
-    """
-
-    quality: int = 95
-    max_side: int = 8192
-    lossless: bool = True
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.quality <= 100:
-            raise UsageError(
-                f"Quality {self.quality} is out of range.", "Give a number from 1 to 100."
-            )
-        if not 16 <= self.max_side <= 16383:  # the limit of WebP
-            raise UsageError(
-                f"--max-side {self.max_side} is out of range.", "Give a number from 16 to 16383."
-            )
-
-    def reduced(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the (width, height) that is embedded: within ``max_side``, of the same aspect."""
-        width, height = size
-        factor = min(1.0, self.max_side / max(size))
-        return max(1, round(width * factor)), max(1, round(height * factor))
 
 
 def compare_page(
@@ -75,8 +42,12 @@ def viewer_html(pictures: Sequence[Picture], embedding: Embedding | None = None)
     """
     check_count(len(pictures))
     _check_shapes([(picture.label, picture.photo.size) for picture in pictures])
-    figures = [_figure(picture, embedding or Embedding()) for picture in pictures]
-    return Template(asset("viewer.html")).substitute(figures="\n".join(figures))
+    return _viewer([_figure(picture, embedding or Embedding()) for picture in pictures])
+
+
+def empty_viewer_html() -> str:
+    """Return a viewer without pictures, for a script that adds figures and calls `openViewer`."""
+    return _viewer([])
 
 
 def check_count(count: int) -> None:
@@ -84,6 +55,10 @@ def check_count(count: int) -> None:
     if not 2 <= count <= MAX_PICTURES:
         pictures = "1 picture" if count == 1 else f"{count} pictures"
         raise UsageError(f"{pictures} cannot be compared.", f"Give 2 to {MAX_PICTURES}.")
+
+
+def _viewer(figures: Sequence[str]) -> str:
+    return Template(asset("viewer.html")).substitute(figures="\n".join(figures))
 
 
 def _check_shapes(sizes: Sequence[tuple[str, tuple[int, int]]]) -> None:
@@ -111,38 +86,7 @@ def _figure(picture: Picture, embedding: Embedding) -> str:
     if (width, height) != photo.size:
         size += f", reduced to {width} &times; {height}"
     return (
-        f'<figure><img src="{_data_url(photo, embedding)}" alt="{label}">'
+        f'<figure><img src="{data_url(photo, embedding)}" alt="{label}">'
         f'<figcaption><span class="label">{label}</span> <span class="size">{size}</span>'
         "</figcaption></figure>"
-    )
-
-
-def _data_url(photo: Photo, embedding: Embedding) -> str:
-    """Return the picture as PNG when it is small, as WebP when it has alpha, else as JPEG.
-
-    Lossy WebP halves the resolution of colour, JPEG need not.
-    """
-    photo = _resize(photo, embedding.reduced(photo.size))
-    is_lossless = embedding.lossless and photo.width * photo.height <= _LOSSLESS_PIXELS
-    lossy = "WEBP" if photo.has_alpha else "JPEG"
-    name = "PNG" if is_lossless else lossy
-    options = WriteOptions(
-        format=name,
-        quality=None if is_lossless else embedding.quality,
-        bit_depth=8,
-        metadata=False,
-    )
-    return f"data:{_TYPES[name]};base64,{b64encode(imageio.encode(photo, options)).decode()}"
-
-
-def _resize(photo: Photo, size: tuple[int, int]) -> Photo:
-    if size == photo.size:
-        return photo
-    if photo.alpha is None:
-        return replace(photo, rgb=imageio.resize(photo.rgb, size))
-    rgb = imageio.resize(imageio.fill_transparent(photo.rgb, photo.alpha), size)
-    return replace(
-        photo,
-        rgb=rgb,
-        alpha=imageio.resize_alpha(photo.alpha, size),
     )

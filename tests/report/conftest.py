@@ -1,7 +1,5 @@
 """Pictures to compare, and a headless Chromium that opens the pages."""
 
-import os
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from io import BytesIO
@@ -14,7 +12,6 @@ from addsr_cli.imageio import Photo
 from addsr_cli.report import Picture, compare_page
 
 RED, GREEN, BLUE, GREY = (220, 30, 30), (30, 200, 40), (30, 40, 220), (100, 110, 120)
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "chrome")
 
 
 def flat(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48), **more: object) -> Photo:
@@ -95,31 +92,14 @@ class Window:
 
 
 @pytest.fixture(scope="session")
-def browser():
-    """Start Chromium through Playwright; both are installed separately."""
-    driver = pytest.importorskip(
-        "playwright.sync_api", reason="needs the browser extra: pip install -e '.[browser]'"
-    )
-    program = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, CHROMIUM)), None)
-    if not program:
-        pytest.skip("needs Chromium, as from: apt-get install chromium")
-    with driver.sync_playwright() as play:
-        chromium = play.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--force-color-profile=srgb"]
-        )
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="session")
-def windows(browser) -> Callable[..., Window]:
+def windows(chromium) -> Callable[..., Window]:
     """Return a function that opens one window per kind of screen; opening takes a while."""
     opened = {}
 
     def window(density: float, **more: object) -> Window:
         key = (density, *sorted(more.items()))
         if key not in opened:
-            page = browser.new_context(device_scale_factor=density, **more).new_page()
+            page = chromium.new_context(device_scale_factor=density, **more).new_page()
             opened[key] = Window(page, density)
             page.on("console", lambda message: opened[key].events.append(message.text))
             page.on("pageerror", lambda error: opened[key].events.append(str(error)))

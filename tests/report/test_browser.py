@@ -309,14 +309,14 @@ def test_help_opens_by_key_and_closes_by_escape(open_page):
     assert window.cut() == 50
 
 
-def test_without_scripts_the_pictures_stand_side_by_side(browser, tmp_path):
+def test_without_scripts_the_pictures_stand_side_by_side(chromium, tmp_path):
     path = tmp_path / "page.html"
     path.write_text(
         Page(
             title="t", sections=[viewer_html(pictures(flat(RED), flat(BLUE)))], fills_window=True
         ).html()
     )
-    context = browser.new_context(java_script_enabled=False)
+    context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
     page.goto(path.as_uri())
     assert page.locator("figure:visible").count() == 2

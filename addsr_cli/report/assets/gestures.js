@@ -152,9 +152,22 @@ function onArrow(viewer, [dx, dy], event) {
   return true;
 }
 
-const viewers = [...document.querySelectorAll(".viewer")].map((root) => new Viewer(root));
-for (const viewer of viewers) {
+/** Brings a section of the class "viewer" to life. */
+function openViewer(root) {
+  const viewer = new Viewer(root);
+  viewers.push(viewer);
   watchButtons(viewer);
   watchPointers(viewer);
+  return viewer;
 }
+
+/** Removes a viewer from the page. */
+function closeViewer(viewer) {
+  viewers.splice(viewers.indexOf(viewer), 1);
+  viewer.observer.disconnect();
+  viewer.root.remove();
+}
+
+const viewers = [];
+for (const root of document.querySelectorAll(".viewer")) openViewer(root);
 watchKeys(viewers);

@@ -62,22 +62,42 @@ class Viewer {
     this.stage = this.find(".stage");
     this.divider = this.find(".divider");
     this.whole = document.body.classList.contains("whole");
-    this.layers = [...root.querySelectorAll("figure")].map((figure) => new Layer(figure));
-    this.left = 0;
-    this.right = this.layers.length - 1;
     Object.assign(this, { view: "slider", cut: 0.5, gain: 2, pixelated: false, zoom: 1, fitted: true });
     this.center = { x: 0, y: 0 };
     this.canvas = this.find("canvas");
     this.context = emptyCanvas(1, 1, this.canvas).context;
     this.selects = [this.find(".left select"), this.find(".right select")];
-    for (const select of this.selects) select.append(...this.layers.map((layer, i) => new Option(this.titled(layer), i)));
-    this.find(".names").append(...this.layers.map((layer) => this.name(layer)));
+    this.setLayers([...root.querySelectorAll("figure")].map((figure) => new Layer(figure)));
     root.classList.add("ready");
     this.watchSize();
   }
 
   find(selector) {
     return this.root.querySelector(selector);
+  }
+
+  /** Shows the first layer on the left and the last one on the right. */
+  setLayers(layers) {
+    this.layers = layers;
+    this.left = 0;
+    this.right = layers.length - 1;
+    for (const select of this.selects) {
+      select.replaceChildren(...layers.map((layer, i) => new Option(this.titled(layer), i)));
+    }
+    this.find(".names").replaceChildren(...layers.map((layer) => this.name(layer)));
+  }
+
+  /** Replaces all pictures once the new ones are decoded; view, divider and, if possible, zoom stay. */
+  async replacePictures(figures) {
+    const layers = figures.map((figure) => new Layer(figure));
+    const loading = this.load(layers);
+    this.loading = loading;
+    if (!(await loading) || this.loading !== loading) return;
+    this.find(".pictures").replaceChildren(...figures);
+    this.setLayers(layers);
+    if (!this.canvas.width || !this.stage.clientWidth) return;
+    if (this.fitted) this.fit();
+    else this.setZoom(this.zoom);
   }
 
   titled(layer) {
@@ -92,7 +112,7 @@ class Viewer {
 
   /** Decodes when first seen, since a page may hold many viewers that are closed. */
   watchSize() {
-    const observer = new ResizeObserver(([entry]) => {
+    this.observer = new ResizeObserver(([entry]) => {
       const box = entry.devicePixelContentBoxSize?.[0]; // exact, but an emulated screen does not reach it
       const exact = (reported, length) => (Math.abs(reported - length) < 1.5 ? reported : Math.round(length));
       const width = exact(box?.inlineSize, entry.contentRect.width * devicePixelRatio);
@@ -100,31 +120,34 @@ class Viewer {
       if (width && height) this.resize(width, height);
     });
     try {
-      observer.observe(this.stage, { box: "device-pixel-content-box" });
+      this.observer.observe(this.stage, { box: "device-pixel-content-box" });
     } catch {
-      observer.observe(this.stage); // a browser that does not know such boxes
+      this.observer.observe(this.stage); // a browser that does not know such boxes
     }
   }
 
   async resize(width, height) {
     Object.assign(this.canvas, { width, height });
-    if (!this.loading) this.loading = this.load();
+    if (!this.loading) this.loading = this.load(this.layers);
     await this.loading;
     if (!this.frame) return;
     if (this.fitted) this.fit();
     else this.setZoom(this.zoom);
   }
 
-  async load() {
+  /** Decodes pictures and makes the largest the frame; false, with a message, if one cannot be decoded. */
+  async load(layers) {
+    const problem = this.find(".problem");
     try {
-      await Promise.all(this.layers.map((layer) => layer.load()));
+      await Promise.all(layers.map((layer) => layer.load()));
     } catch {
-      const problem = this.find(".problem");
       problem.textContent = "A picture of this page cannot be shown: it is damaged or larger than this browser takes.";
       problem.hidden = false;
-      return;
+      return false;
     }
-    this.frame = this.layers.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a));
+    problem.hidden = true;
+    this.frame = layers.reduce((a, b) => (b.width * b.height > a.width * a.height ? b : a), layers[0]);
+    return true;
   }
 
   /** Device pixels per CSS pixel, browser zoom included. */
