@@ -21,6 +21,7 @@ from addsr_cli.cli import (
     distill,
     doctor,
     models,
+    serve,
     upscale,
 )
 from addsr_cli.cli.command import Command, CommandGroup, insert_default_command
@@ -43,6 +44,7 @@ app = typer.Typer(
 app.command("upscale", cls=Command)(upscale.upscale)
 app.command("batch", cls=Command)(batch.batch)
 app.command("compare", cls=Command)(compare.compare)
+app.command("serve", cls=Command)(serve.serve)
 app.command("bench", cls=Command)(bench.bench)
 app.command("distill", cls=Command)(distill.distill)
 app.command("doctor", cls=Command)(doctor.doctor)
