@@ -30,7 +30,9 @@ def distill(
         Literal["paper", "official", "lowmem"],
         train_option("The paper's, the released trainer's, or for a GPU with 16 GB.", RUN),
     ] = "paper",
-    resume: Annotated[str | None, train_option("latest, or the path of a checkpoint.", RUN)] = None,
+    resume: Annotated[
+        str | None, train_option("latest, auto (latest if there is one), or a checkpoint.", RUN)
+    ] = None,
     degradation: Annotated[
         DegradationName | None, train_option("One degradation for all crops.", DATA)
     ] = None,

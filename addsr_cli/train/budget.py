@@ -141,7 +141,7 @@ def _count(
         parameters=cost.parameters,
         trained=cost.trained,
         memory={part: own + loss_memory.get(part, 0) for part, own in memory.items()},
-        tflop=(cost.tflop + loss_tflop) * config.batch_size * config.accumulate,
+        tflop=(cost.tflop + loss_tflop) * config.step_samples(),
         hours=None,
         card=card,
     )
@@ -156,7 +156,7 @@ def _workload(config: TrainConfig, size: int) -> Workload:
         earlier_passes=_earlier_passes(config),
         teacher_passes=recipe.teacher_samples * recipe.teacher_share if recipe.distill else 0,
         decodes_teacher=recipe.space == "pixel",
-        accumulates=config.accumulate > 1,
+        accumulates=config.step_samples() > config.batch_size,
     )
 
 
@@ -186,7 +186,7 @@ def _loss_networks(config: TrainConfig, size: int) -> tuple[dict[str, int], floa
         memory["discriminator"] = 16 * DINO_HEADS
     if recipe.anchor_lpips or heads is VGG_HEADS:
         # forward of HR and of the image, backward to the image; both again when accumulating
-        passes = 3 + 2 * (config.accumulate > 1)
+        passes = 3 + 2 * (config.step_samples() > config.batch_size)
         frozen = memory.get("frozen networks", 0)
         memory["frozen networks"] = frozen + size * VGG.parameters
         saved = VGG.saved[half]

@@ -42,24 +42,26 @@ def save(
     return path
 
 
-def find(resume: str, folder: Path) -> Path:
+def find(resume: str, folder: Path) -> Path | None:
     """Return the checkpoint for ``--resume``: the newest in ``folder`` for "latest", or a path.
 
-    Raises UsageError when there is none.
+    "auto" is "latest", or None where there is none. Raises UsageError when there should be one.
     """
-    if resume != "latest":
+    if resume not in ("latest", "auto"):
         path = Path(resume)
         if not path.is_file():
             raise UsageError(
                 f"There is no checkpoint {path}.",
-                "Use --resume latest, or the path of a step-*.pt file.",
+                "Use --resume latest or auto, or the path of a step-*.pt file.",
             )
         return path
     checkpoints = sorted(folder.glob(PATTERN))
+    if not checkpoints and resume == "auto":
+        return None
     if not checkpoints:
         raise UsageError(
             f"There is no checkpoint in {folder} to resume from.",
-            "Leave --resume out to start a new run.",
+            "Leave --resume out to start a new run, or use --resume auto.",
         )
     return checkpoints[-1]
 

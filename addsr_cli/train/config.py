@@ -56,10 +56,11 @@ class TrainConfig:
     ``data`` are folders, of which ``FOLDER:COUNT`` takes the first photos; all photos together are
     shuffled anew every epoch, by ``seed``.
     ``crop`` (HR pixels per side) and ``batch_size`` (samples per process) shape a batch;
-    ``accumulate`` batches make an optimizer step. ``mix`` is the share of each degradation.
-    ``augmentation`` "varied" also rotates, downscales and defocuses crops. ``steps`` is the length
-    of the schedule: with ``decay`` "cosine" the learning rate falls to zero over it. ``init``
-    starts from another model's weights; ``teacher`` is the model to distil, "" for the default.
+    ``accumulate`` batches make an optimizer step, or ``total_batch`` samples of all processes.
+    ``mix`` is the share of each degradation. ``augmentation`` "varied" also rotates, downscales and
+    defocuses crops. ``steps`` is the length of the schedule: with ``decay`` "cosine" the learning
+    rate falls to zero over it. ``init`` starts from another model's weights; ``teacher`` is the
+    model to distil, "" for the default.
 
     ``scales`` is the range of factors by which LR is smaller than HR: half of the samples have the
     highest, a tenth the lowest. ``lettering`` is the share of crops with drawn text. ``recipe`` has
@@ -115,6 +116,14 @@ class TrainConfig:
         ),
     ] = 8
     accumulate: Annotated[int, train_option("Batches per optimizer step.", RUN)] = 1
+    total_batch: Annotated[
+        int,
+        train_option(
+            "Samples per step of all processes, in place of --accumulate.",
+            RUN,
+            default="--batch-size x --accumulate x processes",
+        ),
+    ] = 0
     crop: Annotated[
         int,
         train_option(
@@ -289,7 +298,7 @@ class TrainConfig:
             self.sample_every,
             self.log_every,
         )
-        if min(*counts, self.keep) < 1:
+        if min(*counts, self.keep, self.total_batch + 1) < 1:
             counted = "Steps, batch size, accumulate and the save, sample, log and keep counts"
             raise UsageError(f"{counted} must be at least 1.")
         names = get_args(DegradationName)
@@ -329,6 +338,10 @@ class TrainConfig:
         if self.lora < 0 or (self.lora and not setup.lora):
             names = " or ".join(name for name, each in TRAINING.items() if each.lora)
             raise UsageError(f"--lora is a rank of 1 or more, for --arch {names}.")
+
+    def step_samples(self, processes: int = 1) -> int:
+        """Return the number of samples of an optimizer step, over all processes."""
+        return self.total_batch or self.batch_size * self.accumulate * processes
 
     def portable(self) -> Self:
         """Without the folders of this machine, for what is given to others: names alone."""

@@ -3,6 +3,7 @@
 Networks run in the precision of the run; scores are computed in float32.
 """
 
+import json
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -31,6 +32,14 @@ CURVES = "curves.svg"
 GRID = "grid.png"
 GRID_PHOTOS = 4
 STEP_COUNTS = (1, 4)  # of the runs that are shown and scored
+
+
+def trim_log(path: Path, step: int) -> None:
+    """Drop the lines of a log after ``step``, which a resumed run writes again. Raises OSError."""
+    if path.is_file():
+        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
+        whole = [line for line in lines if line.endswith("\n")]
+        write_text(path, "".join(line for line in whole if json.loads(line)["step"] <= step))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,11 +131,14 @@ def write_card(
     folder: Path,
     autocast: Autocast = nullcontext,
     tags: Mapping[str, str] | None = None,
+    *,
+    samples: int,
 ) -> Path:
     """Write the model card next to the exported weights, with curves, a grid and scores.
 
     A student is scored against the teacher that it was initialized from. Without held-out photos
-    there are no scores, and the card says so. ``tags`` are precomputed tags by path.
+    there are no scores, and the card says so. ``tags`` are precomputed tags by path, ``samples``
+    the number of those that the run has seen.
     """
     pairs = PairDataset(held_out if held_out.paths else photos, config, tags)
     write_text(folder / CURVES, curves(config.output / LOG))
@@ -141,7 +153,7 @@ def write_card(
         version=__version__,
         photos=photos.summary(),
         held_out=len(held_out.paths),
-        samples=config.steps * config.batch_size * config.accumulate,
+        samples=samples,
         settings=config.portable().to_json(),
         scores=scores,
         curves=CURVES,
@@ -169,7 +181,7 @@ Trained with addsr {version}. Use it with
 
 ## Training
 
-- Photos: {photos}; {held_out} of them held out. Samples seen: {samples}, per process.
+- Photos: {photos}; {held_out} of them held out. Samples seen: {samples}.
 - What the photos may be used for decides what this model may be used for: name them here.
 
 ![losses]({curves})

@@ -1,7 +1,8 @@
 """The training loop: data, steps, checkpoints, samples and export, for every network and stage.
 
-A step is a function of (seed, step) and the state in the checkpoint: data positions and all draws
-come from generators seeded anew each step, so resuming equals not stopping.
+A step is a function of the seed, the positions of its samples and the state in the checkpoint: all
+draws come from generators seeded anew for each sample, so resuming equals not stopping, with any
+number of processes.
 """
 
 import json
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from safetensors import SafetensorError
 
 from addsr_cli.errors import UsageError
@@ -25,11 +27,13 @@ from addsr_cli.schedule import STEPS
 from addsr_cli.train import checkpoint, results
 from addsr_cli.train.build import accelerator_for, objective_for, trainable_for
 from addsr_cli.train.config import TrainConfig
-from addsr_cli.train.data.dataset import PairDataset, loader, photos_of
+from addsr_cli.train.data.dataset import PairDataset, photos_of
+from addsr_cli.train.data.loader import loader
 from addsr_cli.train.data.tags import precompute_tags
-from addsr_cli.train.interrupt import defer_interrupts
+from addsr_cli.train.interrupt import Interrupts
 from addsr_cli.train.objectives.base import Batch, StepMetrics
 from addsr_cli.train.optim.ema import Ema
+from addsr_cli.train.processes import StepShare, any_process, from_main
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,21 +72,27 @@ class Trainer:
         self.objective = objective_for(config, self.model, self.accelerator)
         self.ema = Ema(self.model.parameters, config.ema, "cpu" if config.ema_on_cpu else None)
         self.step = 0
+        self.position = 0  # of the next step's first sample
+        self.samples = config.step_samples(self.accelerator.num_processes)
         self.tags: dict[str, str] = {}
         self.recent: list[StepMetrics] = []
 
     def run(self, resume: str | None = None) -> Path:
         """Train to ``config.steps``, export, and return the export folder.
 
-        Ctrl-C saves a checkpoint and raises KeyboardInterrupt.
+        Ctrl-C and SIGTERM save a checkpoint and raise KeyboardInterrupt.
         """
         self._start(resume)
+        interrupts = Interrupts(alone=self.accelerator.num_processes == 1)
         started = time.perf_counter()
         try:
-            for batches in self._batches():
-                with defer_interrupts():
-                    self.train_step(batches)
-                    started = self._after_step(started)
+            with interrupts.watched():
+                for batches in self._batches():
+                    with interrupts.deferred():
+                        self.train_step(batches)
+                        started = self._after_step(started)
+                    if any_process(interrupts.requested, self.accelerator):
+                        raise KeyboardInterrupt
         except KeyboardInterrupt:
             self.save()
             raise
@@ -94,24 +104,29 @@ class Trainer:
     def train_step(self, batches: list[Batch]) -> None:
         """Make one optimizer step on the accumulated batches."""
         lr = learning_rate(self.config, self.step)
-        self.recent.append(self.objective.step(batches, lr))
+        self.recent.append(self.objective.step(batches, lr, samples=self.samples))
         self.ema.update()
         self.step += 1
+        self.position += self.samples
 
     def _batches(self) -> Iterator[list[Batch]]:
-        """Yield the batches of one optimizer step after another, from the current step on."""
-        config = self.config
-        accelerator = self.accelerator
+        """Yield this process's batches of one step after another, from the current step on."""
+        share = StepShare(
+            samples=self.samples,
+            batch_size=self.config.batch_size,
+            rank=self.accelerator.process_index,
+            processes=self.accelerator.num_processes,
+        )
         source = iter(
             loader(
-                PairDataset(self.photos, config, self.tags),
-                self.step * config.accumulate,
-                accelerator.process_index,
-                accelerator.num_processes,
+                PairDataset(self.photos, self.config, self.tags),
+                share,
+                self.position,
+                self.config.steps - self.step,
             )
         )
-        while raw_batches := list(islice(source, config.accumulate)):
-            yield [Batch.of(raw, accelerator.device) for raw in raw_batches]
+        while raw_batches := list(islice(source, share.batches)):
+            yield [Batch.of(raw, self.accelerator.device) for raw in raw_batches]
 
     def _after_step(self, started: float) -> float:
         """Log, save and sample when due; return when the current logging period started."""
@@ -127,15 +142,17 @@ class Trainer:
         return time.perf_counter() if log_due else started
 
     def _log(self, seconds_per_step: float) -> None:
+        recent = self.recent
+        if self.accelerator.num_processes > 1:
+            recent = gather_object(recent)
         losses: dict[int, list[float]] = {}
-        for metrics in self.recent:
+        for metrics in recent:
             for index, loss in metrics.by_timestep:
                 losses.setdefault(index, []).append(loss)
-        names = self.recent[0].values
         progress = TrainProgress(
             step=self.step,
             steps=self.config.steps,
-            values={name: _mean([m.values[name] for m in self.recent]) for name in names},
+            values=_mean_values(recent),
             by_timestep={STEPS[index]: _mean(losses[index]) for index in sorted(losses)},
             lr=learning_rate(self.config, self.step),
             seconds_per_step=seconds_per_step,
@@ -199,6 +216,7 @@ class Trainer:
                         folder,
                         self.accelerator.autocast,
                         self.tags,
+                        samples=self.position,
                     )
         self.accelerator.wait_for_everyone()
         return folder
@@ -207,6 +225,9 @@ class Trainer:
         """Return everything but the configuration that resuming needs."""
         weights = {name: p.detach() for name, p in self.model.parameters.items()}
         return {
+            "position": self.position,
+            "samples": self.samples,
+            "processes": self.accelerator.num_processes,
             "weights": weights,
             "objective": self.objective.state_dict(),
             "ema": self.ema.state_dict(),
@@ -214,7 +235,10 @@ class Trainer:
 
     @torch.no_grad()
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore a checkpoint. Raises KeyError when it has other weights."""
+        """Restore a checkpoint. Raises KeyError when it has other weights.
+
+        With another number of processes, a step keeps its number of samples.
+        """
         if state["weights"].keys() != self.model.parameters.keys():
             raise KeyError("it holds other weights")
         for name, p in self.model.parameters.items():
@@ -222,13 +246,21 @@ class Trainer:
         self.objective.load_state_dict(state["objective"])
         self.ema.load_state_dict(state["ema"])
         self.step = int(state["step"])
+        self.position = state.get("position", self.step * self.samples)
+        others = state.get("processes", 1) != self.accelerator.num_processes
+        if others and "samples" in state and not self.config.total_batch:
+            self.samples = state["samples"]
 
     def _start(self, resume: str | None) -> None:
         """Load the checkpoint to resume from, or check that the folder has none of an older run."""
         config = self.config
         checkpoints = config.output / "checkpoints"
-        if resume:
-            path = checkpoint.find(resume, checkpoints)
+        path = None
+        if resume:  # the main process chooses, in case another one does not see its last files yet
+            if self.accelerator.is_main_process:
+                path = checkpoint.find(resume, checkpoints)
+            path = from_main(path, self.accelerator)
+        if path:
             try:
                 self.load_state_dict(checkpoint.load(path))
             except (KeyError, TypeError, RuntimeError, ValueError) as exc:
@@ -236,13 +268,15 @@ class Trainer:
                 raise UsageError(
                     problem, f"It must come from --arch {config.arch} --stage {config.stage}."
                 ) from exc
-        elif any(checkpoints.glob(checkpoint.PATTERN)):
+        elif not resume and any(checkpoints.glob(checkpoint.PATTERN)):
             problem = f"{config.output} already has a training run."
             raise UsageError(
                 problem, "Add --resume latest to continue it, or choose another --output."
             )
-        with _written(config.output):
-            write_text(config.output / "config.json", config.to_json())
+        if self.accelerator.is_main_process:
+            with _written(config.output):
+                write_text(config.output / "config.json", config.to_json())
+                results.trim_log(config.output / results.LOG, self.step)
         self.accelerator.init_trackers("addsr")
         if config.precompute:
             self.tags = precompute_tags(
@@ -270,6 +304,15 @@ def _written(path: Path) -> Iterator[None]:
     except (OSError, SafetensorError) as exc:
         hint = "Free some space and add --resume latest, or choose another --output."
         raise write_error(path, exc, hint) from exc
+
+
+def _mean_values(metrics: Sequence[StepMetrics]) -> dict[str, float]:
+    """Return the mean of every value over all samples."""
+    samples = sum(each.samples for each in metrics)
+    return {
+        name: sum(each.samples * each.values[name] for each in metrics) / samples
+        for name in metrics[0].values
+    }
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -15,13 +15,17 @@ from addsr_cli.models.single_pass.teacher import save_esrgan
 from addsr_cli.perceptual import LPIPS
 from addsr_cli.train import budget as module
 from addsr_cli.train.budget import GIB, budget
-from addsr_cli.train.data.dataset import PairDataset, loader
+from addsr_cli.train.data.dataset import PairDataset
+from addsr_cli.train.data.loader import loader
 from addsr_cli.train.discriminators.base import ConvDiscriminator
 from addsr_cli.train.discriminators.vgg import VggDiscriminator, VggFeatures
 from addsr_cli.train.objectives.base import Batch
 from addsr_cli.train.objectives.draws import draw_student
+from addsr_cli.train.processes import StepShare
 from addsr_cli.train.recipe import preset, run_defaults
 from addsr_cli.train.trainer import Trainer
+
+WHOLE = StepShare(samples=2, batch_size=2)
 
 
 @pytest.fixture
@@ -152,7 +156,8 @@ def test_work_and_activations_of_a_small_network_are_those_of_a_step(
     trainer = Trainer(configured(stage="student", recipe=recipe))
     plan, saved = budget(trainer.config), Saved()
     batch = Batch.of(
-        next(iter(loader(PairDataset(trainer.photos, trainer.config), 0))), torch.device("cpu")
+        next(iter(loader(PairDataset(trainer.photos, trainer.config), WHOLE, 0, 1))),
+        torch.device("cpu"),
     )
     drawn = draw_student(recipe, [torch.Generator().manual_seed(0)] * 2, (48, 16, 16))
     draws = replace(drawn, index=torch.tensor([0, 2]))

@@ -55,6 +55,12 @@ def test_latest_is_the_one_with_most_steps(tmp_path):
     assert find("latest", tmp_path).name == "step-0020000.pt"
 
 
+def test_auto_starts_anew_where_there_is_no_checkpoint(tmp_path):
+    assert find("auto", tmp_path) is None
+    path = save(tmp_path, 1, STATE, keep=1)
+    assert find("auto", tmp_path) == path
+
+
 def test_a_path_is_used_unchanged(tmp_path):
     path = save(tmp_path, 1, STATE, keep=1)
     assert find(str(path), tmp_path / "elsewhere") == path

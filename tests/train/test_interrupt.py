@@ -1,4 +1,4 @@
-"""Ctrl-C waits for the end of a step."""
+"""Ctrl-C and SIGTERM wait for the end of a step."""
 
 import os
 import signal
@@ -6,45 +6,60 @@ import threading
 
 import pytest
 
-from addsr_cli.train.interrupt import defer_interrupts
+from addsr_cli.train.interrupt import SIGNALS, Interrupts
 
 
-def press():
-    os.kill(os.getpid(), signal.SIGINT)
+def send(number):
+    os.kill(os.getpid(), number)
 
 
-def within(*acts):
-    """Run the block while Ctrl-C is deferred."""
-    with defer_interrupts():
-        for act in acts:
-            act()
-
-
-def test_ctrl_c_is_raised_at_the_end_of_the_block():
-    done = []
-    with pytest.raises(KeyboardInterrupt):
-        within(press, press, lambda: done.append(True))
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_during_a_step_is_only_noted(number):
+    interrupts, done = Interrupts(), []
+    with interrupts.watched(), interrupts.deferred():
+        send(number)
+        send(number)
+        done.append(True)
     assert done
+    assert interrupts.requested
 
 
-def test_the_previous_handler_is_restored():
-    before = signal.getsignal(signal.SIGINT)
-    with defer_interrupts():
-        assert signal.getsignal(signal.SIGINT) is not before
-    assert signal.getsignal(signal.SIGINT) is before
+@pytest.mark.parametrize("number", SIGNALS)
+def test_between_steps_it_ends_a_run_of_one_process_at_once(number):
+    with pytest.raises(KeyboardInterrupt), Interrupts().watched():
+        send(number)
 
 
-def test_ctrl_c_does_not_hide_an_error_of_the_block():
-    before = signal.getsignal(signal.SIGINT)
+def test_between_steps_one_of_several_processes_waits_for_the_others():
+    interrupts = Interrupts(alone=False)
+    with interrupts.watched():
+        send(signal.SIGTERM)
+    assert interrupts.requested
+
+
+def test_the_previous_handlers_are_restored_after_an_error_too():
+    before = [signal.getsignal(number) for number in SIGNALS]
+    seen = []
+
+    def fail():
+        with Interrupts().watched():
+            seen.extend(signal.getsignal(number) for number in SIGNALS)
+            raise ZeroDivisionError
+
     with pytest.raises(ZeroDivisionError):
-        within(press, lambda: 1 / 0)
-    assert signal.getsignal(signal.SIGINT) is before
+        fail()
+    assert not set(seen) & set(before)
+    assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
 def test_the_block_also_runs_in_other_threads():
     ran = []
 
-    thread = threading.Thread(target=within, args=[lambda: ran.append(True)])
+    def watch():
+        with Interrupts().watched():
+            ran.append(True)
+
+    thread = threading.Thread(target=watch)
     thread.start()
     thread.join()
     assert ran

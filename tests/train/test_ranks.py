@@ -1,4 +1,4 @@
-"""Two processes train one student and one discriminator."""
+"""Several processes train one student and one discriminator; their number changes nothing."""
 
 import json
 import os
@@ -10,79 +10,129 @@ import pytest
 import torch
 
 import addsr_cli
-from addsr_cli.train import checkpoint
 
 ROOT = str(Path(addsr_cli.__file__).parent.parent)
-PROGRAM = """
-import os, sys, torch
-torch.set_num_threads(1)
-from addsr_cli.cli.app import run
-from addsr_cli.train.trainer import Trainer
-save = Trainer.save
-def save_all(self):  # every process writes its state; without this only the main one does
-    torch.save(self.state_dict(), f"{os.environ['RANK']}.pt")
-    save(self)
-Trainer.save = save_all
-sys.exit(run(sys.argv[1:]))
-"""
+PROGRAM = Path(__file__).with_name("train_in_processes.py")
+OWN_ENVIRONMENT = {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}
+
+pytestmark = pytest.mark.slow
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("discriminator", ["conv", "vgg"])
-def test_two_processes_end_with_the_same_weights_and_print_once(
-    photos, tmp_path, same, discriminator, perceptual_weights
-):
-    (tmp_path / "program.py").write_text(PROGRAM)
-    arguments = [
-        "distill",
-        "--data",
-        photos,
-        "--arch",
-        "tiny",
-        "--steps",
-        2,
-        "--batch-size",
-        1,
-        "--accumulate",
-        2,
+@pytest.fixture(scope="module")
+def states(configured_once, tmp_path_factory):
+    """Last states of all runs by name and rank; each run has steps of eight samples, but for two.
+
+    All are of one program, because starting a process takes longer than training in it.
+    """
+    folder = tmp_path_factory.mktemp("ranks")
+
+    def run(name, processes, resume=None, kill=None, **changes):
+        config = configured_once(
+            **{"stage": "student", "steps": 3, "output": folder / name} | changes
+        )
+        return {
+            "name": name,
+            "processes": processes,
+            "config": json.loads(config.to_json()),
+            "resume": resume and str(resume),
+            "kill": kill,
+            "restarts": 1 if kill else 0,
+        }
+
+    saved = folder / "four" / "checkpoints" / "step-0000001.pt"
+    runs = [
+        run("one", 1, batch_size=8),
+        run("four", 4, batch_size=1, accumulate=2, save_every=1, keep=3),
+        run("three", 3, batch_size=2, total_batch=8),
+        run("resumed by two", 2, resume=saved, batch_size=4),
+        run("resumed by three", 3, resume=saved, batch_size=4),
+        run("two", 2),
+        run("killed", 2, resume="auto", kill=[1, 2], save_every=1),
     ]
-    arguments += [
-        "--device",
-        "cpu",
-        "--precision",
-        "fp32",
-        "--workers",
-        0,
-        "--log-every",
-        1,
-        "--precompute",
-        "--quiet",
-    ]
-    arguments += ["--discriminator", discriminator]
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", 2, tmp_path / "program.py"]
-    environment = os.environ | {"PYTHONPATH": ROOT, "OMP_NUM_THREADS": "1"}
+    (folder / "runs.json").write_text(json.dumps(runs))
     done = subprocess.run(
-        [sys.executable, *map(str, launch + arguments), "--output", "two"],
-        env=environment,
+        [sys.executable, PROGRAM, folder],
+        env=os.environ | OWN_ENVIRONMENT,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    loaded = {
+        each["name"]: [
+            torch.load(folder / f"{each['name']}.{rank}.pt", weights_only=True)
+            for rank in range(each["processes"])
+        ]
+        for each in runs
+    }
+    loaded["folder"] = folder
+    return loaded
+
+
+def tensors(value, path=""):
+    """All tensors of a state by their place."""
+    if isinstance(value, torch.Tensor):
+        return {path: value}
+    items = {}
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list | tuple):
+        items = enumerate(value)
+    return {
+        key: tensor
+        for name, each in items
+        for key, tensor in tensors(each, f"{path}/{name}").items()
+    }
+
+
+@pytest.mark.parametrize("name", ["four", "three", "resumed by two", "resumed by three"])
+def test_processes_that_share_a_batch_equal_one_that_has_it_alone(states, name):
+    alone = tensors(states["one"][0])
+    together = tensors(states[name][0])
+    assert alone.keys() == together.keys()
+    errors = {key: (tensor - together[key]).abs().max().item() for key, tensor in alone.items()}
+    assert max(errors.values()) < 1e-5, max(errors, key=errors.get)
+    assert (states[name][0]["position"], states[name][0]["samples"]) == (24, 8)
+
+
+@pytest.mark.parametrize("name", ["four", "three", "two"])
+def test_all_processes_end_with_the_same_state(states, same, name):
+    first, *others = states[name]
+    assert all(same(first, other) for other in others)
+
+
+def test_a_run_whose_process_was_killed_restarts_and_ends_as_if_it_had_not(states, same):
+    folder = states["folder"]
+    assert (folder / "killed.killed").exists()
+    assert same(states["killed"], states["two"])
+    logs = [(folder / name / "log.jsonl").read_text().splitlines() for name in ("killed", "two")]
+    steps, expected = ([json.loads(line) for line in lines] for lines in logs)
+    assert [line["step"] for line in steps] == [1, 2, 3]
+    assert [line["values"] for line in steps] == [line["values"] for line in expected]
+
+
+def test_the_log_has_the_mean_over_all_processes(states):
+    first = [
+        json.loads((states["folder"] / name / "log.jsonl").read_text().splitlines()[0])
+        for name in ("one", "four", "three")
+    ]
+    assert first[0]["values"] == pytest.approx(first[1]["values"], rel=1e-4)
+    assert first[0]["values"] == pytest.approx(first[2]["values"], rel=1e-4)
+    assert first[0]["by_timestep"] == pytest.approx(first[1]["by_timestep"], rel=1e-4)
+
+
+def test_torchrun_trains_with_scales_and_tags_of_all_processes_and_prints_once(
+    photos, tmp_path, perceptual_weights
+):
+    arguments = "-m torch.distributed.run --nproc-per-node 2 -m addsr_cli distill --arch tiny"
+    arguments += " --steps 1 --batch-size 1 --device cpu --precision fp32 --workers 0 --precompute"
+    arguments += f" --quiet --discriminator vgg --data {photos} --output two"
+    done = subprocess.run(
+        [sys.executable, *arguments.split()],
+        env=os.environ | OWN_ENVIRONMENT,
         capture_output=True,
         text=True,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == "two/export\n"
-    first, second = (torch.load(f"{rank}.pt", weights_only=True) for rank in (0, 1))
-    assert same(first, second)
-    written = checkpoint.load(checkpoint.find("latest", Path("two/checkpoints")))
-    assert same(written, first | {"step": 2})
-    alone = subprocess.run(
-        [sys.executable, tmp_path / "program.py", *map(str, arguments), "--output", "one"],
-        env=environment | {"RANK": "2"},
-    )
-    assert alone.returncode == 0
-    other = torch.load("2.pt", weights_only=True)
-    assert not same(other["weights"], first["weights"])
-    assert not same(
-        other["objective"]["discriminator_step"]["weights"],
-        first["objective"]["discriminator_step"]["weights"],
-    )
-    assert Path("two/log.jsonl").read_text().count("\n") == 2
+    assert Path("two/log.jsonl").read_text().count("\n") == 1
     assert len(json.loads(Path("two/tags.json").read_text())) == 3

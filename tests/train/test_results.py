@@ -202,7 +202,13 @@ def test_grids_and_measurements_use_the_text_that_the_student_trains_with(
     (trainer.config.output / "log.jsonl").write_text("")
     folder = trainer.config.output
     results.write_card(
-        trainer.config, trainer.model, trainer.photos, trainer.held_out, folder, tags=trainer.tags
+        trainer.config,
+        trainer.model,
+        trainer.photos,
+        trainer.held_out,
+        folder,
+        tags=trainer.tags,
+        samples=0,
     )
     assert len(seen_tags) == 2 * results.GRID_PHOTOS + 2
     assert set(seen_tags) == set(expected)

@@ -3,9 +3,13 @@
 import pytest
 import torch
 
-from addsr_cli.train.data.dataset import PairDataset, loader
+from addsr_cli.train.data.dataset import PairDataset
+from addsr_cli.train.data.loader import loader
 from addsr_cli.train.objectives.base import Batch
+from addsr_cli.train.processes import StepShare
 from addsr_cli.train.trainer import Trainer
+
+WHOLE = StepShare(samples=2, batch_size=2)
 
 
 @pytest.mark.parametrize("stage", ["teacher", "student"])
@@ -18,7 +22,7 @@ def test_a_step_updates_float32_weights_on_the_device_of_the_run(
     trainer = Trainer(configured(stage=stage, device=device, precision=precision))
     before = {name: p.detach().clone() for name, p in trainer.model.parameters.items()}
     batch = Batch.of(
-        next(iter(loader(PairDataset(trainer.photos, trainer.config), 0))),
+        next(iter(loader(PairDataset(trainer.photos, trainer.config), WHOLE, 0, 1))),
         trainer.accelerator.device,
     )
     for _ in range(

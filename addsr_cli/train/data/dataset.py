@@ -1,16 +1,15 @@
 """Training pairs from photos: each is a function of (seed, position), whatever the workers do."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import Dataset
 
 from addsr_cli.degradation import SCALE, degrade, usm_sharpen
 from addsr_cli.degradation_recipes import RECIPES, Array
@@ -170,10 +169,6 @@ class PairDataset(Dataset[dict[str, Any]]):
         self.cache: dict[int, np.ndarray[Any, np.dtype[np.uint8]]] = {}
         self.cached = 0
 
-    def __len__(self) -> int:
-        """Return the number of samples in the whole run."""
-        return self.config.steps * self.config.batch_size * self.config.accumulate
-
     def __getitem__(self, position: int) -> dict[str, Any]:
         """Draw photo, crop, augmentation and degradation for one position."""
         epoch, place = divmod(position, len(self.photos.paths))
@@ -266,54 +261,6 @@ class PairDataset(Dataset[dict[str, Any]]):
         raise UnreadableInput(
             "No photo of the training folder can be read any more.", "Check the --data folder."
         )
-
-
-class ResumableSampler(Sampler[int]):
-    """Positions from ``start`` to the end of the run, for one process among ``world``."""
-
-    def __init__(
-        self,
-        start: int,
-        end: int,
-        rank: int = 0,
-        world: int = 1,
-    ) -> None:
-        self.range = range(start + rank, end, world)
-
-    def __iter__(self) -> Iterator[int]:
-        """Iterate in order: ``PairDataset`` shuffles."""
-        return iter(self.range)
-
-    def __len__(self) -> int:
-        """Return the number of positions left."""
-        return len(self.range)
-
-
-def loader(
-    pairs: PairDataset,
-    first_step: int,
-    rank: int = 0,
-    world: int = 1,
-) -> DataLoader[dict[str, Any]]:
-    """Return batches from step ``first_step`` on; worker processes prepare them in advance."""
-    config = pairs.config
-    start = first_step * config.batch_size * world
-    return DataLoader(
-        pairs,
-        batch_size=config.batch_size,
-        sampler=ResumableSampler(start, len(pairs) * world, rank, world),
-        num_workers=config.workers,
-        worker_init_fn=_one_thread,
-        drop_last=True,
-        prefetch_factor=4 if config.workers else None,
-        # a forked child of a process whose OpenMP threads have run can wait for them for ever
-        multiprocessing_context="spawn" if config.workers else None,
-    )
-
-
-def _one_thread(_: int) -> None:
-    torch.set_num_threads(1)
-    cv2.setNumThreads(1)
 
 
 def _tensor(image: Array) -> Tensor:

@@ -1,1 +1,1 @@
-"""From gradients to weights: optimizer step, gradient averaging, moving average."""
+"""From gradients to weights: optimizer step, sum over processes, moving average."""

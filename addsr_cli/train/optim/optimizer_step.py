@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from addsr_cli.errors import AddsrError
-from addsr_cli.train.optim.gradient_averaging import average
+from addsr_cli.train.optim.gradient_sum import add_over_processes
 
 HINT = "The last checkpoint is intact: resume from it with a lower --lr or with --precision fp32."
 
@@ -18,7 +18,7 @@ HINT = "The last checkpoint is intact: resume from it with a lower --lr or with 
 class OptimizerStep:
     """Accumulates gradients of ``parameters`` in ``backward`` and applies them in ``step``.
 
-    Gradients are averaged over processes once per step, whatever the number of backward passes. In
+    Gradients are added over processes once per step, whatever the number of backward passes. In
     half precision the loss is scaled, and a step whose gradients overflow is skipped; the scale
     adapts that way.
     """
@@ -47,14 +47,16 @@ class OptimizerStep:
         value = loss.item()
         if not math.isfinite(value):
             raise AddsrError(f"The loss of the {self.network} became {value}.", HINT)
-        torch.autograd.backward([self.scaler.scale(loss)])
+        if loss.requires_grad:  # not where no sample of the batch is compared with the teacher
+            torch.autograd.backward([self.scaler.scale(loss)])
 
     def step(self, lr: float) -> float:
         """Update the weights, clear the gradients, and return their norm before clipping.
 
         Raises AddsrError when a gradient is not finite and the loss is not scaled.
         """
-        self._average()
+        if self.accelerator.num_processes > 1:
+            add_over_processes(list(self.parameters.values()))
         for optimizer in self.optimizers:
             self.scaler.unscale_(optimizer)
             for group in optimizer.param_groups:
@@ -73,11 +75,6 @@ class OptimizerStep:
             optimizer.zero_grad(set_to_none=True)
         self.scaler.update()
         return norm
-
-    def _average(self) -> None:
-        if self.accelerator.num_processes > 1:
-            gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
-            average(gradients, self.accelerator.num_processes)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the optimizers and of the loss scaler."""

@@ -1,6 +1,7 @@
 """Training pairs depend on seed and position alone; bad files are skipped and counted."""
 
 from collections import Counter
+from itertools import chain
 
 import cv2
 import numpy as np
@@ -11,14 +12,11 @@ from addsr_cli.degradation import degrade, usm_sharpen
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.imageio import resize
 from addsr_cli.train.data import dataset
-from addsr_cli.train.data.dataset import (
-    PairDataset,
-    Photos,
-    ResumableSampler,
-    find_photos,
-    loader,
-    photos_of,
-)
+from addsr_cli.train.data.dataset import PairDataset, Photos, find_photos, photos_of
+from addsr_cli.train.data.loader import StepSampler, loader
+from addsr_cli.train.processes import StepShare
+
+WHOLE = StepShare(samples=2, batch_size=2)
 
 
 @pytest.fixture
@@ -111,7 +109,7 @@ def test_other_settings_of_the_run_do_not_change_the_draws(pairs_of):
 
 @pytest.mark.slow
 def test_worker_processes_change_nothing(pairs_of):
-    alone, helped = (list(loader(pairs_of(workers=n, steps=3), 0)) for n in (0, 2))
+    alone, helped = (list(loader(pairs_of(workers=n, steps=3), WHOLE, 0, 3)) for n in (0, 2))
     assert len(alone) == 3
     assert all(equal(a, b) for a, b in zip(alone, helped, strict=True))
 
@@ -188,27 +186,34 @@ def test_letters_are_drawn_in_their_share(pairs_of, monkeypatch, share):
     assert len(drawn) / 100 == pytest.approx(share, abs=0.15 if share < 1 else 0)
 
 
-@pytest.mark.parametrize("first", [0, 2])
-def test_shards_of_two_processes_are_disjoint_and_cover(first):
-    start = first * 2 * 2
-    shards = [list(ResumableSampler(start, 24, rank, 2)) for rank in (0, 1)]
-    assert sorted(shards[0] + shards[1]) == list(range(start, 24))
-    assert [len(ResumableSampler(start, 24, rank, 2)) for rank in (0, 1)] == [
-        len(shard) for shard in shards
+@pytest.mark.parametrize(("processes", "batch_size"), [(1, 8), (2, 2), (3, 2), (5, 4), (8, 1)])
+def test_processes_share_every_step_and_no_sample_is_seen_twice(processes, batch_size):
+    shares = [
+        StepShare(samples=8, batch_size=batch_size, rank=rank, processes=processes)
+        for rank in range(processes)
     ]
+    for share in shares:
+        batches = list(StepSampler(share, 16, 3))
+        assert len(batches) == len(StepSampler(share, 16, 3)) == 3 * share.batches
+        assert max(map(len, batches)) <= batch_size
+    for step in range(3):
+        own = [batch for share in shares for batch in share.positions(16 + 8 * step)]
+        assert sorted(chain.from_iterable(own)) == list(range(16 + 8 * step, 24 + 8 * step))
+
+
+def test_more_processes_than_samples_are_refused():
+    with pytest.raises(UsageError, match="cannot be shared by 4 processes"):
+        StepShare(samples=3, batch_size=1, processes=4)
 
 
 def test_batches_of_two_processes_are_the_pairs_of_that_step(pairs_of):
     pairs = pairs_of(steps=4)
-    one, two = (next(iter(loader(pairs, 1, rank, 2))) for rank in (0, 1))
+    shares = [StepShare(samples=4, batch_size=2, rank=rank, processes=2) for rank in (0, 1)]
+    one, two = (next(iter(loader(pairs, share, 4, 3))) for share in shares)
     for k, position in enumerate((4, 5, 6, 7)):
         batch, place = ((one, two)[k % 2], k // 2)
+        assert batch["position"][place] == position
         assert torch.equal(batch["hr"][place], pairs[position]["hr"])
-
-
-def test_a_run_has_one_batch_for_each_remaining_step(pairs_of):
-    pairs = pairs_of(steps=6)
-    assert [len(loader(pairs, first)) for first in (0, 4, 6)] == [6, 2, 0]
 
 
 def test_unreadable_and_small_files_are_counted_with_reasons(photos):

@@ -6,8 +6,8 @@ from accelerate import Accelerator
 from torch import distributed, nn
 
 from addsr_cli.errors import AddsrError
-from addsr_cli.train.optim import gradient_averaging
-from addsr_cli.train.optim.gradient_averaging import average
+from addsr_cli.train.optim import gradient_sum
+from addsr_cli.train.optim.gradient_sum import add_over_processes
 from addsr_cli.train.optim.optimizer_step import OptimizerStep, adamw
 
 
@@ -125,12 +125,16 @@ def test_the_optimiser_is_that_of_the_released_trainer(net):
 class Twin:
     """Stand in for an all-reduce with a process whose numbers are three times as large."""
 
-    def __init__(self, monkeypatch):
+    def __init__(self, monkeypatch, *, unused_there=()):
         self.sizes, self.open, self.most = [], 0, 0
+        self.unused_there = unused_there
         monkeypatch.setattr(distributed, "all_reduce", self.all_reduce)
 
-    def all_reduce(self, flat, async_op):
-        assert async_op
+    def all_reduce(self, flat, op=None, async_op=False):
+        if not async_op:  # which gradients the other process has
+            for k in range(len(flat)):
+                flat[k] = max(int(flat[k]), k not in self.unused_there)
+            return None
         self.sizes.append(flat.numel())
         self.open += 1
         self.most = max(self.most, self.open)
@@ -144,8 +148,15 @@ class Twin:
         return Work()
 
 
-def test_gradients_are_averaged_in_few_transfers_with_at_most_two_pending(monkeypatch):
-    monkeypatch.setattr(gradient_averaging, "BUCKET", 4 * 1000)
+def with_gradients(*gradients):
+    parameters = [nn.Parameter(torch.zeros_like(gradient)) for gradient in gradients]
+    for p, gradient in zip(parameters, gradients, strict=True):
+        p.grad = gradient
+    return parameters
+
+
+def test_gradients_are_added_in_few_transfers_with_at_most_two_pending(monkeypatch):
+    monkeypatch.setattr(gradient_sum, "BUCKET", 4 * 1000)
     shapes = [(10, 20), (700,), (3, 5, 2, 2), (1500,), (), (8, 8, 3, 3)]
     gradients = [torch.randn(shape) for shape in shapes]
     gradients[-1] = gradients[-1].contiguous(memory_format=torch.channels_last)
@@ -154,11 +165,11 @@ def test_gradients_are_averaged_in_few_transfers_with_at_most_two_pending(monkey
         [g.data_ptr() for g in gradients],
         Twin(monkeypatch),
     )
-    average(gradients, 2)
+    add_over_processes(with_gradients(*gradients))
     assert twin.sizes == [960, 1500, 1 + 8 * 8 * 9]
     assert (twin.open, twin.most) == (0, 2)
     assert [g.data_ptr() for g in gradients] == pointers
-    assert all(torch.allclose(after, 2 * old) for after, old in zip(gradients, before, strict=True))
+    assert all(torch.allclose(after, 4 * old) for after, old in zip(gradients, before, strict=True))
 
 
 def test_gradients_of_different_types_are_not_mixed_in_a_bucket(monkeypatch):
@@ -166,12 +177,21 @@ def test_gradients_of_different_types_are_not_mixed_in_a_bucket(monkeypatch):
         Twin(monkeypatch),
         [torch.ones(3), torch.ones(4, dtype=torch.bfloat16), torch.ones(5)],
     )
-    average(gradients, 2)
+    add_over_processes(with_gradients(*gradients))
     assert twin.sizes == [3, 4, 5]
-    assert all((g == 2).all() for g in gradients)
+    assert all((g == 4).all() for g in gradients)
 
 
-def test_without_gradients_nothing_is_transferred(monkeypatch):
+def test_a_gradient_that_one_process_lacks_is_zero_there(monkeypatch):
+    twin = Twin(monkeypatch, unused_there=(1, 2))
+    parameters = with_gradients(torch.ones(3), torch.ones(4), torch.ones(5), torch.ones(6))
+    parameters[1].grad = parameters[3].grad = None
+    add_over_processes(parameters)
+    assert twin.sizes == [3 + 5 + 6]
+    assert [None if p.grad is None else p.grad.max().item() for p in parameters] == [4, None, 4, 0]
+
+
+def test_without_parameters_nothing_is_transferred(monkeypatch):
     twin = Twin(monkeypatch)
-    average([], 2)
+    add_over_processes([])
     assert twin.sizes == []
