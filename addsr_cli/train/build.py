@@ -22,6 +22,7 @@ from addsr_cli.train.discriminators.vgg import VggDiscriminator
 from addsr_cli.train.losses.perceptual import VggFeatures
 from addsr_cli.train.objectives.base import Objective
 from addsr_cli.train.objectives.distillation import Distillation
+from addsr_cli.train.processes import join_restarted
 from addsr_cli.weights import loader
 
 DTYPES = {"no": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -59,6 +60,7 @@ def accelerator_for(config: TrainConfig) -> Accelerator:
         raise UsageError(
             problem, f"pip install {config.tracker}, or leave it out: log.jsonl is always written."
         )
+    join_restarted("nccl" if machine.kind == "cuda" else "gloo", PATIENCE)
     chosen = {"ACCELERATE_TORCH_DEVICE": machine.device} if machine.kind == "cuda" else {}
     # else accelerate would take the current GPU, or that of the process's number
     with patch_environment(**chosen):

@@ -5,8 +5,10 @@ from the r-th on, in batches that fit into its memory. Every sample weighs the s
 same for any number of processes, up to rounding.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -48,6 +50,35 @@ class StepShare:
         own = range(first + self.rank, first + self.samples, self.processes)
         for start in range(0, len(own), self.batch_size):
             yield list(own[start : start + self.batch_size])
+
+
+def join_restarted(backend: str, timeout: timedelta) -> None:
+    """Join the processes that torchrun has restarted; do nothing at the first start.
+
+    torchrun 2.13 hands restarted processes the store of their predecessors, in which they find
+    addresses of processes that are gone and wait for them. A prefix keeps the starts apart. Over
+    several machines the number of restarts differs, and torchrun must be told to open a new store:
+    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1.
+    """
+    restarts = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0"))
+    shared = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    if not restarts or not shared or os.environ.get("GROUP_WORLD_SIZE") != "1":
+        return
+    processes = int(os.environ["WORLD_SIZE"])
+    store = distributed.TCPStore(  # type: ignore[attr-defined]
+        os.environ["MASTER_ADDR"],
+        int(os.environ["MASTER_PORT"]),
+        processes,
+        is_master=False,
+        timeout=timeout,
+    )
+    distributed.init_process_group(
+        backend,
+        store=distributed.PrefixStore(f"restart-{restarts}", store),  # type: ignore[attr-defined]
+        rank=int(os.environ["RANK"]),
+        world_size=processes,
+        timeout=timeout,
+    )
 
 
 def any_process(condition: bool, accelerator: Accelerator) -> bool:

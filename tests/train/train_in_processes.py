@@ -38,8 +38,6 @@ def train(folder, run):
 
 
 if __name__ == "__main__":
-    # torch 2.13 otherwise gives restarted processes the store that their predecessors wrote to
-    os.environ["TORCH_DISABLE_SHARE_RDZV_TCP_STORE"] = "1"
     base = Path(sys.argv[1])
     for each in json.loads((base / "runs.json").read_text()):
         launch = LaunchConfig(
