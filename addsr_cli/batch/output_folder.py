@@ -17,6 +17,8 @@ COMPRESSION = {
     "JPEG": 0.17,
     "WEBP": 0.12,
     "AVIF": 0.08,
+    "GIF": 0.35,
+    "JXL": 0.1,
 }
 PROBE_BLOCK = 1 << 20  # bytes written at once to test for free space
 
@@ -27,7 +29,7 @@ def estimated_size(tasks: Iterable[Task]) -> int:
     for task in tasks:
         channels, bits = task.job.sample_layout
         width, height = task.job.size
-        raw = width * height * channels * (bits // 8)
+        raw = width * height * channels * (bits // 8) * task.job.frames
         total += raw * COMPRESSION[str(task.job.options.format)]
     return int(total)
 

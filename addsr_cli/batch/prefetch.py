@@ -34,7 +34,7 @@ def decode(task: Task) -> DecodedPhoto:
     # The stat comes first: if the file changes meanwhile, the next run sees that and repeats it.
     stat = file_stat(path)
     sha256 = file_sha256(path)
-    return DecodedPhoto(photo=imageio.read(path), stat=stat, sha256=sha256)
+    return DecodedPhoto(photo=imageio.read(path, task.job.options.frames), stat=stat, sha256=sha256)
 
 
 def prefetch(groups: Iterable[list[Task]], max_bytes: int) -> Iterator[Group]:
@@ -74,4 +74,5 @@ def _prefetch(
 
 
 def _decoded_size(tasks: list[Task]) -> int:
-    return sum(task.job.header.width * task.job.header.height * BYTES_PER_PIXEL for task in tasks)
+    pixels = sum(task.job.header.width * task.job.header.height * task.job.frames for task in tasks)
+    return pixels * BYTES_PER_PIXEL

@@ -171,7 +171,7 @@ class Session:
                     planner.predicted_seconds(self.upscaler.spec, plan, steps, rate)
                     for plan in plans
                 )
-            total += by_size[size]
+            total += by_size[size] * task.job.frames
         return total
 
     def write_failures(self) -> None:

@@ -79,7 +79,7 @@ class ResultWriter:
         result: Result,
     ) -> None:
         """Queue a result, once there is room for it. Raises what ends the batch."""
-        size = result.photo.width * result.photo.height * BYTES_PER_PIXEL
+        size = result.photo.width * result.photo.height * BYTES_PER_PIXEL * task.job.frames
         while (
             self._pending and sum(waiting for waiting, _ in self._pending) + size > self.max_bytes
         ):

@@ -194,13 +194,18 @@ def _output(
 ) -> tuple[Path | None, str]:
     """Output path (None for stdout) and format name."""
     if request.to_stdout:
-        return None, imageio.choose_format(header, explicit=options.format)
+        return None, imageio.choose_format(
+            header,
+            explicit=options.format,
+            frames=options.frames,
+        )
     if request.output and not request.to_folder:
         path = Path(request.output)
         return path, imageio.choose_format(
             header,
             suffix=path.suffix,
             explicit=options.format,
+            frames=options.frames,
         )
     folder = Path(request.output) if request.output else image.parent
     file_name, name = naming.file_name(image, header, size, settings, options)

@@ -62,6 +62,11 @@ Dpi = Annotated[
     ),
 ]
 
+FramesOption = Annotated[
+    Literal["first", "all"],
+    Option("Which pictures of an animation or of a multi-page TIFF are upscaled.", OUTPUT),
+]
+
 Output = Annotated[
     str | None,
     Option(
@@ -72,7 +77,7 @@ Output = Annotated[
     ),
 ]
 Format = Annotated[
-    Literal["png", "jpg", "jpeg", "webp", "tif", "tiff", "avif", "jxl"] | None,
+    Literal["png", "jpg", "jpeg", "webp", "tif", "tiff", "avif", "jxl", "gif"] | None,
     Option(
         "File format.",
         OUTPUT,

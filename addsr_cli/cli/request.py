@@ -28,6 +28,7 @@ class UpscaleOptions:
     lossless: options.Lossless = False
     bit_depth: options.BitDepth = None
     dpi: options.Dpi = None
+    frames: options.FramesOption = "first"
     name: options.Name = "{stem}_x{scale}{ext}"
     overwrite: options.Overwrite = False
     no_metadata: options.NoMetadata = False
@@ -53,6 +54,7 @@ class UpscaleOptions:
             lossless=self.lossless,
             bit_depth=self.bit_depth,
             dpi=self.dpi,
+            frames=self.frames,
             metadata=not self.no_metadata,
             overwrite=self.overwrite,
         )

@@ -204,14 +204,14 @@ def _exit_if_failed(errors: "Sequence[AddsrError | None]") -> None:
         raise typer.Exit(failed[0].exit_code if len(errors) == 1 else SOME_FAILED)
 
 
-def _read_photo(source: "Path | bytes") -> "Photo":
+def _read_photo(job: "Job") -> "Photo":
     """Decode in another thread: decoders ignore Ctrl-C, and this thread has to react to it."""
     from addsr_cli import imageio
     from addsr_cli.batch.worker import Worker
 
     worker = Worker("addsr-read")
     try:
-        return worker.submit(partial(imageio.read, source)).result()
+        return worker.submit(partial(imageio.read, job.source, job.options.frames)).result()
     finally:
         worker.close()
 
@@ -228,7 +228,7 @@ def _upscale_job(
     # refuse a photo that does not fit into memory before decoding it
     upscaler.plan(*job.header.size, job.settings)
     with console.step_progress(title) as bar:
-        photo = _read_photo(job.source)
+        photo = _read_photo(job)
         if job.crop:
             photo = imageio.crop(photo, job.crop)
         result = upscaler.upscale(photo, job.settings, bar)
@@ -289,11 +289,13 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     seconds = sum(
         planner.predicted_seconds(upscaler.spec, plan, max(1, steps), rate) for plan in plans
     )
+    seconds *= job.frames
     on_cpu = all(plan.device == "cpu" for plan in plans)
     text = (
         f"{printable(job.label)} {job.header.width}x{job.header.height} -> "
-        f"{printable(str(job.output or 'stdout'))} {job.size[0]}x{job.size[1]}\n"
+        f"{printable(str(job.output or 'stdout'))} {job.size[0]}x{job.size[1]}"
     )
+    text += f", {job.frames} frames\n" if job.frames > 1 else "\n"
     if plans:
         text += _plan_text(upscaler, plans, steps) + (
             f", about {format_seconds(seconds)}" if on_cpu else ""

@@ -32,6 +32,11 @@ class Job:
     crop: tuple[int, int, int, int] | None = None
 
     @property
+    def frames(self) -> int:
+        """Number of pictures in the output."""
+        return self.header.frames if self.options.frames == "all" else 1
+
+    @property
     def sample_layout(self) -> tuple[int, int]:
         """Channels, and bits per channel, of the pixels in the output file."""
         name = str(self.options.format)
@@ -107,7 +112,11 @@ class Naming:
 
         ``source`` gives the stem and the suffix. Raises UsageError for a bad template.
         """
-        format = imageio.choose_format(header, explicit=options.format)
+        format = imageio.choose_format(
+            header,
+            explicit=options.format,
+            frames=options.frames,
+        )
         name = self._fill_template(source, format, header, size, settings)
         if "{ext}" not in self.template:  # then the suffix in the template names the format
             suffix = Path(name).suffix
@@ -115,6 +124,7 @@ class Naming:
                 header,
                 suffix=suffix,
                 explicit=options.format,
+                frames=options.frames,
             )
         return name, format
 

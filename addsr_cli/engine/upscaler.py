@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 from addsr_cli import hardware
 from addsr_cli.canvas import canvas_size
 from addsr_cli.engine import planner
 from addsr_cli.engine.checks import InvalidOutput
+from addsr_cli.engine.frames import upscale_frames
 from addsr_cli.engine.ignored_settings import ignored_settings
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer
@@ -16,7 +18,7 @@ from addsr_cli.engine.restoration import Array, RunContext, restore
 from addsr_cli.engine.result import Result, resize_only, with_pixels
 from addsr_cli.engine.source import ImageInput, as_source, load_photo, opaque_rgb, size_of
 from addsr_cli.errors import AddsrError
-from addsr_cli.imageio import Photo
+from addsr_cli.imageio import AnimatedPhoto, Photo
 from addsr_cli.models.one_pass import PrecisionLoss
 from addsr_cli.models.registry import FALLBACK
 from addsr_cli.models.restorer import Conditioning
@@ -114,6 +116,10 @@ class Upscaler:
         settings = self.complete(settings)
         timer = StageTimer()
         source = as_source(image)
+        if isinstance(source, AnimatedPhoto):
+            size = settings.output_size(*source.size)
+            upscale = partial(self.upscale, settings=settings)
+            return upscale_frames(source, size, upscale, on_progress)
         with timer.stage("plan"):  # from the header: what does not fit is refused before decoding
             width, height = size_of(source)
             size = settings.output_size(width, height)
@@ -176,13 +182,15 @@ class Upscaler:
         """Upscale photos of one size as one batch, each with the noise of its own seed.
 
         Returns None when that is not possible: sizes differ, settings differ in more than the seed,
-        a photo needs tiles or several passes, memory runs out or numbers overflow. ``upscale``
-        handles each of these for single photos. Results equal those of ``upscale`` up to rounding;
-        ``seconds`` are divided evenly among the photos.
+        a photo is animated, needs tiles or several passes, memory runs out or numbers overflow.
+        ``upscale`` handles each of these for single photos. Results equal those of ``upscale`` up
+        to rounding; ``seconds`` are divided evenly among the photos.
         """
         settings = [self.complete(each) for each in settings]
         common = settings[0]
         width, height = photos[0].size
+        if any(isinstance(photo, AnimatedPhoto) for photo in photos):
+            return None
         if not _same_size(photos) or not _same_but_seed(settings):
             return None
         if self.batch_size(width, height, common, wanted=len(photos)) < len(photos):

@@ -1,6 +1,7 @@
 """Reads and writes photos: upright float pixels and the metadata of the file. No torch."""
 
 from addsr_cli.imageio.access import FileAccess, common_access
+from addsr_cli.imageio.animation import AnimatedPhoto, Frames, animate, frames_of
 from addsr_cli.imageio.crop import crop
 from addsr_cli.imageio.encoder import encode
 from addsr_cli.imageio.extras import EXTRAS
@@ -34,10 +35,13 @@ from addsr_cli.imageio.writer import (
 __all__ = [
     "EXTRAS",
     "MAX_PIXELS",
+    "AnimatedPhoto",
     "FileAccess",
+    "Frames",
     "Header",
     "Photo",
     "WriteOptions",
+    "animate",
     "buffer_pipe",
     "check_output",
     "check_target",
@@ -47,6 +51,7 @@ __all__ = [
     "encode",
     "fill_transparent",
     "format_from_suffix",
+    "frames_of",
     "from_array",
     "from_pil",
     "holds_16_bits",

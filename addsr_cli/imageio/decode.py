@@ -83,6 +83,7 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Pixels:
     Raises the errors of Pillow's decoders (see `opening.DAMAGE`).
     """
     depth = bit_depth(image)
+    page = image.tell() if image.format == "TIFF" else 0
     icc = image.info.get("icc_profile")
     transparency = image.info.get("transparency")
     gray_alpha = _raw_mode(image).startswith("LA;16")
@@ -99,7 +100,7 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Pixels:
         image.info.pop("transparency", None)
     array: NDArray[Any] = _eight_bit(image)
     if depth == 16:
-        sixteen_bit = _sixteen_bit(stream, array) if stream is not None else None
+        sixteen_bit = _sixteen_bit(stream, array, page) if stream is not None else None
         if sixteen_bit is None:
             notes.append("this kind of 16-bit file was read with 8 bits per channel")
             depth = 8
@@ -142,8 +143,14 @@ def _gray16(
     )
 
 
-def _sixteen_bit(stream: BinaryIO, coarse: NDArray[np.uint8]) -> NDArray[np.uint16] | None:
+def _sixteen_bit(
+    stream: BinaryIO,
+    coarse: NDArray[np.uint8],
+    page: int,
+) -> NDArray[np.uint16] | None:
     """Decode the same picture with 16 bits by OpenCV, since Pillow reads only 8 of them in colour.
+
+    ``page`` is that of a TIFF file, from 0.
 
     OpenCV reads some layouts wrongly and accepts damaged files. So every upper byte must agree with
     ``coarse``, Pillow's strict decoding. Returns None when it does not.
@@ -153,7 +160,7 @@ def _sixteen_bit(stream: BinaryIO, coarse: NDArray[np.uint8]) -> NDArray[np.uint
     # OpenCV prints a line for every unknown TIFF tag
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     try:
-        decoded = cv2.imdecode(np.frombuffer(stream.read(), np.uint8), cv2.IMREAD_UNCHANGED)
+        decoded = _opencv_page(np.frombuffer(stream.read(), np.uint8), page)
     except cv2.error:
         return None
     finally:
@@ -168,6 +175,13 @@ def _sixteen_bit(stream: BinaryIO, coarse: NDArray[np.uint8]) -> NDArray[np.uint
     if not np.array_equal(samples >> 8, coarse):
         return None
     return samples
+
+
+def _opencv_page(data: NDArray[np.uint8], page: int) -> NDArray[Any] | None:
+    if not page:
+        return cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
+    _, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, range=(page, page + 1))
+    return pages[0] if pages else None
 
 
 def _apply_transparent_colour(array: NDArray[Any], transparency: object) -> NDArray[Any]:

@@ -1,7 +1,7 @@
 """Encodes a `Photo` into the bytes of a file, with its metadata and the settings it was made by."""
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from typing import Any
@@ -13,6 +13,7 @@ from addsr_cli.errors import OutputRefused
 from addsr_cli.imageio import exif as exif_blob
 from addsr_cli.imageio import iptc, png, tiff
 from addsr_cli.imageio import xmp as xmp_packet
+from addsr_cli.imageio.animation import AnimatedPhoto, frames_of
 from addsr_cli.imageio.formats import FORMATS, WriteOptions, check_limits, choose_format
 from addsr_cli.imageio.photo import IntArray, Photo
 
@@ -76,12 +77,16 @@ def encoded_parts(
     )
     extras = _extras(photo, options, settings or {}, warn)
     _warn_unsupported(name, extras, warn)
-    samples = _samples(photo, name, depth, warn)
+    frames = frames_of(photo) if FORMATS[name].sequence else (photo,)
+    if isinstance(photo, AnimatedPhoto) and len(frames) == 1:
+        warn(f"{name} holds one picture: only the first of {len(photo.frames)} was written")
+    pages = [_samples(frame, name, depth, warn) for frame in frames]
+    samples = pages[0]
     if name == "PNG":
         return _png(samples, extras)
     if name == "TIFF":
         return tiff.encode(
-            samples,
+            pages,
             icc=extras.icc,
             exif=extras.exif,
             xmp=extras.xmp,
@@ -91,12 +96,16 @@ def encoded_parts(
     if name == "JXL":
         return [_jxl(samples, extras, options)]
     arguments = _lossy_arguments(name, photo, options)
+    if name == "GIF" and (comment := extras.settings.get("Comment")):
+        arguments["comment"] = comment
     if name == "JPEG":
         extras = _within_segments(extras, warn)
         if extras.dpi:
             arguments["dpi"] = extras.dpi
         arguments["extra"] = b"".join(_jpeg_segments(extras))
-    return [_pillow(name, samples, extras, arguments)]
+    if isinstance(photo, AnimatedPhoto) and len(pages) > 1:
+        arguments |= _animation_arguments(name, photo)
+    return [_pillow(name, pages, extras, arguments)]
 
 
 def _ignore(warning: str) -> None:
@@ -152,6 +161,8 @@ def _warn_unsupported(
     warn: Warn,
 ) -> None:
     """Warn about metadata that the format has no place for."""
+    if extras.exif and name == "GIF":
+        warn("GIF has no place for EXIF data, which was left out")
     if extras.iptc and name not in ("JPEG", "PNG", "TIFF"):
         warn(f"{name} has no place for IPTC data, which was left out")
     keywords = list(dict.fromkeys(keyword for keyword, _ in extras.texts))
@@ -257,6 +268,8 @@ def _lossy_arguments(
 ) -> dict[str, Any]:
     """Return Pillow's keywords. Colour is never subsampled, to keep the detail that was added."""
     quality = options.quality or FORMATS[name].quality
+    if name == "GIF":
+        return {"optimize": False}
     if name == "WEBP":
         if options.lossless:
             return {"lossless": True, "exact": True, "quality": 75}
@@ -266,6 +279,24 @@ def _lossy_arguments(
     if photo.gray:
         return {"quality": quality}
     return {"quality": quality, "subsampling": 0}
+
+
+def _animation_arguments(name: str, photo: AnimatedPhoto) -> dict[str, Any]:
+    """Return Pillow's keywords for the timing of an animation, and of pages, a second each."""
+    count = len(photo.frames)
+    durations = photo.durations or (1000.0,) * count
+    arguments: dict[str, Any] = {
+        "save_all": True,
+        "duration": [round(duration) for duration in durations],
+    }
+    if name == "GIF":
+        if any(frame.has_alpha for frame in photo.frames):
+            arguments["disposal"] = 2  # clear the frame, since the next one has holes
+        if photo.loops != 1:  # without a number, a GIF plays once
+            arguments["loop"] = photo.loops
+    else:
+        arguments["loop"] = photo.loops
+    return arguments
 
 
 def _within_segments(extras: _Extras, warn: Warn) -> _Extras:
@@ -305,9 +336,19 @@ def _within_segments(extras: _Extras, warn: Warn) -> _Extras:
     )
 
 
+def _images(pages: Sequence[IntArray]) -> list[Image.Image]:
+    """Return Pillow images of one mode that all formats know: L, RGB or RGBA."""
+    images = [Image.fromarray(samples) for samples in pages]
+    modes = {image.mode for image in images}
+    if modes <= {"L"}:
+        return images
+    mode = "RGBA" if modes & {"LA", "RGBA"} else "RGB"
+    return [image if image.mode == mode else image.convert(mode) for image in images]
+
+
 def _pillow(
     name: str,
-    samples: IntArray,
+    pages: Sequence[IntArray],
     extras: _Extras,
     arguments: dict[str, Any],
 ) -> bytes:
@@ -317,9 +358,9 @@ def _pillow(
         arguments["exif"] = b"Exif\0\0" + extras.exif
     if extras.xmp:
         arguments["xmp"] = extras.xmp
-    image = Image.fromarray(samples)
-    if image.mode == "LA":
-        image = image.convert("RGBA")
+    image, *following = _images(pages)
+    if following:
+        arguments["append_images"] = following
     with BytesIO() as out:
         try:
             image.save(out, name, **arguments)
@@ -329,4 +370,18 @@ def _pillow(
             raise OutputRefused(
                 f"{name} could not be written: {reason}.", "Use --format png."
             ) from exc
-        return out.getvalue()
+        data = out.getvalue()
+    if name == "WEBP" and following and image.mode == "RGBA":
+        return _with_alpha_flag(data)
+    return data
+
+
+def _with_alpha_flag(webp: bytes) -> bytes:
+    """Set the flag for transparency in the header of an animation.
+
+    libwebp cuts frames to what is visible and leaves the flag out if only full pixels remain;
+    decoders then make the rest black.
+    """
+    if webp[12:16] != b"VP8X":
+        return webp
+    return webp[:20] + bytes([webp[20] | 0x10]) + webp[21:]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from addsr_cli.errors import OutputRefused, UsageError
 from addsr_cli.imageio import extras
+from addsr_cli.imageio.animation import AnimatedPhoto, Frames
 from addsr_cli.imageio.photo import Header, Photo
 
 
@@ -13,7 +14,8 @@ class Format:
     """Limits and defaults of a file format.
 
     ``max_side`` is in pixels; ``sixteen`` tells whether 16 bits per channel are supported;
-    ``quality`` is the default, None for a lossless format.
+    ``quality`` is the default, None for a lossless format; ``sequence`` tells whether it holds
+    several pictures.
     """
 
     name: str
@@ -24,6 +26,7 @@ class Format:
     sixteen: bool = False
     lossless: bool = True
     quality: int | None = None
+    sequence: bool = False
 
 
 # JPEG allows 65535 px a side, but libjpeg, and so nearly all software, stops at 65500. AVIF may be
@@ -48,12 +51,14 @@ FORMATS = {
         suffix=".webp",
         max_side=16383,
         quality=90,
+        sequence=True,
     ),
     "TIFF": Format(
         name="TIFF",
         suffix=".tif",
         max_side=2**31 - 1,
         sixteen=True,
+        sequence=True,
     ),
     "AVIF": Format(
         name="AVIF",
@@ -62,6 +67,14 @@ FORMATS = {
         max_pixels=2**28,
         lossless=False,
         quality=80,
+        sequence=True,
+    ),
+    "GIF": Format(
+        name="GIF",
+        suffix=".gif",
+        max_side=65535,
+        lossless=False,
+        sequence=True,
     ),
     "JXL": Format(
         name="JXL",
@@ -72,18 +85,18 @@ FORMATS = {
     ),
 }
 _ALIASES = {"JPG": "JPEG", "JPE": "JPEG", "JFIF": "JPEG", "TIF": "TIFF"}
-_KNOWN = "png, jpg, webp, tiff, avif or jxl"
+_KNOWN = "png, jpg, webp, tiff, avif, jxl or gif"
 
 
 @dataclass(frozen=True, kw_only=True)
 class WriteOptions:
     """How to write a photo. Raises UsageError when the options contradict each other.
 
-    ``format``: PNG, JPEG, WEBP, TIFF, AVIF, JXL (or ``jpg``, ``tif``), None for the format of the
-    suffix. ``quality``: 1..100, None for the format's own default. ``bit_depth``: 8, 16,
+    ``format``: PNG, JPEG, WEBP, TIFF, AVIF, JXL, GIF (or ``jpg``, ``tif``), None for the format of
+    the suffix. ``quality``: 1..100, None for the format's own default. ``bit_depth``: 8, 16,
     None for the photo's where it fits. ``dpi``: dots per inch, None for the photo's.
-    ``metadata=False`` embeds no EXIF, XMP, resolution or
-    settings; the ICC profile stays, since colours depend on it.
+    ``frames``: which pictures of an animation or multi-page file are used. ``metadata=False``
+    embeds no EXIF, XMP, resolution or settings; the ICC profile stays, since colours depend on it.
     """
 
     format: str | None = None
@@ -91,6 +104,7 @@ class WriteOptions:
     lossless: bool = False
     bit_depth: int | None = None
     dpi: int | None = None
+    frames: Frames = "first"
     metadata: bool = True
     overwrite: bool = False
 
@@ -155,17 +169,32 @@ def choose_format(
     *,
     suffix: str | None = None,
     explicit: str | None = None,
+    frames: Frames = "first",
 ) -> str:
     """Return the output format: ``explicit``, else that of ``suffix``, else the input's own.
 
-    Instead of the input's own it is PNG for formats that cannot be written (GIF, BMP, ...) and
-    where alpha does not fit. Raises UsageError when ``explicit`` or ``suffix`` cannot be written.
+    Instead of the input's own it is PNG for formats that cannot be written (BMP, ...), for a single
+    picture of a GIF, and where alpha does not fit; for several ``frames`` that do not fit it is
+    WebP. Raises UsageError when ``explicit`` or ``suffix`` cannot be written, OutputRefused when
+    they hold a single picture and there are several.
     """
-    if explicit:
-        return canonical(explicit)
-    if suffix:
-        return canonical(suffix)
+    several = isinstance(source, AnimatedPhoto) or (
+        isinstance(source, Header) and frames == "all" and source.frames > 1
+    )
+    requested = explicit or suffix
+    if requested:
+        name = canonical(requested)
+        if several and not FORMATS[name].sequence:
+            raise OutputRefused(
+                f"{name} holds one picture, and the input has several.",
+                "Use --format webp, gif, avif or tiff, or --frames first.",
+            )
+        return name
     own = FORMATS.get(source.format)
+    if several:
+        return own.name if own and own.sequence else "WEBP"
+    if own and own.name == "GIF":
+        return "PNG"  # one picture needs no 256 colours
     if own is None or (source.has_alpha and not own.alpha):
         return "PNG"
     return own.name

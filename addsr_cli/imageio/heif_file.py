@@ -52,6 +52,9 @@ class HeifFile:
         """Return the XMP packet; None when there is none, or a damaged one."""
         return sound_xmp(self.info.get("xmp"))
 
+    def animation(self) -> None:
+        """Return None: one picture is read."""
+
     def close(self) -> None:
         """Do nothing: the memory is released with the object."""
 

@@ -46,6 +46,9 @@ class JxlFile:
         """Return the XMP packet; None when there is none, or a damaged one."""
         return sound_xmp(self.metadata.xmp)
 
+    def animation(self) -> None:
+        """Return None: one picture is read."""
+
     def close(self) -> None:
         """Do nothing: the memory is released with the object."""
 

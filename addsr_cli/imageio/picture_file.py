@@ -5,6 +5,7 @@ from typing import Protocol
 from addsr_cli.errors import UnreadableInput
 from addsr_cli.imageio import exif as exif_blob
 from addsr_cli.imageio import xmp as xmp_packet
+from addsr_cli.imageio.animation import AnimatedPhoto
 from addsr_cli.imageio.photo import Header, Photo
 
 MAX_PIXELS = 300_000_000
@@ -22,6 +23,9 @@ class PictureFile(Protocol):
 
     def photo(self) -> Photo:
         """Decode the first picture. Raises one of `opening.DAMAGE`."""
+
+    def animation(self) -> AnimatedPhoto | None:
+        """Decode all pictures of a file that holds several; None for other files."""
 
     def close(self) -> None:
         """Release what the library holds; the stream stays open."""

@@ -11,6 +11,7 @@ from addsr_cli.errors import UnreadableInput
 from addsr_cli.imageio import exif as exif_blob
 from addsr_cli.imageio import gamma, iptc
 from addsr_cli.imageio import xmp as xmp_packet
+from addsr_cli.imageio.animation import AnimatedPhoto, animate
 from addsr_cli.imageio.decode import bit_depth, decode, has_alpha
 from addsr_cli.imageio.photo import FloatArray, Header, Photo
 from addsr_cli.imageio.picture_file import check_size, sound_icc, sound_xmp, upright_exif
@@ -80,7 +81,7 @@ class PillowFile:
             mode=image.mode,
             bit_depth=bit_depth(image),
             has_alpha=has_alpha(image),
-            frames=_frames(image),
+            frames=1 if image.format == "MPO" else _frames(image),
         )
 
     def xmp(self) -> bytes | None:
@@ -93,12 +94,34 @@ class PillowFile:
 
     def photo(self) -> Photo:
         """Decode the first picture. Raises one of `opening.DAMAGE`."""
+        frames = _frames(self.image)
+        notes = [_frames_note(self.image, frames)] if frames > 1 else []
+        return self._frame(notes)
+
+    def animation(self) -> AnimatedPhoto | None:
+        """Decode all pictures of a file that holds several; None for other files."""
         image = self.image
-        notes: list[str] = []
+        count = self.header().frames
+        if count == 1:
+            return None
+        frames = []
+        durations = []
+        for number in range(count):
+            image.seek(number)
+            check_image(image, f"Picture {number + 1} of the file")
+            frames.append(self._frame([]))
+            durations.append(float(image.info.get("duration", 0)))
+        once = image.format == "GIF" and "loop" not in image.info
+        return animate(
+            frames,
+            durations=() if image.format == "TIFF" else durations,
+            loops=1 if once else int(image.info.get("loop", 0)),
+        )
+
+    def _frame(self, notes: list[str]) -> Photo:
+        """Decode the current picture; ``notes`` become the first of its warnings."""
+        image = self.image
         format = _format(image)
-        frames = _frames(image)
-        if frames > 1:
-            notes.append(_frames_note(image, frames))
         if self.stream is not None:
             _check_end(format, self.stream)
         raw_exif = _raw_exif(image)
@@ -180,9 +203,10 @@ def _frames_note(image: Image.Image, frames: int) -> str:
             f"the file holds {frames} pictures (a preview, depth or gain map): "
             "only the first was used"
         )
+    hint = "--frames all uses all of them"
     if image.format == "TIFF":
-        return f"multi-page file: only the first of {frames} pages was used"
-    return f"animated file: only the first of {frames} frames was used"
+        return f"multi-page file: only the first of {frames} pages was used ({hint})"
+    return f"animated file: only the first of {frames} frames was used ({hint})"
 
 
 def _raw_exif(image: Image.Image) -> bytes | None:

@@ -68,6 +68,9 @@ class RawFile:
         """Return None: XMP in raw files holds the instructions of raw converters."""
         return None
 
+    def animation(self) -> None:
+        """Return None: one picture is read."""
+
     def close(self) -> None:
         """Release LibRaw's memory."""
         self.raw.close()

@@ -9,6 +9,7 @@ from PIL import Image
 from addsr_cli.errors import OutOfMemory
 from addsr_cli.imageio import xmp as xmp_packet
 from addsr_cli.imageio.access import FileAccess
+from addsr_cli.imageio.animation import Frames
 from addsr_cli.imageio.opening import (
     name_in_sentence,
     open_picture,
@@ -29,8 +30,8 @@ def read_header(source: Path | bytes) -> Header:
         return file.header()
 
 
-def read(source: Path | bytes) -> Photo:
-    """Return the first frame of a file (path or bytes).
+def read(source: Path | bytes, frames: Frames = "first") -> Photo:
+    """Return the first frame of a file (path or bytes), or an `AnimatedPhoto` of all of them.
 
     Raises UnreadableInput when it is missing, damaged, not a picture, of an unsupported kind, or
     larger than `MAX_PIXELS`; OutOfMemory when its pixels do not fit.
@@ -38,7 +39,8 @@ def read(source: Path | bytes) -> Photo:
     try:
         with open_picture(source) as (file, stream):
             access = None if isinstance(stream, BytesIO) else FileAccess.of(stream.fileno())
-            return replace(file.photo(), access=access)
+            animation = file.animation() if frames == "all" else None
+            return replace(animation or file.photo(), access=access)
     except MemoryError as exc:
         raise OutOfMemory(
             f"There is not enough memory to read {name_in_sentence(source)}.",

@@ -186,7 +186,7 @@ def test_options_that_contradict_the_photos_own_format_are_usage_errors(fmt, opt
 
 
 @pytest.mark.parametrize(
-    "choices", [{"quality": 0}, {"quality": 101}, {"bit_depth": 12}, {"format": "gif"}]
+    "choices", [{"quality": 0}, {"quality": 101}, {"bit_depth": 12}, {"format": "bmp"}]
 )
 def test_impossible_options_are_usage_errors(choices):
     with pytest.raises(UsageError):

@@ -4,7 +4,7 @@ import pytest
 
 from addsr_cli.errors import UsageError
 from addsr_cli.imageio import Header, choose_format, suffix_for
-from addsr_cli.imageio.formats import require_format
+from addsr_cli.imageio.formats import FORMATS, require_format
 
 
 def header(fmt, alpha=False):
@@ -37,7 +37,13 @@ def test_every_format_has_a_suffix(name, suffix):
     assert suffix_for(name) == suffix
 
 
-@pytest.mark.parametrize("name", ["photo", "photo.gif", "photo.x4"])
+@pytest.mark.parametrize("name", ["photo", "photo.bmp", "photo.x4"])
 def test_unknown_suffixes_are_usage_errors(name):
     with pytest.raises(UsageError):
         require_format(Path(name))
+
+
+def test_the_size_of_a_batch_is_estimated_for_every_format():
+    from addsr_cli.batch.output_folder import COMPRESSION
+
+    assert COMPRESSION.keys() == FORMATS.keys()
