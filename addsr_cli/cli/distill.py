@@ -16,6 +16,7 @@ from addsr_cli.train.option_panels import DATA, LOOP, RUN, train_option
 if TYPE_CHECKING:
     from addsr_cli.train.trainer import TrainProgress
 
+CardName = Literal["a100-40g", "a100-80g", "h100", "h200", "l40s", "rtx4090", "rtx3090"]
 HR_NAMES = ("hr", "HR", "gt")
 LR_NAMES = ("lr", "LR")
 
@@ -40,15 +41,29 @@ def distill(
         str | None,
         train_option("With --dry-run: plan for a GPU of this size, such as 40G.", LOOP),
     ] = None,
+    card: Annotated[
+        CardName | None, train_option("With --dry-run: plan for this GPU, with its speed.", LOOP)
+    ] = None,
+    cards: Annotated[
+        int, train_option("With --dry-run --card: show how the run scales to as many.", LOOP)
+    ] = 1,
     dry_run: options.DryRun = False,
 ) -> None:
     """Train a model. After Ctrl-C, the same command with --resume latest continues the run."""
-    if memory and not dry_run:
-        raise UsageError("--memory names a GPU to plan for.", "Add --dry-run.")
+    if (memory or card) and not dry_run:
+        raise UsageError("--memory and --card name a GPU to plan for.", "Add --dry-run.")
+    if (memory and card) or cards < 1 or (cards > 1 and not card):
+        raise UsageError(
+            "--cards is a number of GPUs that --card names, in place of --memory.",
+            "For example: --dry-run --card a100-40g --cards 4.",
+        )
     overrides |= _photo_folders(overrides.pop("data", None), overrides.pop("pairs", None))
     if degradation:
         overrides.setdefault("mix", ((degradation, 1.0),))
     config = configure(arch, stage, preset, overrides)
+    if card:
+        _show_scaling(config, card, cards, console)
+        return
     if dry_run:
         _show_plan(config, memory, console)
         return
@@ -110,3 +125,17 @@ def _show_plan(
     plan = budget(config, gpu_bytes)
     console.info(photos.located())
     console.result(plan.text(), plan.record())
+
+
+def _show_scaling(
+    config: TrainConfig,
+    card: CardName,
+    cards: int,
+    console: Console,
+) -> None:
+    from addsr_cli.train.scaling import CARDS, paces, plan_for, table
+
+    plan = plan_for(config, CARDS[card], cards)
+    run = paces(config, CARDS[card], cards)
+    scaling = [pace.record(run[0]) for pace in run]
+    console.result(f"{plan.text()}\n{table(run)}", plan.record() | {"scaling": scaling})
