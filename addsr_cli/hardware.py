@@ -2,6 +2,7 @@
 
 import gc
 import platform
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -199,15 +200,41 @@ def matmul_flops(
     Takes a few milliseconds on a CPU.
     """
     matrix = torch.randn(size, size, device=device).to(dtype)
-    matrix @ matrix  # the first multiplication loads libraries
+    return 2 * size**3 / _least_seconds(lambda: matrix @ matrix, device)
+
+
+def convolution_flops(
+    channels: int,
+    side: int,
+    device: str = "cpu",
+    dtype: torch.dtype = torch.float32,
+) -> float:
+    """Measure the rate of a 3x3 convolution with so many channels in and out, in FLOP/s.
+
+    The picture has ``side`` x ``side`` pixels; channels come last, as in the models.
+    """
+    picture = torch.randn(1, channels, side, side, device=device).to(dtype)
+    kernel = torch.randn(channels, channels, 3, 3, device=device).to(dtype)
+    picture = picture.contiguous(memory_format=torch.channels_last)
+    kernel = kernel.contiguous(memory_format=torch.channels_last)
+    seconds = _least_seconds(
+        lambda: torch.nn.functional.conv2d(picture, kernel, padding=1),
+        device,
+    )
+    return 2 * 9 * channels**2 * side**2 / seconds
+
+
+def _least_seconds(work: Callable[[], object], device: str) -> float:
+    """Return the least time of three runs, after one that loads libraries."""
+    work()
     best = float("inf")
     for _ in range(3):
         synchronize(device)
         start = perf_counter()
-        matrix @ matrix
+        work()
         synchronize(device)
         best = min(best, perf_counter() - start)
-    return 2 * size**3 / best
+    return best
 
 
 def _cpu() -> Hardware:

@@ -150,6 +150,11 @@ def test_multiplying_has_a_speed_in_every_type_that_models_run_in():
         assert matmul_flops(64, "cpu", dtype) > 1e6
 
 
+def test_convolutions_have_a_speed_too():
+    for dtype in (torch.float32, torch.bfloat16):
+        assert 1e6 < hardware.convolution_flops(8, 32, dtype=dtype) < 1e15
+
+
 def test_a_cpu_can_be_synchronized_and_the_driver_version_is_read(monkeypatch):
     synchronize("cpu")
     monkeypatch.setattr(

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from addsr_cli import hardware, imageio
+from addsr_cli import imageio
 from addsr_cli.batch import journal, walk
 from addsr_cli.batch.config import BatchConfig
 from addsr_cli.batch.journal import Journal, JournalEntry
@@ -18,7 +18,7 @@ from addsr_cli.batch.task import MISSING, Rejected, Task
 from addsr_cli.batch.walk import PhotoTree
 from addsr_cli.batch.work_queue import TaskReader, WorkQueue, build_queue
 from addsr_cli.batch.writer import Observer
-from addsr_cli.engine import planner
+from addsr_cli.engine.prediction import SpeedMeasurement
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import AddsrError, OutOfMemory
 
@@ -157,7 +157,7 @@ class Session:
 
     def predicted_seconds(self, tasks: Sequence[Task]) -> float | None:
         """Predict the time on a CPU; None for other devices, whose speed is not known."""
-        rate = hardware.matmul_flops()
+        speed = SpeedMeasurement(self.upscaler.spec)
         by_size: dict[tuple[int, int], float] = {}
         total = 0.0
         for task in tasks:
@@ -165,12 +165,10 @@ class Session:
             if size not in by_size:
                 plans = self.upscaler.plan(*size, task.job.settings)
                 steps = self.upscaler.steps(task.job.settings)
-                if plans and plans[0].device != "cpu":
+                seconds = speed.seconds(plans, steps)
+                if seconds is None:
                     return None
-                by_size[size] = sum(
-                    planner.predicted_seconds(self.upscaler.spec, plan, steps, rate)
-                    for plan in plans
-                )
+                by_size[size] = seconds
             total += by_size[size] * task.job.frames
         return total
 

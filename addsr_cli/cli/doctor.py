@@ -31,6 +31,7 @@ LIBRARIES = (
     "pyjpegxl",
 )
 EXAMPLE_SIZES = ((128, 128), (1000, 750))  # pixels of the input
+EXAMPLE_SCALES = (1, 2, 4)
 LITTLE_MEMORY = 2 * 10**9  # bytes
 
 
@@ -90,30 +91,39 @@ def diagnose(model: str, device: str) -> dict[str, Any]:
         "file": str(upscaler.located.file),
         "sha256": upscaler.located.digest(),
     }
-    record["examples"] = _example_plans(upscaler, rate if machine.kind == "cpu" else None)
+    record["examples"] = _example_plans(upscaler)
+    record["largest_photo"] = _largest_photos(upscaler)
     record["slow"] = _slow_notes(machine.kind, machine.bf16, machine.free_bytes)
     return record
 
 
-def _example_plans(upscaler: "Upscaler", flops: float | None) -> list[dict[str, Any]]:
-    """Return plans for two sizes, with times if the matmul FLOP/s of the processor are known."""
-    from addsr_cli.engine import planner
+def _example_plans(upscaler: "Upscaler") -> list[dict[str, Any]]:
+    """Return plans for two sizes, with times where a CPU does the work."""
+    from addsr_cli.engine.prediction import SpeedMeasurement
 
+    speed = SpeedMeasurement(upscaler.spec)
     examples = []
     for size in EXAMPLE_SIZES:
-        plan = upscaler.plan(*size)[-1]
-        seconds = None
-        if flops is not None:
-            seconds = planner.predicted_seconds(upscaler.spec, plan, 4, flops)
+        plans = upscaler.plan(*size)
         examples.append(
             {
                 "size": list(size),
-                "plan": plan.why,
-                "memory": plan.needed_bytes,
-                "seconds": seconds,
+                "plan": plans[-1].why,
+                "memory": plans[-1].needed_bytes,
+                "seconds": speed.seconds(plans, upscaler.steps()),
             }
         )
     return examples
+
+
+def _largest_photos(upscaler: "Upscaler") -> dict[str, list[int]]:
+    """Return the size of the largest photo that fits into memory, by the scale."""
+    from addsr_cli.engine.prediction import largest_photo
+    from addsr_cli.settings import Settings
+
+    return {
+        str(scale): list(largest_photo(upscaler, Settings(scale=scale))) for scale in EXAMPLE_SCALES
+    }
 
 
 def _slow_notes(
@@ -168,6 +178,7 @@ def _render(record: dict[str, Any]) -> str:
             f"precision  bf16 {bf16}, fp16 {fp16}",
             *_model_lines(record["model"]),
             *(_example_line(example) for example in record.get("examples", ())),
+            *_largest_lines(record.get("largest_photo", {})),
             *(f"slow       {note}" for note in record.get("slow", ())),
             *_format_lines(record["formats"]),
             f"libraries  {libraries}",
@@ -175,6 +186,15 @@ def _render(record: dict[str, Any]) -> str:
             f"models     {record['models']} (downloads: {record['downloads']})",
         ]
     )
+
+
+def _largest_lines(largest: dict[str, list[int]]) -> list[str]:
+    if not largest:
+        return []
+    sizes = ", ".join(
+        f"{width}x{height} at --scale {scale}" for scale, (width, height) in largest.items()
+    )
+    return [f"largest    {sizes}, in the free memory"]
 
 
 def _format_lines(formats: dict[str, Any]) -> list[str]:

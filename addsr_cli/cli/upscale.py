@@ -280,17 +280,13 @@ def _write_to_stdout(data: bytes) -> None:
 
 
 def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
-    from addsr_cli import hardware
-    from addsr_cli.engine import planner
+    from addsr_cli.engine.prediction import SpeedMeasurement
 
     plans = upscaler.plan(job.header.width, job.header.height, job.settings)
     steps = upscaler.steps(job.settings) if plans else 0
-    rate = hardware.matmul_flops() if plans else 0.0
-    seconds = sum(
-        planner.predicted_seconds(upscaler.spec, plan, max(1, steps), rate) for plan in plans
-    )
-    seconds *= job.frames
-    on_cpu = all(plan.device == "cpu" for plan in plans)
+    seconds = SpeedMeasurement(upscaler.spec).seconds(plans, steps)
+    if seconds is not None:
+        seconds *= job.frames
     text = (
         f"{printable(job.label)} {job.header.width}x{job.header.height} -> "
         f"{printable(str(job.output or 'stdout'))} {job.size[0]}x{job.size[1]}"
@@ -298,7 +294,7 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     text += f", {job.frames} frames\n" if job.frames > 1 else "\n"
     if plans:
         text += _plan_text(upscaler, plans, steps) + (
-            f", about {format_seconds(seconds)}" if on_cpu else ""
+            "" if seconds is None else f", about {format_seconds(seconds)}"
         )
     else:
         text += "  smaller than the photo: only resized, without the model"
@@ -308,7 +304,7 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
         "steps": steps,
         "plan": plan_record(plans[-1]) if plans else None,
         "passes": len(plans),
-        "predicted_seconds": seconds if on_cpu else None,
+        "predicted_seconds": seconds,
     }
     console.result(text, record)
 

@@ -23,9 +23,8 @@ SHARE_OF_FREE_MEMORY = 0.8  # the rest is left to the allocator and to other pro
 # Peak bytes per pixel of reading a picture and making it smaller: 32 measured with alpha, 22
 # without.
 RESIZE_BYTES_PER_PIXEL = 32
-# Share of the measured matrix multiplication rate that a model reaches on a CPU, all stages
-# included.
-CPU_EFFICIENCY = 0.55
+# Of canvas, colour matching, rounding and encoding, per pixel of the canvas, on two cores.
+PICTURE_SECONDS = 0.2e-6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,12 +201,12 @@ def predicted_seconds(
     steps: int,
     flops: float,
 ) -> float:
-    """Return a rough prediction of the time of all steps on a CPU.
+    """Return a prediction of the time of all steps and of the work on pictures, on a CPU.
 
-    ``flops`` is the measured rate of float32 matrix multiplication in FLOP/s.
+    ``flops`` is the rate in FLOP/s that the network reaches, see ``prediction.SpeedMeasurement``.
     """
-    work = steps * spec.footprint.flop * plan.processed_pixels
-    return work / (flops * CPU_EFFICIENCY)
+    network = steps * spec.footprint.flop * plan.processed_pixels / flops
+    return network + PICTURE_SECONDS * plan.width * plan.height
 
 
 def _first_that_fits(plan: Plan) -> Plan | None:

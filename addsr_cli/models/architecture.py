@@ -23,13 +23,32 @@ Network: TypeAlias = "Restorer | OnePassNetwork"
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kernel:
+    """A 3x3 convolution like those of a network, by which a machine's speed is measured.
+
+    It has ``channels`` in and out and runs over ``side`` x ``side`` pixels of its own grid. Of its
+    rate in FLOP/s the whole network reaches ``efficiency_fp32`` in float32 and ``efficiency_half``
+    in half precision, as measured: other layers only move numbers.
+    """
+
+    channels: int = 320
+    side: int = 64
+    efficiency_fp32: float = 0.75
+    efficiency_half: float = 0.7
+
+    def efficiency(self, size: int) -> float:
+        """Return the network's share of the rate at ``size`` bytes per number."""
+        return self.efficiency_fp32 if size == 4 else self.efficiency_half
+
+
+@dataclass(frozen=True, kw_only=True)
 class Footprint:
     """Cost of running a model, for planning. Bytes are those of float32, per canvas pixel.
 
     ``network`` is the working memory over the pixels that the network sees at once, ``pictures``
     that of canvas, noise and latents over the whole picture; ``flop`` counts the operations of one
-    step per pixel (a multiply-add is two). Of the ``parameters``, ``always_fp32`` stay in float32
-    at every precision.
+    step per pixel (a multiply-add is two), ``kernel`` stands for them. Of the ``parameters``,
+    ``always_fp32`` stay in float32 at every precision.
     """
 
     parameters: int
@@ -37,6 +56,7 @@ class Footprint:
     pictures: int
     flop: int
     always_fp32: int = 0
+    kernel: Kernel = Kernel()
 
     def weights(self, size: int) -> int:
         """Return the bytes of all weights at a precision of ``size`` bytes per number."""

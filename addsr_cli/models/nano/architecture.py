@@ -8,6 +8,7 @@ from addsr_cli.models import paper_settings
 from addsr_cli.models.architecture import (
     Architecture,
     Footprint,
+    Kernel,
     LoadOptions,
     ModelSpec,
     TrainingCost,
@@ -30,6 +31,12 @@ NANO = ModelSpec(
         network=160,
         pictures=120,
         flop=38_900,
+        kernel=Kernel(
+            channels=48,
+            side=128,
+            efficiency_fp32=0.66,
+            efficiency_half=0.58,
+        ),
     ),
     reads_text=False,
     tile=1024,
@@ -46,6 +53,12 @@ SMALL = ModelSpec(
         network=420,
         pictures=120,
         flop=805_000,
+        kernel=Kernel(
+            channels=64,
+            side=128,
+            efficiency_fp32=0.84,
+            efficiency_half=0.79,
+        ),
     ),
     reads_text=False,
     default_steps=1,
