@@ -1,4 +1,9 @@
-"""One photo through a network that answers in one pass, tile by tile."""
+"""One photo through a network that answers in one pass, row by row of tiles.
+
+Only a row of tiles is in memory at once; what it becomes part of is the caller's.
+"""
+
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -10,7 +15,7 @@ from addsr_cli.canvas import to_tensor
 from addsr_cli.engine.checks import InvalidOutput
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import ProgressCounter
-from addsr_cli.engine.windows import Box, blend, boxes, boxes_with_halo, stitch
+from addsr_cli.engine.windows import Box, blend, boxes, boxes_with_halo, scaled, stitch
 from addsr_cli.models.one_pass import OnePassNetwork
 
 Array = NDArray[np.float32]
@@ -24,33 +29,53 @@ def enlarge(
 ) -> Array:
     """Return a picture (h, w, 3) in [0, 1] at the network's scale, clipped to [0, 1].
 
-    Tiles lie side by side where the network has a halo, and the result is that of one piece.
-    Otherwise they overlap and are blended. Raises InvalidOutput.
+    Raises InvalidOutput.
     """
     height, width = image.shape[:2]
+    result = np.empty((height * network.scale, width * network.scale, 3), np.float32)
+    for rows, band in enlarged_bands(network, to_tensor(image), plan, progress):
+        result[rows] = band[0].permute(1, 2, 0).numpy()
+    if result.min() == result.max() and image.min() != image.max():
+        raise InvalidOutput("one flat colour from a picture that has detail")
+    return result
+
+
+def enlarged_bands(
+    network: OnePassNetwork,
+    picture: Tensor,
+    plan: Plan,
+    progress: ProgressCounter,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Enlarge a picture (1, 3, h, w) in [0, 1] band by band, from top to bottom.
+
+    Yields rows of the result and their pixels (1, 3, rows, scale * w), float32 on the CPU, clipped
+    to [0, 1]. Tiles lie side by side where the network has a halo, and the result is that of one
+    piece. Otherwise they overlap and are blended, and the result is one band. Raises InvalidOutput.
+    """
+    height, width = picture.shape[-2:]
     scale = network.scale
-    picture = to_tensor(image)
-    result = np.zeros((height * scale, width * scale, 3), np.float32)
-    area = torch.from_numpy(result).permute(2, 0, 1)[None]  # shares its memory
 
     def run(box: Box) -> Tensor:
         output = network.enlarge(picture[..., *box])
         if not torch.isfinite(output).all():
             raise InvalidOutput("not finite")
         progress.tile_done()
-        return output.clamp(0, 1)
+        return output.clamp(0, 1).cpu()
+
+    def empty_band(rows: int) -> Tensor:
+        return torch.zeros(1, 3, rows * scale, width * scale)
 
     tile = _input_pixels(plan.tile or max(plan.width, plan.height), network)
     if plan.tile is None:
-        area.copy_(run((slice(0, height), slice(0, width))))
+        yield slice(0, height * scale), run((slice(0, height), slice(0, width)))
     elif network.halo is None:
         overlap = min(_input_pixels(plan.overlap, network), tile - network.alignment)
-        blend(area, boxes(height, width, tile, overlap), run, scale)
+        overlapping = boxes(height, width, tile, overlap)
+        yield slice(0, height * scale), blend(empty_band(height), overlapping, run, scale)
     else:
-        stitch(area, boxes_with_halo(height, width, tile, network.halo), run, scale)
-    if result.min() == result.max() and image.min() != image.max():
-        raise InvalidOutput("one flat colour from a picture that has detail")
-    return result
+        for rows, tiles in _rows_of_tiles(height, width, tile, network.halo):
+            band = empty_band(rows.stop - rows.start)
+            yield scaled(rows, scale), stitch(band, tiles, run, scale, rows.start)
 
 
 def fitted(
@@ -65,6 +90,20 @@ def fitted(
     if share:
         result += share * (imageio.resize(image, size) - result)
     return np.clip(result, 0, 1, out=result)
+
+
+def _rows_of_tiles(
+    height: int,
+    width: int,
+    tile: int,
+    halo: int,
+) -> Iterator[tuple[slice, list[tuple[Box, Box]]]]:
+    """Yield the pixel rows of every row of tiles, and its tiles with their halos."""
+    by_rows: dict[int, list[tuple[Box, Box]]] = {}
+    for own, seen in boxes_with_halo(height, width, tile, halo):
+        by_rows.setdefault(own[0].start, []).append((own, seen))
+    for tiles in by_rows.values():
+        yield tiles[0][0][0], tiles
 
 
 def _input_pixels(pixels: int, network: OnePassNetwork) -> int:

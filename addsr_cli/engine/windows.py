@@ -113,10 +113,12 @@ def stitch(
     tiles: list[tuple[Box, Box]],
     run: RunTile,
     scale: int = 1,
+    top: int = 0,
 ) -> Tensor:
     """Fill ``area`` (B, C, H, W) tile by tile; boxes are in units of ``scale`` of its pixels.
 
-    Of the result of ``run`` for a box with its halo, only the part inside the box is kept.
+    Of the result of ``run`` for a box with its halo, only the part inside the box is kept. ``area``
+    begins at row ``top`` of what the boxes lie in, in their units.
     """
     for box, box_with_halo in tiles:
         result = run(box_with_halo)
@@ -124,7 +126,8 @@ def stitch(
             scaled(slice(own.start - seen.start, own.stop - seen.start), scale)
             for own, seen in zip(box, box_with_halo, strict=True)
         )
-        target_rows, target_columns = (scaled(side, scale) for side in box)
+        own_rows = slice(box[0].start - top, box[0].stop - top)
+        target_rows, target_columns = (scaled(side, scale) for side in (own_rows, box[1]))
         inside = result[..., rows, columns]
         area[..., target_rows, target_columns] = inside.to(area.device, area.dtype)
     return area
