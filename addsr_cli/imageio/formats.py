@@ -174,7 +174,7 @@ def choose_format(
     """Return the output format: ``explicit``, else that of ``suffix``, else the input's own.
 
     Instead of the input's own it is PNG for formats that cannot be written (BMP, ...), for a single
-    picture of a GIF, and where alpha does not fit; for several ``frames`` that do not fit it is
+    picture of a GIF, and where alpha does not fit; JPEG for HEIC of 8 bits; for several ``frames`` that do not fit it is
     WebP. Raises UsageError when ``explicit`` or ``suffix`` cannot be written, OutputRefused when
     they hold a single picture and there are several.
     """
@@ -193,6 +193,8 @@ def choose_format(
     own = FORMATS.get(source.format)
     if several:
         return own.name if own and own.sequence else "WEBP"
+    if source.format == "HEIF" and source.bit_depth == 8 and not source.has_alpha:
+        return "JPEG"  # as lossy as the input, and a tenth of the size of a PNG
     if own and own.name == "GIF":
         return "PNG"  # one picture needs no 256 colours
     if own is None or (source.has_alpha and not own.alpha):

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -47,3 +48,9 @@ def test_the_size_of_a_batch_is_estimated_for_every_format():
     from addsr_cli.batch.output_folder import COMPRESSION
 
     assert COMPRESSION.keys() == FORMATS.keys()
+
+
+def test_heic_becomes_jpeg_where_that_holds_all_of_it():
+    assert choose_format(header("HEIF")) == "JPEG"
+    assert choose_format(header("HEIF", alpha=True)) == "PNG"
+    assert choose_format(replace(header("HEIF"), bit_depth=16)) == "PNG"
