@@ -101,9 +101,9 @@ def test_the_real_spandrel_gives_the_picture_that_addsr_gives(tmp_path):
     pytest.importorskip("spandrel", reason="needs spandrel and torchvision")
     picture = torch.rand(1, 3, 12, 16)
     for state in (
-        published(tiny_esrgan(), "new"),
-        published(tiny_esrgan(unshuffle=2), "new"),
-        published(tiny_esrgan(doublings=1), "old"),
+        published(tiny_esrgan(growth=32), "new"),
+        published(tiny_esrgan(growth=32, unshuffle=2), "new"),
+        published(tiny_esrgan(growth=32, doublings=1), "old"),
         tiny_compact().state_dict(),
     ):
         theirs = foreign_network(state, tmp_path / "x.pth")
