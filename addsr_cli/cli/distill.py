@@ -16,7 +16,7 @@ from addsr_cli.train.option_panels import DATA, LOOP, RUN, train_option
 if TYPE_CHECKING:
     from addsr_cli.train.trainer import TrainProgress
 
-CardName = Literal["a100-40g", "a100-80g", "h100", "h200", "l40s", "rtx4090", "rtx3090"]
+GpuName = Literal["a100-40g", "a100-80g", "h100", "h200", "l40s", "rtx4090", "rtx3090"]
 HR_NAMES = ("hr", "HR", "gt")
 LR_NAMES = ("lr", "LR")
 
@@ -41,28 +41,28 @@ def distill(
         str | None,
         train_option("With --dry-run: plan for a GPU of this size, such as 40G.", LOOP),
     ] = None,
-    card: Annotated[
-        CardName | None, train_option("With --dry-run: plan for this GPU, with its speed.", LOOP)
+    gpu: Annotated[
+        GpuName | None, train_option("With --dry-run: plan for this GPU, with its speed.", LOOP)
     ] = None,
-    cards: Annotated[
-        int, train_option("With --dry-run --card: show how the run scales to as many.", LOOP)
+    gpus: Annotated[
+        int, train_option("With --dry-run --gpu: show how the run scales to as many.", LOOP)
     ] = 1,
     dry_run: options.DryRun = False,
 ) -> None:
     """Train a model. After Ctrl-C, the same command with --resume latest continues the run."""
-    if (memory or card) and not dry_run:
-        raise UsageError("--memory and --card name a GPU to plan for.", "Add --dry-run.")
-    if (memory and card) or cards < 1 or (cards > 1 and not card):
+    if (memory or gpu) and not dry_run:
+        raise UsageError("--memory and --gpu name a GPU to plan for.", "Add --dry-run.")
+    if (memory and gpu) or gpus < 1 or (gpus > 1 and not gpu):
         raise UsageError(
-            "--cards is a number of GPUs that --card names, in place of --memory.",
-            "For example: --dry-run --card a100-40g --cards 4.",
+            "--gpus is a number of GPUs that --gpu names, in place of --memory.",
+            "For example: --dry-run --gpu a100-40g --gpus 4.",
         )
     overrides |= _photo_folders(overrides.pop("data", None), overrides.pop("pairs", None))
     if degradation:
         overrides.setdefault("mix", ((degradation, 1.0),))
     config = configure(arch, stage, preset, overrides)
-    if card:
-        _show_scaling(config, card, cards, console)
+    if gpu:
+        _show_scaling(config, gpu, gpus, console)
         return
     if dry_run:
         _show_plan(config, memory, console)
@@ -129,13 +129,13 @@ def _show_plan(
 
 def _show_scaling(
     config: TrainConfig,
-    card: CardName,
-    cards: int,
+    gpu: GpuName,
+    gpus: int,
     console: Console,
 ) -> None:
-    from addsr_cli.train.scaling import CARDS, paces, plan_for, table
+    from addsr_cli.train.scaling import GPUS, paces, plan_for, table
 
-    plan = plan_for(config, CARDS[card], cards)
-    run = paces(config, CARDS[card], cards)
+    plan = plan_for(config, GPUS[gpu], gpus)
+    run = paces(config, GPUS[gpu], gpus)
     scaling = [pace.record(run[0]) for pace in run]
     console.result(f"{plan.text()}\n{table(run)}", plan.record() | {"scaling": scaling})

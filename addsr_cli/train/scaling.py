@@ -13,12 +13,12 @@ from addsr_cli.train.budget import GIB, REACHED, Budget, budget
 from addsr_cli.train.config import TrainConfig
 
 LINK_REACHED = 0.5  # of a link's rate
-MACHINE_CARDS = 8  # more of them are in several machines
+MACHINE_GPUS = 8  # more of them are in several machines
 NETWORK = 25e9 / 8  # bytes/s between machines: 25 Gbit/s
 
 
 @dataclass(frozen=True, kw_only=True)
-class Card:
+class Gpu:
     """``memory`` in bytes, dense bf16 ``flops`` per second, ``link`` in bytes/s each way."""
 
     memory: int
@@ -26,23 +26,23 @@ class Card:
     link: float
 
 
-# NVIDIA's data sheets; NVLink for A100 and later SXM cards, PCIe 4.0 x16 for the others
-CARDS = {
-    "a100-40g": Card(memory=40 * GIB, flops=312e12, link=300e9),
-    "a100-80g": Card(memory=80 * GIB, flops=312e12, link=300e9),
-    "h100": Card(memory=80 * GIB, flops=989e12, link=450e9),
-    "h200": Card(memory=141 * GIB, flops=989e12, link=450e9),
-    "l40s": Card(memory=48 * GIB, flops=362e12, link=32e9),
-    "rtx4090": Card(memory=24 * GIB, flops=165e12, link=32e9),
-    "rtx3090": Card(memory=24 * GIB, flops=71e12, link=32e9),
+# NVIDIA's data sheets; NVLink for A100 and later SXM GPUs, PCIe 4.0 x16 for the others
+GPUS = {
+    "a100-40g": Gpu(memory=40 * GIB, flops=312e12, link=300e9),
+    "a100-80g": Gpu(memory=80 * GIB, flops=312e12, link=300e9),
+    "h100": Gpu(memory=80 * GIB, flops=989e12, link=450e9),
+    "h200": Gpu(memory=141 * GIB, flops=989e12, link=450e9),
+    "l40s": Gpu(memory=48 * GIB, flops=362e12, link=32e9),
+    "rtx4090": Gpu(memory=24 * GIB, flops=165e12, link=32e9),
+    "rtx3090": Gpu(memory=24 * GIB, flops=71e12, link=32e9),
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Throughput:
-    """The run on ``cards``: seconds of a step's arithmetic and exchange, samples in a step."""
+    """The run on ``gpus``: seconds of a step's arithmetic and exchange, samples in a step."""
 
-    cards: int
+    gpus: int
     samples: int
     compute: float
     exchange: float
@@ -50,33 +50,33 @@ class Throughput:
 
     @property
     def per_second(self) -> float:
-        """Samples per second of all cards."""
+        """Samples per second of all GPUs."""
         return self.samples / (self.compute + self.exchange)
 
     def record(self, alone: "Throughput") -> dict[str, Any]:
-        """Return the pace with its efficiency, 1 where n cards are n times as fast as one."""
-        efficiency = self.per_second / (self.cards * alone.per_second)
+        """Return the pace with its efficiency, 1 where n GPUs are n times as fast as one."""
+        efficiency = self.per_second / (self.gpus * alone.per_second)
         return {**asdict(self), "samples_per_second": self.per_second, "efficiency": efficiency}
 
 
 def paces(
     config: TrainConfig,
-    card: Card,
-    cards: int,
+    gpu: Gpu,
+    gpus: int,
 ) -> list[Throughput]:
-    """Return the pace on 1, 2, 4, ... and ``cards`` cards, as far as every one has a sample."""
-    doubled = [2**k for k in range(cards.bit_length()) if 2**k < cards]
-    counts = [*doubled, cards]
-    return [_pace(config, card, n) for n in counts if n <= config.step_samples(n)]
+    """Return the pace on 1, 2, 4, ... and ``gpus`` GPUs, as far as every one has a sample."""
+    doubled = [2**k for k in range(gpus.bit_length()) if 2**k < gpus]
+    counts = [*doubled, gpus]
+    return [_pace(config, gpu, n) for n in counts if n <= config.step_samples(n)]
 
 
 def plan_for(
     config: TrainConfig,
-    card: Card,
-    cards: int,
+    gpu: Gpu,
+    gpus: int,
 ) -> Budget:
-    """Return the budget of one of several processes, on a card."""
-    own = math.ceil(config.step_samples(cards) / cards)
+    """Return the budget of one of several processes, on a GPU."""
+    own = math.ceil(config.step_samples(gpus) / gpus)
     batch_size = min(config.batch_size, own)
     alone = replace(
         config,
@@ -84,38 +84,38 @@ def plan_for(
         batch_size=batch_size,
         accumulate=math.ceil(own / batch_size),
     )
-    return budget(alone, card.memory)
+    return budget(alone, gpu.memory)
 
 
 def table(run: list[Throughput]) -> str:
     """Return the paces as text."""
-    lines = ["  cards  samples/step  s/step  exchange  samples/s  efficiency  hours"]
+    lines = ["   GPUs  samples/step  s/step  exchange  samples/s  efficiency  hours"]
     for pace in run:
         seconds = pace.compute + pace.exchange
         efficiency = pace.record(run[0])["efficiency"]
         lines.append(
-            f"  {pace.cards:5d}  {pace.samples:12d}  {seconds:6.2f}  {pace.exchange / seconds:8.0%}"
+            f"  {pace.gpus:5d}  {pace.samples:12d}  {seconds:6.2f}  {pace.exchange / seconds:8.0%}"
             f"  {pace.per_second:9.1f}  {efficiency:10.0%}  {pace.hours:5.1f}"
         )
-    if run[-1].cards > MACHINE_CARDS:
+    if run[-1].gpus > MACHINE_GPUS:
         rate = 8 * NETWORK / 1e9
-        lines.append(f"  beyond {MACHINE_CARDS} cards over a network of {rate:.0f} Gbit/s")
+        lines.append(f"  beyond {MACHINE_GPUS} GPUs over a network of {rate:.0f} Gbit/s")
     return "\n".join(lines)
 
 
 def _pace(
     config: TrainConfig,
-    card: Card,
-    cards: int,
+    gpu: Gpu,
+    gpus: int,
 ) -> Throughput:
-    plan = plan_for(config, card, cards)
-    compute = plan.tflop * 1e12 / (card.flops * REACHED)
-    link = card.link if cards <= MACHINE_CARDS else min(card.link, NETWORK)
-    sent = 2 * (cards - 1) / cards * plan.memory["gradients"]
+    plan = plan_for(config, gpu, gpus)
+    compute = plan.tflop * 1e12 / (gpu.flops * REACHED)
+    link = gpu.link if gpus <= MACHINE_GPUS else min(gpu.link, NETWORK)
+    sent = 2 * (gpus - 1) / gpus * plan.memory["gradients"]
     exchange = sent / (link * LINK_REACHED)
     return Throughput(
-        cards=cards,
-        samples=config.step_samples(cards),
+        gpus=gpus,
+        samples=config.step_samples(gpus),
         compute=compute,
         exchange=exchange,
         hours=config.steps * (compute + exchange) / 3600,

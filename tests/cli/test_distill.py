@@ -12,11 +12,11 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from addsr_cli.cli.distill import CardName
+from addsr_cli.cli.distill import GpuName
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.losses.timestep_weights import TaWeights
 from addsr_cli.train.recipe import PRESETS
-from addsr_cli.train.scaling import CARDS
+from addsr_cli.train.scaling import GPUS
 
 SMALL = ("--arch", "tiny", "--device", "cpu", "--workers", 0, "--steps", 2)
 
@@ -446,19 +446,19 @@ def test_a_dry_run_of_the_full_model_needs_no_weights(addsr, photos):
     assert record["hours"] > 0
 
 
-def test_a_dry_run_shows_how_a_run_scales_to_several_cards(addsr, photos):
+def test_a_dry_run_shows_how_a_run_scales_to_several_gpus(addsr, photos):
     arguments = ("distill", "--data", photos, "--crop", 64, "--total-batch", 6, "--dry-run")
-    outcome = addsr(*arguments, "--card", "a100-40g", "--cards", 4, "--json")
+    outcome = addsr(*arguments, "--gpu", "a100-40g", "--gpus", 4, "--json")
     record = json.loads(outcome.out)
     assert record["fits"] is True
-    assert [pace["cards"] for pace in record["scaling"]] == [1, 2, 4]
+    assert [pace["gpus"] for pace in record["scaling"]] == [1, 2, 4]
     assert [pace["samples"] for pace in record["scaling"]] == [6, 6, 6]
     assert 0 < record["scaling"][2]["efficiency"] < 1
-    assert addsr(*arguments, "--cards", 4).code == 2
+    assert addsr(*arguments, "--gpus", 4).code == 2
 
 
-def test_every_card_of_the_plan_is_a_choice():
-    assert set(get_args(CardName)) == set(CARDS)
+def test_every_gpu_of_the_plan_is_a_choice():
+    assert set(get_args(GpuName)) == set(GPUS)
 
 
 @pytest.mark.parametrize(("memory", "fits"), [("12G", False), ("40G", True)])
