@@ -175,8 +175,8 @@ def choose_format(
 
     Instead of the input's own it is PNG for formats that cannot be written (BMP, ...), for a single
     picture of a GIF, and where alpha does not fit; JPEG for HEIC of 8 bits; WebP for several
-    ``frames`` that do not fit. Raises UsageError when ``explicit`` or ``suffix`` cannot be written, OutputRefused when
-    they hold a single picture and there are several.
+    ``frames`` that do not fit. Raises UsageError when ``explicit`` or ``suffix`` cannot be written,
+    OutputRefused when they hold a single picture and there are several.
     """
     several = isinstance(source, AnimatedPhoto) or (
         isinstance(source, Header) and frames == "all" and source.frames > 1
