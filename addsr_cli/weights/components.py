@@ -6,63 +6,24 @@ warns. ``scripts/refresh_registry.py`` asks the Hub again.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import Literal
 
-Kind = Literal["model", "space", "url", "file"]
-Confidence = Literal["A", "B", "C", ""]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Source:
-    """One place that serves a component.
-
-    ``repo`` is ORG/REPO on the Hub (a model or a space), for ``url`` an address that file paths
-    are appended to, for ``file`` the name of a file that the user imported. ``revision`` is a
-    40-hex commit, or a branch where none is known; ``prefix`` the folder inside, ending in a slash.
-    """
-
-    repo: str
-    revision: str = "main"
-    prefix: str = ""
-    kind: Kind = "model"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FileSpec:
-    """One file: its path below the source's prefix; size in bytes and SHA-256 where known.
-
-    ``approximate_size`` is read off a page or estimated, to be shown before a source is asked.
-    """
-
-    path: str
-    size: int | None = None
-    approximate_size: int | None = None
-    sha256: str | None = None
-    confidence: Confidence = ""
-
-    @property
-    def digest_is_binding(self) -> bool:
-        """Whether a file with another digest is refused."""
-        return self.sha256 is not None and self.confidence in ("A", "B")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Component:
-    """Files that are downloaded together, with sources in order of preference and their licence.
-
-    ``notice`` is shown to the user. With ``overridable``, ``ADDSR_<COMPONENT>_REPO`` replaces the
-    sources.
-    """
-
-    name: str
-    title: str
-    sources: tuple[Source, ...]
-    files: tuple[FileSpec, ...]
-    licence: str
-    notice: str = ""
-    overridable: bool = True
-
+from addsr_cli.weights.component import Component as Component
+from addsr_cli.weights.component import Confidence as Confidence
+from addsr_cli.weights.component import FileSpec as FileSpec
+from addsr_cli.weights.component import Kind as Kind
+from addsr_cli.weights.component import Source as Source
+from addsr_cli.weights.stablesr_components import (
+    SD21_BASE_UNET,
+    SD21_UNET,
+    SD_LICENCE,
+    SD_NOTICE,
+    STABLESR,
+    STABLESR_768V,
+    STABLESR_768V_SMALL,
+    STABLESR_CFW,
+    STABLESR_FILES,
+    STABLESR_TURBO,
+)
 
 RAM_COMMIT = "7cb804a8609e9f4b1a50b7f31436d2df40bb9481"
 NETWORK_SIZES = {"unet": 4_500_000_000, "controlnet": 1_960_000_000}  # of SeeSR, about, in float32
@@ -106,8 +67,8 @@ SD2_BASE = Component(
             confidence="C",
         ),
     ),
-    licence="CreativeML Open RAIL++-M",
-    notice="Its use restrictions pass on to you and to whoever you give the weights to.",
+    licence=SD_LICENCE,
+    notice=SD_NOTICE,
 )
 RAM = Component(
     name="ram",
@@ -323,12 +284,20 @@ ONE_PASS = {
 }
 COMPONENTS = {
     component.name: component
-    for component in (SD2_BASE, RAM, TAGS, DAPE, SEESR, STUDENT, SD_TURBO, DINO, DINOV2, *ONE_PASS)
+    for component in (
+        *(SD2_BASE, RAM, TAGS, DAPE, SEESR, STUDENT, SD_TURBO, DINO, DINOV2),
+        *(*STABLESR_FILES, SD21_BASE_UNET, SD21_UNET, *ONE_PASS),
+    )
 }
 MODEL_COMPONENTS = {
     "addsr": (STUDENT, SD2_BASE, RAM, TAGS, DAPE),
     "seesr": (SEESR, SD2_BASE, RAM, TAGS, DAPE),
     "seesr-turbo": (SEESR, SD_TURBO, SD2_BASE, RAM, TAGS, DAPE),
+    "stablesr": (STABLESR, STABLESR_CFW, SD2_BASE),
+    "stablesr-turbo": (STABLESR_TURBO, STABLESR_CFW, SD2_BASE),
+    "stablesr-768v": (STABLESR_768V, STABLESR_CFW, SD2_BASE),
+    # The UNet was frozen in training, its authors say: that of Stable Diffusion takes its place.
+    "stablesr-768v-small": (STABLESR_768V_SMALL, SD21_UNET, STABLESR_CFW, SD2_BASE),
     **{component.name: (component,) for component in ONE_PASS},
 }
 SCALES = {component.name: scale for component, scale in ONE_PASS.items()}  # of MODEL_COMPONENTS

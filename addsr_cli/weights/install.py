@@ -35,6 +35,7 @@ from addsr_cli.weights.download_plan import (
     plan_download,
 )
 from addsr_cli.weights.install_network import convert_network
+from addsr_cli.weights.install_stablesr import convert_stablesr, is_stablesr
 from addsr_cli.weights.progress import ProgressCallback
 
 HALF_PRECISION = ".fp16.safetensors"
@@ -91,6 +92,9 @@ def install(
             [component] = components
             file = folders[name] / component.files[0].path
             return convert_network(file, name, component.licence, scratch)
+        if is_stablesr(name):
+            known_digests = _recorded_digests(folders)
+            return convert_stablesr(name, folders, known_digests, dtype, on_message)
         return _convert(name, folders, student, scratch, dtype)
 
 

@@ -1,7 +1,7 @@
 """Files that a user downloaded: known originals, and a folder or archive with networks.
 
-Known originals (RAM's checkpoint, DAPE, the tag lists) are recognised by their digest and added to
-the cache as if addsr had downloaded them.
+Known originals (RAM's checkpoint, DAPE, the tag lists, StableSR's files) are recognised by their
+digest and added to the cache as if addsr had downloaded them.
 """
 
 import os
@@ -17,8 +17,9 @@ from addsr_cli.weights import cache
 from addsr_cli.weights.archive import MAX_DEPTH, has_networks
 from addsr_cli.weights.components import DAPE, RAM, TAGS, Component, FileSpec
 from addsr_cli.weights.progress import ProgressCallback, sha256_with_progress
+from addsr_cli.weights.stablesr_components import STABLESR_FILES
 
-IMPORTABLE = (RAM, DAPE, TAGS)
+IMPORTABLE = (RAM, DAPE, TAGS, *STABLESR_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)

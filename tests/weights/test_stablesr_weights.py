@@ -1,0 +1,208 @@
+"""StableSR's checkpoints: names and shapes at full size, conversion, download, refusals."""
+
+import json
+import os
+from functools import partial
+
+import pytest
+import torch
+from bundles import GOLDEN
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from loopback import Repo
+from safetensors.torch import save
+from stablesr_samples import (
+    HEAD_WIDTH,
+    cfw,
+    defaults,
+    random_main,
+    save_lightning,
+    write_base,
+)
+from tiny_hub import know, reach
+
+from addsr_cli.cli.app import run
+from addsr_cli.engine.upscaler import Upscaler
+from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.checkpoint_reader import read_weights
+from addsr_cli.models.checks import check_fit
+from addsr_cli.models.stablesr.conditioned_unet import Adapter, widths_of
+from addsr_cli.models.stablesr.fused_decoder import FusedDecoder, fusion_widths
+from addsr_cli.models.stablesr.official_names import (
+    adapter_state,
+    fusion_state,
+    unet_state,
+    vae_state,
+)
+from addsr_cli.models.stablesr.time_aware_encoder import EncoderConfig
+from addsr_cli.settings import Machine, Settings
+from addsr_cli.weights import convert_stablesr, install_stablesr, installed
+from addsr_cli.weights.component import Component, FileSpec, Source
+from addsr_cli.weights.components import COMPONENTS, MODEL_COMPONENTS
+from addsr_cli.weights.verify import verify
+
+PARAMETERS = {"unet": 865_910_724, "adapter": 105_514_240, "vae": 83_653_863, "fusion": 44_393_728}
+
+
+def published(*names):
+    """Official names with tensors of the published shapes, without memory."""
+    state = {}
+    for name in names:
+        keys = json.loads((GOLDEN / "fullsize_keys" / f"stablesr_{name}.json").read_text())["keys"]
+        state |= {key: torch.empty(each["shape"], device="meta") for key, each in keys.items()}
+    return state
+
+
+def test_the_published_checkpoints_have_the_names_and_shapes_of_our_networks():
+    main, decoder = published("unet", "structcond"), published("cfw")
+    states = {
+        "unet": unet_state(main),
+        "adapter": adapter_state(main),
+        "vae": vae_state(decoder),
+        "fusion": fusion_state(decoder),
+    }
+    assert len(main) == 862 + 200
+    assert len(decoder) == len(states["vae"]) + len(states["fusion"]) == 404
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(convert_stablesr._unet_config(states["unet"], 64))
+        vae = AutoencoderKL.from_config(convert_stablesr._vae_config(states["vae"]))
+        adapter = Adapter(EncoderConfig(), widths_of(unet))
+        networks = (unet, adapter, vae, FusedDecoder(fusion_widths(vae)))
+    for (part, state), network in zip(states.items(), networks, strict=True):
+        check_fit({key: tuple(value.shape) for key, value in state.items()}, network)
+        assert sum(value.numel() for value in state.values()) == PARAMETERS[part]
+    assert convert_stablesr._encoder_config(states["adapter"]) == EncoderConfig()
+
+
+class Trap:
+    """A malicious pickle, which runs a program when it is loaded."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.system, (f"touch {self.path}",)
+
+
+def test_a_checkpoint_of_lightning_is_read_without_lightning_and_without_running_code(tmp_path):
+    state = {"a": torch.arange(3.0)}
+    read = read_weights(save_lightning(state, tmp_path / "ours.ckpt"))
+    assert torch.equal(read["a"], state["a"])
+    torch.save({"state_dict": state, "hook": Trap(tmp_path / "sprung")}, tmp_path / "evil.ckpt")
+    with pytest.raises(ModelUnavailable, match="would run"):
+        read_weights(tmp_path / "evil.ckpt")
+    assert not (tmp_path / "sprung").exists()
+
+
+def stock():
+    return save(unet_state(random_main()))
+
+
+def component(name, repo, path):
+    known = COMPONENTS[name]
+    return Component(
+        name=name,
+        title=known.title,
+        sources=(Source(repo=repo),),
+        files=(FileSpec(path=path),),
+        licence=known.licence,
+    )
+
+
+@pytest.fixture
+def stablesr_hub(server, monkeypatch, tmp_path):
+    """A local Hub with small checkpoints of StableSR, full and without the stock UNet."""
+    files = {}
+    for path, state in {
+        "stablesr_000117.ckpt": random_main(),
+        "vqgan_cfw_00011.ckpt": cfw(),
+    }.items():
+        files[path] = save_lightning(state, tmp_path / path).read_bytes()
+    trained = {
+        key: each for key, each in random_main().items() if ".spade." in key or "struct" in key
+    }
+    files["webui_768v_139.safetensors"] = save(trained)
+    base = write_base(tmp_path / "base")
+    base_files = {
+        path.relative_to(base).as_posix(): path.read_bytes()
+        for path in base.rglob("*")
+        if path.is_file()
+    }
+    unet = "unet/diffusion_pytorch_model.safetensors"
+    server.repos = {
+        "org/stablesr": Repo(files),
+        "org/sd2": Repo(base_files),
+        "org/sd21": Repo({unet: stock()}),
+    }
+    sd2 = COMPONENTS["sd2-base"]
+    local = {
+        "stablesr-checkpoint": component(
+            "stablesr-checkpoint", "org/stablesr", "stablesr_000117.ckpt"
+        ),
+        "stablesr-cfw": component("stablesr-cfw", "org/stablesr", "vqgan_cfw_00011.ckpt"),
+        "stablesr-768v-trained": component(
+            "stablesr-768v-trained", "org/stablesr", "webui_768v_139.safetensors"
+        ),
+        "sd2.1-unet": component("sd2.1-unet", "org/sd21", unet),
+        "sd2-base": Component(
+            name="sd2-base",
+            title=sd2.title,
+            sources=(Source(repo="org/sd2"),),
+            files=tuple(FileSpec(path=path) for path in base_files),
+            licence=sd2.licence,
+        ),
+    }
+    know(monkeypatch, local)
+    small = {name: defaults() for name in install_stablesr.SAMPLING_DEFAULTS}
+    small["stablesr-768v"] = defaults(steps=2, prediction="v", fidelity=0.0)
+    monkeypatch.setattr(install_stablesr, "SAMPLING_DEFAULTS", small)
+    sized = partial(convert_stablesr.build_stablesr, head_width=HEAD_WIDTH)
+    monkeypatch.setattr(install_stablesr, "build_stablesr", sized)
+    reach(server, monkeypatch)
+    return server
+
+
+def test_a_pulled_model_names_its_licence_first_upscales_and_is_intact(stablesr_hub, capfd):
+    assert run(["models", "pull", "stablesr", "--dtype", "fp32"]) == 0
+    told = capfd.readouterr().err
+    assert told.index("non-commercial") < told.index("converting")
+    assert all(each.state == "intact" for each in verify("stablesr"))
+    record = Bundle.read(installed.model_folder("stablesr"))
+    assert (record.arch, record.scheduler) == ("stablesr", "linspace")
+    upscaler = Upscaler("stablesr", Machine(device="cpu", precision="fp32"))
+    photo = torch.rand(20, 32, 3).numpy()
+    results = [upscaler.upscale(photo, Settings(fidelity=dial)) for dial in (None, 0.0, 0.5)]
+    assert [result.steps for result in results] == [4, 4, 4]
+    assert [result.fidelity for result in results] == [0.5, 0.0, 0.5]
+    assert results[0].image.size == (128, 80)
+    own, plain, half = (torch.from_numpy(result.photo.rgb) for result in results)
+    assert torch.equal(own, half)
+    assert not torch.equal(own, plain)
+    assert "fidelity=0.5" in results[0].provenance()["Comment"]
+
+
+def test_the_small_route_takes_the_stock_unet(stablesr_hub, capfd):
+    assert run(["models", "pull", "stablesr-768v-small", "--dtype", "fp32"]) == 0
+    folder = installed.model_folder("stablesr-768v-small")
+    small = read_weights(folder / "unet" / "diffusion_pytorch_model.safetensors")
+    assert all(torch.equal(small[key], value) for key, value in unet_state(random_main()).items())
+    scheduler = json.loads((folder / "scheduler" / "scheduler_config.json").read_text())
+    assert scheduler["prediction_type"] == "v_prediction"
+    upscaler = Upscaler("stablesr-768v-small", Machine(device="cpu", precision="fp32"))
+    assert upscaler.spec.default_steps == 2
+
+
+def test_a_full_checkpoint_is_compared_with_the_stock_unet(tmp_path):
+    full = save_lightning(random_main(), tmp_path / "full.ckpt")
+    (tmp_path / "stock.safetensors").write_bytes(stock())
+    assert convert_stablesr.differences(full, tmp_path / "stock.safetensors") == []
+    changed = unet_state(random_main())
+    changed["conv_in.bias"] = changed["conv_in.bias"] + 1
+    (tmp_path / "other.safetensors").write_bytes(save(changed))
+    assert convert_stablesr.differences(full, tmp_path / "other.safetensors") == ["conv_in.bias"]
+
+
+def test_every_model_of_stablesr_is_listed_with_its_licence():
+    for name in ("stablesr", "stablesr-turbo", "stablesr-768v", "stablesr-768v-small"):
+        assert install_stablesr.is_stablesr(name)
+        assert "non-commercial" in MODEL_COMPONENTS[name][0].licence
