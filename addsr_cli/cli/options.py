@@ -21,8 +21,8 @@ Model = Annotated[
     str,
     Option(
         "auto, nano, small, addsr, seesr, seesr-turbo, stablesr, stablesr-turbo, stablesr-768v, "
-        "realesrgan-x4plus, realesrgan-x2plus, realesrgan-x4plus-anime, realesr-general-x4v3, "
-        "a folder, ORG/REPO on the Hub, or a .pth or .safetensors file.",
+        "stablesr-768v-small, realesrgan-x4plus, realesrgan-x2plus, realesrgan-x4plus-anime, "
+        "realesr-general-x4v3, a folder, ORG/REPO on the Hub, or a .pth or .safetensors file.",
         QUALITY,
         flags=("--model", "-m"),
     ),
