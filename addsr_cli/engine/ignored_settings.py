@@ -16,7 +16,6 @@ def ignored_settings(spec: ModelSpec, settings: Settings) -> list[str]:
         "steps": settings.steps is not None,
         "PSR": settings.psr is not None,
         "the start": settings.start != "lr",
-        "the seed": settings.seed != 0,
         "colour matching": settings.color not in ("wavelet", "none"),
         "prompts, tags and guidance": settings.uses_text,
     }
