@@ -26,11 +26,10 @@ def frames_of(path):
         return frames
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".webp"])
-def test_all_frames_of_an_animation_are_upscaled(upscale, gif, suffix):
-    outcome = upscale(gif, "--frames", "all", "--scale", "2", "--format", suffix[1:])
+def test_all_frames_of_an_animation_are_upscaled(upscale, gif):
+    outcome = upscale(gif, "--frames", "all", "--scale", "2", "--format", "webp")
     assert outcome.code == 0
-    frames = frames_of(f"dance_x2{suffix}")
+    frames = frames_of("dance_x2.webp")
     assert [duration for _, duration, _ in frames] == [50, 70, 90]
     assert {size for _, _, size in frames} == {(24, 16)}
     assert np.allclose([mean for mean, _, _ in frames], LEVELS, atol=6)
@@ -42,13 +41,16 @@ def test_without_the_option_the_first_frame_becomes_a_png_with_a_note(upscale, g
     assert "--frames all" in outcome.err
 
 
-def test_a_dry_run_counts_the_frames(addsr, gif):
+def test_a_dry_run_counts_the_frames(addsr, gif, monkeypatch):
+    from addsr_cli.engine import planner
+
+    monkeypatch.setattr(planner, "predicted_seconds", lambda *_: 2.0)
     arguments = ("upscale", gif, "--model", "nano", "--dry-run")
     one = json.loads(addsr(*arguments, "--json").out)
     outcome = addsr(*arguments, "--frames", "all")
     several = json.loads(addsr(*arguments, "--frames", "all", "--json").out)
     assert "3 frames" in outcome.out
-    assert several["predicted_seconds"] == pytest.approx(3 * one["predicted_seconds"], rel=0.5)
+    assert (one["predicted_seconds"], several["predicted_seconds"]) == (2.0, 6.0)
 
 
 def test_a_format_of_one_picture_is_refused_before_any_work(upscale, gif):
@@ -67,6 +69,7 @@ def test_frames_that_do_not_fit_into_memory_are_refused(upscale, gif, monkeypatc
     assert "3 frames" in outcome.err
 
 
+@pytest.mark.slow
 def test_a_batch_upscales_all_frames(addsr, gif):
     Path("in").mkdir()
     gif.rename("in/dance.gif")

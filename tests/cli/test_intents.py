@@ -63,7 +63,7 @@ def test_an_intent_sets_ordinary_options_and_says_which(planned):
 
 @pytest.mark.parametrize(
     "explicit",
-    [("--scale", 2), ("--longest", 32), ("--width", 20), ("--format", "jpg"), ("-o", "out.png")],
+    [("--scale", 2), ("--format", "jpg"), ("-o", "out.png")],
 )
 def test_explicit_options_win(planned, explicit):
     plain, _ = planned(*explicit)
