@@ -7,7 +7,7 @@ from threading import Condition, Event, Thread
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-JOIN_TIMEOUT = 2.0  # seconds
+JOIN_TIMEOUT = 10.0  # seconds; a tile of a large photo may take as long
 
 
 class Cancelled(Exception):

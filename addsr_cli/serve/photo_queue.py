@@ -213,5 +213,5 @@ def _warm_up(models: Models, choices: Choices, queued: QueuedJob[None]) -> None:
     queued.check()
     upscaler = models.take(choices.model)
     upscaler.digest()
-    [plan] = upscaler.plan(64, 64, choices.settings)
+    plan = upscaler.plan(64, 64, choices.settings)[0]
     upscaler.model.load(plan.device, plan.dtype)

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from addsr_cli.errors import UnreadableInput
 from addsr_cli.report import Embedding, data_url
 from addsr_cli.serve.choices import parse_choices
+from addsr_cli.serve.events import POLL
 from addsr_cli.serve.file_names import clean_name
 from addsr_cli.serve.job_queue import Cancelled
 from addsr_cli.serve.photo_queue import Pair
@@ -80,7 +81,11 @@ async def preview(request: Request) -> Response:
     choices = parse_choices(data.get("choices"), queue.models)
     job = queue.preview(session, upload, crop, choices)
     future = asyncio.wrap_future(job.future)
-    await asyncio.wait([future])  # unlike `await future`, tells its cancellation from our own
+    while not future.done():  # unlike `await future`, this tells its cancellation from our own
+        await asyncio.wait([future], timeout=POLL)
+        if services_of(request).is_closing():
+            job.cancel()
+            return _superseded()
     if future.cancelled():
         return _superseded()
     exc = future.exception()
@@ -92,7 +97,7 @@ async def preview(request: Request) -> Response:
 
 
 def _superseded() -> Response:
-    return JSONResponse({"superseded": True}, status_code=409)
+    return JSONResponse({"superseded": True})
 
 
 def _preview_record(pair: Pair) -> dict[str, object]:

@@ -63,6 +63,7 @@ class Models(Mapping[str, Upscaler]):
                     "parameters": spec.footprint.parameters,
                     "steps": spec.default_steps,
                     "reads_text": spec.reads_text,
+                    "one_pass": spec.native_scale is not None,
                 }
             )
         return records

@@ -154,24 +154,24 @@ def browser(page) -> Browser:
 
 @pytest.fixture
 def gate(models, monkeypatch) -> Callable[[], None]:
-    """Hold every photo at its first tile until the returned function is called."""
+    """Hold photos, not previews, at the first tile until the returned function is called."""
     from threading import Event
 
-    from addsr_cli.engine.upscaler import Upscaler
+    from addsr_cli.serve import photo_queue
 
     opened = Event()
-    original = Upscaler.upscale
+    original = photo_queue.upscale_photo
 
-    def upscale(self, image, settings, on_progress):
+    def upscale_photo(job, upscaler, on_progress):
         def slow(progress):
             for _ in range(6000):
                 on_progress(progress)
                 if opened.wait(0.01):
                     return
 
-        return original(self, image, settings, slow)
+        return original(job, upscaler, slow)
 
-    monkeypatch.setattr(Upscaler, "upscale", upscale)
+    monkeypatch.setattr(photo_queue, "upscale_photo", upscale_photo)
     return opened.set
 
 

@@ -101,7 +101,7 @@ class Viewer {
   }
 
   titled(layer) {
-    return `${layer.label} · ${layer.size}`;
+    return layer.size ? `${layer.label} · ${layer.size}` : layer.label;
   }
 
   name(layer) {
@@ -270,6 +270,7 @@ class Viewer {
     if (!this.frame) return;
     this.pending ??= requestAnimationFrame(() => {
       this.pending = undefined;
+      if (!this.stage.clientWidth) return; // hidden; its size changes when it is shown
       paint(this);
       describe(this);
     });

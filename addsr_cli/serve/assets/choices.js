@@ -4,6 +4,8 @@ const FIDELITY_WORDS = [
   [0.99, "Stays closer to the photo: fewer steps, softer."], [1, "Stays closest to the photo: one step, softest."],
 ];
 
+const ONE_PASS_WORDS = [[0.5, "Has no effect on this model up to the middle."], [1, "Blends in a plain enlargement of the photo."]];
+
 function fillModels(models, chosen) {
   page.models = models;
   const select = $("#model");
@@ -42,11 +44,12 @@ function factorFor(photo) {
 
 function drawChoices() {
   const model = modelNamed($("#model").value);
-  $("#model-hint").textContent = model ? `${model.title}, ${plural(model.steps, "step")}` : "";
+  const how = model?.one_pass ? "one pass" : plural(model?.steps ?? 0, "step");
+  $("#model-hint").textContent = model ? `${model.title}, ${how}` : "";
   $("#prompt-field").hidden = !model?.reads_text;
   $(".longest").hidden = scaleChosen() !== "longest";
   const fidelity = Number($("#fidelity").value);
-  const words = FIDELITY_WORDS.find(([limit]) => fidelity <= limit)[1];
+  const words = (model?.one_pass ? ONE_PASS_WORDS : FIDELITY_WORDS).find(([limit]) => fidelity <= limit)[1];
   $("#fidelity-hint").textContent = words;
   $("#fidelity").setAttribute("aria-valuetext", `${percent(fidelity)}. ${words}`);
   $("#size-hint").textContent = sizeHint();

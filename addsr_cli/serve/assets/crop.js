@@ -140,16 +140,16 @@ async function preview(photo, json, key) {
   try {
     pair = await ask("POST", "/api/preview", { json });
   } catch (error) {
-    if (error.superseded || key !== latestPreview) return;
+    if (key !== latestPreview) return;
     latestPreview = "";
     status.textContent = error.message;
     return;
   }
-  if (key !== latestPreview) return;
+  if (pair.superseded || key !== latestPreview) return;
   shown.preview ??= newViewer("#preview-place");
   await shown.preview.replacePictures([
-    figure(pair.before.url, "Before", sizeText(pair.before.size)),
-    figure(pair.after.url, "After", sizeText(pair.after.size)),
+    figure(pair.before.url, "Before", ""),
+    figure(pair.after.url, "After", ""),
   ]);
   shown.preview.root.classList.remove("stale");
   status.textContent = `Preview of ${sizeText([json.crop.width, json.crop.height])} pixels, ${secondsText((performance.now() - started) / 1000)}`;

@@ -3,8 +3,11 @@ function update(photo) {
   const before = page.photos.get(photo.id);
   page.photos.set(photo.id, photo);
   drawList();
-  if (!page.selected || !page.photos.has(page.selected)) select(photo.id);
-  else if (photo.id === page.selected) updateStage(photo, before);
+  if (!page.selected || !page.photos.has(page.selected)) {
+    select(photo.id);
+    const { activeElement } = document;
+    if (activeElement === document.body || $(".drop").contains(activeElement)) $(".pick").focus({ preventScroll: true }); // the button that chose it is gone
+  } else if (photo.id === page.selected) updateStage(photo, before);
   if (before && before.status !== photo.status) sayStatus(photo);
 }
 

@@ -1,8 +1,7 @@
 // The server: requests, and the stream of changes.
 class ServerError extends Error {
-  constructor({ message, hint }, superseded = false) {
+  constructor({ message, hint }) {
     super([message, hint].filter(Boolean).join(" "));
-    this.superseded = superseded;
   }
 }
 
@@ -20,7 +19,7 @@ async function ask(method, path, { json, body } = {}) {
   }
   if (answer.status === 204) return undefined;
   const data = await answer.json().catch(() => ({ error: UNREACHABLE }));
-  if (!answer.ok) throw new ServerError(data.error ?? {}, data.superseded === true);
+  if (!answer.ok) throw new ServerError(data.error ?? UNREACHABLE);
   return data;
 }
 

@@ -4,7 +4,10 @@ const shown = { preview: undefined, result: undefined, key: "" };
 /** An empty viewer in a place of the page. */
 function newViewer(place) {
   const root = $("#viewer").content.firstElementChild.cloneNode(true);
+  const heading = $("[autofocus]", root); // of the help, which is not open yet
+  heading.removeAttribute("autofocus");
   $(place).append(root);
+  heading.setAttribute("autofocus", "");
   const viewer = openViewer(root);
   viewer.whole = innerWidth >= 900; // there the wheel zooms at once, as nothing scrolls
   return viewer;
@@ -60,7 +63,8 @@ async function showResult(photo) {
 }
 
 function resultFacts(output) {
-  const how = output.model ? `${output.model}, ${plural(output.steps, "step")}` : "resized";
+  const steps = output.steps ? `, ${plural(output.steps, "step")}` : "";
+  const how = output.model ? `${output.model}${steps}` : "resized";
   const where = output.saved ? ", saved in the output folder" : "";
   const facts = `${output.name}: ${sizeText(output.size)}, ${bytesText(output.bytes)}, ${how}, ${secondsText(output.seconds)}${where}.`;
   return [facts, ...output.warnings.map((warning) => `Note: ${warning}.`)].join(" ");
