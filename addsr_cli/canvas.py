@@ -3,19 +3,22 @@
 It is as large as the output of the pass, or larger where the model wants a minimum side: float32
 RGB (B, 3, H, W) in [0, 1], with sides divisible by the model's latent factor. Sampling starts from
 its noised latent, it is the first control image, PSR mixes predictions with it, and colours are
-matched to it. "Canvas pixels" are its pixels, the unit of tiles and overlaps.
+matched to it. "Canvas pixels" are its pixels, the unit of tiles and overlaps. Only windows of it
+are made, each from the pixels of the photo that it needs.
 """
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
 import torch
-import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from numpy.typing import NDArray
 from torch import Tensor
 
 from addsr_cli import imageio
+from addsr_cli.imageio import Photo
+from addsr_cli.windowed import Windowed
 
 
 def canvas_size(
@@ -33,30 +36,49 @@ def canvas_size(
     return math.ceil(width * factor), math.ceil(height * factor)
 
 
-def make_canvas(
-    rgb: NDArray[np.float32],
-    size: tuple[int, int],
-    factor: int,
-) -> Tensor:
-    """Return the photo (h, w, 3) resized to ``size`` (width, height), as a tensor (1, 3, H, W).
+class Canvas:
+    """The canvas of a batch of photos of one size; alpha is not looked at.
 
-    Edges are repeated until both sides are divisible by ``factor``.
+    ``size`` (width, height) is that of the picture on it; edges are repeated until both sides are
+    divisible by ``factor``, which gives ``shape`` (B, 3, H, W).
     """
-    width, height = size
-    planes = np.empty((3, height, width), np.float32)
-    for channel in range(3):
-        resized = imageio.resize(rgb[:, :, channel], size)
-        np.clip(resized, 0, 1, out=planes[channel])
-    canvas = torch.from_numpy(planes)[None]
-    right = -width % factor
-    bottom = -height % factor
-    if not right and not bottom:
-        return canvas
-    return F.pad(
-        canvas,
-        (0, right, 0, bottom),
-        mode="replicate",
-    )
+
+    def __init__(
+        self,
+        photos: Sequence[Photo],
+        size: tuple[int, int],
+        factor: int,
+    ) -> None:
+        self.photos = photos
+        self.size = size
+        width, height = size
+        self.shape = (len(photos), 3, height + -height % factor, width + -width % factor)
+
+    def window(self, rows: slice, columns: slice) -> Tensor:
+        """Return a window of the canvas, (B, 3, rows, columns)."""
+        width, height = self.size
+        own_rows = slice(min(rows.start, height - 1), min(rows.stop, height))
+        own_columns = slice(min(columns.start, width - 1), min(columns.stop, width))
+        planes = [
+            torch.from_numpy(imageio.resize_window(photo.colour, self.size, own_rows, own_columns))
+            for photo in self.photos
+        ]
+        window = torch.stack([plane.clamp_(0, 1).expand(3, -1, -1) for plane in planes])
+        below = np.minimum(np.arange(rows.start, rows.stop), height - 1) - own_rows.start
+        right = np.minimum(np.arange(columns.start, columns.stop), width - 1) - own_columns.start
+        if len(below) != window.shape[-2]:
+            window = window[..., torch.from_numpy(below), :]
+        if len(right) != window.shape[-1]:
+            window = window[..., torch.from_numpy(right)]
+        return window.contiguous()
+
+    def on(self, device: str) -> Tensor:
+        """Return the canvas as a picture whose windows are made on ``device`` when read."""
+
+        def read(rows: slice, columns: slice) -> Tensor:
+            return self.window(rows, columns).to(device)
+
+        return Windowed(self.shape, torch.device(device), read).as_tensor()
 
 
 def to_tensor(rgb: NDArray[np.float32]) -> Tensor:

@@ -17,19 +17,102 @@ STRIP_ROWS = 128
 VARIANCE_FLOOR = 1e-5
 
 
+def is_global(method: Color) -> bool:
+    """Return whether a method needs statistics of the whole picture before it can change any."""
+    return method in ("adain", "lab")
+
+
 def match(
     image: Tensor,
     reference: Tensor,
     method: Color,
 ) -> Tensor:
-    """Return ``image`` with the colours of ``reference``. May reuse the memory of ``image``."""
+    """Return ``image`` with the colours of ``reference``. May reuse the memory of ``image``.
+
+    Of a window, the outer ``REACH`` pixels are not those of the whole picture; global methods need
+    ``GlobalMatch`` there.
+    """
+    if is_global(method):
+        matching = GlobalMatch(method)
+        matching.add(image, reference)
+        return matching.apply(image)
     if method == "wavelet":
         return wavelet(image, reference)
-    if method == "adain":
-        return adain(image, reference)
-    if method == "lab":
-        return lab(image, reference)
     return image
+
+
+class GlobalMatch:
+    """AdaIN of a picture that comes in windows: first all are added, then each can be changed.
+
+    "adain" sets each channel's mean and deviation to those of the reference (Huang & Belongie
+    2017, eq. 8); "lab" does so on the two colour axes of CIELAB and keeps lightness.
+    """
+
+    def __init__(self, method: Color) -> None:
+        self.method = method
+        self.image = Moments()
+        self.reference = Moments()
+
+    def add(self, image: Tensor, reference: Tensor) -> None:
+        """Count a window of the picture and the same one of its reference."""
+        self.image.add(self._converted(image))
+        self.reference.add(self._converted(reference))
+
+    def apply(self, image: Tensor) -> Tensor:
+        """Return a window of the picture with the colours of the reference."""
+        values = self._converted(image)
+        scale = self.reference.deviation / self.image.deviation
+        matched = (values - self.image.mean) * scale + self.reference.mean
+        if self.method == "adain":
+            return matched.to(image.device)
+        matched[:, :1] = values[:, :1]
+        return _from_lab(matched).to(image.device)
+
+    def _converted(self, image: Tensor) -> Tensor:
+        return _to_lab(image) if self.method == "lab" else image.float().cpu()
+
+
+class Moments:
+    """Mean and deviation of each channel of a batch, merged over windows (Chan et al. 1979)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._mean: Tensor | float = 0.0
+        self._squares: Tensor | float = 0.0  # sum of squared differences from the mean
+
+    def add(self, images: Tensor) -> None:
+        """Count a window (B, C, H, W)."""
+        count = images.shape[-2] * images.shape[-1]
+        variance, mean = torch.var_mean(
+            images,
+            dim=(-2, -1),
+            keepdim=True,
+            correction=0,
+        )
+        mean = mean.double()
+        total = self.count + count
+        difference = mean - self._mean
+        self._squares = (
+            self._squares
+            + variance.double() * count
+            + difference.square() * (self.count * count / total)
+        )
+        self._mean = self._mean + difference * (count / total)
+        self.count = total
+
+    @property
+    def mean(self) -> Tensor:
+        """Mean of each channel, float32 (B, C, 1, 1)."""
+        return torch.as_tensor(self._mean).float()
+
+    @property
+    def deviation(self) -> Tensor:
+        """Standard deviation of each channel, float32 (B, C, 1, 1); never 0.
+
+        Of a single pixel it is that of no deviation.
+        """
+        variance = torch.as_tensor(self._squares) / max(1, self.count - 1)
+        return (variance + VARIANCE_FLOOR).sqrt().float()
 
 
 def wavelet(image: Tensor, reference: Tensor) -> Tensor:
@@ -80,21 +163,13 @@ def blur(image: Tensor, radius: int) -> Tensor:
 
 
 def adain(image: Tensor, reference: Tensor) -> Tensor:
-    """Return ``image`` with each channel's mean and deviation set to those of ``reference``.
-
-    Adaptive instance normalisation (Huang & Belongie 2017, eq. 8).
-    """
-    mean, deviation = _statistics(image.float())
-    target_mean, target_deviation = _statistics(reference.float())
-    return (image.float() - mean) / deviation * target_deviation + target_mean
+    """Return ``image`` after AdaIN on RGB."""
+    return match(image, reference, "adain")
 
 
 def lab(image: Tensor, reference: Tensor) -> Tensor:
     """Return ``image`` after AdaIN on the two colour axes of CIELAB; lightness is unchanged."""
-    image_lab = _to_lab(image)
-    reference_lab = _to_lab(reference)
-    image_lab[:, 1:] = adain(image_lab[:, 1:], reference_lab[:, 1:])
-    return _from_lab(image_lab).to(image.device)
+    return match(image, reference, "lab")
 
 
 def _add_rows(
@@ -103,17 +178,6 @@ def _add_rows(
     change: Tensor,
 ) -> None:
     image[..., rows, :] += change
-
-
-def _statistics(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return mean and standard deviation of each channel, (B, C, 1, 1)."""
-    variance, mean = torch.var_mean(
-        image,
-        dim=(-2, -1),
-        keepdim=True,
-        correction=1,
-    )
-    return mean, (variance + VARIANCE_FLOOR).sqrt()
 
 
 def _to_lab(image: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from addsr_cli.models.restorer import Conditioning, Noise, Restorer, batched
 from addsr_cli.schedule import T_MAX
+from addsr_cli.windowed import pointwise
 
 Number = TypeVar("Number", int, float)
 Start = Literal["lr", "noise"]
@@ -64,15 +65,6 @@ def cpu_noise(seed: int) -> Noise:
     return lambda shape: torch.randn(list(shape), generator=generator)
 
 
-def stacked_noise(seeds: Sequence[int]) -> Noise:
-    """Return a noise source for a batch in which each sample draws from a seed of its own.
-
-    A sample gets the same noise in a batch as alone.
-    """
-    sources = [cpu_noise(seed) for seed in seeds]
-    return lambda shape: torch.cat([source((1, *shape[1:])) for source in sources])
-
-
 def refine(
     prediction: Tensor,
     canvas: Tensor,
@@ -82,7 +74,11 @@ def refine(
 
     ``weight * clamp(prediction, 0, 1) + (1 - weight) * canvas``; images are in [0, 1].
     """
-    return torch.lerp(canvas, prediction.clamp(0, 1), weight)
+
+    def mixed(canvas: Tensor, prediction: Tensor) -> Tensor:
+        return torch.lerp(canvas, prediction.clamp(0, 1), weight)
+
+    return pointwise(mixed, canvas, prediction)
 
 
 def predict_z0(
@@ -165,7 +161,6 @@ def sampling_steps(
             cond = batched([cond, new.cond])
 
 
-@torch.inference_mode()
 def sample(
     restorer: Restorer,
     canvas: Tensor,
@@ -179,9 +174,39 @@ def sample(
 ) -> Tensor:
     """Restore ``canvas``: the LR photo enlarged to the output size, (B, 3, H, W) in [0, 1].
 
+    See ``sample_latent`` for the parameters. Returns the decoded last prediction, (B, 3, H, W),
+    float32, not clamped.
+    """
+    with torch.inference_mode():
+        z0 = sample_latent(
+            restorer,
+            canvas,
+            cond,
+            timesteps=timesteps,
+            noise=noise,
+            psr=psr,
+            start=start,
+            on_step=on_step,
+        )
+        return restorer.decode(z0, canvas, cond)
+
+
+@torch.inference_mode()
+def sample_latent(
+    restorer: Restorer,
+    canvas: Tensor,
+    cond: Conditioning,
+    *,
+    timesteps: Sequence[int],
+    noise: Noise,
+    psr: float | None = 0.4,
+    start: Start = "lr",
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Return the last predicted clean latent (B, C, h, w) for a canvas.
+
     ``start`` is "lr" for the noised latent of the canvas, "noise" for noise alone; for the other
-    parameters see ``sampling_steps``. ``on_step(k, z0)`` is called after every step. Returns the
-    decoded last prediction, (B, 3, H, W), float32, not clamped.
+    parameters see ``sampling_steps``. ``on_step(k, z0)`` is called after every step.
     """
     initial = _initial_state(restorer, canvas, cond, noise, start)
     for step in sampling_steps(
@@ -193,7 +218,7 @@ def sample(
     ):
         if on_step:
             on_step(step.k, step.z0)
-    return restorer.decode(step.z0, canvas, cond)
+    return step.z0
 
 
 def select(cond: Conditioning, chosen: Tensor) -> Conditioning:

@@ -158,19 +158,24 @@ class Pipeline:
         self.observer.on_start(first_task)
         pictures = [decoded.photo for _, decoded in photos]
         settings = [task.job.settings for task, _ in photos]
-        upscale = partial(self.upscaler.upscale_batch, pictures, settings)
+        _, bit_depth = first_task.job.sample_layout
+        upscale = partial(self.upscaler.upscale_batch, pictures, settings, bit_depth=bit_depth)
         return self._attempt(first_task, upscale, record=False)
 
     def _upscale(self, task: Task, photo: DecodedPhoto) -> Result:
         """Upscale one photo; if memory is short, try again after pending writes."""
         self.observer.on_start(task)
+        _, bit_depth = task.job.sample_layout
+        upscale = partial(
+            self.upscaler.upscale, photo.photo, task.job.settings, bit_depth=bit_depth
+        )
         try:
-            return self.upscaler.upscale(photo.photo, task.job.settings)
+            return upscale()
         except OutOfMemory:
             if not self.writer.has_pending:
                 raise
         self._free_memory()
-        return self.upscaler.upscale(photo.photo, task.job.settings)
+        return upscale()
 
     def _free_memory(self) -> None:
         self.writer.wait()

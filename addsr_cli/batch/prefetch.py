@@ -11,7 +11,7 @@ from addsr_cli.batch.task import FileStat, Task, file_sha256, file_stat
 from addsr_cli.batch.worker import Worker
 from addsr_cli.imageio import Photo
 
-BYTES_PER_PIXEL = 16  # float32 RGBA
+BYTES_PER_PIXEL = 8  # RGBA of 16 bits, or of 8 with the decoder's copy
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -103,7 +103,13 @@ class Session:
 
     def _memory_error(self, task: Task) -> AddsrError | None:
         try:
-            self.upscaler.plan(*task.job.header.size, task.job.settings)
+            channels, bit_depth = task.job.sample_layout
+            self.upscaler.plan(
+                *task.job.header.size,
+                task.job.settings,
+                channels=channels,
+                bit_depth=bit_depth,
+            )
         except OutOfMemory as exc:
             return exc.with_traceback(None)
         return None

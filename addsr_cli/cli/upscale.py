@@ -226,12 +226,13 @@ def _upscale_job(
     from addsr_cli import imageio
 
     # refuse a photo that does not fit into memory before decoding it
-    upscaler.plan(*job.header.size, job.settings)
+    channels, bit_depth = job.sample_layout
+    upscaler.plan(*job.header.size, job.settings, channels=channels, bit_depth=bit_depth)
     with console.step_progress(title) as bar:
         photo = _read_photo(job)
         if job.crop:
             photo = imageio.crop(photo, job.crop)
-        result = upscaler.upscale(photo, job.settings, bar)
+        result = upscaler.upscale(photo, job.settings, bar, bit_depth=bit_depth)
     result = duplicates.add_warning(job, result)
     notes, started = list(result.warnings), perf_counter()
     if job.output is None:
@@ -282,7 +283,8 @@ def _write_to_stdout(data: bytes) -> None:
 def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
     from addsr_cli.engine.prediction import SpeedMeasurement
 
-    plans = upscaler.plan(job.header.width, job.header.height, job.settings)
+    channels, bit_depth = job.sample_layout
+    plans = upscaler.plan(*job.header.size, job.settings, channels=channels, bit_depth=bit_depth)
     steps = upscaler.steps(job.settings) if plans else 0
     seconds = SpeedMeasurement(upscaler.spec).seconds(plans, steps)
     if seconds is not None:

@@ -13,12 +13,36 @@ from torch import Tensor
 from addsr_cli import imageio
 from addsr_cli.canvas import to_tensor
 from addsr_cli.engine.checks import InvalidOutput
+from addsr_cli.engine.geometry import Box, boxes, cut, scaled
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import ProgressCounter
-from addsr_cli.engine.windows import Box, blend, boxes, boxes_with_halo, scaled, stitch
+from addsr_cli.engine.windows import blend, stitch
+from addsr_cli.imageio import Photo
+from addsr_cli.imageio.photo import Samples, bands, quantize
 from addsr_cli.models.one_pass import OnePassNetwork
 
 Array = NDArray[np.float32]
+
+
+def enlarge_into(
+    target: Samples,
+    network: OnePassNetwork,
+    photo: Photo,
+    plan: Plan,
+    progress: ProgressCounter,
+    share: float,
+) -> None:
+    """Fill ``target`` (H, W, 1 or 3) with the enlarged photo; its colours are its own.
+
+    ``share`` is that of the plain enlargement. Raises InvalidOutput and PrecisionLoss.
+    """
+    image = photo.rgb
+    result = enlarge(network, image, plan, progress)
+    result = fitted(result, image, (target.shape[1], target.shape[0]), share)
+    if target.shape[2] == 1:
+        result = result.mean(axis=2, keepdims=True)
+    for rows in bands(*target.shape[:2]):
+        quantize(result[rows], target[rows])
 
 
 def enlarge(
@@ -73,7 +97,7 @@ def enlarged_bands(
         overlapping = boxes(height, width, tile, overlap)
         yield slice(0, height * scale), blend(empty_band(height), overlapping, run, scale)
     else:
-        for rows, tiles in _rows_of_tiles(height, width, tile, network.halo):
+        for rows, tiles in _rows_of_tiles(height, width, tile, network):
             band = empty_band(rows.stop - rows.start)
             yield scaled(rows, scale), stitch(band, tiles, run, scale, rows.start)
 
@@ -96,11 +120,13 @@ def _rows_of_tiles(
     height: int,
     width: int,
     tile: int,
-    halo: int,
+    network: OnePassNetwork,
 ) -> Iterator[tuple[slice, list[tuple[Box, Box]]]]:
     """Yield the pixel rows of every row of tiles, and its tiles with their halos."""
     by_rows: dict[int, list[tuple[Box, Box]]] = {}
-    for own, seen in boxes_with_halo(height, width, tile, halo):
+    whole = (slice(0, height), slice(0, width))
+    halo = network.halo or 0
+    for own, seen in cut(whole, tile, halo, (height, width), network.alignment):
         by_rows.setdefault(own[0].start, []).append((own, seen))
     for tiles in by_rows.values():
         yield tiles[0][0][0], tiles

@@ -1,8 +1,10 @@
 """How one pass over one photo is run, and what it costs; decided in ``planner``."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Literal, Self
 
+from addsr_cli.engine.geometry import Box, area_of, boxes, cut, grown, within
 from addsr_cli.models.architecture import Footprint
 from addsr_cli.settings import MIN_TILE
 
@@ -10,19 +12,29 @@ Dtype = Literal["fp32", "bf16", "fp16"]
 
 BYTES_PER_NUMBER = {"fp32": 4, "bf16": 2, "fp16": 2}
 TILE_MULTIPLE = 16  # tiles and overlaps are multiples of this many canvas pixels
+COLOR_MARGIN = 32  # canvas pixels that colour matching reads around a region, see ``color.REACH``
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureMemory:
+    """Main memory for pictures, in bytes: input and output, and what encoding adds at the end."""
+
+    samples: int = 0
+    encoding: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """How to run one pass over one photo, and why.
 
-    ``width``, ``height``, ``tile``, ``overlap`` and ``halo`` are in canvas pixels. ``tile`` None
-    runs the canvas in one piece. With ``halo`` None, tiles of side ``tile`` overlap by ``overlap``
-    pixels and are blended, so their size shows slightly in the picture. Otherwise they lie side by
-    side and the network sees ``halo`` pixels more on each side, so that the picture is the same
-    however it is cut. ``wider_types`` are the types to try when numbers overflow in ``dtype``;
-    ``free_bytes`` is the memory that the plan may use; ``offload`` keeps whole pictures in main
-    memory.
+    ``width``, ``height``, ``tile``, ``overlap``, ``halo`` and ``region`` are in canvas pixels.
+    ``tile`` None runs each region in one piece. With ``halo`` None, tiles of side ``tile`` overlap
+    by ``overlap`` pixels and are blended, so their size shows slightly in the picture. Otherwise
+    they lie side by side and the network sees ``halo`` pixels more on each side, so that the
+    picture is the same however it is cut; then all ``steps`` are run for one ``region`` after the
+    other, None for the whole at once. ``wider_types`` are the types to try when numbers overflow in
+    ``dtype``; ``free_bytes`` is the memory that the plan may use; ``offload`` keeps whole pictures
+    in main memory.
     """
 
     device: str
@@ -35,52 +47,105 @@ class Plan:
     height: int
     free_bytes: int
     footprint: Footprint
+    steps: int = 1
+    region: int | None = None
+    pictures: PictureMemory = field(default_factory=PictureMemory)
     halo: int | None = None
     wider_types: tuple[Dtype, ...] = ()
 
     @property
     def needed_bytes(self) -> int:
-        """Predicted peak memory on the device: weights, working memory, whole pictures."""
+        """Predicted peak memory: weights, working memory, pictures.
+
+        It is that of the device; on a CPU, input, output and encoder count too.
+        """
         size = BYTES_PER_NUMBER[self.dtype]
         window = self._largest_window(self.width) * self._largest_window(self.height)
         working = self.footprint.network * window * size // 4
-        pictures = 0 if self.offload else self.footprint.pictures * self.width * self.height
-        return self.footprint.weights(size) + working + pictures
+        if not self.offload:
+            working += self._picture_bytes()
+        pictures = self.pictures if self.device == "cpu" else PictureMemory()
+        return self.footprint.weights(size) + pictures.samples + max(working, pictures.encoding)
+
+    @property
+    def margin(self) -> int:
+        """Pixels around a region that take part in what its own pixels become."""
+        return region_margin(self.steps, self.halo)
+
+    def regions(self) -> list[tuple[Box, Box]]:
+        """Return every region, and the window of the canvas that it needs."""
+        size = (self.height, self.width)
+        whole = (slice(0, self.height), slice(0, self.width))
+        if self.region is None:
+            return [(whole, whole)]
+        return cut(whole, self.region, self.margin, size, TILE_MULTIPLE)
+
+    def wanted(
+        self,
+        core: Box,
+        seen: Box,
+        step: int,
+    ) -> Box:
+        """Return what counts of the prediction of a step (0-based) for a region: less every time.
+
+        It is in the coordinates of ``seen``.
+        """
+        margin = self.margin - (step + 1) * (self.halo or 0)
+        return within(grown(core, margin, (self.height, self.width)), seen)
+
+    @cached_property
+    def windows_by_step(self) -> list[list[Box]]:
+        """For each step, what the network sees of the canvas, tile by tile.
+
+        Coordinates are those of the regions.
+        """
+        if self.halo is None:
+            tile = self.tile or max(self.width, self.height)
+            overlap = self.overlap if self.tile else 0
+            return [boxes(self.height, self.width, tile, overlap)] * self.steps
+        steps = []
+        for step in range(self.steps):
+            windows: list[Box] = []
+            for core, seen in self.regions():
+                area = self.wanted(core, seen, step)
+                size = (seen[0].stop - seen[0].start, seen[1].stop - seen[1].start)
+                whole = (slice(0, size[0]), slice(0, size[1]))
+                if self.tile is None:
+                    windows.append(whole)
+                    continue
+                tiles = cut(area, self.tile, self.halo, size, TILE_MULTIPLE)
+                windows += [with_halo for _, with_halo in tiles]
+            steps.append(windows)
+        return steps
 
     @property
     def processed_pixels(self) -> int:
-        """Canvas pixels that the network processes in a step; overlaps count for every tile."""
-        if self.tile is None:
-            return self.width * self.height
-        columns = covered_length(
-            self.width,
-            self.tile,
-            self.overlap,
-            self.halo,
-        )
-        rows = covered_length(
-            self.height,
-            self.tile,
-            self.overlap,
-            self.halo,
-        )
-        return columns * rows
+        """Canvas pixels that the network processes in a step, on average over the steps.
+
+        Overlaps and halos count for every tile.
+        """
+        total = sum(area_of(box) for windows in self.windows_by_step for box in windows)
+        return total // self.steps
+
+    @property
+    def tiles(self) -> int:
+        """Number of tiles in all steps."""
+        return sum(len(windows) for windows in self.windows_by_step)
 
     @property
     def tiles_per_step(self) -> int:
-        """Number of tiles in one step, 1 when the canvas is run in one piece."""
-        if self.tile is None:
-            return 1
-        columns = tile_count(self.width, self.tile, self.overlap)
-        rows = tile_count(self.height, self.tile, self.overlap)
-        return columns * rows
+        """Number of tiles in one step, on average; 1 when the canvas is run in one piece."""
+        return -(-self.tiles // self.steps)
 
     def smaller(self) -> Self | None:
         """Return the next plan that needs less memory, or None when this is the smallest."""
-        tile = self.tile or max(self.width, self.height)
-        while tile > MIN_TILE:
+        longest = max(self.width, self.height)
+        tile = self.tile or longest
+        region = self.region or longest
+        while tile > MIN_TILE or (self.halo is not None and region > MIN_TILE):
             tile = max(MIN_TILE, round_down(tile // 2))
-            plan = self._with_tile(tile)
+            region = max(MIN_TILE, round_down(region // 2))
+            plan = self._with_tile(tile, region)
             if plan.needed_bytes < self.needed_bytes:
                 return plan
         if self.offload or self.device == "cpu":
@@ -102,20 +167,68 @@ class Plan:
             why=why,
         )
 
-    def _with_tile(self, tile: int) -> Self:
+    def _with_tile(self, tile: int, region: int) -> Self:
         overlap = min(self.overlap, round_down(tile // 4))
         why = f"{self.why}; tiles of {tile} px after memory ran out"
         if self.halo is None:
             why += ", which changes the picture slightly: "
             why += f"--tile {tile} --overlap {overlap} gives it again"
-        return replace(self, tile=tile, overlap=overlap, why=why)
+            return replace(self, tile=tile, overlap=overlap, why=why)
+        whole = region + 2 * self.margin >= max(self.width, self.height)
+        return replace(
+            self,
+            tile=tile,
+            overlap=overlap,
+            region=None if whole else region,
+            why=why,
+        )
+
+    def _picture_bytes(self) -> int:
+        """Return the memory of canvas, noise and latents of what is at work at once."""
+        return picture_bytes(
+            self.footprint,
+            (self.width, self.height),
+            tile=self.tile if self.halo is None else None,
+            region=self.region,
+            margin=self.margin,
+        )
 
     def _largest_window(self, length: int) -> int:
         """Return the most pixels along a side of ``length`` that the network sees at once."""
+        if self.region is not None:
+            length = min(length, self.region + 2 * self.margin)
         if self.tile is None:
             return length
         neighbours = min(2, tile_count(length, self.tile, self.overlap) - 1)
         return min(length, self.tile + neighbours * (self.halo or 0))
+
+
+def region_margin(steps: int, halo: int | None) -> int:
+    """Return what a region needs around it: what colour matching reads, and a halo per step."""
+    return COLOR_MARGIN + steps * (halo or 0)
+
+
+def picture_bytes(
+    footprint: Footprint,
+    size: tuple[int, int],
+    *,
+    tile: int | None,
+    region: int | None,
+    margin: int,
+) -> int:
+    """Return the memory of canvas, noise and latents for a canvas of ``size`` (width, height).
+
+    ``tile`` is that of blended tiles: pictures then exist for a row of tiles, and latents for the
+    whole. Otherwise both exist for one ``region`` with its ``margin``.
+    """
+    width, height = size
+    if tile is not None:
+        band = width * min(height, 2 * tile)
+        return footprint.pictures * band + footprint.latents * width * height
+    if region is not None:
+        width = min(width, region + 2 * margin)
+        height = min(height, region + 2 * margin)
+    return footprint.pictures * width * height
 
 
 def round_down(pixels: int) -> int:
@@ -139,10 +252,6 @@ def covered_length(
     length: int,
     tile: int,
     overlap: int,
-    halo: int | None,
 ) -> int:
-    """Return the pixels along a side of ``length`` that all its tiles together see."""
-    count = tile_count(length, tile, overlap)
-    if halo is None:
-        return count * min(tile, length)
-    return length + 2 * halo * (count - 1)
+    """Return the pixels along a side of ``length`` that all its overlapping tiles together see."""
+    return tile_count(length, tile, overlap) * min(tile, length)

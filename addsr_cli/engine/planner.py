@@ -8,10 +8,14 @@ from dataclasses import dataclass
 
 from addsr_cli.engine.plan import (
     BYTES_PER_NUMBER,
+    COLOR_MARGIN,
     TILE_MULTIPLE,
     Dtype,
+    PictureMemory,
     Plan,
     covered_length,
+    picture_bytes,
+    region_margin,
     round_down,
 )
 from addsr_cli.errors import OutOfMemory, UsageError
@@ -25,6 +29,10 @@ SHARE_OF_FREE_MEMORY = 0.8  # the rest is left to the allocator and to other pro
 RESIZE_BYTES_PER_PIXEL = 32
 # Of canvas, colour matching, rounding and encoding, per pixel of the canvas.
 PICTURE_SECONDS = 0.12e-6
+# Peak bytes per pixel of an encoder: Pillow's copy of 4 bytes, and the file.
+ENCODER_BYTES_PER_PIXEL = 6
+# Of the pictures of one region. More would save little time.
+REGION_BYTES = 800_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,29 +49,31 @@ def plan(
     machine: Machine,
     hardware: Hardware,
     spec: ModelSpec,
+    *,
+    steps: int = 1,
+    pictures: PictureMemory | None = None,
 ) -> Plan:
     """Return the fastest plan for a canvas of ``size`` (width, height) that fits into memory.
 
-    It is the smallest plan when none fits.
+    It is the smallest plan when none fits. ``pictures`` is the memory of input and
+    output.
 
     Free memory alone never changes the picture: where the tile size shows (``spec.halo`` None), it
     is the model's own unless ``machine`` names another or limits the memory. Such a plan may need
     more than is free.
     """
+    pictures = pictures or PictureMemory()
     dtype, dtype_reason = choose_dtype(machine.precision, hardware)
     free = _free_bytes(hardware, machine.max_memory)
     budget = int(free * SHARE_OF_FREE_MEMORY) if machine.max_memory is None else free
+    budget -= spec.footprint.weights(BYTES_PER_NUMBER[dtype])
+    if hardware.kind == "cpu":
+        budget -= pictures.samples
     offload = _choose_offload(size, machine, hardware, spec, budget)
-    resident = spec.footprint.weights(BYTES_PER_NUMBER[dtype])
+    region = choose_region(size, spec, steps, budget // 2)
     if not offload:
-        resident += _picture_bytes(size, spec)
-    tiles = choose_tiles(
-        size,
-        machine,
-        spec,
-        dtype,
-        budget - resident,
-    )
+        budget -= _working_pictures(size, spec, steps, region)
+    tiles = choose_tiles(size, machine, spec, dtype, budget, region)
     why = f"{dtype} because {dtype_reason}; {tiles.reason}"
     if offload:
         why += "; pictures wait in main memory"
@@ -78,9 +88,50 @@ def plan(
         height=size[1],
         free_bytes=free,
         footprint=spec.footprint,
+        steps=steps,
+        region=region,
+        pictures=pictures,
         halo=spec.halo,
         wider_types=_wider_types(dtype, hardware),
     )
+
+
+def picture_memory(
+    size: tuple[int, int],
+    output: tuple[int, int],
+    channels: int,
+    bit_depth: int,
+) -> PictureMemory:
+    """Return the memory of an input of ``size`` and its output, both (width, height)."""
+    pixel = channels * bit_depth // 8
+    input_pixels = size[0] * size[1]
+    output_pixels = output[0] * output[1]
+    return PictureMemory(
+        samples=pixel * (input_pixels + output_pixels),
+        encoding=ENCODER_BYTES_PER_PIXEL * output_pixels,
+    )
+
+
+def choose_region(
+    size: tuple[int, int],
+    spec: ModelSpec,
+    steps: int,
+    available: int,
+) -> int | None:
+    """Return the side of the regions in which all steps are run, None for the whole at once.
+
+    Only a finite reach allows them. ``available`` is the memory in bytes for their pictures.
+    """
+    if spec.halo is None or spec.native_scale is not None:
+        return None
+    width, height = size
+    pixels = min(available, REGION_BYTES) // spec.footprint.pictures
+    if width * height <= pixels:
+        return None
+    window = int(max(pixels, 0) ** 0.5)
+    if window > min(size):  # a panorama: regions end where it does
+        window = max(window, pixels // min(size))
+    return max(MIN_TILE, round_down(window - 2 * region_margin(steps, spec.halo)))
 
 
 def choose_dtype(precision: str, hardware: Hardware) -> tuple[Dtype, str]:
@@ -105,12 +156,14 @@ def choose_tiles(
     spec: ModelSpec,
     dtype: Dtype,
     working_bytes: int,
+    region: int | None = None,
 ) -> TileChoice:
     """Decide the tile size; ``working_bytes`` is the memory left for the network's activations.
 
     A requested size wins. Otherwise the canvas is run in one piece where it is small enough, and
-    else in tiles between the model's smallest size and the largest, of which the size that makes
-    the network process the fewest pixels is taken.
+    else in tiles: those with a halo divide the ``region`` evenly; of those that are blended, the
+    size between the model's smallest and the largest is taken that makes the network process the
+    fewest pixels.
     """
     if machine.tile is not None:
         return _requested_tiles(size, machine, machine.tile, spec)
@@ -124,14 +177,10 @@ def choose_tiles(
             reason="one piece, since it is small",
         )
     overlap = min(overlap, round_down(largest // 4))
-
-    def processed_pixels(tile: int) -> int:
-        columns = covered_length(size[0], tile, overlap, spec.halo)
-        rows = covered_length(size[1], tile, overlap, spec.halo)
-        return columns * rows
-
-    smallest = max(MIN_TILE, min(largest, spec.smallest_tile or round_down(largest // 2)))
-    tile = min(range(smallest, largest + 1, TILE_MULTIPLE), key=processed_pixels)
+    if spec.halo is None:
+        tile = _blended_tile(size, spec, largest, overlap)
+    else:
+        tile = _even_tile(size, region, largest)
     if largest == spec.tile:
         reason = "which cover it with least overlap"
     else:
@@ -142,6 +191,56 @@ def choose_tiles(
         overlap=overlap,
         reason=f"tiles of {tile} px, {reason}",
     )
+
+
+def _working_pictures(
+    size: tuple[int, int],
+    spec: ModelSpec,
+    steps: int,
+    region: int | None,
+) -> int:
+    """Return the memory of canvas, noise and latents at work at once, before tiles are chosen."""
+    return picture_bytes(
+        spec.footprint,
+        size,
+        tile=min(spec.tile, max(size)) if spec.halo is None else None,
+        region=region,
+        margin=region_margin(steps, spec.halo),
+    )
+
+
+def _blended_tile(
+    size: tuple[int, int],
+    spec: ModelSpec,
+    largest: int,
+    overlap: int,
+) -> int:
+    def processed_pixels(tile: int) -> int:
+        columns = covered_length(size[0], tile, overlap)
+        rows = covered_length(size[1], tile, overlap)
+        return columns * rows
+
+    smallest = max(MIN_TILE, min(largest, spec.smallest_tile or round_down(largest // 2)))
+    return min(range(smallest, largest + 1, TILE_MULTIPLE), key=processed_pixels)
+
+
+def _even_tile(
+    size: tuple[int, int],
+    region: int | None,
+    largest: int,
+) -> int:
+    """Return the tile that divides the longer side of a region, with its colour margin, evenly.
+
+    Regions divide the canvas into nearly equal sides. A tile may be larger by the colour margins:
+    slivers would cost more.
+    """
+    length = max(size)
+    if region is not None:
+        length = -(-length // -(-length // region)) + 2 * COLOR_MARGIN
+    if largest <= MIN_TILE:
+        return MIN_TILE
+    tiles = -(-length // (largest + 2 * COLOR_MARGIN))
+    return -(-length // (tiles * TILE_MULTIPLE)) * TILE_MULTIPLE
 
 
 def check_memory(plan: Plan) -> None:
@@ -190,6 +289,8 @@ def batch_capacity(plan: Plan) -> int:
     """Return how many pictures of this plan fit into memory as one batch; 1 for tiles."""
     if plan.tile is not None or plan.offload:
         return 1
+    if plan.region is not None:
+        return 1
     weights = plan.footprint.weights(BYTES_PER_NUMBER[plan.dtype])
     room = int(plan.free_bytes * SHARE_OF_FREE_MEMORY) - weights
     return max(1, room // (plan.needed_bytes - weights))
@@ -223,11 +324,6 @@ def _free_bytes(hardware: Hardware, max_memory: int | None) -> int:
     return min(hardware.free_bytes, max_memory)
 
 
-def _picture_bytes(size: tuple[int, int], spec: ModelSpec) -> int:
-    """Return the memory of canvas, noise and latents over the whole picture."""
-    return spec.footprint.pictures * size[0] * size[1]
-
-
 def _choose_offload(
     size: tuple[int, int],
     machine: Machine,
@@ -240,7 +336,7 @@ def _choose_offload(
         return False
     if machine.offload is not None:
         return machine.offload
-    return _picture_bytes(size, spec) > budget // 2
+    return spec.footprint.pictures * size[0] * size[1] > budget // 2
 
 
 def _wider_types(dtype: Dtype, hardware: Hardware) -> tuple[Dtype, ...]:

@@ -30,6 +30,7 @@ class ProgressCounter:
     on_progress: OnProgress | None
     steps: int
     pass_tiles: list[int]
+    step: int = 1
     done: int = 0
     finished: int = 0
 
@@ -38,21 +39,27 @@ class ProgressCounter:
         self.done += 1
         if self.on_progress is None:
             return
-        tiles_per_step = max(1, self.pass_tiles[0] // self.steps)
-        step = (self.done - self.finished - 1) // tiles_per_step + 1
         total = self.finished + sum(self.pass_tiles)
         progress = PhotoProgress(
             done=min(self.done, total),
             total=total,
-            step=min(self.steps, step),
+            step=min(self.steps, self.step),
             steps=self.steps,
         )
         self.on_progress(progress)
 
-    def restart_pass(self, tiles_per_step: int) -> None:
-        """Start the running pass again, with another number of tiles per step."""
+    def start_region(self) -> None:
+        """Go on to the first step of another part of the picture."""
+        self.step = 1
+
+    def step_done(self) -> None:
+        """Go on to the next step."""
+        self.step += 1
+
+    def restart_pass(self, tiles: int) -> None:
+        """Start the running pass again, with another number of tiles in all steps."""
         self.done = self.finished
-        self.pass_tiles[0] = tiles_per_step * self.steps
+        self.pass_tiles[0] = tiles
 
     def finish_pass(self) -> None:
         """Go on to the next pass."""

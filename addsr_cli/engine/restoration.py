@@ -1,6 +1,6 @@
 """One pass of one batch through a network: canvas, sampling, colours, crop."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,17 +8,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from addsr_cli import color, hardware, imageio
-from addsr_cli.canvas import make_canvas, to_tensor
+from addsr_cli import hardware, imageio
+from addsr_cli.canvas import Canvas, to_tensor
 from addsr_cli.engine.checks import InvalidOutput
-from addsr_cli.engine.one_pass import enlarge, fitted
-from addsr_cli.engine.plan import Plan
+from addsr_cli.engine.finishing import Finisher, RestoredWindow
+from addsr_cli.engine.geometry import Box, shrunk_box
+from addsr_cli.engine.one_pass import enlarge_into
+from addsr_cli.engine.plan import COLOR_MARGIN, TILE_MULTIPLE, Plan
 from addsr_cli.engine.progress import ProgressCounter, StageTimer
 from addsr_cli.engine.resident_model import ResidentModel
-from addsr_cli.engine.tiling import Tiled
+from addsr_cli.engine.tiling import LARGEST_VIEW, Tiled
+from addsr_cli.imageio import Photo
+from addsr_cli.imageio.photo import Samples
 from addsr_cli.models.one_pass import OnePassNetwork
 from addsr_cli.models.restorer import Conditioning, Restorer, batched
-from addsr_cli.sampler import sample, stacked_noise
+from addsr_cli.noise import stacked_noise
+from addsr_cli.sampler import sample_latent
 from addsr_cli.settings import PromptSettings, Settings
 
 Array = NDArray[np.float32]
@@ -45,117 +50,199 @@ class RunContext:
 @torch.inference_mode()
 def restore(
     model: ResidentModel,
-    images: Sequence[Array],
-    size: tuple[int, int],
+    photos: Sequence[Photo],
+    targets: Sequence[Samples],
     plan: Plan,
     context: RunContext,
-) -> tuple[list[Array], list[Conditioning]]:
-    """Upscale photos of one size as one batch.
+) -> list[Conditioning]:
+    """Upscale photos of one size as one batch into ``targets``.
 
-    ``images`` are float32 (h, w, 3) in [0, 1]; the results are (size[1], size[0], 3), float32 in
-    [0, 1]. Also returns the conditioning of every photo. Raises InvalidOutput and PrecisionLoss.
+    Alpha is not looked at; ``targets`` are (H, W, 1 or 3) of any depth, one per photo. Returns the
+    conditioning of every photo. Raises InvalidOutput and PrecisionLoss.
     """
     timer = context.timer
-    settings = context.settings
-    canvas_size = (plan.width, plan.height)
     with timer.stage("load"):
         restorer = model.load(plan.device, plan.dtype)
     if isinstance(restorer, OnePassNetwork):
-        outputs = [_restore_in_one_pass(restorer, image, size, plan, context) for image in images]
-        return outputs, [Conditioning()] * len(images)
-    with timer.stage("canvas"):
-        canvases = [make_canvas(image, canvas_size, restorer.factor) for image in images]
-        canvas = _stacked(canvases).to("cpu" if plan.offload else plan.device)
-        del canvases
+        for photo, target in zip(photos, targets, strict=True):
+            with timer.stage("network"):
+                share = context.settings.blend
+                enlarge_into(target, restorer, photo, plan, context.progress, share)
+        return [Conditioning()] * len(photos)
+    if restorer.halo is not None:
+        plan = replace(plan, halo=restorer.halo * restorer.factor)
     with timer.stage("tag"):
-        conditioning = [restorer.describe(to_tensor(image), context.prompt) for image in images]
+        conditioning = [
+            restorer.describe(to_tensor(_view(photo)), context.prompt) for photo in photos
+        ]
         if context.fidelity is not None:
             conditioning = [replace(cond, fidelity=context.fidelity) for cond in conditioning]
-    with timer.stage("network"):
-        restored = _sample(
-            restorer,
-            canvas,
-            batched(conditioning),
-            plan,
-            context,
-        )
-    with timer.stage("color"):
-        restored = color.match(restored, canvas, settings.color)
-        if settings.blend:
-            restored = torch.lerp(restored, canvas, settings.blend)
-        hardware.synchronize(plan.device)
-    del canvas  # before the result is copied: both are as large as the output
-    with timer.stage("finish"):
-        cropped = restored[..., : plan.height, : plan.width].permute(0, 2, 3, 1)
-        outputs = list(cropped.cpu().contiguous().numpy())
-        del restored, cropped
-        if size != canvas_size:
-            outputs = [imageio.resize(output, size) for output in outputs]
-        for output in outputs:
-            np.clip(output, 0, 1, out=output)
-    return outputs, conditioning
-
-
-def _restore_in_one_pass(
-    network: OnePassNetwork,
-    image: Array,
-    size: tuple[int, int],
-    plan: Plan,
-    context: RunContext,
-) -> Array:
-    """Upscale a photo with a network that has no steps; its colours are its own."""
-    with context.timer.stage("network"):
-        result = enlarge(network, image, plan, context.progress)
-    with context.timer.stage("finish"):
-        return fitted(result, image, size, context.settings.blend)
-
-
-def _stacked(canvases: Sequence[Tensor]) -> Tensor:
-    """Return one batch, without a copy where there is one canvas only."""
-    if len(canvases) == 1:
-        return canvases[0]
-    return torch.cat(list(canvases))
-
-
-def _sample(
-    restorer: Restorer,
-    canvas: Tensor,
-    conditioning: Conditioning,
-    plan: Plan,
-    context: RunContext,
-) -> Tensor:
-    """Sample one canvas as the plan says, (B, 3, H, W). Raises InvalidOutput."""
-    settings = context.settings
-    network = restorer
-    if plan.tile is not None:
-        network = Tiled(
-            restorer,
-            tile=plan.tile // restorer.factor,
-            overlap=plan.overlap // restorer.factor,
-            on_tile=context.progress.tile_done,
-        )
-
-    def on_step(number: int, z0: Tensor) -> None:
-        if not torch.isfinite(z0).all():
-            raise InvalidOutput(f"not finite after step {number + 1}")
-        if plan.tile is None:
-            context.progress.tile_done()
-
-    restored = sample(
-        network,
-        canvas,
-        conditioning,
-        timesteps=restorer.schedule.timesteps(context.steps),
-        noise=stacked_noise(context.seeds),
-        psr=settings.effective_psr if restorer.schedule.scheduler == "consistency" else None,
-        start=settings.start,
-        on_step=on_step,
+    canvas = Canvas(photos, (plan.width, plan.height), restorer.factor)
+    finisher = Finisher(canvas, targets, context.settings)
+    run = Sampling(
+        restorer=restorer,
+        canvas=canvas,
+        cond=batched(conditioning),
+        plan=plan,
+        context=context,
     )
-    if (_is_flat(restored) & ~_is_flat(canvas)).any():
+    blends = plan.tile is not None and restorer.halo is None
+    for window in run.by_rows() if blends else run.by_regions():
+        with timer.stage("color"):
+            finisher.add(window)
+    with timer.stage("color"):
+        finisher.finish()
+    if finisher.has_no_detail:
         raise InvalidOutput("one flat colour from a picture that has detail")
-    return restored
+    return conditioning
 
 
-def _is_flat(images: Tensor) -> Tensor:
-    """Return, for each image of the batch, whether all its values are equal: bool (B,)."""
-    return images.amin(dim=(1, 2, 3)) == images.amax(dim=(1, 2, 3))
+def _view(photo: Photo) -> Array:
+    """Return RGB for taggers; a large photo is reduced, as they do themselves."""
+    longest = max(photo.size)
+    if longest <= LARGEST_VIEW:
+        return photo.rgb
+    scale = LARGEST_VIEW / longest
+    size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
+    return imageio.resize_photo(photo, size).rgb
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """All steps over one canvas, as the plan says; yields what is done, window by window."""
+
+    restorer: Restorer
+    canvas: Canvas
+    cond: Conditioning
+    plan: Plan
+    context: RunContext
+
+    def by_regions(self) -> Iterator[RestoredWindow]:
+        """Run all steps for one region after the other, or for the whole at once.
+
+        Raises InvalidOutput.
+        """
+        timer = self.context.timer
+        plan = self.plan
+        factor = self.restorer.factor
+        for core, seen in self._padded(plan).regions():
+            with timer.stage("canvas"):
+                canvas = self.canvas.window(*seen).to("cpu" if plan.offload else plan.device)
+            latent = shrunk_box(seen, factor)
+            wanted = [
+                shrunk_box(self._padded(plan).wanted(core, seen, step), factor)
+                for step in range(plan.steps)
+            ]
+            network = self._tiled(wanted) if plan.tile is not None else self.restorer
+            with timer.stage("network"):
+                z0 = self._sample(network, canvas, latent)
+                restored = network.decode(z0, canvas, self.cond)
+                hardware.synchronize(plan.device)
+            yield RestoredWindow(core=core, seen=seen, restored=restored, canvas=canvas)
+
+    def by_rows(self) -> Iterator[RestoredWindow]:
+        """Run all steps over whole latents, tile by tile, then decode row by row of tiles.
+
+        Raises InvalidOutput.
+        """
+        timer = self.context.timer
+        canvas = self.canvas.on("cpu" if self.plan.offload else self.plan.device)
+        network = self._tiled(None)
+        _, _, height, width = self.canvas.shape
+        whole = (slice(0, height), slice(0, width))
+        with timer.stage("network"):
+            z0 = self._sample(network, canvas, shrunk_box(whole, self.restorer.factor))
+        columns = slice(0, width)
+        rows_decoded = network.decoded_rows(z0, canvas, self.cond)
+        for core, seen, restored in with_context(timed(rows_decoded, timer), height):
+            yield RestoredWindow(
+                core=(core, columns),
+                seen=(seen, columns),
+                restored=restored,
+                canvas=canvas[..., seen, columns],
+            )
+
+    def _padded(self, plan: Plan) -> Plan:
+        """Return the plan over the canvas with the repeated edges that make it divisible."""
+        _, _, height, width = self.canvas.shape
+        return replace(plan, width=width, height=height)
+
+    def _tiled(self, wanted: Sequence[Box] | None) -> Tiled:
+        factor = self.restorer.factor
+        tile = self.plan.tile or 0
+        return Tiled(
+            self.restorer,
+            tile=tile // factor,
+            overlap=self.plan.overlap // factor,
+            on_tile=self.context.progress.tile_done,
+            wanted=wanted,
+            multiple=TILE_MULTIPLE // factor,
+        )
+
+    def _sample(
+        self,
+        network: Restorer,
+        canvas: Tensor,
+        place: Box,
+    ) -> Tensor:
+        """Return the last clean latent of a window; ``place`` is its box in latent pixels."""
+        context = self.context
+        progress = context.progress
+        schedule = self.restorer.schedule
+        progress.start_region()
+
+        def on_step(number: int, z0: Tensor) -> None:
+            if not torch.isfinite(z0).all():
+                raise InvalidOutput(f"not finite after step {number + 1}")
+            if self.plan.tile is None:
+                progress.tile_done()
+            progress.step_done()
+
+        rows, columns = place
+        return sample_latent(
+            network,
+            canvas,
+            self.cond,
+            timesteps=schedule.timesteps(context.steps),
+            noise=stacked_noise(context.seeds, rows.start, columns.start),
+            psr=context.settings.effective_psr if schedule.scheduler == "consistency" else None,
+            start=context.settings.start,
+            on_step=on_step,
+        )
+
+
+def timed(
+    rows_decoded: Iterator[tuple[slice, Tensor]],
+    timer: StageTimer,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the same, and count the time that it takes to the stage "network"."""
+    while True:
+        with timer.stage("network"):
+            band = next(rows_decoded, None)
+        if band is None:
+            return
+        yield band
+
+
+def with_context(
+    rows_decoded: Iterator[tuple[slice, Tensor]],
+    height: int,
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Yield bands of rows with ``COLOR_MARGIN`` rows more on each side, as far as there are any.
+
+    Takes bands that follow one another, (rows, (B, 3, rows, W)). Yields the rows that are new, the
+    rows of the window, and the window.
+    """
+    recent: Tensor | None = None
+    top = 0  # of what is recent
+    done = 0
+    for rows, band in rows_decoded:
+        recent = band if recent is None else torch.cat([recent, band], dim=-2)
+        ready = rows.stop if rows.stop == height else rows.stop - COLOR_MARGIN
+        if ready <= done:
+            continue
+        yield slice(done, ready), slice(top, rows.stop), recent.clone()
+        done = ready
+        first = max(top, done - COLOR_MARGIN)
+        recent = recent[..., first - top :, :]
+        top = first

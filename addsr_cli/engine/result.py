@@ -4,13 +4,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from addsr_cli import hardware, imageio
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import StageTimer
 from addsr_cli.imageio import Photo, WriteOptions
+from addsr_cli.imageio.photo import Samples
 from addsr_cli.settings import Settings
 from addsr_cli.version import __version__
 
@@ -92,32 +92,37 @@ class Result:
         return Path(path)
 
 
-def with_pixels(
+def empty_samples(
     photo: Photo,
-    rgb: NDArray[np.float32],
     size: tuple[int, int],
-) -> Photo:
-    """Return ``photo`` with new pixels: alpha is resized to ``size``, grey stays grey."""
-    if photo.gray:
-        rgb[:] = rgb.mean(axis=2, keepdims=True)
-    alpha = photo.alpha
-    if alpha is not None:
-        alpha = imageio.resize_alpha(alpha, size)
-    return replace(photo, rgb=rgb, alpha=alpha)
+    bit_depth: int | None = None,
+) -> Samples:
+    """Return memory for the output of a photo: (height, width, channels), uint8 or uint16.
+
+    Without ``bit_depth``, 8 or 16, it holds all that the samples of the photo do.
+    """
+    if bit_depth is None:
+        bit_depth = 8 if photo.samples.dtype == np.uint8 else 16
+    dtype = np.uint8 if bit_depth == 8 else np.uint16
+    return np.empty((size[1], size[0], photo.channels), dtype)
+
+
+def with_samples(photo: Photo, samples: Samples) -> Photo:
+    """Return ``photo`` with new samples, whose alpha, if there is any, is resized from its own."""
+    if photo.has_alpha:
+        imageio.resize_into(photo.samples[:, :, -1:], samples[:, :, -1:])
+    return replace(photo, samples=samples)
 
 
 def resize_only(
     photo: Photo,
-    rgb: NDArray[np.float32],
     settings: Settings,
     timer: StageTimer,
 ) -> Result:
     """Make a photo smaller by bicubic resizing, without a network."""
     size = settings.output_size(photo.width, photo.height)
     with timer.stage("finish"):
-        pixels = imageio.resize(rgb, size)
-        np.clip(pixels, 0, 1, out=pixels)
-        resized = with_pixels(photo, pixels, size)
+        resized = imageio.resize_photo(photo, size)
     note = (
         f"{size[0]}x{size[1]} is smaller than the photo, so it was only resized, without the model"
     )

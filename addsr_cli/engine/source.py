@@ -43,10 +43,3 @@ def load_photo(source: Source) -> Photo:
     if isinstance(source, Photo):
         return source
     return imageio.read(source)
-
-
-def opaque_rgb(photo: Photo) -> NDArray[np.float32]:
-    """Return the pixels (H, W, 3), with transparent areas filled from the colours around."""
-    if photo.alpha is None:
-        return photo.rgb
-    return imageio.fill_transparent(photo.rgb, photo.alpha)

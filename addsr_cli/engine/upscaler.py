@@ -5,20 +5,22 @@ from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
-from addsr_cli import hardware
+from addsr_cli import hardware, imageio
 from addsr_cli.canvas import canvas_size
 from addsr_cli.engine import planner
+from addsr_cli.engine.batches import can_be_batched
 from addsr_cli.engine.checks import InvalidOutput
 from addsr_cli.engine.frames import upscale_frames
 from addsr_cli.engine.ignored_settings import ignored_settings
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer
 from addsr_cli.engine.resident_model import ResidentModel, Wrap
-from addsr_cli.engine.restoration import Array, RunContext, restore
-from addsr_cli.engine.result import Result, resize_only, with_pixels
-from addsr_cli.engine.source import ImageInput, as_source, load_photo, opaque_rgb, size_of
+from addsr_cli.engine.restoration import RunContext, restore
+from addsr_cli.engine.result import Result, empty_samples, resize_only, with_samples
+from addsr_cli.engine.source import ImageInput, as_source, load_photo, size_of
 from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import AnimatedPhoto, Photo
+from addsr_cli.imageio.photo import Samples
 from addsr_cli.models.one_pass import PrecisionLoss
 from addsr_cli.models.registry import FALLBACK
 from addsr_cli.models.restorer import Conditioning
@@ -80,11 +82,15 @@ class Upscaler:
         width: int,
         height: int,
         settings: Settings = DEFAULTS,
+        *,
+        channels: int = 3,
+        bit_depth: int = 8,
     ) -> list[Plan]:
         """Return one plan per pass for a photo of this size in pixels.
 
         There is one pass up to 4 times the size, or the network's own scale, and none to make a
-        photo smaller. Raises OutOfMemory, with the numbers, when it is predicted not to fit.
+        photo smaller. ``channels`` and ``bit_depth`` are those of the samples, of input and output.
+        Raises OutOfMemory, with the numbers, when it is predicted not to fit.
         """
         size = self.complete(settings).output_size(width, height)
         sizes = self._pass_sizes((width, height), size)
@@ -93,10 +99,17 @@ class Upscaler:
             planner.check_resize_memory(width, height, cpu, self.machine.max_memory)
             return []
         device = self.model.probe(self.machine.device)
+        steps = max(1, self.steps(settings))
         plans = []
         for source, target in pairwise([(width, height), *sizes]):
-            canvas = self._canvas_size(source, target)
-            plan = planner.plan(canvas, self.machine, device, self.spec)
+            plan = planner.plan(
+                self._canvas_size(source, target),
+                self.machine,
+                device,
+                self.spec,
+                steps=steps,
+                pictures=planner.picture_memory(source, target, channels, bit_depth),
+            )
             planner.check_memory(plan)
             plans.append(plan)
         return plans
@@ -106,19 +119,23 @@ class Upscaler:
         image: ImageInput,
         settings: Settings = DEFAULTS,
         on_progress: OnProgress | None = None,
+        *,
+        bit_depth: int | None = None,
     ) -> Result:
         """Upscale a file, a ``Photo``, a Pillow image or an array.
 
-        Arrays are (H, W) or (H, W, 1 to 4), of uint8, uint16, or float in [0, 1]. Raises
-        UnreadableInput for a bad file, OutOfMemory when no plan fits, UsageError for an impossible
-        size.
+        Arrays are (H, W) or (H, W, 1 to 4), of uint8, uint16, or float in [0, 1]. ``bit_depth``, 8
+        or 16, is that of the result's samples; None means that of the input, and 16 for floats.
+
+        Raises UnreadableInput for a bad file, OutOfMemory when no plan fits, UsageError for an
+        impossible size.
         """
         settings = self.complete(settings)
         timer = StageTimer()
         source = as_source(image)
         if isinstance(source, AnimatedPhoto):
             size = settings.output_size(*source.size)
-            upscale = partial(self.upscale, settings=settings)
+            upscale = partial(self.upscale, settings=settings, bit_depth=bit_depth)
             return upscale_frames(source, size, upscale, on_progress)
         with timer.stage("plan"):  # from the header: what does not fit is refused before decoding
             width, height = size_of(source)
@@ -126,9 +143,10 @@ class Upscaler:
             plans = self.plan(width, height, settings)
         with timer.stage("read"):
             photo = load_photo(source)
-            rgb = opaque_rgb(photo)
         if not plans:
-            return resize_only(photo, rgb, settings, timer)
+            return resize_only(photo, settings, timer)
+        with timer.stage("read"):
+            opaque = imageio.fill_transparent(photo)
         context = self._context(
             settings,
             [settings.seed],
@@ -137,18 +155,16 @@ class Upscaler:
             on_progress,
         )
         context.warnings.extend(photo.warnings)
-        for plan, pass_size in zip(
+        samples = empty_samples(photo, size, bit_depth)
+        final_plan, conditioning = self._run_passes(
+            opaque,
+            samples[:, :, : opaque.channels],
             plans,
-            self._pass_sizes(photo.size, size),
-            strict=True,
-        ):
-            rgb, final_plan, conditioning = self._run_pass(rgb, pass_size, plan, context)
-            for note in conditioning.notes:
-                if note not in context.warnings:
-                    context.warnings.append(note)
-            context.progress.finish_pass()
+            context,
+        )
+        del opaque
         with timer.stage("finish"):
-            upscaled = with_pixels(photo, rgb, size)
+            upscaled = with_samples(photo, samples)
         return self._result(
             upscaled,
             settings,
@@ -177,21 +193,23 @@ class Upscaler:
         return min(wanted, planner.batch_capacity(plans[0]))
 
     def upscale_batch(
-        self, photos: Sequence[Photo], settings: Sequence[Settings]
+        self,
+        photos: Sequence[Photo],
+        settings: Sequence[Settings],
+        *,
+        bit_depth: int | None = None,
     ) -> list[Result] | None:
         """Upscale photos of one size as one batch, each with the noise of its own seed.
 
         Returns None when that is not possible: sizes differ, settings differ in more than the seed,
         a photo is animated, needs tiles or several passes, memory runs out or numbers overflow.
-        ``upscale`` handles each of these for single photos. Results equal those of ``upscale`` up
-        to rounding; ``seconds`` are divided evenly among the photos.
+        ``upscale`` handles each of these for single photos; ``bit_depth`` is as there. Results
+        equal those of ``upscale`` up to rounding; ``seconds`` are divided evenly among the photos.
         """
         settings = [self.complete(each) for each in settings]
         common = settings[0]
         width, height = photos[0].size
-        if any(isinstance(photo, AnimatedPhoto) for photo in photos):
-            return None
-        if not _same_size(photos) or not _same_but_seed(settings):
+        if not can_be_batched(photos, settings):
             return None
         if self.batch_size(width, height, common, wanted=len(photos)) < len(photos):
             return None
@@ -204,9 +222,13 @@ class Upscaler:
             [plan],
             timer,
         )
-        images = [opaque_rgb(photo) for photo in photos]
+        opaque = [imageio.fill_transparent(photo) for photo in photos]
+        outputs = [empty_samples(photo, size, bit_depth) for photo in photos]
+        targets = [
+            samples[:, :, : photo.channels] for samples, photo in zip(outputs, opaque, strict=True)
+        ]
         try:
-            outputs, conditioning = restore(self.model, images, size, plan, context)
+            conditioning = restore(self.model, opaque, targets, plan, context)
         except (InvalidOutput, PrecisionLoss):
             return None
         except (MemoryError, RuntimeError) as exc:
@@ -216,7 +238,7 @@ class Upscaler:
             return None
         timer.seconds = {stage: total / len(photos) for stage, total in timer.seconds.items()}
         results = []
-        for photo, rgb, own, cond in zip(
+        for photo, samples, own, cond in zip(
             photos,
             outputs,
             settings,
@@ -224,7 +246,7 @@ class Upscaler:
             strict=True,
         ):
             warnings = [*context.warnings, *photo.warnings, *cond.notes]
-            upscaled = with_pixels(photo, rgb, size)
+            upscaled = with_samples(photo, samples)
             own_context = replace(context, warnings=warnings)
             results.append(self._result(upscaled, own, plan, cond, own_context))
         return results
@@ -241,7 +263,7 @@ class Upscaler:
         progress = ProgressCounter(
             on_progress=on_progress,
             steps=max(1, steps),
-            pass_tiles=[plan.tiles_per_step * max(1, steps) for plan in plans],
+            pass_tiles=[plan.tiles for plan in plans],
         )
         return RunContext(
             settings=self._sampling(settings),
@@ -282,24 +304,47 @@ class Upscaler:
             return canvas_size(*target, self.spec.shortest_side)
         return source[0] * self.spec.native_scale, source[1] * self.spec.native_scale
 
+    def _run_passes(
+        self,
+        photo: Photo,
+        target: Samples,
+        plans: Sequence[Plan],
+        context: RunContext,
+    ) -> tuple[Plan, Conditioning]:
+        """Run all passes; what is between two of them has 16 bits.
+
+        Returns the last plan and conditioning.
+        """
+        size = target.shape[1], target.shape[0]
+        sizes = self._pass_sizes(photo.size, size)
+        for plan, pass_size in zip(plans, sizes, strict=True):
+            out = target if pass_size == size else empty_samples(photo, pass_size, 16)
+            final_plan, conditioning = self._run_pass(photo, out, plan, context)
+            for note in conditioning.notes:
+                if note not in context.warnings:
+                    context.warnings.append(note)
+            context.progress.finish_pass()
+            photo = Photo(samples=out)
+        return final_plan, conditioning
+
     def _run_pass(
         self,
-        rgb: Array,
-        size: tuple[int, int],
+        photo: Photo,
+        target: Samples,
         plan: Plan,
         context: RunContext,
-    ) -> tuple[Array, Plan, Conditioning]:
-        """Run one pass; returns the pixels, the plan that worked, and the conditioning.
+    ) -> tuple[Plan, Conditioning]:
+        """Run one pass into ``target``; returns the plan that worked, and the conditioning.
 
         When memory runs out the next smaller plan is tried, when numbers overflow the next wider
         type.
         """
         while True:
-            context.progress.restart_pass(plan.tiles_per_step)
+            context.progress.restart_pass(plan.tiles)
             next_plan: Plan | None
             try:
-                [pixels], [conditioning] = restore(self.model, [rgb], size, plan, context)
-                return pixels, plan, conditioning
+                [conditioning] = restore(self.model, [photo], [target], plan, context)
+                return plan, conditioning
             except (InvalidOutput, PrecisionLoss) as exc:
                 next_plan = plan.wider()
                 problem = _first_line(exc)
@@ -340,14 +385,6 @@ class Upscaler:
             prompt=conditioning.prompt,
             warnings=tuple(context.warnings),
         )
-
-
-def _same_size(photos: Sequence[Photo]) -> bool:
-    return len({photo.size for photo in photos}) == 1
-
-
-def _same_but_seed(settings: Sequence[Settings]) -> bool:
-    return len({replace(each, seed=0) for each in settings}) == 1
 
 
 def _first_line(exc: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""Windows over a picture: where tiles lie, how they are weighted, and how their results are joined.
+"""How tiles are weighted, and how their results are joined.
 
 A network whose reach is finite gets every tile with a halo, what it can see around the tile, and
 only the tile itself is kept: the result equals that of one piece. Other networks get overlapping
@@ -7,74 +7,18 @@ network knows least (StableSR section 3.4). Positions and weights are those of t
 and AddSR code, including the half pixel by which its rows are off centre.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 import torch
+import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor
+
+from addsr_cli.engine.geometry import Box, scaled, scaled_box, within
 
 WINDOW_VARIANCE = 0.01  # of the Gaussian, in units of the tile side squared
 
-Box = tuple[slice, slice]  # rows, columns
 RunTile = Callable[[Box], Tensor]
-
-
-def offsets(
-    length: int,
-    tile: int,
-    overlap: int,
-) -> list[int]:
-    """Return where tiles start along one axis; the last one is flush with the end."""
-    if length <= tile:
-        return [0]
-    last = length - tile
-    return [*range(0, last, tile - overlap), last]
-
-
-def boxes(
-    height: int,
-    width: int,
-    tile: int,
-    overlap: int,
-) -> list[Box]:
-    """Return (rows, columns) of every tile over an area of this size."""
-    return [
-        (slice(y, min(y + tile, height)), slice(x, min(x + tile, width)))
-        for y in offsets(height, tile, overlap)
-        for x in offsets(width, tile, overlap)
-    ]
-
-
-def boxes_with_halo(
-    height: int,
-    width: int,
-    tile: int,
-    halo: int,
-) -> list[tuple[Box, Box]]:
-    """Return every tile, side by side, and the same with ``halo`` more on each side.
-
-    Halos end where the area ends. Windows start at 0 or at a multiple of ``tile`` minus ``halo``,
-    so where both are multiples of a network's stride, the starts are too.
-    """
-    rows = _sides_with_halo(height, tile, halo)
-    columns = _sides_with_halo(width, tile, halo)
-    return [
-        ((row, column), (row_with_halo, column_with_halo))
-        for row, row_with_halo in rows
-        for column, column_with_halo in columns
-    ]
-
-
-def _sides_with_halo(
-    length: int,
-    tile: int,
-    halo: int,
-) -> list[tuple[slice, slice]]:
-    sides = []
-    for start in range(0, length, tile):
-        stop = min(start + tile, length)
-        with_halo = slice(max(0, start - halo), min(stop + halo, length))
-        sides.append((slice(start, stop), with_halo))
-    return sides
 
 
 def window(height: int, width: int) -> Tensor:
@@ -93,19 +37,50 @@ def blend(
     run: RunTile,
     scale: int = 1,
 ) -> Tensor:
-    """Return the weighted mean of ``run(box)`` over all boxes, computed in place in ``area``.
+    """Return the weighted mean of ``run(box)`` over all boxes, written into ``area``.
 
-    ``area`` is (B, C, H, W), float32, filled with zeros; boxes are in units of ``scale`` of its
-    pixels.
+    ``area`` is (B, C, H, W), float32; boxes, in rows from the top as ``boxes`` lists them, are in
+    units of ``scale`` of its pixels.
     """
-    weights = area.new_zeros((1, 1, *area.shape[-2:]))
-    for box in tiles:
-        result = run(box).to(area.device, torch.float32)
-        rows, columns = (scaled(side, scale) for side in box)
-        weight = window(*result.shape[-2:]).to(area.device)
-        area[..., rows, columns] += result * weight
-        weights[..., rows, columns] += weight
-    return area.div_(weights)
+    for rows, band in blended_rows(area.shape, area.device, tiles, run, scale):
+        area[..., rows, :] = band
+    return area
+
+
+def blended_rows(
+    shape: Sequence[int],
+    device: torch.device,
+    tiles: list[Box],
+    run: RunTile,
+    scale: int = 1,
+) -> Iterator[tuple[slice, Tensor]]:
+    """Yield the weighted mean of ``run(box)`` over all boxes in bands of rows, from the top.
+
+    A band is yielded once no later tile reaches into it, so that never more than a row of tiles is
+    held. ``shape`` is that of the whole, (B, C, H, W).
+    """
+    batch, channels, height, width = shape
+    sums = torch.zeros(batch, channels, 0, width, device=device)
+    weights = torch.zeros(1, 1, 0, width, device=device)
+    top = 0
+    for start, row in groupby(tiles, key=lambda box: box[0].start):
+        done = start * scale - top
+        if done:
+            yield slice(top, top + done), sums[..., :done, :] / weights[..., :done, :]
+            sums = sums[..., done:, :]
+            weights = weights[..., done:, :]
+            top += done
+        for box in row:
+            result = run(box).to(device, torch.float32)
+            rows, columns = (scaled(side, scale) for side in box)
+            missing = rows.stop - top - sums.shape[-2]
+            if missing > 0:
+                sums = F.pad(sums, (0, 0, 0, missing))
+                weights = F.pad(weights, (0, 0, 0, missing))
+            weight = window(*result.shape[-2:]).to(device)
+            sums[..., : rows.stop - top, columns] += result * weight
+            weights[..., : rows.stop - top, columns] += weight
+    yield slice(top, height), sums / weights
 
 
 def stitch(
@@ -122,20 +97,10 @@ def stitch(
     """
     for box, box_with_halo in tiles:
         result = run(box_with_halo)
-        rows, columns = (
-            scaled(slice(own.start - seen.start, own.stop - seen.start), scale)
-            for own, seen in zip(box, box_with_halo, strict=True)
-        )
-        own_rows = slice(box[0].start - top, box[0].stop - top)
-        target_rows, target_columns = (scaled(side, scale) for side in (own_rows, box[1]))
-        inside = result[..., rows, columns]
-        area[..., target_rows, target_columns] = inside.to(area.device, area.dtype)
+        own = result[..., *scaled_box(within(box, box_with_halo), scale)]
+        rows, columns = scaled_box((slice(box[0].start - top, box[0].stop - top), box[1]), scale)
+        area[..., rows, columns] = own.to(area.device, area.dtype)
     return area
-
-
-def scaled(side: slice, scale: int) -> slice:
-    """Return the slice in units that are ``scale`` times smaller."""
-    return slice(side.start * scale, side.stop * scale)
 
 
 def _gaussian(length: int, centre: float) -> Tensor:

@@ -1,4 +1,4 @@
-"""Reads and writes photos: upright float pixels and the metadata of the file. No torch."""
+"""Reads and writes photos: upright pixels and the metadata of the file. No torch."""
 
 from addsr_cli.imageio.access import FileAccess, common_access
 from addsr_cli.imageio.animation import AnimatedPhoto, Frames, animate, frames_of
@@ -22,7 +22,14 @@ from addsr_cli.imageio.opening import (
 from addsr_cli.imageio.photo import Header, Photo, from_array
 from addsr_cli.imageio.picture_file import MAX_PIXELS
 from addsr_cli.imageio.reader import from_pil, read, read_header, read_settings
-from addsr_cli.imageio.resample import fill_transparent, resize, resize_alpha
+from addsr_cli.imageio.resample import (
+    fill_transparent,
+    resize,
+    resize_alpha,
+    resize_into,
+    resize_photo,
+    resize_window,
+)
 from addsr_cli.imageio.writer import (
     check_output,
     check_target,
@@ -64,6 +71,9 @@ __all__ = [
     "readable_suffixes",
     "resize",
     "resize_alpha",
+    "resize_into",
+    "resize_photo",
+    "resize_window",
     "suffix_for",
     "writable_formats",
     "write",

@@ -2,8 +2,6 @@
 
 from dataclasses import replace
 
-import numpy as np
-
 from addsr_cli.imageio.animation import AnimatedPhoto
 from addsr_cli.imageio.photo import Photo
 
@@ -16,10 +14,4 @@ def crop(photo: Photo, box: tuple[int, int, int, int]) -> Photo:
     if isinstance(photo, AnimatedPhoto):
         return photo.with_frames([crop(frame, box) for frame in photo.frames])
     left, top, right, bottom = box
-    part = (slice(top, bottom), slice(left, right))
-    alpha = photo.alpha
-    return replace(
-        photo,
-        rgb=np.ascontiguousarray(photo.rgb[part]),
-        alpha=None if alpha is None else np.ascontiguousarray(alpha[part]),
-    )
+    return replace(photo, samples=photo.samples[top:bottom, left:right].copy())

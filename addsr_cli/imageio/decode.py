@@ -1,4 +1,4 @@
-"""Decodes Pillow images of every supported mode into floats, with all 16 bits of 16-bit files."""
+"""Decodes Pillow images of every supported mode, with all 16 bits of 16-bit files."""
 
 from dataclasses import dataclass
 from io import BytesIO
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from addsr_cli.imageio.photo import FloatArray, as_rgb, to_float
+from addsr_cli.imageio.photo import IntArray
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 _WHITE_IS_ZERO = 0
@@ -33,27 +33,20 @@ _TURNS = {
 class Pixels:
     """Decoded pixels of a file.
 
-    ``samples``: float32 (H, W, 1..4) in [0, 1], whose last channel is alpha if ``has_alpha``.
+    ``samples``: uint8 or uint16 (H, W, 1..4) of the file's depth, as ``Photo`` holds them.
     """
 
-    samples: FloatArray
-    has_alpha: bool
-    bit_depth: int
+    samples: IntArray
     icc: bytes | None
     warnings: tuple[str, ...] = ()
 
-    @property
-    def gray(self) -> bool:
-        """Whether there is one colour channel."""
-        return self.samples.shape[2] <= 2
-
-    def upright(self, orientation: int) -> tuple[FloatArray, FloatArray | None]:
-        """Return contiguous RGB (H, W, 3) and alpha (H, W) or None, turned by EXIF orientation."""
+    def upright(self, orientation: int) -> IntArray:
+        """Return the samples turned by EXIF orientation, C-contiguous."""
         mirror, quarters = _TURNS[orientation]
         samples = self.samples[:, ::-1] if mirror else self.samples
-        samples = np.rot90(samples, quarters)
-        alpha = np.ascontiguousarray(samples[:, :, -1]) if self.has_alpha else None
-        return as_rgb(samples), alpha
+        turned: Any = np.ascontiguousarray(np.rot90(samples, quarters))
+        upright: IntArray = turned
+        return upright
 
 
 def bit_depth(image: Image.Image) -> int:
@@ -103,13 +96,10 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Pixels:
         sixteen_bit = _sixteen_bit(stream, array, page) if stream is not None else None
         if sixteen_bit is None:
             notes.append("this kind of 16-bit file was read with 8 bits per channel")
-            depth = 8
         else:
             array = _apply_transparent_colour(sixteen_bit, transparency)
     return Pixels(
-        samples=to_float(array),
-        has_alpha=array.shape[2] in (2, 4),
-        bit_depth=depth,
+        samples=array,
         icc=icc,
         warnings=tuple(notes),
     )
@@ -136,9 +126,7 @@ def _gray16(
         array = np.iinfo(np.uint16).max - array  # Pillow inverts 8-bit samples only
     array = _apply_transparent_colour(array, transparency)
     return Pixels(
-        samples=to_float(array),
-        has_alpha=array.shape[2] == 2,
-        bit_depth=16,
+        samples=array,
         icc=icc,
     )
 

@@ -15,7 +15,7 @@ from addsr_cli.imageio import iptc, png, tiff
 from addsr_cli.imageio import xmp as xmp_packet
 from addsr_cli.imageio.animation import AnimatedPhoto, frames_of
 from addsr_cli.imageio.formats import FORMATS, WriteOptions, check_limits, choose_format
-from addsr_cli.imageio.photo import IntArray, Photo
+from addsr_cli.imageio.photo import IntArray, Photo, as_float, bands, quantize
 
 Warn = Callable[[str], None]
 
@@ -194,10 +194,10 @@ def _samples(
     warn: Warn,
 ) -> IntArray:
     """Return integers in a layout that the format and its readers support."""
-    if photo.alpha is not None and not FORMATS[name].alpha:
-        if photo.alpha.min() < 1:
+    if photo.has_alpha and not FORMATS[name].alpha:
+        if as_float(photo.samples[:, :, -1].min()) < 1:
             warn(f"{name} has no transparency: the picture was put on white")
-        return _on_white(photo).to_array(depth)
+        return _on_white(photo, depth)
     samples = photo.to_array(depth)
     if name == "TIFF" and depth == 16 and photo.channels == 2:
         # hardly any reader supports 16-bit grey with alpha
@@ -205,17 +205,17 @@ def _samples(
     return samples
 
 
-def _on_white(photo: Photo) -> Photo:
-    if photo.alpha is None:
-        return photo
-    alpha = np.clip(photo.alpha, 0, 1)[:, :, None]
-    rgb = (photo.rgb - 1) * alpha
-    rgb += 1
-    return Photo(
-        rgb=rgb,
-        gray=photo.gray,
-        bit_depth=photo.bit_depth,
+def _on_white(photo: Photo, depth: int) -> IntArray:
+    """Return the colour (H, W) or (H, W, 3) over white."""
+    channels = photo.channels - 1
+    out: Any = np.empty(
+        (photo.height, photo.width, channels), np.uint8 if depth == 8 else np.uint16
     )
+    for band in bands(photo.height, photo.width):
+        pixels = as_float(photo.samples[band])
+        alpha = np.clip(pixels[:, :, -1:], 0, 1)
+        quantize((pixels[:, :, :-1] - 1) * alpha + 1, out[band])
+    return out[:, :, 0] if channels == 1 else out
 
 
 def _jxl(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from addsr_cli.imageio.photo import FloatArray
+from addsr_cli.imageio.photo import IntArray, as_float, as_rgb, bands, quantize
 
 SRGB_GAMMA = 1 / 2.2
 TOLERANCE = 0.05  # relative; files with a closer gamma are meant as sRGB
@@ -19,7 +19,6 @@ CHROMATICITY_TOLERANCE = 0.003
 _BRADFORD = np.array(
     [[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]]
 )
-_BAND_PIXELS = 1 << 18
 
 Chromaticities = tuple[float, ...]
 
@@ -30,20 +29,27 @@ def differs(gamma: float | None, primaries: Chromaticities | None) -> bool:
 
 
 def to_srgb(
-    rgb: FloatArray,
+    samples: IntArray,
     gamma: float | None,
     primaries: Chromaticities | None,
-) -> None:
-    """Convert (H, W, 3) in [0, 1] in place; colours outside of sRGB are clipped."""
+) -> NDArray[np.uint16]:
+    """Return (H, W, 1..4) samples in sRGB; colours outside of it are clipped, alpha stays.
+
+    The result has 16 bits, since 8 would merge dark levels.
+    """
     exponent = _other_gamma(gamma)
     matrix = _matrix(primaries)
-    rows = max(1, _BAND_PIXELS // rgb.shape[1])
-    for start in range(0, rgb.shape[0], rows):
-        band = rgb[start : start + rows].astype(np.float64)
-        light = _decoded(band) if exponent is None else band ** (1 / exponent)
+    out = np.empty(samples.shape, np.uint16)
+    colours = 3 if samples.shape[2] >= 3 else 1
+    for band in bands(*samples.shape[:2]):
+        pixels = as_float(samples[band])
+        rgb = as_rgb(pixels).astype(np.float64)
+        light = _decoded(rgb) if exponent is None else rgb ** (1 / exponent)
         if matrix is not None:
             light = np.clip(light @ matrix.T, 0, 1)
-        rgb[start : start + rows] = _encoded(light)
+        pixels[:, :, :colours] = _encoded(light)[:, :, :colours]
+        quantize(pixels, out[band])
+    return out
 
 
 def _other_gamma(gamma: float | None) -> float | None:

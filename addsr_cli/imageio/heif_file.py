@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from addsr_cli.imageio import xmp as xmp_packet
 from addsr_cli.imageio.decode import Pixels
 from addsr_cli.imageio.exif import strip_prefix
-from addsr_cli.imageio.photo import Header, Photo, to_float
+from addsr_cli.imageio.photo import Header, Photo
 from addsr_cli.imageio.picture_file import check_size, sound_icc, sound_xmp, upright_exif
 
 # Transfer characteristics of ITU-T H.273, table 3
@@ -64,12 +64,8 @@ class HeifFile:
         notes = self._notes()
         raw_xmp = sound_xmp(info.get("xmp"), notes)
         pixels = self._pixels()
-        rgb, alpha = pixels.upright(1)
         return Photo(
-            rgb=rgb,
-            alpha=alpha,
-            gray=pixels.gray,
-            bit_depth=pixels.bit_depth,
+            samples=pixels.upright(1),
             icc=sound_icc(info.get("icc_profile"), notes),
             exif=upright_exif(strip_prefix(info.get("exif") or b""), notes),
             xmp=xmp_packet.upright(raw_xmp) if raw_xmp else None,
@@ -90,9 +86,7 @@ class HeifFile:
         if self._bits > 8:
             array = full_range(array, self._bits)
         return Pixels(
-            samples=to_float(array),
-            has_alpha=array.shape[2] in (2, 4),
-            bit_depth=8 if array.dtype == np.uint8 else 16,
+            samples=array,
             icc=None,
         )
 

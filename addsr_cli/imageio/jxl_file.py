@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from addsr_cli.imageio import xmp as xmp_packet
 from addsr_cli.imageio.decode import Pixels
-from addsr_cli.imageio.photo import Header, IntArray, Photo, to_float
+from addsr_cli.imageio.photo import Header, IntArray, Photo
 from addsr_cli.imageio.picture_file import check_size, sound_icc, sound_xmp, upright_exif
 
 _EFFORT = pyjpegxl.EncoderSpeed.Hare  # 5 of 9: half the time of the default 7, 2 % larger
@@ -57,15 +57,11 @@ class JxlFile:
         notes: list[str] = []
         metadata, array = pyjpegxl.decode_to_numpy(self.data, dtype=f"uint{self._bit_depth}")
         pixels = _pixels(array)
-        rgb, alpha = pixels.upright(1)
         raw_xmp = sound_xmp(metadata.xmp, notes)
         if metadata.intensity_target > _SDR_NITS:
             notes.append("the colours are encoded for HDR screens and will look pale")
         return Photo(
-            rgb=rgb,
-            alpha=alpha,
-            gray=pixels.gray,
-            bit_depth=pixels.bit_depth,
+            samples=pixels.upright(1),
             icc=sound_icc(metadata.icc, notes),
             exif=upright_exif(_exif(metadata.exif), notes),
             xmp=xmp_packet.upright(raw_xmp) if raw_xmp else None,
@@ -120,8 +116,6 @@ def _exif(box: bytes | None) -> bytes | None:
 
 def _pixels(array: NDArray[Any]) -> Pixels:
     return Pixels(
-        samples=to_float(array),
-        has_alpha=array.shape[2] in (2, 4),
-        bit_depth=8 if array.dtype == np.uint8 else 16,
+        samples=array,
         icc=None,
     )

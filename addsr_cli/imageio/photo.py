@@ -1,5 +1,6 @@
 """`Photo`, pixels with their metadata, and `Header`, what a file declares before decoding."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +13,10 @@ from addsr_cli.imageio.access import FileAccess
 
 FloatArray = NDArray[np.float32]
 IntArray = NDArray[np.uint8] | NDArray[np.uint16]
+Samples = NDArray[Any]  # uint8, uint16 or float32
 
-_BAND_PIXELS = 1 << 20  # bounds the temporary floats while quantizing
+_DTYPES = (np.uint8, np.uint16, np.float32)
+_BAND_PIXELS = 1 << 20  # bounds the temporary floats of a band of rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,20 +50,19 @@ class Header:
 class Photo:
     """An upright picture and the metadata of its file.
 
-    ``rgb``: float32 (H, W, 3), C-contiguous, nominally [0, 1] (values outside are clipped on
-    encoding); grey has three equal channels. ``alpha``: float32 (H, W) in [0, 1], straight (not
-    premultiplied), or None. ``exif``: the TIFF structure without the ``Exif`` prefix, orientation
-    1, no thumbnail. ``iptc``: IPTC data in Photoshop's resource blocks. ``texts``:
+    ``samples``: (H, W, C), C-contiguous, held once at the depth they came with: uint8 or uint16
+    over their full range, or float32, nominally [0, 1] (values outside are clipped on encoding).
+    C is 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha; alpha is straight (not
+    premultiplied). ``bit_depth``: 8 or 16, that of files without a request for another; by default
+    that of the samples, and 8 for floats. ``exif``: the TIFF structure without the ``Exif`` prefix,
+    orientation 1, no thumbnail. ``iptc``: IPTC data in Photoshop's resource blocks. ``texts``:
     comments and PNG's texts, keyword first; bytes of no known encoding are escaped as surrogates.
     ``dpi``: horizontal and vertical dots per inch. ``access``: the permissions of the file, which
-    outputs do not exceed. Raises ValueError for arrays of another shape or
-    dtype.
+    outputs do not exceed. Raises ValueError for arrays of another shape or dtype.
     """
 
-    rgb: FloatArray
-    alpha: FloatArray | None = None
-    gray: bool = False
-    bit_depth: int = 8
+    samples: Samples
+    bit_depth: int = 0
     icc: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
@@ -72,27 +74,29 @@ class Photo:
     access: FileAccess | None = None
 
     def __post_init__(self) -> None:
-        rgb = self.rgb
-        if rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.float32 or not rgb.size:
-            raise ValueError(f"rgb must be float32 (H, W, 3), not {rgb.dtype} {rgb.shape}")
-        if not rgb.flags.c_contiguous:
-            object.__setattr__(self, "rgb", np.ascontiguousarray(rgb))
-        alpha = self.alpha
-        size = rgb.shape[:2]
-        if alpha is not None and (alpha.shape != size or alpha.dtype != np.float32):
-            raise ValueError(f"alpha must be float32 {size}, not {alpha.dtype} {alpha.shape}")
+        samples = self.samples
+        channels = samples.shape[2] if samples.ndim == 3 else 0
+        if not 1 <= channels <= 4 or samples.dtype not in _DTYPES or not samples.size:
+            raise ValueError(
+                "samples must be uint8, uint16 or float32 (H, W, 1 to 4), "
+                f"not {samples.dtype} {samples.shape}"
+            )
+        if not samples.flags.c_contiguous:
+            object.__setattr__(self, "samples", np.ascontiguousarray(samples))
+        if not self.bit_depth:
+            object.__setattr__(self, "bit_depth", 16 if samples.dtype == np.uint16 else 8)
         if self.bit_depth not in (8, 16):
             raise ValueError(f"bit_depth must be 8 or 16, not {self.bit_depth}")
 
     @property
     def width(self) -> int:
         """Width in pixels."""
-        return self.rgb.shape[1]
+        return int(self.samples.shape[1])
 
     @property
     def height(self) -> int:
         """Height in pixels."""
-        return self.rgb.shape[0]
+        return int(self.samples.shape[0])
 
     @property
     def size(self) -> tuple[int, int]:
@@ -100,27 +104,51 @@ class Photo:
         return self.width, self.height
 
     @property
-    def has_alpha(self) -> bool:
-        """Whether there is an alpha channel."""
-        return self.alpha is not None
-
-    @property
     def channels(self) -> int:
         """Channels of the picture: 1 grey, 2 grey and alpha, 3 colour, 4 colour and alpha."""
-        return (1 if self.gray else 3) + int(self.has_alpha)
+        return int(self.samples.shape[2])
+
+    @property
+    def gray(self) -> bool:
+        """Whether there is one colour channel."""
+        return self.channels <= 2
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether there is an alpha channel."""
+        return self.channels in (2, 4)
+
+    @property
+    def colour(self) -> Samples:
+        """A view of the samples without alpha, (H, W, 1 or 3)."""
+        return self.samples[:, :, : 1 if self.gray else 3]
+
+    def rows(self, start: int, stop: int) -> FloatArray:
+        """Return RGB of rows ``start`` to ``stop``, float32 (rows, W, 3); grey is repeated."""
+        return as_rgb(as_float(self.samples[start:stop]))
+
+    @property
+    def rgb(self) -> FloatArray:
+        """All pixels as float32 (H, W, 3), made anew: four bytes for each sample."""
+        return self.rows(0, self.height)
+
+    @property
+    def alpha(self) -> FloatArray | None:
+        """Alpha as float32 (H, W) in [0, 1], made anew; None where there is none."""
+        return as_float(self.samples[:, :, -1]) if self.has_alpha else None
 
     def to_array(self, bit_depth: int | None = None) -> IntArray:
-        """Round to integers: uint8 or uint16, (H, W) for grey, else (H, W, channels).
+        """Return integers: uint8 or uint16, (H, W) for grey, else (H, W, channels).
 
-        ``bit_depth`` is 8, 16 or None for the photo's own. Raises OutputRefused when a value is not
-        finite.
+        ``bit_depth`` is 8, 16 or None for the photo's own. Samples of that depth are not copied;
+        others are rounded. Raises OutputRefused when a value is not finite.
         """
-        colour = self.rgb[:, :, :1] if self.gray else self.rgb
         dtype = np.uint8 if (bit_depth or self.bit_depth) == 8 else np.uint16
-        out: Any = np.empty((*self.rgb.shape[:2], self.channels), dtype)
-        _quantize(colour, out[:, :, : colour.shape[2]])
-        if self.alpha is not None:
-            _quantize(self.alpha, out[:, :, -1])
+        out: Any = self.samples
+        if out.dtype != dtype:
+            out = np.empty(self.samples.shape, dtype)
+            for band in bands(self.height, self.width):
+                quantize(as_float(self.samples[band]), out[band])
         return out[:, :, 0] if self.channels == 1 else out
 
     def to_pil(self) -> Image.Image:
@@ -136,8 +164,8 @@ class Photo:
 def from_array(array: NDArray[Any]) -> Photo:
     """Return the photo of uint8, uint16 or float [0, 1] pixels, (H, W) or (H, W, 1 to 4).
 
-    One or two channels are grey; the last of two or four is straight alpha. Raises UsageError for
-    any other array.
+    One or two channels are grey; the last of two or four is straight alpha. The photo may share the
+    array's memory. Raises UsageError for any other array.
     """
     channels = array.shape[2] if array.ndim == 3 else 1
     if array.ndim not in (2, 3) or not 1 <= channels <= 4 or not array.size:
@@ -145,37 +173,31 @@ def from_array(array: NDArray[Any]) -> Photo:
             f"An array of shape {array.shape} is not a picture.",
             "Give (height, width), or (height, width, 1 to 4).",
         )
-    pixels = to_float(array).reshape(*array.shape[:2], channels)
-    alpha = np.ascontiguousarray(pixels[:, :, -1]) if channels in (2, 4) else None
-    depth = 16 if array.dtype == np.uint16 else 8
-    return Photo(
-        rgb=as_rgb(pixels),
-        alpha=alpha,
-        gray=channels <= 2,
-        bit_depth=depth,
-    )
-
-
-def to_float(array: NDArray[Any]) -> FloatArray:
-    """Return float32 of any shape; uint8 and uint16 are scaled from their full range to [0, 1].
-
-    Bools and floats keep their values. Raises UsageError for other types, and for floats that are
-    not finite.
-    """
-    if array.dtype in (np.uint8, np.uint16):
-        scaled: FloatArray = array.astype(np.float32)
-        scaled /= np.float32(np.iinfo(array.dtype).max)
-        return scaled
-    if array.dtype == np.bool_ or array.dtype.kind == "f":
+    samples = array.reshape(*array.shape[:2], channels)
+    if array.dtype not in (np.uint8, np.uint16):
+        if array.dtype != np.bool_ and array.dtype.kind != "f":
+            raise UsageError(
+                f"Pixels of type {array.dtype} are not supported.",
+                "Give uint8, uint16, or floats in [0, 1].",
+            )
         if not np.isfinite(array).all():
             raise UsageError(
                 "The array holds values that are not finite.", "Give values between 0 and 1."
             )
-        return array.astype(np.float32)
-    raise UsageError(
-        f"Pixels of type {array.dtype} are not supported.",
-        "Give uint8, uint16, or floats in [0, 1].",
-    )
+        samples = samples.astype(np.float32, copy=False)
+    return Photo(samples=samples)
+
+
+def as_float(samples: NDArray[Any]) -> FloatArray:
+    """Return float32 of any shape; uint8 and uint16 are scaled from their full range to [0, 1].
+
+    Floats are returned as they are.
+    """
+    if samples.dtype.kind == "f":
+        return samples.astype(np.float32, copy=False)
+    scaled: FloatArray = samples.astype(np.float32)
+    scaled /= np.float32(np.iinfo(samples.dtype).max)
+    return scaled
 
 
 def as_rgb(pixels: FloatArray) -> FloatArray:
@@ -185,19 +207,27 @@ def as_rgb(pixels: FloatArray) -> FloatArray:
     return np.ascontiguousarray(pixels[:, :, :3])
 
 
-def _quantize(pixels: FloatArray, out: IntArray) -> None:
-    """Write [0, 1] floats into ``out``, rounded to the nearest level.
+def bands(height: int, width: int) -> Iterator[slice]:
+    """Yield bands of rows that are small enough for temporary floats."""
+    rows = max(1, _BAND_PIXELS // width)
+    for start in range(0, height, rows):
+        yield slice(start, min(height, start + rows))
 
-    Works in bands of rows, so that there is never a second float image.
+
+def quantize(pixels: FloatArray, out: NDArray[Any]) -> None:
+    """Write [0, 1] floats into ``out``, rounded to the nearest level; floats stay as they are.
+
+    Raises OutputRefused when a value is not finite.
     """
+    if out.dtype.kind == "f":
+        out[:] = pixels
+        return
     top = np.float32(np.iinfo(out.dtype).max)
-    rows = max(1, _BAND_PIXELS // pixels.shape[1])
-    for start in range(0, pixels.shape[0], rows):
-        band = pixels[start : start + rows] * top
-        if not np.isfinite(band).all():
-            raise OutputRefused(
-                "The result holds values that are not numbers, so it was not written.",
-                "Try --precision fp32.",
-            )
-        np.rint(band, out=band)
-        out[start : start + rows] = np.clip(band, 0, top, out=band)
+    scaled = pixels * top
+    if not np.isfinite(scaled).all():
+        raise OutputRefused(
+            "The result holds values that are not numbers, so it was not written.",
+            "Try --precision fp32.",
+        )
+    np.rint(scaled, out=scaled)
+    out[:] = np.clip(scaled, 0, top, out=scaled)

@@ -13,7 +13,7 @@ from addsr_cli.imageio import gamma, iptc
 from addsr_cli.imageio import xmp as xmp_packet
 from addsr_cli.imageio.animation import AnimatedPhoto, animate
 from addsr_cli.imageio.decode import bit_depth, decode, has_alpha
-from addsr_cli.imageio.photo import FloatArray, Header, Photo
+from addsr_cli.imageio.photo import Header, IntArray, Photo
 from addsr_cli.imageio.picture_file import check_size, sound_icc, sound_xmp, upright_exif
 
 _GRAY16 = {"I;16", "I;16L", "I;16B", "I;16N"}
@@ -130,13 +130,10 @@ class PillowFile:
         orientation = _orientation(image, raw_exif, raw_xmp)
         exif = upright_exif(raw_exif, notes)
         pixels = decode(image, self.stream)
-        rgb, alpha = pixels.upright(orientation)
-        _apply_gamma(image, rgb, notes)
+        samples = pixels.upright(orientation)
         return Photo(
-            rgb=rgb,
-            alpha=alpha,
-            gray=pixels.gray,
-            bit_depth=pixels.bit_depth,
+            samples=_in_srgb(image, samples, notes),
+            bit_depth=8 * samples.itemsize,
             icc=sound_icc(pixels.icc, notes),
             exif=exif,
             xmp=xmp_packet.upright(raw_xmp) if raw_xmp else None,
@@ -241,22 +238,23 @@ def descriptive_exif(exif: Image.Exif, *, maker_note: bool = True) -> bytes | No
     return exif_blob.strip_prefix(copy.tobytes())
 
 
-def _apply_gamma(
+def _in_srgb(
     image: Image.Image,
-    rgb: FloatArray,
+    samples: IntArray,
     notes: list[str],
-) -> None:
-    """Convert a PNG to sRGB, in place, whose gAMA or cHRM chunk declares something else."""
+) -> IntArray:
+    """Return the samples of a PNG in sRGB where its gAMA or cHRM chunk declares something else."""
     info = image.info
     if image.format != "PNG" or "icc_profile" in info or "srgb" in info:
-        return
+        return samples
     file_gamma = info.get("gamma")
     primaries = info.get("chromaticity")
-    if gamma.differs(file_gamma, primaries):
-        gamma.to_srgb(rgb, file_gamma, primaries)
-        notes.append(
-            "the colours were converted to sRGB from the gamma and primaries that the file names"
-        )
+    if not gamma.differs(file_gamma, primaries):
+        return samples
+    notes.append(
+        "the colours were converted to sRGB from the gamma and primaries that the file names"
+    )
+    return gamma.to_srgb(samples, file_gamma, primaries)
 
 
 def _iptc(image: Image.Image) -> bytes | None:

@@ -16,7 +16,7 @@ from PIL import Image
 from addsr_cli.errors import UnreadableInput
 from addsr_cli.imageio.decode import Pixels
 from addsr_cli.imageio.exif import strip_prefix
-from addsr_cli.imageio.photo import Header, Photo, to_float
+from addsr_cli.imageio.photo import Header, Photo
 from addsr_cli.imageio.picture_file import check_size, upright_exif
 from addsr_cli.imageio.pillow_file import descriptive_exif
 from addsr_cli.imageio.signatures import is_tiff
@@ -92,16 +92,11 @@ class RawFile:
         if array.ndim == 2:
             array = array[:, :, None]
         pixels = Pixels(
-            samples=to_float(array),
-            has_alpha=False,
-            bit_depth=16,
+            samples=array,
             icc=None,
         )
-        rgb, _ = pixels.upright(1)
         return Photo(
-            rgb=rgb,
-            gray=pixels.gray,
-            bit_depth=16,
+            samples=pixels.upright(1),
             exif=exif,
             format="RAW",
             warnings=tuple(notes),

@@ -46,7 +46,8 @@ class Footprint:
     """Cost of running a model, for planning. Bytes are those of float32, per canvas pixel.
 
     ``network`` is the working memory over the pixels that the network sees at once, ``pictures``
-    that of canvas, noise and latents over the whole picture; ``flop`` counts the operations of one
+    that of canvas, noise, latents and results over the part that is at work, ``latents`` that of
+    what stays whole when blended tiles are run one by one; ``flop`` counts the operations of one
     step per pixel (a multiply-add is two), ``kernel`` stands for them. Of the ``parameters``,
     ``always_fp32`` stay in float32 at every precision.
     """
@@ -57,6 +58,7 @@ class Footprint:
     flop: int
     always_fp32: int = 0
     kernel: Kernel = Kernel()
+    latents: int = 8
 
     def weights(self, size: int) -> int:
         """Return the bytes of all weights at a precision of ``size`` bytes per number."""

@@ -1,7 +1,7 @@
 """How a photo becomes a picture that every browser shows: its size, format and quality."""
 
 from base64 import b64encode
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from addsr_cli import imageio
 from addsr_cli.errors import UsageError
@@ -55,7 +55,7 @@ def encode_picture(photo: Photo, embedding: Embedding) -> EncodedPicture:
     Lossy WebP halves the resolution of colour, JPEG need not. Raises OutputRefused for pixels that
     are not finite.
     """
-    photo = _resize(photo, embedding.reduced(photo.size))
+    photo = imageio.resize_photo(photo, embedding.reduced(photo.size))
     is_lossless = embedding.lossless and photo.width * photo.height <= _LOSSLESS_PIXELS
     lossy = "WEBP" if photo.has_alpha else "JPEG"
     name = "PNG" if is_lossless else lossy
@@ -72,16 +72,3 @@ def data_url(photo: Photo, embedding: Embedding) -> str:
     """Return the picture as a ``data:`` URL. Raises as `encode_picture` does."""
     picture = encode_picture(photo, embedding)
     return f"data:{picture.media_type};base64,{b64encode(picture.data).decode()}"
-
-
-def _resize(photo: Photo, size: tuple[int, int]) -> Photo:
-    if size == photo.size:
-        return photo
-    if photo.alpha is None:
-        return replace(photo, rgb=imageio.resize(photo.rgb, size))
-    rgb = imageio.resize(imageio.fill_transparent(photo.rgb, photo.alpha), size)
-    return replace(
-        photo,
-        rgb=rgb,
-        alpha=imageio.resize_alpha(photo.alpha, size),
-    )

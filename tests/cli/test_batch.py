@@ -629,10 +629,10 @@ def test_a_photo_in_place_of_the_folder_points_to_upscale(photo, addsr):
 
 
 def test_equal_samples_are_warned_about(photo, batch, monkeypatch):
-    from addsr_cli import sampler
+    from addsr_cli import noise
 
-    original = sampler.cpu_noise
-    monkeypatch.setattr(sampler, "cpu_noise", lambda seed: original(0))
+    original = noise.placed_noise
+    monkeypatch.setattr(noise, "placed_noise", lambda seed, top, left: original(0, top, left))
     photo("in/a.png")
     outcome = batch("--samples", 2)
     assert outcome.err.count("warning: in/a.png: equals the first sample") == 1

@@ -168,11 +168,11 @@ def test_samples_make_different_pictures_named_by_their_seeds(photo, addsr, tmp_
 
 
 def test_equal_samples_are_warned_about(photo, upscale, monkeypatch):
-    from addsr_cli import sampler
+    from addsr_cli import noise
 
-    original = sampler.cpu_noise
+    original = noise.placed_noise
     # As with a model that ignores the seed.
-    monkeypatch.setattr(sampler, "cpu_noise", lambda seed: original(0))
+    monkeypatch.setattr(noise, "placed_noise", lambda seed, top, left: original(0, top, left))
     outcome = upscale(photo("a.png"), photo("b.png"), "--samples", 2)
     warnings = [line for line in outcome.lines if "does not depend on the seed" in line]
     assert [line.split(": ")[1] for line in warnings] == ["a.png", "b.png"]

@@ -5,7 +5,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from addsr_cli.engine.windows import blend, boxes, boxes_with_halo, offsets, window
+from addsr_cli.engine.geometry import boxes, cut, offsets
+from addsr_cli.engine.windows import blend, window
 
 SIZES = [
     (length, tile, overlap)
@@ -52,7 +53,8 @@ def test_blending_in_another_scale_fills_the_whole_area():
     ("length", "tile", "halo"), [(33, 8, 4), (64, 16, 4), (5, 8, 4), (40, 8, 16)]
 )
 def test_tiles_with_a_halo_lie_side_by_side_and_see_so_much_around(length, tile, halo):
-    rows = [(own, seen) for (own, _), (seen, _) in boxes_with_halo(length, 1, tile, halo)]
+    area = (slice(0, length), slice(0, 1))
+    rows = [(own, seen) for (own, _), (seen, _) in cut(area, tile, halo, (length, 1), 4)]
     assert [i for own, _ in rows for i in range(own.start, own.stop)] == list(range(length))
     for own, seen in rows:
         assert seen.start == max(0, own.start - halo)

@@ -65,13 +65,16 @@ def test_infinite_input_is_refused():
 
 
 def test_results_that_are_not_numbers_are_never_written():
-    photo = Photo(rgb=np.full((4, 4, 3), np.nan, np.float32))
+    photo = Photo(samples=np.full((4, 4, 3), np.nan, np.float32))
     with pytest.raises(OutputRefused):
         photo.to_array()
 
 
 def test_a_photo_checks_its_arrays():
-    with pytest.raises(ValueError, match="rgb"):
-        Photo(rgb=np.zeros((4, 4), np.float32))
-    with pytest.raises(ValueError, match="alpha"):
-        Photo(rgb=np.zeros((4, 4, 3), np.float32), alpha=np.zeros((3, 4), np.float32))
+    for shape in ((4, 4), (4, 4, 5), (0, 4, 3)):
+        with pytest.raises(ValueError, match="samples"):
+            Photo(samples=np.zeros(shape, np.float32))
+    with pytest.raises(ValueError, match="int32"):
+        Photo(samples=np.zeros((4, 4, 3), np.int32))
+    with pytest.raises(ValueError, match="bit_depth"):
+        Photo(samples=np.zeros((4, 4, 3), np.uint8), bit_depth=12)

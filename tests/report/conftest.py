@@ -17,7 +17,9 @@ RED, GREEN, BLUE, GREY = (220, 30, 30), (30, 200, 40), (30, 40, 220), (100, 110,
 def flat(colour: tuple[int, int, int], size: tuple[int, int] = (64, 48), **more: object) -> Photo:
     """A photo of one colour; ``size`` is (width, height)."""
     rgb = np.full((size[1], size[0], 3), np.float32(colour) / np.float32(255), np.float32)
-    return Photo(rgb=rgb, **more)
+    alpha = more.pop("alpha", None)
+    samples = rgb if alpha is None else np.dstack([rgb, alpha])
+    return Photo(samples=samples, **more)
 
 
 def pictures(*photos: Photo) -> list[Picture]:

@@ -14,14 +14,14 @@ PHONE = {"size": (390, 844), "density": 2, "has_touch": True, "is_mobile": True}
 def halves(size=(320, 240)) -> Photo:
     """Left half green, right half grey."""
     photo = flat(GREEN, size)
-    photo.rgb[:, size[0] // 2 :] = np.float32(GREY) / np.float32(255)
+    photo.samples[:, size[0] // 2 :] = np.float32(GREY) / np.float32(255)
     return photo
 
 
 def stripes(size: tuple[int, int]) -> Photo:
     """Columns of one pixel, black and white."""
     photo = flat((0, 0, 0), size)
-    photo.rgb[:, ::2] = 1
+    photo.samples[:, ::2] = 1
     return photo
 
 

@@ -25,7 +25,9 @@ def embedded(html: str) -> list[Image.Image]:
 
 def noise(width: int, height: int, **more) -> Photo:
     rgb = np.random.default_rng(0).random((height, width, 3), np.float32)
-    return Photo(rgb=rgb, **more)
+    alpha = more.pop("alpha", None)
+    samples = rgb if alpha is None else np.dstack([rgb, alpha])
+    return Photo(samples=samples, **more)
 
 
 class Tags(HTMLParser):
@@ -141,7 +143,7 @@ def test_impossible_embeddings_are_refused(wrong):
 
 def test_two_noisy_photos_of_1024_pixels_stay_under_five_megabytes():
     smooth = [noise(1024, 1024).rgb * 0.15 + 0.4 + i for i in (0, 0.1)]  # noisier than any photo
-    assert len(compare_page(pictures(*[Photo(rgb=rgb) for rgb in smooth]), "Title")) < 5e6
+    assert len(compare_page(pictures(*[Photo(samples=rgb) for rgb in smooth]), "Title")) < 5e6
 
 
 def test_several_viewers_share_one_script():

@@ -39,7 +39,7 @@ NANO = ModelSpec(
         ),
     ),
     reads_text=False,
-    tile=1024,
+    tile=1344,
     overlap=0,
     halo=112,
 )

@@ -14,7 +14,8 @@ from addsr_cli.models.restorer import Conditioning, batched
 from addsr_cli.models.seesr.loading import load_bundle
 from addsr_cli.models.seesr.tagger import psr_view
 from addsr_cli.models.seesr.text_encoder import TextEncoder, assemble
-from addsr_cli.sampler import cpu_noise, sample, stacked_noise
+from addsr_cli.noise import placed_noise, stacked_noise
+from addsr_cli.sampler import cpu_noise, sample
 from addsr_cli.schedule import STEPS
 from addsr_cli.settings import PromptSettings
 
@@ -242,7 +243,7 @@ def test_photos_of_one_batch_keep_their_prompts_and_their_noise(seesr, guidance)
     )
     for k, seed in enumerate(seeds):
         alone = sample(
-            seesr, canvas[k : k + 1], conditions[k], timesteps=STEPS[:2], noise=cpu_noise(seed)
+            seesr, canvas[k : k + 1], conditions[k], timesteps=STEPS[:2], noise=placed_noise(seed)
         )
         assert torch.allclose(both[k : k + 1], alone, atol=1e-3)
     assert not torch.allclose(both[0], both[1], atol=1e-2)

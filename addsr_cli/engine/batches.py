@@ -1,0 +1,16 @@
+"""Which photos can go through a network at once."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from addsr_cli.imageio import AnimatedPhoto, Photo
+from addsr_cli.settings import Settings
+
+
+def can_be_batched(photos: Sequence[Photo], settings: Sequence[Settings]) -> bool:
+    """Return whether no photo is animated, all have one size, and settings differ in seeds only."""
+    return (
+        not any(isinstance(photo, AnimatedPhoto) for photo in photos)
+        and len({photo.size for photo in photos}) == 1
+        and len({replace(each, seed=0) for each in settings}) == 1
+    )
