@@ -14,7 +14,7 @@ from addsr_cli.cli.model_choice import choose_model
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, save_nano
 from addsr_cli.weights import installed
-from addsr_cli.weights.components import SCALES
+from addsr_cli.weights.components import MODEL_COMPONENTS
 from addsr_cli.weights.loader import locate
 
 
@@ -39,10 +39,7 @@ def test_on_a_fresh_machine_only_the_bundled_models_are_here(addsr):
     assert {name: record["state"] for name, record in listed.items()} == {
         "nano": "bundled",
         "small": "bundled",
-        "addsr": "not installed",
-        "seesr": "not installed",
-        "seesr-turbo": "not installed",
-        **dict.fromkeys(SCALES, "not installed"),
+        **dict.fromkeys(MODEL_COMPONENTS, "not installed"),
     }
     assert "Open RAIL" in listed["addsr"]["licence"]
 
