@@ -164,6 +164,13 @@ class TrainConfig:
             default="cosine; constant for addsr",
         ),
     ] = "cosine"
+    optimizer: Annotated[
+        Literal["adamw", "muon"],
+        train_option(
+            "AdamW, or Muon for kernels, with --lr relative to their norm.",
+            RUN,
+        ),
+    ] = "adamw"
     weight_decay: Annotated[
         float,
         train_option(

@@ -57,7 +57,8 @@ class Recipe:
     """The choices of distillation; the defaults are the paper's (AddSR section 3).
 
     - ``ta``: TA-ADD's weights of the distillation loss.
-    - ``timesteps``: the student's are drawn evenly, or half of them are 999 ("official").
+    - ``timesteps``: the student's are drawn evenly, or half of them are 999 ("official"), or all
+      ("first").
     - ``first_latent``: whose latent is noised at 999.
     - ``rollout``: what precedes the trained step. "refined": every earlier step, of which each
       prediction becomes the next control image, from HR's latent under new noise; "chained": the
@@ -70,6 +71,9 @@ class Recipe:
     - ``teacher_sees``: which of the teacher's inputs are HR's, the others being LR's: the control
       image, the tagger's image tokens, the text. ``teacher_share``: share of the samples that are
       compared with the teacher.
+    - ``imitate``: share of the samples whose target is not HR but the teacher's picture of the same
+      LR photo: for reconstruction, and as what the discriminator takes for real. A small network
+      learns faster from an answer that its input determines.
     - ``space``: where student and teacher are compared.
     - ``distill``, ``adversarial``, ``r1``, ``anchor_l1`` (Charbonnier) and ``anchor_lpips`` (VGG16)
       are weights of losses, 0 for off; ``timestep_weights`` scale the adversarial loss at 999, 749,
@@ -80,9 +84,9 @@ class Recipe:
 
     ta: TaWeights = field(default_factory=TaWeights)
     timesteps: Annotated[
-        Literal["uniform", "official"],
+        Literal["uniform", "official", "first"],
         train_option(
-            "How the student's timesteps are drawn: evenly, or half of them 999.",
+            "How the student's timesteps are drawn: evenly, half of them 999, or all of them.",
             LOSSES,
             default="by --arch and --preset",
         ),
@@ -160,6 +164,13 @@ class Recipe:
         Literal["own", "student"],
         train_option("The teacher's noise: its own, or the student's.", LOSSES),
     ] = "own"
+    imitate: Annotated[
+        float,
+        train_option(
+            "Share of samples whose target is the teacher's picture of the same LR, not HR.",
+            LOSSES,
+        ),
+    ] = 0.0
     space: Annotated[
         Literal["pixel", "latent"],
         train_option(
@@ -255,9 +266,11 @@ class Recipe:
             self.teacher_samples < 1
             or not 0 <= self.text_dropout <= 1
             or not 0 < self.teacher_share <= 1
+            or not 0 <= self.imitate <= 1
         ):
             raise UsageError(
-                "Teacher samples must be 1 or more, teacher share and text dropout within 0 and 1."
+                "Teacher samples must be 1 or more; teacher share, imitated share and text dropout "
+                "within 0 and 1."
             )
 
     @property

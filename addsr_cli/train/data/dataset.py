@@ -152,7 +152,7 @@ class PairDataset(Dataset[dict[str, Any]]):
     """Item ``p`` is the p-th sample of a run: epoch ``p // n``, shuffled anew each epoch.
 
     ``hr`` (3, crop, crop) and ``canvas`` (the LR enlarged to the same size), float32 in [0, 1];
-    ``tags``, "" if none; ``position``.
+    ``tags``, "" if none; ``position``; ``reduction``, how many times smaller than HR the LR is.
     """
 
     def __init__(
@@ -183,6 +183,7 @@ class PairDataset(Dataset[dict[str, Any]]):
             "canvas": _tensor(canvas),
             "tags": self._tags(self.photos.paths[index]),
             "position": position,
+            "reduction": hr.shape[1] / lr.shape[1],
         }
 
     def _degrade(self, index: int, rng: np.random.Generator) -> tuple[Array, Array]:

@@ -76,7 +76,7 @@ class DiscriminatorStep:
         self._repeat_power_iteration()
         with self.accelerator.autocast():
             condition = self.discriminator.condition(batch.canvas)
-            real_features = self.discriminator.features(batch.hr, generators)
+            real_features = self.discriminator.features(batch.real, generators)
             real = self.discriminator.logits(real_features, condition)
             fake_features = self.discriminator.detached_features(fake, generators)
             fake_logits = self.discriminator.logits(fake_features, condition)

@@ -13,13 +13,22 @@ class Batch:
     """Training pairs: ``hr`` and ``canvas`` (B, 3, H, W), float32 in [0, 1].
 
     ``tags`` has a string for each, "" where they are not known; ``positions`` are the places of the
-    samples in the run, from which everything random about them follows.
+    samples in the run, from which everything random about them follows. ``reductions`` tell how
+    many times smaller than HR each LR photo was. ``targets`` (B, 3, H, W) take the place of HR as
+    what the student's picture should be.
     """
 
     hr: Tensor
     canvas: Tensor
     tags: tuple[str, ...]
     positions: tuple[int, ...]
+    reductions: tuple[float, ...] = ()
+    targets: Tensor | None = None
+
+    @property
+    def real(self) -> Tensor:
+        """What the student's picture should be, (B, 3, H, W): HR, or the targets if there are."""
+        return self.hr if self.targets is None else self.targets
 
     @classmethod
     def of(cls, raw: dict[str, Any], device: torch.device) -> Self:
@@ -29,6 +38,7 @@ class Batch:
             canvas=raw["canvas"].to(device),
             tags=tuple(raw["tags"]),
             positions=tuple(raw["position"].tolist()),
+            reductions=tuple(raw["reduction"].tolist()),
         )
 
 

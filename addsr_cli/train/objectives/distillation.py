@@ -7,7 +7,7 @@ images from HR, and the student to pass for HR.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from addsr_cli.models.trainable import TrainableModel
 from addsr_cli.sampler import predict_z0, select
+from addsr_cli.schedule import T_MAX
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.discriminators.step import DiscriminatorStep
 from addsr_cli.train.losses.perceptual import VggFeatures
@@ -24,10 +25,11 @@ from addsr_cli.train.objectives.base import Batch, StepMetrics
 from addsr_cli.train.objectives.conditions import Conditions, conditions_of
 from addsr_cli.train.objectives.draws import StudentDraws, draw_student, generator_for
 from addsr_cli.train.objectives.rollout import roll_out
-from addsr_cli.train.optim.optimizer_step import OptimizerStep, adamw
+from addsr_cli.train.optim.optimizer_step import OptimizerStep, optimizers
 
 # the first of these losses that a recipe has is logged by timestep
 LOGGED_BY_TIMESTEP = ("distance", "lpips", "l1", "adversarial")
+IMITATED_REDUCTION = 2.75
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +64,7 @@ class Distillation:
         self.optimizer_step = OptimizerStep(
             "student",
             model.parameters,
-            [adamw(model.optimizer_groups(), config.lr, config.weight_decay)],
+            optimizers(config.optimizer, model.optimizer_groups(), config.lr, config.weight_decay),
             accelerator,
             config.clip,
         )
@@ -99,7 +101,7 @@ class Distillation:
             passes.append((student, generators))
             if self.discriminator_step:
                 metrics = self.discriminator_step.backward(
-                    batch,
+                    student.batch,
                     student.image,
                     generators,
                     size / every,
@@ -135,6 +137,8 @@ class Distillation:
         """Predict at the drawn timesteps."""
         student = self.model.student
         conditions = conditions_of(self.model, self.recipe, batch, draws.text_dropout)
+        if self.recipe.imitate:
+            batch = self._with_targets(batch, draws, conditions)
         z0 = roll_out(
             student,
             self.recipe,
@@ -152,6 +156,32 @@ class Distillation:
             conditions=conditions,
         )
 
+    @torch.no_grad()
+    def _with_targets(
+        self,
+        batch: Batch,
+        draws: StudentDraws,
+        conditions: Conditions,
+    ) -> Batch:
+        """Return the batch with the teacher's pictures of LR as targets of some samples.
+
+        The teacher runs its first step on the canvas. Samples whose LR was less than
+        IMITATED_REDUCTION times smaller keep HR: a teacher that enlarges four times has no more to
+        show than their input does.
+        """
+        teacher = self.model.teacher
+        reductions = torch.tensor(batch.reductions, device=batch.hr.device)
+        chosen = draws.imitates & (reductions >= IMITATED_REDUCTION)
+        targets = batch.hr.clone()
+        if chosen.any():
+            canvas = batch.canvas[chosen]
+            latents = teacher.encode(canvas)
+            z = teacher.schedule.add_noise(latents, draws.noise[chosen], T_MAX)
+            cond = select(conditions.student, chosen)
+            z0 = predict_z0(teacher, z, T_MAX, canvas, cond, self.accelerator.autocast)
+            targets[chosen] = teacher.decode(z0).clamp(0, 1).to(targets.dtype)
+        return replace(batch, targets=targets)
+
     def losses(
         self,
         student: StudentPass,
@@ -166,7 +196,7 @@ class Distillation:
             losses["adversarial"] = self.discriminator_step.adversarial_loss(
                 student.batch, student.image, generators
             )
-        return losses | self.reconstruction(student.image, student.batch.hr)
+        return losses | self.reconstruction(student.image, student.batch.real)
 
     def _teacher_losses(self, student: StudentPass) -> dict[str, Tensor]:
         """Squared distance to the teacher, weighted and plain; 0 for samples left out of it."""

@@ -38,6 +38,7 @@ class StudentDraws:
     teacher: Tensor  # (K, B, C, h, w) noise of the teacher
     text_dropout: Tensor  # (B,) bool: train without text
     taught: Tensor  # (B,) bool: compare with the teacher
+    imitates: Tensor  # (B,) bool: the teacher's picture of LR is the target
 
     def to(self, device: torch.device) -> Self:
         """Return the same draws on a device."""
@@ -67,6 +68,8 @@ def _draw_sample(
     """Draw for one sample with latents of ``shape`` (1, C, h, w)."""
     low, high = recipe.psr
     index = torch.randint(0, len(STEPS), (1,), generator=generator)
+    if recipe.timesteps == "first":
+        index = torch.zeros_like(index)
     if recipe.timesteps == "official":  # half of the samples at 999, the rest evenly
         later = torch.randint(1, len(STEPS), (1,), generator=generator)
         index = torch.where(torch.rand(1, generator=generator) < 0.5, 0, later)
@@ -94,4 +97,5 @@ def _draw_sample(
         teacher=teacher_noise if recipe.teacher_noise == "own" else noise.expand_as(teacher_noise),
         text_dropout=torch.rand(1, generator=generator) < recipe.text_dropout,
         taught=torch.rand(1, generator=generator) < recipe.teacher_share,
+        imitates=torch.rand(1, generator=generator) < recipe.imitate,
     )

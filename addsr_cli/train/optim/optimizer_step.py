@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from addsr_cli.errors import AddsrError
 from addsr_cli.train.optim.gradient_sum import add_over_processes
+from addsr_cli.train.optim.muon import ADAM_SHARE, Muon, is_kernel
 
 HINT = "The last checkpoint is intact: resume from it with a lower --lr or with --precision fp32."
 
@@ -93,6 +94,22 @@ class OptimizerStep:
             optimizer.load_state_dict(saved)
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
+
+
+def optimizers(
+    name: str,
+    groups: list[dict[str, Any]],
+    lr: float,
+    weight_decay: float,
+) -> list[Optimizer]:
+    """Return AdamW, or Muon for the kernels and AdamW for all other parameters."""
+    if name == "adamw":
+        return [adamw(groups, lr, weight_decay)]
+    parameters = [p for group in groups for p in group["params"]]
+    kernels = [p for p in parameters if is_kernel(p)]
+    others = [p for p in parameters if not is_kernel(p)]
+    slow = {"params": others, "lr_scale": ADAM_SHARE}
+    return [Muon(kernels, lr), adamw([slow], lr, weight_decay)]
 
 
 def adamw(
