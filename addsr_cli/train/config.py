@@ -166,10 +166,7 @@ class TrainConfig:
     ] = "cosine"
     optimizer: Annotated[
         Literal["adamw", "muon"],
-        train_option(
-            "AdamW, or Muon for kernels, with --lr relative to their norm.",
-            RUN,
-        ),
+        train_option("AdamW, or Muon for kernels, with --lr relative to their norm.", RUN),
     ] = "adamw"
     weight_decay: Annotated[
         float,
@@ -226,11 +223,7 @@ class TrainConfig:
     ] = (1.0, 4.0)
     lettering: Annotated[
         float,
-        train_option(
-            "Share of crops with drawn text.",
-            DATA,
-            default="0.07; 0 for addsr",
-        ),
+        train_option("Share of crops with drawn text.", DATA, default="0.07; 0 for addsr"),
     ] = 0.07
     mix: Annotated[
         tuple[tuple[str, float], ...],

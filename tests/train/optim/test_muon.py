@@ -46,7 +46,7 @@ def test_a_restored_optimizer_goes_on_as_if_it_had_not_stopped():
     update(net, optimizer, seed=1)
     other = deepcopy(net)
     restored = Muon([other.weight], lr=0.5)
-    restored.load_state_dict(optimizer.state_dict())
+    restored.load_state_dict(deepcopy(optimizer.state_dict()))
     update(net, optimizer, seed=2)
     update(other, restored, seed=2)
     assert torch.equal(net.weight, other.weight)
