@@ -177,7 +177,7 @@ def _reduced(image: Windowed) -> Tensor:
     side = -(-max(height, width) // LARGEST_VIEW)
     rows = side * max(1, 256 // side)
     strips = [
-        F.avg_pool2d(image[..., top : top + rows, 0:width], side, ceil_mode=True)
+        F.avg_pool2d(image[..., top : min(top + rows, height), 0:width], side, ceil_mode=True)
         for top in range(0, height, rows)
     ]
     return torch.cat(strips, dim=-2)
