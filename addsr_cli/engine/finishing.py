@@ -17,6 +17,7 @@ from addsr_cli.settings import Settings
 # Networks overshoot [0, 1], which colour matching still needs: what waits for it is stored in
 # 16 bits over this range.
 STORED_LEAST, STORED_MOST = -0.5, 1.5
+SMALLEST_DETAIL = 0.5 / 65535  # half a level of 16 bits; resizing a flat picture stays below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +140,7 @@ class ValueRange:
 
     @property
     def flat(self) -> Tensor:
-        """For each image, whether all its values are equal: bool (B,)."""
+        """For each image, whether all its values are equal but for rounding: bool (B,)."""
         if self.least is None or self.most is None:
             return torch.zeros(0, dtype=torch.bool)
-        return self.least == self.most
+        return self.most - self.least < SMALLEST_DETAIL

@@ -1,7 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from addsr_cli.bench.variants import Sweep, default_steps, variants
 from addsr_cli.errors import UsageError
+from addsr_cli.models.nano.architecture import NANO
 
 
 def test_every_combination_is_measured_once():
@@ -19,15 +22,10 @@ def test_every_combination_is_measured_once():
 
 
 def test_without_lists_the_default_steps_are_measured():
-    assert [
-        variant.settings.steps for variant in variants(Sweep(), default_steps("consistency", 4))
-    ] == [
-        1,
-        4,
-    ]
-    assert [variant.label for variant in variants(Sweep(), default_steps("leading", 50))] == [
-        "50 steps"
-    ]
+    few = variants(Sweep(), default_steps(NANO))
+    assert [variant.settings.steps for variant in few] == [1, 4]
+    seesr = replace(NANO, scheduler="leading", default_steps=50)
+    assert [variant.label for variant in variants(Sweep(), default_steps(seesr))] == ["50 steps"]
 
 
 def test_precisions_have_different_labels():

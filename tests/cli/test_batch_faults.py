@@ -174,10 +174,10 @@ def test_an_error_while_a_photo_is_decoded_fails_that_photo(
         photo(f"in/{name}")
     original = imageio.read
 
-    def read(path):
+    def read(path, frames):
         if path.name == "huge.png":
             raise exc
-        return original(path)
+        return original(path, frames)
 
     monkeypatch.setattr(imageio, "read", read)
     outcome = batch("--batch-size", batch_size)
@@ -214,11 +214,11 @@ def test_a_photo_is_decoded_again_once_others_have_left_memory(photo, batch, mon
         photo(f"in/{name}")
     original, tried = imageio.read, []
 
-    def read(path):
+    def read(path, frames):
         tried.append(path.name)
         if tried.count("b.png") == 1 and path.name == "b.png":
             raise MemoryError
-        return original(path)
+        return original(path, frames)
 
     monkeypatch.setattr(imageio, "read", read)
     assert batch().code == 0
@@ -232,7 +232,9 @@ def test_a_photo_too_large_for_memory_is_refused_before_it_is_decoded(photo, bat
     monkeypatch.setattr(
         imageio,
         "read",
-        lambda path: original(path) if path.name == "a.png" else pytest.fail("decoded"),
+        lambda path, frames: (
+            original(path, frames) if path.name == "a.png" else pytest.fail("decoded")
+        ),
     )
     arguments = ("--device", "cpu", "--max-memory", "200M")
     outcome = batch(*arguments)
@@ -255,7 +257,7 @@ def test_a_photo_too_large_for_memory_alone_is_exit_5(photo, upscale, monkeypatc
 
 def test_a_photo_that_cannot_fit_is_not_decoded(upscale, monkeypatch):
     Image.new("L", (3000, 2000)).save("huge.png")
-    monkeypatch.setattr(imageio, "read", lambda path: pytest.fail("decoded"))
+    monkeypatch.setattr(imageio, "read", lambda path, frames: pytest.fail("decoded"))
     assert upscale("huge.png", "--device", "cpu", "--max-memory", "200M").code == 5
 
 
@@ -345,7 +347,7 @@ def test_a_vanished_output_folder_ends_the_run_and_the_next_completes_it(
 def test_a_signal_does_not_wait_for_a_decoder(photo, addsr, monkeypatch, command, number):
     finished, started = threading.Event(), threading.Event()
 
-    def decoding(source):
+    def decoding(source, frames):
         """Like a decoder: in C, without the interpreter's lock, so that signals wait."""
         started.set()
         try:

@@ -60,7 +60,7 @@ def test_a_dry_run_does_not_load_the_network(photo, upscale, monkeypatch):
 
 def test_little_memory_means_smaller_tiles(photo, upscale):
     record = json.loads(
-        upscale(photo("p.png", (600, 400)), "--dry-run", "--json", "--max-memory", "500M").out
+        upscale(photo("p.png", (600, 400)), "--dry-run", "--json", "--max-memory", "200M").out
     )
     assert record["plan"]["tile"] < 768
     assert "as --max-memory allows" in record["plan"]["why"]

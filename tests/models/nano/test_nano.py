@@ -10,7 +10,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch.utils.flop_counter import FlopCounterMode
 
-from addsr_cli.engine.windows import boxes_with_halo, stitch
+from addsr_cli.engine.geometry import cut
+from addsr_cli.engine.windows import stitch
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.nano.architecture import NANO
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, is_dense, load_nano, save_nano
@@ -438,7 +439,8 @@ def test_a_short_reach_is_the_halo_and_a_long_one_is_truncated():
 def test_tiles_with_their_halo_are_the_whole_picture(stirred, size):
     z, control = inputs(*size)
     whole = denoise_once(stirred, z, control)
-    places = boxes_with_halo(*size, 16, stirred.halo)
+    everything = (slice(0, size[0]), slice(0, size[1]))
+    places = cut(everything, 16, stirred.halo, size, 1)
     tiles = stitch(
         torch.zeros_like(whole),
         places,

@@ -10,8 +10,8 @@ from stablesr_samples import SHARED, STABLESR, floats, write_stablesr
 from torch.nn.functional import interpolate, pad
 
 from addsr_cli import color
+from addsr_cli.engine.geometry import offsets
 from addsr_cli.engine.tiling import Tiled
-from addsr_cli.engine.windows import offsets
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.models.stablesr.loading import load_bundle
 from addsr_cli.sampler import InitialState, sample, sampling_steps

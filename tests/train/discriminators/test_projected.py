@@ -81,7 +81,7 @@ def test_a_picture_of_512_gives_five_times_196_logits_and_trains_the_heads_alone
     assert discriminator.heads.training
     condition = discriminator.condition(torch.rand(1, 3, 512, 512))
     assert condition.shape == (1, 384)
-    logits = discriminator(torch.rand(1, 3, 512, 512), condition, seeded())
+    logits = discriminator(torch.rand(1, 3, 512, 512), condition, [seeded()])
     assert logits.shape == (1, 5 * 196)
     discriminator_loss([logits], [-logits]).mean().backward()
     trained = {

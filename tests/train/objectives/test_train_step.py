@@ -30,6 +30,7 @@ SETTINGS = {
     "clip": 0.002,
     "seed": 0,
     "accumulate": 1,
+    "optimizer": "adamw",
 }
 
 
