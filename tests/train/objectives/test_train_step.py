@@ -90,6 +90,7 @@ class Case:
             teacher=noise.expand(4, *noise.shape),
             text_dropout=torch.zeros(2, dtype=torch.bool),
             taught=torch.ones(2, dtype=torch.bool),
+            imitates=torch.zeros(2, dtype=torch.bool),
         )
 
     def index(self):
