@@ -55,6 +55,18 @@ def _concatenated(tokens: Sequence[Tensor | None]) -> Tensor | None:
     return torch.cat(present) if present else None
 
 
+class Unconditional:
+    """``describe`` and ``embed`` of a ``Restorer`` that reads neither text nor image tokens."""
+
+    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
+        """Return empty conditioning."""
+        return Conditioning()
+
+    def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
+        """Return ``cond`` unchanged."""
+        return cond
+
+
 class Restorer(Protocol):
     """A network, or several, as sampler, tiler and trainer see it.
 

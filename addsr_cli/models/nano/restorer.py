@@ -43,9 +43,8 @@ from addsr_cli.models.nano.layers import (
     zero,
 )
 from addsr_cli.models.nano.unet import UNet, UNetConfig
-from addsr_cli.models.restorer import Conditioning, Noise
+from addsr_cli.models.restorer import Conditioning, Noise, Unconditional
 from addsr_cli.schedule import Schedule
-from addsr_cli.settings import PromptSettings
 
 RESIDUAL_SCALE = 0.2  # of every dense block and of every group of them (ESRGAN's beta)
 SLOPE = 0.2  # of LeakyReLU
@@ -193,7 +192,7 @@ class NanoNet(nn.Module):
         return control + contrast_gate(control, 2 * scale * FLAT) * residual
 
 
-class Nano:
+class Nano(Unconditional):
     """The ``Restorer`` around ``NanoNet`` or ``UNet``. Its ``Conditioning`` is empty."""
 
     factor = BLOCK
@@ -221,14 +220,6 @@ class Nano:
     ) -> Tensor:
         """Invert ``encode`` exactly."""
         return F.pixel_shuffle(z, BLOCK).div(2 * self.scaling_factor).add_(0.5)
-
-    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
-        """Return empty conditioning: there is no tagger and no text encoder."""
-        return Conditioning()
-
-    def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
-        """Return ``cond`` unchanged: there are no image tokens."""
-        return cond
 
     def denoise(
         self,

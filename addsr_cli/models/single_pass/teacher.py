@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from addsr_cli.models.checks import check_fit, check_numbers, refusing, stored_shapes
 from addsr_cli.models.nano.layers import BLOCK, LATENT
 from addsr_cli.models.nano.restorer import Nano, NanoNet
-from addsr_cli.models.restorer import Conditioning, Noise
+from addsr_cli.models.restorer import Conditioning, Noise, Unconditional
 from addsr_cli.models.single_pass.esrgan import Esrgan, esrgan_for
 from addsr_cli.schedule import Schedule
-from addsr_cli.settings import PromptSettings
 
 # Least squares: a pixel of a picture from the 4x4 pixels of its bicubic enlargement
 SPREAD = (
@@ -68,7 +67,7 @@ def is_esrgan(name: str) -> bool:
         return False
 
 
-class OnePassTeacher:
+class OnePassTeacher(Unconditional):
     """A one-pass network as a ``Restorer``, so that a student can be distilled from it.
 
     Its prediction at every timestep is its enlargement of the control picture, shrunk four times.
@@ -98,14 +97,6 @@ class OnePassTeacher:
     ) -> Tensor:
         """Encode or decode like the student."""
         return self.codec.decode(z)
-
-    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
-        """Return empty conditioning."""
-        return Conditioning()
-
-    def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
-        """Return ``cond`` unchanged."""
-        return cond
 
     def denoise(
         self,
