@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from addsr_cli.cli import options
 from addsr_cli.cli.config import config_paths
 from addsr_cli.cli.console import Console
-from addsr_cli.cli.formatting import format_bytes, format_seconds
+from addsr_cli.cli.formatting import format_bytes, format_seconds, pluralize
 from addsr_cli.cli.takes_options import Only, takes_options
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.settings import Machine
@@ -110,6 +110,7 @@ def _example_plans(upscaler: "Upscaler") -> list[dict[str, Any]]:
                 "size": list(size),
                 "plan": plans[-1].why,
                 "memory": plans[-1].needed_bytes,
+                "steps": upscaler.steps(),
                 "seconds": speed.seconds(plans, upscaler.steps()),
             }
         )
@@ -217,7 +218,8 @@ def _example_line(example: dict[str, Any]) -> str:
     width, height = example["size"]
     cost = format_bytes(example["memory"])
     if example["seconds"] is not None:
-        cost += f", about {format_seconds(example['seconds'])} for 4 steps"
+        steps = pluralize(example["steps"], "step")
+        cost += f", about {format_seconds(example['seconds'])} for {steps}"
     return f"{width}x{height} -> {4 * width}x{4 * height}: {cost}; {example['plan']}"
 
 
