@@ -103,8 +103,9 @@ class Settings(PromptSettings):
     (output pixels; the aspect is kept). ``steps`` 1..4, more for models that take more; ``psr``
     0..1 is the weight of the prediction in the next step's control image; ``fidelity`` 0..1 sets
     steps, PSR and a blend with the plain enlargement at once: 0 invents most, 0.5 is the default, 1
-    stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``seed`` fixes all
-    noise.
+    stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``max_drift`` 0..255
+    bounds how far the result, shrunk to the photo's size, departs from the photo, in 1/255: mean
+    and 99.9th percentile. ``seed`` fixes all noise.
 
     Raises UsageError for a value out of range.
     """
@@ -154,6 +155,15 @@ class Settings(PromptSettings):
     start: Annotated[Start, Option("Start from the noised photo or from pure noise.", QUALITY)] = (
         "lr"
     )
+    max_drift: Annotated[
+        float | None,
+        Option(
+            "Hold the result to the photo: shrunk back to its size it equals the photo within this "
+            "many of 255 levels, as 2. For clean photos; noise and JPEG blocks are held too.",
+            QUALITY,
+            default="no bound",
+        ),
+    ] = None
     color: Annotated[Color, Option("How colours are matched to the photo.", QUALITY)] = "wavelet"
     seed: SeedOption = 0
 
@@ -173,6 +183,7 @@ class Settings(PromptSettings):
             raise UsageError(f"--steps must be at least 1, not {self.steps}.")
         _check_range("--psr", self.psr, 1)
         _check_range("--fidelity", self.fidelity, 1)
+        _check_range("--max-drift", self.max_drift, 255)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be from 0 to 2^63 - 1, not {self.seed}.")
 

@@ -28,6 +28,7 @@ EMPTY_RECORD: dict[str, Any] = {
     "tags": None,
     "prompt": None,
     "plan": None,
+    "drift": None,
     "compare": None,
     "warnings": [],
     "error": None,
@@ -59,8 +60,17 @@ def result_record(job: "Job", result: "Result") -> dict[str, Any]:
         "tags": result.tags,
         "prompt": result.prompt or job.settings.prompt,
         "plan": plan_record(result.plan) if result.plan else None,
+        "drift": _drift_record(result),
         "warnings": list(result.warnings),
     }
+
+
+def _drift_record(result: "Result") -> dict[str, Any] | None:
+    """Return the drift before encoding, and under ``written`` that of a lossy file."""
+    if result.drift is None:
+        return None
+    written = result.written_drift
+    return result.drift.record() | {"written": written.record() if written else None}
 
 
 def skipped_record(item: "Skipped") -> dict[str, Any]:
@@ -120,11 +130,23 @@ def _print_summary(record: dict[str, Any], console: Console) -> None:
             how = f"{pluralize(record['steps'], 'step')}, seed {record['seed']}"
     duration = format_seconds(sum(record["seconds"].values()))
     console.info(f"{source} -> {target}: {width}x{height}, {how}, in {duration}")
+    if record["drift"]:
+        console.info(_drift_line(record["drift"]))
     if record["prompt"]:
         console.detail(f"prompt: {record['prompt']}")
     if plan:
         console.detail(f"plan: {plan['why']}; peak memory {format_bytes(record['peak_memory'])}")
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in record["seconds"].items()))
+
+
+def _drift_line(drift: dict[str, Any]) -> str:
+    text = (
+        f"drift from the photo: mean {drift['mean']:.2f}, 99.9 % of it within "
+        f"{drift['p999']:.2f} of 255 (asked for: {drift['bound']:g})"
+    )
+    if drift["written"]:
+        text += f"; in the file, after its lossy encoder: {drift['written']['p999']:.2f}"
+    return text
 
 
 def print_failure(

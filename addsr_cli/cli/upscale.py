@@ -237,9 +237,11 @@ def _upscale_job(
     notes, started = list(result.warnings), perf_counter()
     if job.output is None:
         data = imageio.encode(result.photo, job.options, result.provenance(), warn=notes.append)
+        result = _with_written_drift(result, data, job, photo)
         _write_to_stdout(data)
     else:
         imageio.write(result.photo, job.output, job.options, result.provenance(), warn=notes.append)
+        result = _with_written_drift(result, job.output, job, photo)
         if job.page is not None:
             _write_page(job.page, job, photo, result)
             console.info(f"{printable(job.label)} compared in {printable(str(job.page))}")
@@ -247,6 +249,20 @@ def _upscale_job(
         result, warnings=tuple(notes), seconds=result.seconds | {"write": perf_counter() - started}
     )
     print_result(result_record(job, result), console)
+
+
+def _with_written_drift(
+    result: "Result",
+    written: "Path | bytes",
+    job: "Job",
+    photo: "Photo",
+) -> "Result":
+    """Return the result with the drift that a lossy encoder has left, where drift was bounded."""
+    from addsr_cli.engine.drift import drift_of_file
+
+    if result.drift is None or job.options.is_exact or job.frames > 1:
+        return result
+    return replace(result, written_drift=drift_of_file(written, photo))
 
 
 def _write_page(

@@ -19,7 +19,8 @@ Then the pixels, through these functions and the networks:
                                       whole run over whole latents instead (``Sampling.by_rows``)
     8.  ``Canvas.window``             -> the part of the canvas that a region needs
     9.  ``Finisher.add``              its colours, and integers into the memory of the output
-    10. ``result.with_samples``       -> Photo with the alpha and metadata of the input
+    10. ``ResultInProgress.finish``   -> Photo with the alpha and metadata of the input, its drift
+                                      from the photo bounded where that was asked for
     11. ``imageio.encode``            -> bytes of the file
     12. ``imageio.write_bytes``       the file, atomically
 """

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from addsr_cli import hardware, imageio
+from addsr_cli.engine.drift import Drift
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import StageTimer
 from addsr_cli.imageio import Photo, WriteOptions
@@ -22,7 +23,8 @@ class Result:
     ``seconds`` are by stage, ``peak_memory`` is in bytes. A photo that was made smaller went
     through no network: its ``plan`` is None, ``steps`` 0 and ``model`` empty. ``steps`` is also 0
     for a network that answers in one pass. ``fidelity`` is that of a decoder that reads the canvas,
-    None for other models.
+    None for other models. ``drift`` is None where it was not bounded;
+    ``written_drift`` is that of the file, measured where its format is lossy.
     """
 
     photo: Photo
@@ -36,6 +38,8 @@ class Result:
     tags: str = ""
     prompt: str = ""
     fidelity: float | None = None
+    drift: Drift | None = None
+    written_drift: Drift | None = None
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -73,6 +77,10 @@ class Result:
             choices["overlap"] = self.plan.overlap if self.plan.tile else 0
         if self.fidelity is not None:
             choices["fidelity"] = self.fidelity
+        if self.drift is not None:
+            choices["max_drift"] = settings.max_drift
+            choices["drift_mean"] = f"{self.drift.mean:.3f}"
+            choices["drift_p999"] = f"{self.drift.p999:.3f}"
         if self.prompt:
             choices["prompt"] = self.prompt
         text = ", ".join(f"{name}={value}" for name, value in choices.items())

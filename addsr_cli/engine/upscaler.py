@@ -16,7 +16,8 @@ from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer
 from addsr_cli.engine.resident_model import ResidentModel, Wrap
 from addsr_cli.engine.restoration import RunContext, restore
-from addsr_cli.engine.result import Result, empty_samples, resize_only, with_samples
+from addsr_cli.engine.result import Result, empty_samples, resize_only
+from addsr_cli.engine.result_in_progress import ResultInProgress, working_depth
 from addsr_cli.engine.source import ImageInput, as_source, load_photo, size_of
 from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import AnimatedPhoto, Photo
@@ -100,6 +101,7 @@ class Upscaler:
             return []
         device = self.model.probe(self.machine.device)
         steps = max(1, self.steps(settings))
+        depth = working_depth(settings, bit_depth)
         plans = []
         for source, target in pairwise([(width, height), *sizes]):
             plan = planner.plan(
@@ -108,7 +110,7 @@ class Upscaler:
                 device,
                 self.spec,
                 steps=steps,
-                pictures=planner.picture_memory(source, target, channels, bit_depth),
+                pictures=planner.picture_memory(source, target, channels, depth),
             )
             planner.check_memory(plan)
             plans.append(plan)
@@ -155,18 +157,15 @@ class Upscaler:
             on_progress,
         )
         context.warnings.extend(photo.warnings)
-        samples = empty_samples(photo, size, bit_depth)
+        output = ResultInProgress(photo, opaque, size, bit_depth, settings)
         final_plan, conditioning = self._run_passes(
             opaque,
-            samples[:, :, : opaque.channels],
+            output.target,
             plans,
             context,
         )
-        del opaque
-        with timer.stage("finish"):
-            upscaled = with_samples(photo, samples)
         return self._result(
-            upscaled,
+            output,
             settings,
             final_plan,
             conditioning,
@@ -223,10 +222,11 @@ class Upscaler:
             timer,
         )
         opaque = [imageio.fill_transparent(photo) for photo in photos]
-        outputs = [empty_samples(photo, size, bit_depth) for photo in photos]
-        targets = [
-            samples[:, :, : photo.channels] for samples, photo in zip(outputs, opaque, strict=True)
+        outputs = [
+            ResultInProgress(photo, filled, size, bit_depth, common)
+            for photo, filled in zip(photos, opaque, strict=True)
         ]
+        targets = [output.target for output in outputs]
         try:
             conditioning = restore(self.model, opaque, targets, plan, context)
         except (InvalidOutput, PrecisionLoss):
@@ -238,17 +238,10 @@ class Upscaler:
             return None
         timer.seconds = {stage: total / len(photos) for stage, total in timer.seconds.items()}
         results = []
-        for photo, samples, own, cond in zip(
-            photos,
-            outputs,
-            settings,
-            conditioning,
-            strict=True,
-        ):
-            warnings = [*context.warnings, *photo.warnings, *cond.notes]
-            upscaled = with_samples(photo, samples)
+        for output, own, cond in zip(outputs, settings, conditioning, strict=True):
+            warnings = [*context.warnings, *output.source.warnings, *cond.notes]
             own_context = replace(context, warnings=warnings)
-            results.append(self._result(upscaled, own, plan, cond, own_context))
+            results.append(self._result(output, own, plan, cond, own_context))
         return results
 
     def _context(
@@ -365,14 +358,17 @@ class Upscaler:
 
     def _result(
         self,
-        photo: Photo,
+        output: ResultInProgress,
         settings: Settings,
         plan: Plan,
         conditioning: Conditioning,
         context: RunContext,
     ) -> Result:
+        with context.timer.stage("finish"):
+            photo, drift = output.finish(context.warnings)
         return Result(
             photo=photo,
+            drift=drift,
             plan=plan,
             settings=self._sampling(settings),
             fidelity=conditioning.fidelity,

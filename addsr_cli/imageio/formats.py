@@ -121,6 +121,12 @@ class WriteOptions:
             object.__setattr__(self, "format", canonical(self.format))
             self.check_format(str(self.format))
 
+    @property
+    def is_exact(self) -> bool:
+        """Whether the file holds every sample as it is; GIF's palette does not."""
+        form = FORMATS[self.format or "PNG"]
+        return self.lossless or (form.lossless and form.name != "GIF")
+
     def check_format(self, name: str) -> None:
         """Raise UsageError when the format does not support these options."""
         fmt = FORMATS[name]

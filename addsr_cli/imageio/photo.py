@@ -231,3 +231,13 @@ def quantize(pixels: FloatArray, out: NDArray[Any]) -> None:
         )
     np.rint(scaled, out=scaled)
     out[:] = np.clip(scaled, 0, top, out=scaled)
+
+
+def narrowed(samples: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return contiguous uint16 samples as uint8, rounded, in the first half of their own memory."""
+    wide = samples.reshape(-1)
+    narrow = wide.view(np.uint8)[: wide.size]
+    for start in range(0, wide.size, _BAND_PIXELS):
+        part = slice(start, start + _BAND_PIXELS)
+        quantize(as_float(wide[part]), narrow[part])  # only what has been read is overwritten
+    return narrow.reshape(samples.shape)

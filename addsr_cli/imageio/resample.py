@@ -21,7 +21,7 @@ from addsr_cli.imageio.photo import FloatArray, Photo, Samples, as_float, bands,
 # too coarsely quantized to be reliable.
 _INVISIBLE = np.float32(3.5 / 255)
 _SHARPNESS = -0.5  # the parameter a of the bicubic filter
-_CHUNK = 64  # positions whose taps form one small matrix
+_CHUNK = 64  # positions, of the finer side, whose taps form one small matrix
 _SINGLE_THREAD = 1 << 18  # multiply-adds up to which OpenBLAS uses one thread
 
 Taps = tuple[NDArray[np.int64], FloatArray]
@@ -85,14 +85,29 @@ def resize_window(
     scaled to [0, 1], not clamped. It differs from the same part of a larger window by rounding
     only.
     """
-    seen_columns, across = _reach(_taps(samples.shape[1], size[0]), columns)
-    seen_rows, down = _reach(_taps(samples.shape[0], size[1]), rows)
+    seen_columns, across = reach(taps(samples.shape[1], size[0]), columns)
+    seen_rows, down = reach(taps(samples.shape[0], size[1]), rows)
     pixels = as_float(np.ascontiguousarray(samples[seen_rows, seen_columns].transpose(2, 0, 1)))
-    if samples.shape[1] != size[0]:
-        pixels = _across(pixels, across)
-    if samples.shape[0] != size[1]:
-        pixels = _down(pixels, down)
+    pixels = apply_taps(
+        pixels,
+        across=None if samples.shape[1] == size[0] else across,
+        down=None if samples.shape[0] == size[1] else down,
+    )
     return pixels.copy() if np.shares_memory(pixels, samples) else pixels
+
+
+def apply_taps(
+    planes: FloatArray,
+    *,
+    across: Taps | None,
+    down: Taps | None,
+) -> FloatArray:
+    """Return planes (C, H, W) after both filters; None leaves that axis as it is."""
+    if across is not None:
+        planes = _across(planes, across)
+    if down is not None:
+        planes = _down(planes, down)
+    return planes
 
 
 def fill_transparent(photo: Photo) -> Photo:
@@ -131,7 +146,7 @@ def _check_size(size: tuple[int, int]) -> None:
 
 
 @lru_cache(maxsize=8)
-def _taps(length: int, new_length: int) -> Taps:
+def taps(length: int, new_length: int) -> Taps:
     """Return where every new position starts to read (n,), and its weights (n, taps)."""
     if length == new_length:
         return np.arange(length), np.ones((length, 1), np.float32)
@@ -157,41 +172,44 @@ def _bicubic(x: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(x < 1, near, np.where(x < 2, far, 0.0))
 
 
-def _reach(taps: Taps, window: slice) -> tuple[slice, Taps]:
-    """Return what a window reads, and its taps relative to that."""
-    first, weights = taps
+def reach(axis: Taps, window: slice) -> tuple[slice, Taps]:
+    """Return what a window of an axis reads, and its taps relative to that."""
+    first, weights = axis
     own = first[window]
     start = int(own[0])
     stop = int(own[-1]) + weights.shape[1]
     return slice(start, stop), (own - start, weights[window])
 
 
-def _matrices(taps: Taps) -> Iterator[tuple[slice, slice, FloatArray]]:
+def _matrices(axis: Taps) -> Iterator[tuple[slice, slice, FloatArray]]:
     """Yield, for each chunk of positions: them, what they read, and the weights as a matrix."""
-    first, weights = taps
+    first, weights = axis
     count = weights.shape[1]
-    for start in range(0, len(first), _CHUNK):
-        own = first[start : start + _CHUNK]
+    stride = (int(first[-1]) - int(first[0])) / len(first)
+    # A matrix holds a band of weights among zeros; where positions lie far apart it is long.
+    chunk = max(_CHUNK // 4, int(_CHUNK / max(1.0, stride)))
+    for start in range(0, len(first), chunk):
+        own = first[start : start + chunk]
         seen = slice(int(own[0]), int(own[-1]) + count)
         matrix = np.zeros((len(own), seen.stop - seen.start), np.float32)
         places = own[:, None] - own[0] + np.arange(count)
-        np.put_along_axis(matrix, places, weights[start : start + _CHUNK], axis=1)
+        np.put_along_axis(matrix, places, weights[start : start + chunk], axis=1)
         yield slice(start, start + len(own)), seen, matrix
 
 
-def _across(pixels: FloatArray, taps: Taps) -> FloatArray:
+def _across(pixels: FloatArray, axis: Taps) -> FloatArray:
     lines = pixels.reshape(-1, pixels.shape[2])
-    out = np.empty((len(lines), len(taps[0])), np.float32)
-    for own, seen, matrix in _matrices(taps):
+    out = np.empty((len(lines), len(axis[0])), np.float32)
+    for own, seen, matrix in _matrices(axis):
         for part in _small_parts(len(lines), matrix):
             out[part, own] = lines[part, seen] @ matrix.T
     return out.reshape(*pixels.shape[:2], -1)
 
 
-def _down(pixels: FloatArray, taps: Taps) -> FloatArray:
+def _down(pixels: FloatArray, axis: Taps) -> FloatArray:
     width = pixels.shape[2]
-    out = np.empty((pixels.shape[0], len(taps[0]), width), np.float32)
-    for own, seen, matrix in _matrices(taps):
+    out = np.empty((pixels.shape[0], len(axis[0]), width), np.float32)
+    for own, seen, matrix in _matrices(axis):
         for plane, target in zip(pixels, out, strict=True):
             for part in _small_parts(width, matrix):
                 target[own, part] = matrix @ plane[seen, part]

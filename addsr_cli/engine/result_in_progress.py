@@ -1,0 +1,61 @@
+"""The memory of one result, from the network's first pixel to the finished photo."""
+
+from addsr_cli.engine.drift import Drift, hold
+from addsr_cli.engine.result import empty_samples, with_samples
+from addsr_cli.imageio import Photo
+from addsr_cli.imageio.photo import Samples, narrowed
+from addsr_cli.settings import Settings
+
+
+def working_depth(settings: Settings, bit_depth: int) -> int:
+    """Return the bits of a sample while a result is made whose file has ``bit_depth``."""
+    return bit_depth if settings.max_drift is None else 16
+
+
+class ResultInProgress:
+    """A photo on its way: ``source`` as it was read, ``opaque`` as the network sees it.
+
+    Without a bound on drift the memory has the depth of the file, 8 or 16 bits. With one it has 16
+    until ``finish``, so that a correction does not round what was rounded before.
+    """
+
+    def __init__(
+        self,
+        source: Photo,
+        opaque: Photo,
+        size: tuple[int, int],
+        bit_depth: int | None,
+        settings: Settings,
+    ) -> None:
+        self.source = source
+        self.opaque = opaque
+        self.bound = settings.max_drift
+        self.bit_depth = bit_depth or (8 if source.samples.itemsize == 1 else 16)
+        self.samples = empty_samples(source, size, working_depth(settings, self.bit_depth))
+
+    @property
+    def target(self) -> Samples:
+        """What the passes fill: the samples without alpha, (H, W, 1 or 3)."""
+        return self.samples[:, :, : self.opaque.channels]
+
+    def finish(self, warnings: list[str]) -> tuple[Photo, Drift | None]:
+        """Return the photo with alpha and metadata, and its drift where that was bounded.
+
+        ``warnings`` gets a sentence when the bound could not be met.
+        """
+        drift = None
+        if self.bound is not None:
+            drift = hold(self.target, self.opaque, self.bound, self.bit_depth)
+            if not drift.within_bound:
+                warnings.append(_unmet(drift, self.bit_depth))
+            if self.bit_depth == 8:
+                self.samples = narrowed(self.samples)
+        return with_samples(self.source, self.samples), drift
+
+
+def _unmet(drift: Drift, bit_depth: int) -> str:
+    text = (
+        f"the drift is {drift.p999:.2f} of 255 at the 99.9th percentile, above --max-drift "
+        f"{drift.bound:g}: no picture of {bit_depth} bits that was found comes nearer"
+    )
+    return text if bit_depth == 16 else f"{text}; --bit-depth 16 may"
