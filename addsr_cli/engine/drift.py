@@ -23,22 +23,22 @@ from addsr_cli.imageio.back_projection import (
     rows_needed,
     shrink_rows,
 )
-from addsr_cli.imageio.photo import FloatArray, Samples, as_float, quantize
+from addsr_cli.imageio.photo import FloatArray, Samples, float_planes, quantize
 
 SHARE = 0.999  # of the pixels that a bound holds for: the 99.9th percentile
 # Clipping to [0, 1] undoes a part of every correction: one is enough for most photos, a few for
 # those with clipped whites or blacks. From the second on each goes further than what is missing,
-# which a projection may by up to twice, and which needs a third of the rounds.
-RELAXATION = 1.7
+# up to the other side of the band between the bounds, which halves the rounds.
+RELAXATION = 2.5
 LEAST_PROGRESS = 0.95  # of what is missing, to what a further round must bring it
-PATIENCE = 3  # rounds without that
+PATIENCE = 6  # rounds without that
 # Of the noise that rounding leaves in the drift: the largest among a thousand is below this.
 ROUNDING_DEVIATIONS = 3.3
 _LEVELS = 255.0
 _BINS_PER_LEVEL = 64
 _ROUNDING = 1e-3  # of a bin, from float arithmetic
 _BINS = 256 * _BINS_PER_LEVEL
-_BAND_PIXELS = 1 << 19  # of the output, in one band of rows
+_BAND_PIXELS = 1 << 16  # of the output, in one band of rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,7 +199,7 @@ class _Drifting:
         """Return the signed drift of a band, (C, rows, width) in 1/255, and count it."""
         band = self.bands[number]
         shrunk = shrink_rows(self.samples, self.photo.size, band, self.bit_depth)
-        shrunk -= as_float(self.photo.colour[band]).transpose(2, 0, 1)
+        shrunk -= float_planes(self.photo.colour[band])
         shrunk *= _LEVELS
         size = np.abs(shrunk)
         self.sums[number] = size.sum(dtype=np.float64)
@@ -232,9 +232,10 @@ class _Drifting:
                 :, own.start - start : own.stop - start
             ]
         change = least_change(planes, self.photo.size, (width, height), rows, needed.start)
-        pixels = as_float(self.samples[rows])
-        pixels -= change.transpose(1, 2, 0) / np.float32(_LEVELS)
-        quantize(np.clip(pixels, 0, 1, out=pixels), self.samples[rows])
+        change /= -np.float32(_LEVELS)
+        change += float_planes(self.samples[rows])
+        np.clip(change, 0, 1, out=change)
+        quantize(change.transpose(1, 2, 0), self.samples[rows])
 
 
 def _excess(

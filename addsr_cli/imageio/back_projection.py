@@ -15,7 +15,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from addsr_cli.imageio.photo import FloatArray, Samples, as_float
+from addsr_cli.imageio.photo import FloatArray, Samples, float_planes
 from addsr_cli.imageio.resample import Taps, apply_taps, reach, taps
 
 REACH = 12  # pixels of the small picture; what lies beyond weighs below 1e-5
@@ -34,13 +34,13 @@ def shrink_rows(
     It is ``resize`` of the samples as a file of ``bit_depth``, 8 or 16, holds them.
     """
     seen, down = reach(taps(samples.shape[0], size[1]), rows)
-    pixels = as_float(samples[seen])
+    pixels = float_planes(samples[seen])
     if bit_depth == 8 and samples.dtype != np.uint8:
         pixels *= 255
         np.rint(pixels, out=pixels)
         pixels /= 255
     return apply_taps(
-        np.ascontiguousarray(pixels.transpose(2, 0, 1)),
+        pixels,
         across=None if samples.shape[1] == size[0] else taps(samples.shape[1], size[0]),
         down=None if samples.shape[0] == size[1] else down,
     )

@@ -200,6 +200,15 @@ def as_float(samples: NDArray[Any]) -> FloatArray:
     return scaled
 
 
+def float_planes(samples: Samples) -> FloatArray:
+    """Return samples (H, W, C) as float32 planes (C, H, W), integers scaled to [0, 1]."""
+    planes = np.empty((samples.shape[2], *samples.shape[:2]), np.float32)
+    planes[...] = samples.transpose(2, 0, 1)
+    if samples.dtype.kind != "f":
+        planes /= np.float32(np.iinfo(samples.dtype).max)
+    return planes
+
+
 def as_rgb(pixels: FloatArray) -> FloatArray:
     """Return contiguous (H, W, 3) of float (H, W, 1..4): grey is repeated, alpha is dropped."""
     if pixels.shape[2] <= 2:

@@ -193,7 +193,7 @@ def _matrices(axis: Taps) -> Iterator[tuple[slice, slice, FloatArray]]:
         seen = slice(int(own[0]), int(own[-1]) + count)
         matrix = np.zeros((len(own), seen.stop - seen.start), np.float32)
         places = own[:, None] - own[0] + np.arange(count)
-        np.put_along_axis(matrix, places, weights[start : start + chunk], axis=1)
+        matrix[np.arange(len(own))[:, None], places] = weights[start : start + chunk]
         yield slice(start, start + len(own)), seen, matrix
 
 
