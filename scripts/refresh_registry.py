@@ -1,4 +1,4 @@
-"""Compare ``addsr_cli/weights/components.py`` with the Hub: commits, sizes and digests.
+"""Compare the components of ``addsr_cli`` with the Hub: commits, sizes and digests.
 
 For maintainers, online. ``python scripts/refresh_registry.py`` prints
 one JSON line per file and source, and exits with 1
@@ -11,7 +11,8 @@ import sys
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from addsr_cli.weights.components import COMPONENTS, Component, FileSpec, Source
+from addsr_cli.models.component import Component, FileSpec, Source
+from addsr_cli.weights.components import COMPONENTS
 
 
 def main() -> int:

@@ -2,7 +2,7 @@
 
 import random
 
-from addsr_cli.weights.components import Component, FileSpec, Source
+from addsr_cli.models.component import Component, FileSpec, Source
 
 MIB = 2**20
 WEIGHTS = random.Random(0).randbytes(3 * MIB)

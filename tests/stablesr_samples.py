@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.stablesr.conversion import Checkpoints, build_stablesr
 from addsr_cli.models.stablesr.sampling_defaults import PROMPTS, StableSRDefaults
-from addsr_cli.weights.convert_stablesr import Checkpoints, build_stablesr
 
 STABLESR = GOLDEN / "stablesr"
 # All golden cases; the checkout holds those whose weights are small.

@@ -10,8 +10,10 @@ from bundles import GOLDEN, tagger_config
 from loopback import Repo
 from safetensors.torch import load, load_file, save
 
-from addsr_cli.weights import download_plan, install
-from addsr_cli.weights.components import COMPONENTS, MODEL_COMPONENTS, FileSpec, Source
+from addsr_cli.models.component import FileSpec, Source
+from addsr_cli.models.seesr import installation
+from addsr_cli.weights import download_plan
+from addsr_cli.weights.components import COMPONENTS, MODEL_COMPONENTS
 
 WEIGHTS = "diffusion_pytorch_model.safetensors"
 SERVED = {
@@ -147,15 +149,15 @@ def fill(server, monkeypatch):
     server.repos = repositories()
     know(monkeypatch, {name: served(name) for name in SERVED})
     monkeypatch.setattr(
-        install,
+        installation,
         "SAMPLING_DEFAULTS",
         {
             name: replace(bundle, shortest_side=64)
-            for name, bundle in install.SAMPLING_DEFAULTS.items()
+            for name, bundle in installation.SAMPLING_DEFAULTS.items()
         },
     )
     monkeypatch.setattr(
-        install, "convert_tagger", partial(install.convert_tagger, sizes=tagger_config())
+        installation, "convert_tagger", partial(installation.convert_tagger, sizes=tagger_config())
     )
     reach(server, monkeypatch)
     return server

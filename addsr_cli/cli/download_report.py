@@ -7,7 +7,7 @@ from addsr_cli.cli.formatting import format_bytes
 from addsr_cli.errors import ModelUnavailable
 
 if TYPE_CHECKING:
-    from addsr_cli.weights.components import Source
+    from addsr_cli.models.component import Source
     from addsr_cli.weights.download_plan import PlannedComponent
 
 
@@ -30,7 +30,7 @@ def announce(
 
     Raises ModelUnavailable when a component that has sources cannot be downloaded.
     """
-    from addsr_cli.weights.components import licences
+    from addsr_cli.models.component import licences
 
     for planned in plan:
         if planned.problem and planned.component.sources:
@@ -99,7 +99,7 @@ def _file_records(name: str, planned: "PlannedComponent") -> list[dict[str, Any]
 
 def _listed_source(planned: "PlannedComponent") -> str:
     """Return the first source that addsr lists for a component."""
-    from addsr_cli.weights.components import STUDENT
+    from addsr_cli.models.seesr.published import STUDENT
     from addsr_cli.weights.download_plan import GOOGLE_DRIVE_URL
 
     sources = planned.component.sources

@@ -60,7 +60,7 @@ def model_records() -> list[dict[str, Any]]:
     from addsr_cli.models.bundle import Bundle
     from addsr_cli.models.registry import BUNDLED
     from addsr_cli.weights import installed, loader
-    from addsr_cli.weights.components import MODEL_COMPONENTS, SCALES, licences
+    from addsr_cli.weights.components import PUBLISHED
 
     records = []
     for name, spec in BUNDLED.items():
@@ -92,7 +92,7 @@ def model_records() -> list[dict[str, Any]]:
                 scale,
             )
         )
-    for name, components in MODEL_COMPONENTS.items():
+    for name, model in PUBLISHED.items():
         if name not in folders:
             records.append(
                 _record(
@@ -100,8 +100,8 @@ def model_records() -> list[dict[str, Any]]:
                     "not installed",
                     None,
                     0,
-                    licences(components),
-                    SCALES.get(name, 0),
+                    model.licence,
+                    model.scale or 0,
                 )
             )
     return records
@@ -272,12 +272,14 @@ def import_(
 
 def _check_name_of_networks(name: str) -> None:
     """Raise UsageError unless UNet and ControlNet can have a name, OutputRefused if it is taken."""
-    from addsr_cli.weights import download_plan, installed
+    from addsr_cli.weights import installed
+    from addsr_cli.weights.components import PUBLISHED
 
-    if name not in download_plan.NETWORKS:
+    names = [model.name for model in PUBLISHED.values() if model.networks]
+    if name not in names:
         raise UsageError(
             f"--as {name} is not the name of UNet and ControlNet.",
-            f"Use {' or '.join(download_plan.NETWORKS)}.",
+            f"Use {' or '.join(names)}.",
         )
     if installed.find_installed(name):
         raise OutputRefused(

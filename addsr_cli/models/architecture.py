@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from addsr_cli.models.bundle import single_file
+from addsr_cli.models.published import PublishedModel
 from addsr_cli.schedulers import Scheduler
 
 if TYPE_CHECKING:
@@ -205,7 +206,7 @@ class Architecture:
     ``suffixes`` are those of files that other programs wrote and that can be loaded as they are.
     ``random``, where there is one, builds a published model with random weights, described by
     ``random_spec``, to measure speed and memory. ``bundled`` are the models that ship with the
-    package; ``training`` is what can be trained.
+    package, ``published`` those that are downloaded; ``training`` is what can be trained.
     """
 
     name: str
@@ -217,6 +218,7 @@ class Architecture:
     random: Callable[[LoadOptions], "Restorer"] | None = None
     random_spec: ModelSpec | None = None
     bundled: tuple[ModelSpec, ...] = ()
+    published: tuple[PublishedModel, ...] = ()
     training: tuple[TrainingSetup, ...] = ()
 
     @property

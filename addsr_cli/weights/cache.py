@@ -18,7 +18,7 @@ from filelock import FileLock
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.files import link_or_copy, remove_partial_files, sha256_of, write_text
 from addsr_cli.folders import cache_folder
-from addsr_cli.weights.components import Component, FileSpec, Kind, Source
+from addsr_cli.models.component import Component, FileSpec, Kind, Source
 from addsr_cli.weights.progress import ProgressCallback, sha256_with_progress
 
 RECORD = "record.json"

@@ -7,8 +7,8 @@ from os import fsync
 from pathlib import Path
 
 from addsr_cli.files import git_blob_sha1_of, require_free_space, sha256_of
+from addsr_cli.models.component import Component, FileSpec, Source
 from addsr_cli.weights.cache import CacheEntry, Check, Record, component_folder
-from addsr_cli.weights.components import Component, FileSpec, Source
 from addsr_cli.weights.manifest import build_manifest, differs, usable_files
 from addsr_cli.weights.progress import Phase, ProgressCallback, TransferProgress
 from addsr_cli.weights.remote import Access, RemoteFile, SourceFailed

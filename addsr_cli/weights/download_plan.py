@@ -7,20 +7,13 @@ from dataclasses import dataclass
 
 from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.models.bundle import RECORD, Bundle
+from addsr_cli.models.component import Component, FileSpec, Source
 from addsr_cli.weights import cache, installed, sources
 from addsr_cli.weights.cache import Record
-from addsr_cli.weights.components import (
-    MODEL_COMPONENTS,
-    SEESR,
-    STUDENT,
-    Component,
-    FileSpec,
-    Source,
-)
+from addsr_cli.weights.components import MODEL_COMPONENTS, PUBLISHED
 from addsr_cli.weights.manifest import Manifest
 
 GOOGLE_DRIVE_URL = "https://drive.google.com/uc?id=19IB8vIdYeF65ixIvwIjZzPPuVka4sjec"
-NETWORKS = {"addsr": STUDENT.name, "seesr": SEESR.name}  # components that a user may import
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +34,8 @@ def components_of(name: str, *, networks_imported: bool = False) -> tuple[Compon
         raise UsageError(
             f"There is no recipe for {name!r}.", f"Use {', '.join(MODEL_COMPONENTS)} or ORG/REPO."
         )
-    excluded = NETWORKS.get(name) if networks_imported else None
+    networks = PUBLISHED[name].networks if networks_imported else None
+    excluded = networks.name if networks else None
     return tuple(part for part in MODEL_COMPONENTS[name] if part.name != excluded)
 
 

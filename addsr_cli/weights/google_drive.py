@@ -6,8 +6,8 @@ from pathlib import Path
 from huggingface_hub import constants
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.seesr.published import STUDENT
 from addsr_cli.weights import cache
-from addsr_cli.weights.components import STUDENT
 from addsr_cli.weights.download_plan import GOOGLE_DRIVE_URL
 from addsr_cli.weights.progress import ProgressCallback, TransferProgress
 from addsr_cli.weights.remote import MAX_TRIES

@@ -1,45 +1,20 @@
 """From a model's name to a converted bundle on this computer: download, convert, put together."""
 
-import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
 
 from addsr_cli.files import link_or_copy, write_error
-from addsr_cli.models.checkpoint_reader import read_weights
-from addsr_cli.models.seesr.loading import TAGGER_WEIGHTS, WEIGHTS
-from addsr_cli.models.seesr.sampling_defaults import SAMPLING_DEFAULTS
+from addsr_cli.models.component import Component
+from addsr_cli.models.published import Downloads
+from addsr_cli.models.seesr.published import STUDENT
 from addsr_cli.weights import cache, google_drive, installed, sources
-from addsr_cli.weights.archive import NetworkFolders, find_networks
-from addsr_cli.weights.components import (
-    DAPE,
-    RAM,
-    SCALES,
-    SD2_BASE,
-    SD_TURBO,
-    SEESR,
-    STUDENT,
-    TAGS,
-    licences,
-)
-from addsr_cli.weights.convert import build_bundle, convert_tagger, turbo_unet
-from addsr_cli.weights.download_plan import (
-    NETWORKS,
-    PlannedComponent,
-    components_of,
-    plan_download,
-)
-from addsr_cli.weights.install_network import convert_network
-from addsr_cli.weights.install_stablesr import convert_stablesr, is_stablesr
+from addsr_cli.weights.components import MODEL_COMPONENTS, PUBLISHED
+from addsr_cli.weights.download_plan import PlannedComponent, components_of, plan_download
 from addsr_cli.weights.progress import ProgressCallback
-
-HALF_PRECISION = ".fp16.safetensors"
-TAG_FILES = ("ram_tag_list.txt", "ram_tag_list_threshold.txt")
 
 MessageCallback = Callable[[str], None]
 
@@ -74,109 +49,63 @@ def install(
         if STUDENT in components and not sources.sources_of(STUDENT):
             student = google_drive.download_student(on_message, on_progress)
             components.remove(STUDENT)
-        manifests = {each.component.name: each.manifest for each in plan or ()}
-        folders = {}
-        for component in components:
-            notice = f"{component.title} ({component.licence}). {component.notice}"
-            on_message(notice.rstrip(". ") + ".")
-            manifest = manifests.get(component.name)
-            folders[component.name] = sources.fetch(
-                component,
-                manifest=manifest,
-                on_progress=on_progress,
-            )
-            for note in sources.notes(component):
-                on_message(f"warning: {note}")
+        folders = _fetch(components, plan or (), on_progress, on_message)
         on_message("converting")
-        if name in SCALES:
-            [component] = components
-            file = folders[name] / component.files[0].path
-            return convert_network(file, name, component.licence, scratch)
-        if is_stablesr(name):
-            known_digests = _recorded_digests(folders)
-            return convert_stablesr(name, folders, known_digests, dtype, on_message)
-        return _convert(name, folders, student, scratch, dtype)
+        downloads = Downloads(
+            name=name,
+            components=MODEL_COMPONENTS[name],
+            folders=folders,
+            output=installed.model_folder(name),
+            scratch=scratch,
+            dtype=dtype,
+            origins=_origins(name, folders, student),
+            digests=_recorded_digests(folders),
+            own_networks=student,
+            find_component=sources.find_cached,
+            find_model=installed.find_installed,
+            on_message=on_message,
+        )
+        PUBLISHED[name].convert(downloads)
+    return installed.model_folder(name)
 
 
-def _convert(
+def _fetch(
+    components: Iterable[Component],
+    plan: Iterable[PlannedComponent],
+    on_progress: ProgressCallback | None,
+    on_message: MessageCallback,
+) -> dict[str, Path]:
+    """Download what is missing; returns the folder of every component, by its name."""
+    manifests = {each.component.name: each.manifest for each in plan}
+    folders = {}
+    for component in components:
+        notice = f"{component.title} ({component.licence}). {component.notice}"
+        on_message(notice.rstrip(". ") + ".")
+        folders[component.name] = sources.fetch(
+            component,
+            manifest=manifests.get(component.name),
+            on_progress=on_progress,
+        )
+        for note in sources.notes(component):
+            on_message(f"warning: {note}")
+    return folders
+
+
+def _origins(
     name: str,
     folders: Mapping[str, Path],
     student: Path | None,
-    scratch: Path,
-    dtype: torch.dtype,
-) -> Path:
-    """Convert downloaded components, whose ``folders`` are given by name, to a bundle."""
-    tags, thresholds = (folders[TAGS.name] / file for file in TAG_FILES)
-    ram = folders[RAM.name] / RAM.files[0].path
-    dape = folders[DAPE.name] / DAPE.files[0].path
-    convert_tagger(
-        ram,
-        dape,
-        tags,
-        thresholds,
-        scratch / "tagger",
-        dtype,
-    )
-    networks = _network_folders(name, folders, student, scratch)
-    base = folders[SD2_BASE.name]
-    known_digests = _recorded_digests(folders)
-    if name == "seesr-turbo":
-        base = _turbo_base(
-            folders[SD_TURBO.name],
-            base,
-            scratch / "base",
-            known_digests,
-        )
+) -> dict[str, object]:
+    """Return where every component of a model came from, by its name."""
     origins: dict[str, object] = {
         component.name: sources.origin(component)
-        for component in components_of(name)
+        for component in MODEL_COMPONENTS[name]
         if component.name in folders
     }
-    if student is not None:
-        origins[NETWORKS[name]] = {"repo": student.name}  # no path: push publishes the record
-    return build_bundle(
-        name=name,
-        licence=licences(components_of(name)),
-        defaults=SAMPLING_DEFAULTS[name],
-        networks=networks,
-        base=base,
-        tagger=scratch / "tagger",
-        output=installed.model_folder(name),
-        source=origins,
-        known_digests=known_digests,
-        dtype=dtype,
-        teacher=_teacher_unet() if name == "addsr" else None,
-    )
-
-
-def _network_folders(
-    name: str,
-    folders: Mapping[str, Path],
-    student: Path | None,
-    scratch: Path,
-) -> NetworkFolders:
-    """Return UNet and ControlNet; SeeSR-Turbo's UNet is made in ``scratch``."""
-    if student is not None:
-        return find_networks(student, scratch / "student")
-    seesr = folders[NETWORKS.get(name, SEESR.name)]
-    if name != "seesr-turbo":
-        return NetworkFolders(
-            unet=seesr / "unet",
-            controlnet=seesr / "controlnet",
-        )
-    turbo_file = folders[SD_TURBO.name] / "unet" / _half_precision(WEIGHTS)
-    unet = turbo_unet(read_weights(turbo_file), read_weights(seesr / "unet" / WEIGHTS))
-    (scratch / "unet").mkdir()
-    save_file(unet, scratch / "unet" / WEIGHTS)
-    shutil.copyfile(seesr / "unet" / "config.json", scratch / "unet" / "config.json")
-    return NetworkFolders(
-        unet=scratch / "unet",
-        controlnet=seesr / "controlnet",
-    )
-
-
-def _half_precision(name: str) -> str:
-    return name.replace(".safetensors", HALF_PRECISION)
+    networks = PUBLISHED[name].networks
+    if student is not None and networks is not None:
+        origins[networks.name] = {"repo": student.name}  # no path: push publishes the record
+    return origins
 
 
 def _recorded_digests(folders: Mapping[str, Path]) -> dict[Path, str]:
@@ -186,34 +115,6 @@ def _recorded_digests(folders: Mapping[str, Path]) -> dict[Path, str]:
         for path, entry in cache.Record.read(name).files.items():
             digests[folder / path] = entry.sha256
     return digests
-
-
-def _teacher_unet() -> dict[str, Tensor] | None:
-    """Return SeeSR's UNet if it is on this computer, to tell it from a student."""
-    folder = installed.find_installed("seesr") or sources.find_cached(SEESR)
-    return read_weights(folder / "unet" / WEIGHTS) if folder else None
-
-
-def _turbo_base(
-    turbo: Path,
-    base: Path,
-    folder: Path,
-    known_digests: dict[Path, str],
-) -> Path:
-    """Put SD-Turbo's VAE and text encoder and Stable Diffusion 2's tokenizer into ``folder``.
-
-    Files get their plain names; ``known_digests`` gets entries for these.
-    """
-    targets = {path: f"tokenizer/{path.name}" for path in (base / "tokenizer").iterdir()}
-    for part, weights in {"vae": WEIGHTS, "text_encoder": TAGGER_WEIGHTS}.items():
-        targets[turbo / part / _half_precision(weights)] = f"{part}/{weights}"
-        targets[turbo / part / "config.json"] = f"{part}/config.json"
-    for source, name in targets.items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        link_or_copy(source, folder / name)
-        if source in known_digests:
-            known_digests[folder / name] = known_digests[source]
-    return folder
 
 
 def _install_from_hub(

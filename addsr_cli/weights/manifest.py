@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from addsr_cli.models.component import Component, FileSpec, Source
 from addsr_cli.weights import cache
 from addsr_cli.weights.cache import CacheEntry, Record, component_folder
-from addsr_cli.weights.components import Component, FileSpec, Source
 from addsr_cli.weights.remote import Access, RemoteFile, SourceFailed, request_metadata
 
 

@@ -1,7 +1,7 @@
 """Files that a user downloaded: known originals, and a folder or archive with networks.
 
-Known originals (RAM's checkpoint, DAPE, the tag lists, StableSR's files) are recognised by their
-digest and added to the cache as if addsr had downloaded them.
+Known originals, such as RAM's checkpoint or StableSR's files, are recognised by their digest and
+added to the cache as if addsr had downloaded them.
 """
 
 import os
@@ -12,14 +12,12 @@ from pathlib import Path
 from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.files import write_error
 from addsr_cli.models.checkpoint_reader import DOWNLOAD_AGAIN, first_bytes
+from addsr_cli.models.component import Component, FileSpec
 from addsr_cli.models.registry import architecture_of_file
+from addsr_cli.models.seesr.archive import MAX_DEPTH, has_networks
 from addsr_cli.weights import cache
-from addsr_cli.weights.archive import MAX_DEPTH, has_networks
-from addsr_cli.weights.components import DAPE, RAM, TAGS, Component, FileSpec
+from addsr_cli.weights.components import COMPONENTS
 from addsr_cli.weights.progress import ProgressCallback, sha256_with_progress
-from addsr_cli.weights.stablesr_components import STABLESR_FILES
-
-IMPORTABLE = (RAM, DAPE, TAGS, *STABLESR_FILES)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +46,9 @@ def classify_paths(paths: Iterable[Path]) -> ImportedFiles:
     """
     known = {
         Path(spec.path).name: (component, spec)
-        for component in IMPORTABLE
+        for component in COMPONENTS.values()
         for spec in component.files
-        if spec.digest_is_binding
+        if component.importable and spec.digest_is_binding
     }
     originals = []
     networks = []

@@ -27,7 +27,7 @@ from huggingface_hub.errors import (  # type: ignore[attr-defined]
 from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.weights.components import FileSpec, Source
+from addsr_cli.models.component import FileSpec, Source
 
 T = TypeVar("T")
 MAX_TRIES = 3  # in a row without progress

@@ -14,10 +14,10 @@ from typing import TypeVar
 
 from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.files import write_error
+from addsr_cli.models.component import Component, Source
 from addsr_cli.weights import cache
 from addsr_cli.weights.cache import Record, component_folder
 from addsr_cli.weights.component_download import ComponentDownload
-from addsr_cli.weights.components import Component, Source
 from addsr_cli.weights.manifest import (
     Manifest,
     build_manifest,

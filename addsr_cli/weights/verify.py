@@ -6,10 +6,11 @@ from typing import Literal
 
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.bundle import RECORD
+from addsr_cli.models.component import Component
 from addsr_cli.models.registry import BUNDLED
 from addsr_cli.weights import cache, installed, loader
 from addsr_cli.weights.cache import Record
-from addsr_cli.weights.components import COMPONENTS, MODEL_COMPONENTS, Component
+from addsr_cli.weights.components import COMPONENTS, MODEL_COMPONENTS
 from addsr_cli.weights.progress import ProgressCallback
 
 Condition = Literal["intact", "damaged", "incomplete"]

@@ -12,8 +12,9 @@ from huggingface_hub import constants
 from loopback import Fault
 from tiny_hub import reach
 
+from addsr_cli.models.component import FileSpec
 from addsr_cli.weights import cache
-from addsr_cli.weights.components import MODEL_COMPONENTS, FileSpec
+from addsr_cli.weights.components import MODEL_COMPONENTS
 
 PULL = ("models", "pull", "seesr")
 AGAIN = "Check the connection. Run the same command again: the download resumes where it stopped."

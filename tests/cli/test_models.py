@@ -200,8 +200,9 @@ def test_a_model_asked_for_by_name_is_never_replaced(addsr, tmp_path, name):
 
 
 def test_a_dry_run_of_pull_lists_files_and_sources(addsr, monkeypatch):
+    from addsr_cli.models.seesr.published import STUDENT
     from addsr_cli.weights import sources
-    from addsr_cli.weights.components import MODEL_COMPONENTS, STUDENT
+    from addsr_cli.weights.components import MODEL_COMPONENTS
     from addsr_cli.weights.manifest import Manifest, PlannedFile
 
     def manifest(component):

@@ -8,6 +8,7 @@ import pytest
 from one_pass_files import save_compact_file, save_esrgan_file
 from PIL import Image
 
+from addsr_cli.models.single_pass.published import REAL_ESRGAN
 from addsr_cli.weights import components, install, installed, sources
 
 
@@ -123,7 +124,7 @@ def test_a_known_network_is_fetched_checked_and_installed(tmp_path, monkeypatch)
 
 
 def test_the_digests_of_known_networks_are_binding():
-    for component in components.ONE_PASS:
+    for component in REAL_ESRGAN:
         [spec] = component.files
         assert spec.digest_is_binding
         assert len(bytes.fromhex(spec.sha256)) == sha256().digest_size

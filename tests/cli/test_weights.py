@@ -14,8 +14,9 @@ from loopback import Repo
 from PIL import Image
 from tiny_hub import WEIGHTS, archive, dape, know, ram, served, student
 
+from addsr_cli.models.component import FileSpec
 from addsr_cli.weights import cache, download_plan, installed, manual_import
-from addsr_cli.weights.components import MODEL_COMPONENTS, FileSpec
+from addsr_cli.weights.components import MODEL_COMPONENTS
 
 
 def rows(outcome):

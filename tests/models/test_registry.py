@@ -14,7 +14,7 @@ from torch.nn.functional import pixel_shuffle, pixel_unshuffle
 from addsr_cli import Machine, Upscaler
 from addsr_cli.cli.app import run
 from addsr_cli.errors import ModelUnavailable, UsageError
-from addsr_cli.models import registry
+from addsr_cli.models import bundle_files, registry
 from addsr_cli.models.architecture import (
     Architecture,
     Footprint,
@@ -23,14 +23,17 @@ from addsr_cli.models.architecture import (
     TrainingSetup,
 )
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.checkpoint_reader import read_weights
 from addsr_cli.models.checks import problem_of
+from addsr_cli.models.component import Component, FileSpec
+from addsr_cli.models.published import PublishedModel
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.schedule import Schedule
 from addsr_cli.train.budget import budget
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.recipe import preset, run_defaults
 from addsr_cli.train.trainer import Trainer
-from addsr_cli.weights import loader
+from addsr_cli.weights import components, install, installed, loader, sources
 from addsr_cli.weights.verify import verify
 
 SPEC = ModelSpec(
@@ -123,12 +126,37 @@ def problems(file):
     return (problem,) if problem else ()
 
 
+CHECKPOINT = Component(
+    name="toy-checkpoint",
+    title="a toy's checkpoint",
+    sources=(),
+    files=(FileSpec(path="toy.pt"),),
+    licence="MIT",
+)
+
+
+def convert(downloads):
+    state = read_weights(downloads.file(CHECKPOINT))
+    with bundle_files.new_folder(downloads.output, 0) as folder:
+        save_file(
+            bundle_files.cast_state(state, downloads.dtype, "toy"), folder / "toy.safetensors"
+        )
+        Bundle(
+            name=downloads.name,
+            arch="toy",
+            parameters=84,
+            licence=downloads.licence,
+        ).write(folder)
+
+
+PUBLISHED = PublishedModel(name="toy-4", components=(CHECKPOINT,), convert=convert)
 TOY = Architecture(
     name="toy",
     spec=lambda file: SPEC,
     load=load,
     problems=problems,
     one_network=True,
+    published=(PUBLISHED,),
     training=(
         TrainingSetup(
             name="toy",
@@ -202,6 +230,20 @@ def test_it_is_trained_exported_and_used_by_the_command(config, photo, tmp_path)
         assert picture.size == (4 * 96, 4 * 80)
     [verified] = verify(str(export))
     assert verified.state == "intact"
+
+
+def test_a_published_model_is_installed_by_its_own_conversion(photo, tmp_path, monkeypatch):
+    monkeypatch.setitem(components.PUBLISHED, "toy-4", PUBLISHED)
+    monkeypatch.setitem(components.MODEL_COMPONENTS, "toy-4", PUBLISHED.components)
+    torch.save(Toy().net.state_dict(), tmp_path / "toy.pt")
+    monkeypatch.setattr(sources, "fetch", lambda component, **_: tmp_path)
+    messages = []
+    folder = install.install("toy-4", dtype=torch.float16, on_message=messages.append)
+    assert messages == ["a toy's checkpoint (MIT).", "converting"]
+    assert load_file(folder / "toy.safetensors")["weight"].dtype == torch.float16
+    assert (Bundle.read(folder).licence, installed.find_problems(folder)) == ("MIT", ())
+    result = Upscaler("toy-4", Machine(device="cpu", precision="fp32")).upscale(photo)
+    assert result.image.size == (4 * 96, 4 * 80)
 
 
 def test_the_cost_of_training_comes_from_its_record(config):

@@ -18,12 +18,14 @@ from tiny_hub import WEIGHTS, archive, pair, student
 
 from addsr_cli import Settings, Upscaler
 from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
+from addsr_cli.models import bundle_files
 from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.nano.restorer import build_nano
 from addsr_cli.models.nano.training import TINY, TrainableNano
+from addsr_cli.models.seesr import installation
+from addsr_cli.models.seesr.published import STUDENT
 from addsr_cli.weights import (
     cache,
-    convert,
     download_plan,
     google_drive,
     install,
@@ -31,7 +33,6 @@ from addsr_cli.weights import (
     loader,
     push,
 )
-from addsr_cli.weights.components import STUDENT
 
 REPOSITORY = Path(install.__file__).parents[2]
 
@@ -133,7 +134,7 @@ def test_a_disk_that_fills_up_during_the_conversion_of_turbo_is_reported(hub, mo
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(install, "save_file", full)
+    monkeypatch.setattr(installation, "save_file", full)
     with pytest.raises(OutputRefused, match="seesr-turbo cannot be written: the disk is full"):
         install.install("seesr-turbo")
     assert installed.list_installed() == {}
@@ -141,8 +142,8 @@ def test_a_disk_that_fills_up_during_the_conversion_of_turbo_is_reported(hub, mo
 
 
 def test_files_hashed_on_download_are_not_hashed_again(hub, monkeypatch):
-    hashed, true = [], convert.sha256_of
-    monkeypatch.setattr(convert, "sha256_of", lambda path: hashed.append(path) or true(path))
+    hashed, true = [], bundle_files.sha256_of
+    monkeypatch.setattr(bundle_files, "sha256_of", lambda path: hashed.append(path) or true(path))
     folder = install.install("seesr-turbo", dtype=torch.float32)
     assert {path.parent.name for path in hashed} == {"unet", "tagger"}  # written by the conversion
     inputs = json.loads((folder / "import.json").read_text())["inputs"]

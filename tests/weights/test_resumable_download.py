@@ -12,13 +12,13 @@ from huggingface_hub import constants
 from loopback import Fault
 
 from addsr_cli.errors import ModelUnavailable
+from addsr_cli.models.component import FileSpec, Source
 from addsr_cli.weights import cache, sources
-from addsr_cli.weights.components import FileSpec, Source
 
 COMMAND = """
 import sys
 from addsr_cli.weights import sources
-from addsr_cli.weights.components import Component, FileSpec, Source
+from addsr_cli.models.component import Component, FileSpec, Source
 part = Component(
     name="demo",
     title="Demo weights",

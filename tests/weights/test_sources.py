@@ -13,8 +13,9 @@ from huggingface_hub import constants
 from loopback import Fault, Repo
 
 from addsr_cli.errors import ModelUnavailable, OutputRefused, UsageError
+from addsr_cli.models.component import FileSpec, Source
 from addsr_cli.weights import cache, sources
-from addsr_cli.weights.components import COMPONENTS, FileSpec, Source
+from addsr_cli.weights.components import COMPONENTS
 
 
 @pytest.mark.network

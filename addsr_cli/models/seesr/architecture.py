@@ -16,6 +16,7 @@ from addsr_cli.models.architecture import (
     Workload,
 )
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.seesr.published import PUBLISHED
 
 if TYPE_CHECKING:
     from addsr_cli.models.restorer import Restorer
@@ -137,4 +138,5 @@ ARCHITECTURE = Architecture(
     random=_random,
     random_spec=RANDOM,
     training=(TRAIN_ADDSR,),
+    published=PUBLISHED,
 )

@@ -7,6 +7,7 @@ from addsr_cli.errors import ModelUnavailable
 from addsr_cli.files import sha256_of
 from addsr_cli.models.architecture import Architecture, Footprint, LoadOptions, ModelSpec, Network
 from addsr_cli.models.bundle import RECORD, Bundle
+from addsr_cli.models.single_pass.published import PUBLISHED
 
 if TYPE_CHECKING:
     from addsr_cli.models.single_pass.measurements import Measurements
@@ -86,4 +87,5 @@ ARCHITECTURE = Architecture(
     problems=_problems,
     one_network=True,
     suffixes=SUFFIXES,
+    published=PUBLISHED,
 )

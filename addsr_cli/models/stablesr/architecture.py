@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, cast
 
 from addsr_cli.models.architecture import Architecture, Footprint, LoadOptions, ModelSpec
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.stablesr.published import PUBLISHED
 
 if TYPE_CHECKING:
     from addsr_cli.models.restorer import Restorer
@@ -85,4 +86,5 @@ ARCHITECTURE = Architecture(
     spec=_spec,
     load=_load,
     problems=_problems,
+    published=PUBLISHED,
 )

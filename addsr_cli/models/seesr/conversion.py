@@ -6,22 +6,34 @@ puts all networks into one folder after checking that they belong together.
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from addsr_cli.errors import ModelUnavailable, OutputRefused
-from addsr_cli.files import atomic_folder, require_free_space, sha256_of, write_error
+from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.bundle import Bundle
-from addsr_cli.models.checkpoint_reader import AUTHORS_FILE, DOWNLOAD_AGAIN, read_weights
+from addsr_cli.models.bundle_files import (
+    HISTORY,
+    State,
+    cast_state,
+    count_weights,
+    new_folder,
+    vocabulary_files,
+    write_history,
+)
+from addsr_cli.models.checkpoint_reader import DOWNLOAD_AGAIN, read_weights
+from addsr_cli.models.seesr.archive import (
+    CLASSES,
+    CONFIG,
+    TITLES,
+    NetworkFolders,
+    weights_file,
+)
 from addsr_cli.models.seesr.dual_cross_attention import (
     build_controlnet,
     build_unet,
@@ -31,16 +43,7 @@ from addsr_cli.models.seesr.dual_cross_attention import (
 from addsr_cli.models.seesr.loading import TAGGER_WEIGHTS, WEIGHTS, save_tagger
 from addsr_cli.models.seesr.tagger import TaggerConfig
 from addsr_cli.models.seesr.tagger_weights import load_tagger, merge
-from addsr_cli.version import __version__
-from addsr_cli.weights.archive import (
-    CLASSES,
-    CONFIG,
-    TITLES,
-    NetworkFolders,
-    weights_file,
-)
 
-HISTORY = "import.json"
 FILE_NAMES = {
     "unet": WEIGHTS,
     "controlnet": WEIGHTS,
@@ -51,7 +54,6 @@ BUILDERS: dict[str, Callable[..., nn.Module]] = {
     "unet": build_unet,
     "controlnet": build_controlnet,
 }
-VOCABULARY = ("vocab.json", "merges.txt")
 WRONG_FILES = "The files must be those of SeeSR or AddSR."
 # What building a network from an invalid configuration raises.
 CONFIG_ERRORS = (
@@ -62,7 +64,6 @@ CONFIG_ERRORS = (
     TypeError,
     ValueError,
 )
-State = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -284,36 +285,6 @@ def _read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def vocabulary_files(folder: Path) -> list[Path]:
-    """Return the files of a tokenizer. Raises ModelUnavailable where one is missing."""
-    missing = [name for name in VOCABULARY if not (folder / name).is_file()]
-    if missing:
-        raise ModelUnavailable(
-            f"{folder} lacks {' and '.join(missing)}.", "Take tokenizer/ of SD2-base."
-        )
-    return sorted(path for path in folder.iterdir() if path.is_file())
-
-
-def count_weights(state: State) -> int:
-    """Return the number of floating-point weights."""
-    return sum(value.numel() for value in state.values() if value.is_floating_point())
-
-
-def cast_state(state: State, dtype: torch.dtype, title: str) -> dict[str, Tensor]:
-    """Return the weights in ``dtype``. Raises ModelUnavailable if one is not finite there."""
-    cast = {}
-    for key, value in state.items():
-        converted = value.to(dtype) if value.is_floating_point() else value
-        cast[key] = converted.contiguous()
-    broken = [key for key, value in cast.items() if not bool(value.isfinite().all())]
-    if broken:
-        raise ModelUnavailable(
-            f"The {title} has weights that are no numbers in {dtype}: {', '.join(broken[:3])}.",
-            f"Convert to float32; if that fails too, the file is damaged. {AUTHORS_FILE}",
-        )
-    return cast
-
-
 def _write_network(
     network: _Network,
     part: str,
@@ -324,41 +295,3 @@ def _write_network(
     state = cast_state(network.state, dtype, TITLES.get(part, part))
     save_file(state, folder / FILE_NAMES[part], metadata={"format": "pt"})
     (folder / CONFIG).write_text(json.dumps(network.config, indent=1), encoding="utf-8")
-
-
-def write_history(
-    path: Path,
-    source: Mapping[str, Any],
-    inputs: Mapping[str, list[Path]],
-    known_digests: Mapping[Path, str],
-) -> None:
-    """Record what the bundle was made of, by which version, when."""
-    digests = {}
-    for part, files in inputs.items():
-        for file in files:
-            digests[f"{part}/{file.name}"] = known_digests.get(file) or sha256_of(file)
-    history = {
-        "source": dict(source),
-        "inputs": digests,
-        "date": str(datetime.now(UTC).date()),
-        "addsr": __version__,
-    }
-    path.write_text(json.dumps(history, indent=1), encoding="utf-8")
-
-
-@contextmanager
-def new_folder(output: Path, size: int) -> Iterator[Path]:
-    """Yield a temporary folder that becomes ``output``. Raises OutputRefused."""
-    if output.exists():
-        raise OutputRefused(f"{output} exists already.", "Remove it, or choose another name.")
-    try:
-        with atomic_folder(output) as folder:
-            require_free_space(
-                output.parent,
-                size,
-                f"{output} needs",
-                "Free some space, or choose a folder on another disk.",
-            )
-            yield folder
-    except (OSError, SafetensorError) as exc:
-        raise write_error(output, exc, "Free some space, or choose another folder.") from exc

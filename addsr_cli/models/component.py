@@ -1,5 +1,11 @@
-"""What a component of weights is: files with their sources, digests and licence, as data."""
+"""What a component of weights is: files with their sources, digests and licence, as data.
 
+Confidence of a digest: **A** means that three independent sources or a stored page of the Hub
+agree, **B** one or two, **C** that it was inferred. A digest of A or B must match; one of C only
+warns. ``scripts/refresh_registry.py`` asks the Hub again.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -46,7 +52,8 @@ class Component:
     """Files that are downloaded together, with sources in order of preference and their licence.
 
     ``notice`` is shown to the user. With ``overridable``, ``ADDSR_<COMPONENT>_REPO`` replaces the
-    sources.
+    sources. With ``importable``, ``addsr models import`` recognises the user's copies of its files
+    by name and digest.
     """
 
     name: str
@@ -56,3 +63,9 @@ class Component:
     licence: str
     notice: str = ""
     overridable: bool = True
+    importable: bool = False
+
+
+def licences(components: Iterable[Component]) -> str:
+    """Return the licences of several components, each named once."""
+    return "; ".join(dict.fromkeys(component.licence for component in components))

@@ -26,6 +26,8 @@ from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.checkpoint_reader import read_weights
 from addsr_cli.models.checks import check_fit
+from addsr_cli.models.component import Component, FileSpec, Source
+from addsr_cli.models.stablesr import conversion, installation
 from addsr_cli.models.stablesr.conditioned_unet import Adapter, widths_of
 from addsr_cli.models.stablesr.fused_decoder import FusedDecoder, fusion_widths
 from addsr_cli.models.stablesr.official_names import (
@@ -36,9 +38,8 @@ from addsr_cli.models.stablesr.official_names import (
 )
 from addsr_cli.models.stablesr.time_aware_encoder import EncoderConfig
 from addsr_cli.settings import Machine, Settings
-from addsr_cli.weights import convert_stablesr, install_stablesr, installed
-from addsr_cli.weights.component import Component, FileSpec, Source
-from addsr_cli.weights.components import COMPONENTS, MODEL_COMPONENTS
+from addsr_cli.weights import installed
+from addsr_cli.weights.components import COMPONENTS, PUBLISHED
 from addsr_cli.weights.verify import verify
 
 PARAMETERS = {"unet": 865_910_724, "adapter": 105_514_240, "vae": 83_653_863, "fusion": 44_393_728}
@@ -64,14 +65,14 @@ def test_the_published_checkpoints_have_the_names_and_shapes_of_our_networks():
     assert len(main) == 862 + 200
     assert len(decoder) == len(states["vae"]) + len(states["fusion"]) == 404
     with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(convert_stablesr._unet_config(states["unet"], 64))
-        vae = AutoencoderKL.from_config(convert_stablesr._vae_config(states["vae"]))
+        unet = UNet2DConditionModel.from_config(conversion._unet_config(states["unet"], 64))
+        vae = AutoencoderKL.from_config(conversion._vae_config(states["vae"]))
         adapter = Adapter(EncoderConfig(), widths_of(unet))
         networks = (unet, adapter, vae, FusedDecoder(fusion_widths(vae)))
     for (part, state), network in zip(states.items(), networks, strict=True):
         check_fit({key: tuple(value.shape) for key, value in state.items()}, network)
         assert sum(value.numel() for value in state.values()) == PARAMETERS[part]
-    assert convert_stablesr._encoder_config(states["adapter"]) == EncoderConfig()
+    assert conversion._encoder_config(states["adapter"]) == EncoderConfig()
 
 
 class Trap:
@@ -151,11 +152,11 @@ def stablesr_hub(server, monkeypatch, tmp_path):
         ),
     }
     know(monkeypatch, local)
-    small = {name: defaults() for name in install_stablesr.SAMPLING_DEFAULTS}
+    small = {name: defaults() for name in installation.SAMPLING_DEFAULTS}
     small["stablesr-768v"] = defaults(steps=2, prediction="v", fidelity=0.0)
-    monkeypatch.setattr(install_stablesr, "SAMPLING_DEFAULTS", small)
-    sized = partial(convert_stablesr.build_stablesr, head_width=HEAD_WIDTH)
-    monkeypatch.setattr(install_stablesr, "build_stablesr", sized)
+    monkeypatch.setattr(installation, "SAMPLING_DEFAULTS", small)
+    sized = partial(conversion.build_stablesr, head_width=HEAD_WIDTH)
+    monkeypatch.setattr(installation, "build_stablesr", sized)
     reach(server, monkeypatch)
     return server
 
@@ -195,14 +196,13 @@ def test_the_small_route_takes_the_stock_unet(stablesr_hub, capfd):
 def test_a_full_checkpoint_is_compared_with_the_stock_unet(tmp_path):
     full = save_lightning(random_main(), tmp_path / "full.ckpt")
     (tmp_path / "stock.safetensors").write_bytes(stock())
-    assert convert_stablesr.differences(full, tmp_path / "stock.safetensors") == []
+    assert conversion.differences(full, tmp_path / "stock.safetensors") == []
     changed = unet_state(random_main())
     changed["conv_in.bias"] = changed["conv_in.bias"] + 1
     (tmp_path / "other.safetensors").write_bytes(save(changed))
-    assert convert_stablesr.differences(full, tmp_path / "other.safetensors") == ["conv_in.bias"]
+    assert conversion.differences(full, tmp_path / "other.safetensors") == ["conv_in.bias"]
 
 
 def test_every_model_of_stablesr_is_listed_with_its_licence():
     for name in ("stablesr", "stablesr-turbo", "stablesr-768v", "stablesr-768v-small"):
-        assert install_stablesr.is_stablesr(name)
-        assert "non-commercial" in MODEL_COMPONENTS[name][0].licence
+        assert "non-commercial" in PUBLISHED[name].licence
