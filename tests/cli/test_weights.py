@@ -16,7 +16,7 @@ from tiny_hub import WEIGHTS, archive, dape, know, ram, served, student
 
 from addsr_cli.models.component import FileSpec
 from addsr_cli.weights import cache, download_plan, installed, manual_import
-from addsr_cli.weights.components import MODEL_COMPONENTS
+from addsr_cli.weights.components import COMPONENTS, MODEL_COMPONENTS
 
 
 def rows(outcome):
@@ -243,7 +243,6 @@ class TestManualImport:
             local[name] = replace(part, files=(spec,))
             hub.repos[f"org/{name}"].files[spec.path] = data
         know(monkeypatch, local)
-        monkeypatch.setattr(manual_import, "IMPORTABLE", tuple(local.values()))
         return hub
 
     @pytest.fixture
@@ -264,12 +263,7 @@ class TestManualImport:
         assert {row["file"] for row in rows(outcome)} == {"ram_swin_large_14m.pth", "DAPE.pth"}
         assert known.seen == []
         assert len(list(downloaded.iterdir())) == 2
-        assert [
-            download_plan.sources.find_cached(part) is not None for part in manual_import.IMPORTABLE
-        ] == [
-            True,
-            True,
-        ]
+        assert all(download_plan.sources.find_cached(COMPONENTS[name]) for name in ("ram", "dape"))
 
     def test_a_dry_run_counts_imported_files(self, addsr, known, downloaded):
         addsr("models", "import", downloaded)
@@ -351,7 +345,13 @@ class TestManualImport:
         assert addsr("models", "verify", "dape").code == 0
 
     def test_the_real_registry_knows_ram_dape_the_lists_and_stablesr(self):
-        names = {part.name for part in manual_import.IMPORTABLE}
-        assert names >= {"ram", "dape", "ram-tags", "stablesr-checkpoint", "stablesr-cfw"}
-        for component in manual_import.IMPORTABLE:
+        importable = {part.name: part for part in COMPONENTS.values() if part.importable}
+        assert importable.keys() >= {
+            "ram",
+            "dape",
+            "ram-tags",
+            "stablesr-checkpoint",
+            "stablesr-cfw",
+        }
+        for component in importable.values():
             assert all(spec.digest_is_binding for spec in component.files)
