@@ -52,7 +52,7 @@ SMALL = ModelSpec(
         parameters=5_328_067,
         network=420,
         pictures=120,
-        flop=805_000,
+        flop=756_000,
         kernel=Kernel(
             channels=64,
             side=128,
@@ -75,10 +75,12 @@ def _spec(file: Path) -> ModelSpec:
 
 
 def _load(file: Path, options: LoadOptions) -> "Restorer":
+    from addsr_cli.models.nano.doubling import split_into_phases
     from addsr_cli.models.nano.restorer import load_nano
 
     nano = load_nano(file)
     nano.net.eval().requires_grad_(False)
+    split_into_phases(nano.net)
     nano.net.to(device=options.device, dtype=options.dtype)
     if options.compiled:
         nano.net.compile()

@@ -32,6 +32,7 @@ from addsr_cli.models.checks import (
     refusing,
     stored_shapes,
 )
+from addsr_cli.models.nano.doubling import DoublingConvolution
 from addsr_cli.models.nano.layers import (
     BLOCK,
     COLOURS,
@@ -151,7 +152,8 @@ class NanoNet(nn.Module):
         self.noisy_in = nn.Conv2d(LATENT, width, 1)
         self.body = nn.ModuleList(Group(depth, config) for depth in config.groups)
         self.body_out = nn.Conv2d(width, width, 3, padding=1)
-        self.up1, self.up2, self.detail = (nn.Conv2d(width, width, 3, padding=1) for _ in range(3))
+        self.up1, self.up2 = (DoublingConvolution(width, width) for _ in range(2))
+        self.detail = nn.Conv2d(width, width, 3, padding=1)
         self.out = nn.Conv2d(width, COLOURS, 3, padding=1)
         zero(self.noisy_in)
 
@@ -177,11 +179,7 @@ class NanoNet(nn.Module):
             x = group(x, time)
         x = first + self.body_out(x)
         for layer in (self.up1, self.up2):
-            x = F.leaky_relu(
-                layer(F.interpolate(x, scale_factor=2.0, mode="nearest")),
-                SLOPE,
-                inplace=True,
-            )
+            x = F.leaky_relu(layer(x), SLOPE, inplace=True)
         x = F.leaky_relu(self.detail(x), SLOPE, inplace=True)
         scale = self.config.scaling_factor
         residual = (

@@ -14,6 +14,7 @@ from addsr_cli.engine.geometry import cut
 from addsr_cli.engine.windows import stitch
 from addsr_cli.errors import ModelUnavailable
 from addsr_cli.models.nano.architecture import NANO
+from addsr_cli.models.nano.doubling import split_into_phases
 from addsr_cli.models.nano.restorer import NanoConfig, build_nano, is_dense, load_nano, save_nano
 from addsr_cli.models.nano.unet import UNetConfig
 from addsr_cli.models.registry import BUNDLED
@@ -400,6 +401,7 @@ def test_the_registry_knows_how_large_the_networks_are(spec, config):
 @SHIPPED
 def test_the_registry_knows_how_much_work_a_pixel_is(spec, config):
     nano, (z, control) = build_nano(config), inputs(24, 24)
+    split_into_phases(nano.net)
     with FlopCounterMode(display=False) as counter:
         denoise_once(nano, z, control)
     assert counter.get_total_flops() / (24 * 24 * 16) == pytest.approx(
