@@ -176,7 +176,7 @@ def choose_tiles(
             overlap=overlap,
             reason="one piece, since it is small",
         )
-    overlap = min(overlap, round_down(largest // 4))
+    overlap = min(overlap, _largest_overlap(largest, spec))
     if spec.halo is None:
         tile = _blended_tile(size, spec, largest, overlap)
     else:
@@ -191,6 +191,12 @@ def choose_tiles(
         overlap=overlap,
         reason=f"tiles of {tile} px, {reason}",
     )
+
+
+def _largest_overlap(tile: int, spec: ModelSpec) -> int:
+    """Return the most that automatic tiles overlap: a quarter, or the model's own share if more."""
+    share = max(spec.overlap, spec.tile // 4)
+    return round_down(tile * share // spec.tile)
 
 
 def _working_pictures(
@@ -220,7 +226,8 @@ def _blended_tile(
         rows = covered_length(size[1], tile, overlap)
         return columns * rows
 
-    smallest = max(MIN_TILE, min(largest, spec.smallest_tile or round_down(largest // 2)))
+    preferred = min(largest, spec.smallest_tile or round_down(largest // 2))
+    smallest = max(MIN_TILE, 2 * overlap, preferred)
     return min(range(smallest, largest + 1, TILE_MULTIPLE), key=processed_pixels)
 
 

@@ -41,7 +41,7 @@ FULL = ModelSpec(
     footprint=FOOTPRINT,
     reads_text=True,
     tile=768,
-    overlap=256,
+    overlap=192,
 )
 FREE = [0, 10**6, 10**7, 3 * 10**7, 10**8, 3 * 10**8, GB, 8 * GB, 80 * GB]
 
@@ -186,6 +186,13 @@ def test_a_cpu_never_tries_a_plan_that_is_predicted_not_to_fit():
 @pytest.mark.parametrize("width", [1248, 1249])
 def test_one_piece_may_be_as_large_as_a_tile_with_its_halo(width):
     assert (make_plan(width=width, height=900).tile is None) == (width <= NANO.tile + 2 * NANO.halo)
+
+
+@pytest.mark.parametrize(("memory", "tile"), [(None, 512), (GB, 128)])
+def test_tiles_that_overlap_by_half_do_so_at_every_size(memory, tile):
+    spec = replace(FULL, tile=512, overlap=256)
+    p = make_plan(SERVER, 1500, 1000, spec=spec, max_memory=memory)
+    assert (p.tile, p.overlap) == (tile, tile // 2)
 
 
 def test_an_overlap_does_not_matter_to_tiles_that_do_not_show():

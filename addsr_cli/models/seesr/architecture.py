@@ -40,7 +40,7 @@ RANDOM = ModelSpec(
     reads_text=True,
     shortest_side=512,
     tile=768,
-    overlap=256,
+    overlap=192,
 )
 
 

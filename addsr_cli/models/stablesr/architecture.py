@@ -13,8 +13,18 @@ if TYPE_CHECKING:
 
 PARTS = ("unet", "adapter", "vae", "fusion", "text_encoder", "tokenizer", "scheduler")
 OVERLAP = 256  # pixels; the authors' default
-STEP_FLOP = 3_700_000  # per pixel: UNet and time-aware encoder
-CODEC_FLOP = 15_400_000  # per pixel, once: encoder twice, fusion, decoder
+# Per pixel, as counted on the networks: convolutions and what else does not depend on the tile, and
+# attention, per latent pixel of a tile
+STEP_FLOP = 3_080_000  # UNet and time-aware encoder
+ATTENTION_FLOP = 147
+CODEC_FLOP = 26_900_000  # once: encoder, its features again, fusion, decoder
+
+
+def step_flop(tile: int) -> int:
+    """Return the operations of one step per pixel, for tiles of so many pixels per side."""
+    return STEP_FLOP + ATTENTION_FLOP * (tile // 8) ** 2
+
+
 STABLESR = ModelSpec(
     name="stablesr",
     arch="stablesr",
@@ -24,7 +34,7 @@ STABLESR = ModelSpec(
         parameters=1_440_000_000,
         network=5200,
         pictures=120,
-        flop=STEP_FLOP,
+        flop=step_flop(512),
     ),
     reads_text=True,
     shortest_side=512,
@@ -48,7 +58,7 @@ def _spec(record: Path) -> ModelSpec:
         footprint=replace(
             STABLESR.footprint,
             parameters=bundle.parameters,
-            flop=STEP_FLOP + CODEC_FLOP // bundle.default_steps,
+            flop=step_flop(bundle.shortest_side) + CODEC_FLOP // bundle.default_steps,
         ),
         shortest_side=bundle.shortest_side,
         scheduler=bundle.scheduler,

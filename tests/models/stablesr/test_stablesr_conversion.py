@@ -19,6 +19,7 @@ from stablesr_samples import (
     write_base,
 )
 from tiny_hub import know, reach
+from torch.utils.flop_counter import FlopCounterMode
 
 from addsr_cli.cli.app import run
 from addsr_cli.engine.upscaler import Upscaler
@@ -27,8 +28,8 @@ from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.checkpoint_reader import read_weights
 from addsr_cli.models.checks import check_fit
 from addsr_cli.models.component import Component, FileSpec, Source
-from addsr_cli.models.stablesr import conversion, installation
-from addsr_cli.models.stablesr.conditioned_unet import Adapter, widths_of
+from addsr_cli.models.stablesr import architecture, conversion, installation
+from addsr_cli.models.stablesr.conditioned_unet import Adapter, ConditionedUNet, widths_of
 from addsr_cli.models.stablesr.fused_decoder import FusedDecoder, fusion_widths
 from addsr_cli.models.stablesr.official_names import (
     adapter_state,
@@ -54,6 +55,15 @@ def published(*names):
     return state
 
 
+def full_size(states):
+    """UNet, adapter, VAE and fusion for weights of the published shapes, without memory."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel.from_config(conversion._unet_config(states["unet"], 64))
+        vae = AutoencoderKL.from_config(conversion._vae_config(states["vae"]))
+        adapter = Adapter(EncoderConfig(), widths_of(unet))
+        return unet, adapter, vae, FusedDecoder(fusion_widths(vae))
+
+
 def test_the_published_checkpoints_have_the_names_and_shapes_of_our_networks():
     main, decoder = published("unet", "structcond"), published("cfw")
     states = {
@@ -64,15 +74,34 @@ def test_the_published_checkpoints_have_the_names_and_shapes_of_our_networks():
     }
     assert len(main) == 862 + 200
     assert len(decoder) == len(states["vae"]) + len(states["fusion"]) == 404
-    with torch.device("meta"):
-        unet = UNet2DConditionModel.from_config(conversion._unet_config(states["unet"], 64))
-        vae = AutoencoderKL.from_config(conversion._vae_config(states["vae"]))
-        adapter = Adapter(EncoderConfig(), widths_of(unet))
-        networks = (unet, adapter, vae, FusedDecoder(fusion_widths(vae)))
-    for (part, state), network in zip(states.items(), networks, strict=True):
+    for (part, state), network in zip(states.items(), full_size(states), strict=True):
         check_fit({key: tuple(value.shape) for key, value in state.items()}, network)
         assert sum(value.numel() for value in state.values()) == PARAMETERS[part]
     assert conversion._encoder_config(states["adapter"]) == EncoderConfig()
+
+
+def counted(run, *inputs):
+    with FlopCounterMode(display=False) as counter, torch.inference_mode():
+        run(*inputs)
+    return counter.get_total_flops()
+
+
+@pytest.mark.slow
+def test_the_footprint_counts_the_operations_of_the_full_size_networks():
+    main, decoder = published("unet", "structcond"), published("cfw")
+    unet, adapter, vae, fused = full_size({"unet": unet_state(main), "vae": vae_state(decoder)})
+    network = ConditionedUNet(unet, adapter)
+    for network_part in (unet, adapter, vae, fused):
+        network_part.eval()
+    with torch.device("meta"):
+        t, text = torch.empty(1), torch.empty(1, 77, 1024)
+        for tile in (512, 768):
+            z = torch.empty(1, 4, tile // 8, tile // 8)
+            step = counted(lambda z=z: network(z, t, text, network.encode(z, t)))
+            assert step / tile**2 == pytest.approx(architecture.step_flop(tile), rel=0.01)
+        canvas, z = torch.empty(1, 3, 512, 512), torch.empty(1, 4, 64, 64)
+        codec = counted(vae.encode, canvas) + counted(fused.decode, vae, z, canvas, 0.5)
+        assert codec / 512**2 == pytest.approx(architecture.CODEC_FLOP, rel=0.01)
 
 
 class Trap:
