@@ -222,9 +222,7 @@ def _blended_tile(
     overlap: int,
 ) -> int:
     def processed_pixels(tile: int) -> int:
-        columns = covered_length(size[0], tile, overlap)
-        rows = covered_length(size[1], tile, overlap)
-        return columns * rows
+        return covered_length(size[0], tile, overlap) * covered_length(size[1], tile, overlap)
 
     preferred = min(largest, spec.smallest_tile or round_down(largest // 2))
     smallest = max(MIN_TILE, 2 * overlap, preferred)
