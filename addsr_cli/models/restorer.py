@@ -11,6 +11,8 @@ from addsr_cli.schedule import Schedule
 from addsr_cli.settings import PromptSettings
 
 Noise = Callable[[Sequence[int]], Tensor]  # shape -> standard normal samples
+# z, t and control of a strip, and whether it is the last -> the output as far as it is complete
+DenoiseStrip = Callable[[Tensor, Tensor, Tensor, bool], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,5 +127,21 @@ class Restorer(Protocol):
 
         ``control`` is an image of the size of the canvas or, with ``latent_control``, the scaled
         latent of one, of the size of ``z``.
+        """
+        ...
+
+
+class RowStreaming(Restorer, Protocol):
+    """A ``Restorer`` that can also take a picture in strips of rows, without text or image tokens.
+
+    Its codec is exact.
+    """
+
+    def denoise_in_strips(self) -> DenoiseStrip:
+        """Return ``denoise`` for one picture whose strips come from the top.
+
+        It keeps what it needs of the strips before. Its output, equal to that for the whole
+        picture, lags behind its input: it begins where that of the strip before ended, and is empty
+        until enough rows have come. With the last strip it is complete.
         """
         ...

@@ -10,16 +10,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor, nn
 
+from addsr_cli.models.nano.layers import Convolution
 
-class DoublingConvolution(nn.Conv2d):
+
+class DoublingConvolution(Convolution):
     """Nearest doubling, then a 3x3 convolution with a border of 1."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
-        super().__init__(in_channels, out_channels, 3, padding=1)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in, h, w) -> (B, out, 2h, 2w)."""
-        return super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+    def forward(self, x: Tensor, border: int = 1) -> Tensor:
+        """(B, in, h, w) -> (B, out, 2h, 2w); without the ``border`` of rows, 0, four rows less."""
+        doubled = super().forward(F.interpolate(x, scale_factor=2.0, mode="nearest"))
+        return doubled if border else doubled[..., 2:-2, :]
 
 
 class PhasedConvolution(nn.Module):
@@ -38,9 +38,10 @@ class PhasedConvolution(nn.Module):
             for column in (0, 1)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, in, h, w) -> (B, out, 2h, 2w)."""
+    def forward(self, x: Tensor, border: int = 1) -> Tensor:
+        """(B, in, h, w) -> (B, out, 2h, 2w); without the ``border`` of rows, 0, four rows less."""
         batch, _, height, width = x.shape
+        height += 2 * border - 2
         # filled through slices: stacking the phases would cost as much as is saved
         out = torch.empty(
             (batch, self.out_channels, 2 * height, 2 * width),
@@ -49,9 +50,10 @@ class PhasedConvolution(nn.Module):
             memory_format=torch.channels_last,
         )
         for number, phase in enumerate(self.phases):
+            assert isinstance(phase, nn.Conv2d)
             row, column = divmod(number, 2)
             # one row and one column more than there are: even ones begin at the first
-            bordered = phase(x)
+            bordered = F.conv2d(x, phase.weight, phase.bias, padding=(border, 1))
             out[..., row::2, column::2] = bordered[..., row : row + height, column : column + width]
         return out
 

@@ -13,6 +13,7 @@ FREQUENCIES = 32  # of the sinusoidal timestep features
 # Contrast of a neighbourhood, in [0, 1], at which the gate passes half of the correction
 FLAT = 2 / 255
 NEIGHBOURHOOD = 5  # blocks per side
+GATE_REACH = 3  # blocks that the gate reads on each side: of the neighbourhood, and of the mean
 
 
 def zero(layer: nn.Module) -> None:
@@ -21,11 +22,34 @@ def zero(layer: nn.Module) -> None:
         nn.init.zeros_(parameter)
 
 
-def convolve_in_float32(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """Run a last layer, 3x3 with a border of 1, in float32: half precision is too coarse."""
+class Convolution(nn.Conv2d):
+    """A 3x3 convolution with a border of 1 zero around its input."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, 3, padding=1)
+
+    def forward(self, x: Tensor, border: int = 1) -> Tensor:
+        """(B, in, h, w) -> (B, out, h, w); without the ``border`` of rows, 0, two rows less."""
+        return F.conv2d(x, self.weight, self.bias, padding=(border, 1))
+
+
+class PreciseConvolution(Convolution):
+    """A last layer, which runs in float32: half precision is too coarse."""
+
+    def forward(self, x: Tensor, border: int = 1) -> Tensor:
+        """(B, in, h, w) -> (B, out, h, w), float32."""
+        return convolve_in_float32(self, x, border)
+
+
+def convolve_in_float32(
+    layer: nn.Conv2d,
+    x: Tensor,
+    border: int = 1,
+) -> Tensor:
+    """Run a 3x3 layer in float32, with a border of 1 column and ``border`` rows."""
     with torch.autocast(x.device.type, enabled=False):
         bias = layer.bias.float() if layer.bias is not None else None
-        return F.conv2d(x.float(), layer.weight.float(), bias, padding=1)
+        return F.conv2d(x.float(), layer.weight.float(), bias, padding=(border, 1))
 
 
 class TimeEmbedding(nn.Module):

@@ -16,6 +16,7 @@ import json
 import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Union
 
@@ -37,14 +38,17 @@ from addsr_cli.models.nano.layers import (
     BLOCK,
     COLOURS,
     FLAT,
+    GATE_REACH,
     LATENT,
+    Convolution,
+    PreciseConvolution,
     TimeEmbedding,
     contrast_gate,
-    convolve_in_float32,
     zero,
 )
+from addsr_cli.models.nano.rows import WHOLE, RowStream, WholePicture
 from addsr_cli.models.nano.unet import UNet, UNetConfig
-from addsr_cli.models.restorer import Conditioning, Noise, Unconditional
+from addsr_cli.models.restorer import Conditioning, DenoiseStrip, Noise, Unconditional
 from addsr_cli.schedule import Schedule
 
 RESIDUAL_SCALE = 0.2  # of every dense block and of every group of them (ESRGAN's beta)
@@ -100,26 +104,20 @@ class DenseBlock(nn.Module):
     def __init__(self, width: int, growth: int) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            nn.Conv2d(
-                width + k * growth,
-                growth if k < LAYERS_PER_BLOCK - 1 else width,
-                3,
-                padding=1,
-            )
+            Convolution(width + k * growth, growth if k < LAYERS_PER_BLOCK - 1 else width)
             for k in range(LAYERS_PER_BLOCK)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, rows: WholePicture = WHOLE) -> Tensor:
         """(B, width, h, w) -> (B, width, h, w)."""
-        features = x
-        for layer in self.layers[:-1]:
-            new = F.leaky_relu(layer(features), SLOPE, inplace=True)
-            features = torch.cat([features, new], dim=1)
-        return torch.add(
-            x,
-            self.layers[-1](features),
-            alpha=RESIDUAL_SCALE,
-        )
+        *inner, last = self.layers
+        width = x.shape[1]
+        parts: tuple[Tensor, ...] = (x,)
+        for layer in inner:
+            features, new = rows.convolve(layer, *parts)
+            parts = (features, F.leaky_relu(new, SLOPE, inplace=True))
+        features, change = rows.convolve(last, *parts)
+        return torch.add(features[:, :width], change, alpha=RESIDUAL_SCALE)
 
 
 class Group(nn.Module):
@@ -133,10 +131,18 @@ class Group(nn.Module):
         )
         zero(self.modulation)
 
-    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        time: Tensor,
+        rows: WholePicture = WHOLE,
+    ) -> Tensor:
         """x (B, width, h, w), time (B, embedding) -> (B, width, h, w)."""
         scale, shift = self.modulation(time)[:, :, None, None].chunk(2, dim=1)
-        inner = self.blocks(torch.addcmul(shift, x, 1 + scale))
+        inner = torch.addcmul(shift, x, 1 + scale)
+        for block in self.blocks:
+            inner = block(inner, rows)
+        x, inner = rows.aligned(x, inner)
         return torch.add(x, inner, alpha=RESIDUAL_SCALE)
 
 
@@ -148,13 +154,13 @@ class NanoNet(nn.Module):
         width = config.width
         self.config = config
         self.time = TimeEmbedding(config.embedding)
-        self.control_in = nn.Conv2d(LATENT, width, 3, padding=1)
+        self.control_in = Convolution(LATENT, width)
         self.noisy_in = nn.Conv2d(LATENT, width, 1)
         self.body = nn.ModuleList(Group(depth, config) for depth in config.groups)
-        self.body_out = nn.Conv2d(width, width, 3, padding=1)
+        self.body_out = Convolution(width, width)
         self.up1, self.up2 = (DoublingConvolution(width, width) for _ in range(2))
-        self.detail = nn.Conv2d(width, width, 3, padding=1)
-        self.out = nn.Conv2d(width, COLOURS, 3, padding=1)
+        self.detail = Convolution(width, width)
+        self.out = PreciseConvolution(width, COLOURS)
         zero(self.noisy_in)
 
     def dense_blocks(self) -> list[DenseBlock]:
@@ -172,22 +178,48 @@ class NanoNet(nn.Module):
         ``control`` and the result may have a wider dtype than the weights: the last layer runs in
         float32, and its difference to ``control`` is added to ``control``.
         """
+        features, control = self.features(z, t, control)
+        return self.painted(features, control)
+
+    def features(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        rows: WholePicture = WHOLE,
+    ) -> tuple[Tensor, Tensor]:
+        """Run the layers on the quarter grid: features (B, width, h, w), and their control."""
         time = self.time(t)
-        first = self.control_in(control.to(self.control_in.weight.dtype)) + self.noisy_in(z)
+        _, seen = rows.convolve(self.control_in, control.to(self.control_in.weight.dtype))
+        seen, noisy = rows.aligned(seen, self.noisy_in(z))
+        first = seen + noisy
         x = first
         for group in self.body:
-            x = group(x, time)
-        x = first + self.body_out(x)
-        for layer in (self.up1, self.up2):
-            x = F.leaky_relu(layer(x), SLOPE, inplace=True)
-        x = F.leaky_relu(self.detail(x), SLOPE, inplace=True)
+            x = group(x, time, rows)
+        _, x = rows.convolve(self.body_out, x)
+        first, x, control = rows.aligned(first, x, control)
+        return first + x, control
+
+    def painted(
+        self,
+        features: Tensor,
+        control: Tensor,
+        rows: WholePicture = WHOLE,
+    ) -> Tensor:
+        """Return the clean latent (B, 48, h, w) from features and control."""
         scale = self.config.scaling_factor
-        residual = (
-            F.pixel_unshuffle(convolve_in_float32(self.out, x), BLOCK) * (2 * scale)
-            - scale
-            - control
+        control, gate = rows.local(
+            partial(contrast_gate, flat=2 * scale * FLAT), control, GATE_REACH
         )
-        return control + contrast_gate(control, 2 * scale * FLAT) * residual
+        x = features
+        for layer in (self.up1, self.up2, self.detail):
+            _, x = rows.convolve(layer, x)
+            x = F.leaky_relu(x, SLOPE, inplace=True)
+        _, picture = rows.convolve(self.out, x)
+        picture = rows.unshuffle(picture, BLOCK)
+        control, gate, picture = rows.aligned(control, gate, picture)
+        residual = picture * (2 * scale) - scale - control
+        return control + gate * residual
 
 
 class Nano(Unconditional):
@@ -232,15 +264,66 @@ class Nano(Unconditional):
         best linear estimate of the clean latent: at early timesteps the noise would otherwise
         drown the control image in the first layer.
         """
+        output = self.net(*self.placed(z, t, control))
+        return output.to(z.device)
+
+    def denoise_in_strips(self) -> DenoiseStrip:
+        """Return ``denoise`` for one picture that comes in strips, see ``RowStreaming``."""
+        return NanoStream(self)
+
+    def placed(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what the network takes, on its device: z in its type, t, and control's latent."""
         weight = next(self.net.parameters())
         signal, _ = self.schedule.coefficients(t, z)
 
-        def placed(latent: Tensor, dtype: torch.dtype) -> Tensor:
+        def place(latent: Tensor, dtype: torch.dtype) -> Tensor:
             return latent.to(weight.device, dtype).contiguous(memory_format=torch.channels_last)
 
-        noisy = placed(signal * z, weight.dtype)
-        output = self.net(noisy, t.to(weight.device), placed(self.encode(control), torch.float32))
-        return output.to(z.device)
+        return (
+            place(signal * z, weight.dtype),
+            t.to(weight.device),
+            place(self.encode(control), torch.float32),
+        )
+
+
+class NanoStream:
+    """``Nano.denoise`` for a picture that comes in strips of rows, see ``RowStreaming``."""
+
+    def __init__(self, nano: Nano) -> None:
+        assert isinstance(nano.net, NanoNet)
+        self.nano = nano
+        self.net = nano.net
+        self.quarter_grid = RowStream()
+        self.full_grid = RowStream()
+
+    def __call__(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        last: bool,
+    ) -> Tensor:
+        """Take a strip; return the clean latent as far as it is complete."""
+        device = z.device
+        strip = z.shape[-2]
+        z, t, control = self.nano.placed(z, t, control)
+        self.quarter_grid.start_strip(last=last)
+        features, control = self.net.features(z, t, control, self.quarter_grid)
+        # the last strip completes many rows at once, but the full grid has memory for a strip only
+        tops = range(0, features.shape[-2], strip)
+        painted = [control[..., :0, :]]
+        for top in tops:
+            self.full_grid.start_strip(last=last and top == tops[-1])
+            rows = slice(top, top + strip)
+            painted.append(
+                self.net.painted(features[..., rows, :], control[..., rows, :], self.full_grid)
+            )
+        return torch.cat(painted, dim=-2).to(device)
 
 
 def build_nano(config: NanoConfig | UNetConfig | None = None) -> Nano:
