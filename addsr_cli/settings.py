@@ -30,6 +30,7 @@ MIN_TILE = 128
 
 Start = Literal["lr", "noise"]
 Color = Literal["wavelet", "adain", "lab", "none"]
+Tiles = Literal["auto", "official"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DegradationName = Literal[
     "strong", "sensor", "camera", "mild", "clean", "chroma", "blocks", "print"
@@ -105,7 +106,8 @@ class Settings(PromptSettings):
     steps, PSR and a blend with the plain enlargement at once: 0 invents most, 0.5 is the default, 1
     stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``max_drift`` 0..255
     bounds how far the result, shrunk to the photo's size, departs from the photo, in 1/255: mean
-    and 99.9th percentile. ``seed`` fixes all noise.
+    and 99.9th percentile. ``tiles`` "official" cuts large pictures as the authors' program does,
+    for comparisons with it. ``seed`` fixes all noise.
 
     Raises UsageError for a value out of range.
     """
@@ -164,7 +166,18 @@ class Settings(PromptSettings):
             default="no bound",
         ),
     ] = None
-    color: Annotated[Color, Option("How colours are matched to the photo.", QUALITY)] = "wavelet"
+    color: Annotated[
+        Color | None,
+        Option("How colours are matched to the photo.", QUALITY, default="wavelet"),
+    ] = None
+    tiles: Annotated[
+        Tiles,
+        Option(
+            "official cuts and colours large pictures as the authors of AddSR do, to compare with "
+            "theirs; needs more memory.",
+            QUALITY,
+        ),
+    ] = "auto"
     seed: SeedOption = 0
 
     def __post_init__(self) -> None:
@@ -219,6 +232,13 @@ class Settings(PromptSettings):
         if self.fidelity is None:
             return DEFAULT_PSR
         return 2 * DEFAULT_PSR * (1 - self.fidelity)
+
+    @property
+    def effective_color(self) -> Color:
+        """How colours are matched: by AdaIN, as in the official code, where tiles are its own."""
+        if self.color is not None:
+            return self.color
+        return "adain" if self.tiles == "official" else "wavelet"
 
     @property
     def asks_for_size(self) -> bool:

@@ -45,7 +45,7 @@ def describe_machine(
         "sha256": located.digest() or "random weights",
         "seed": str(base.seed),
         "settings": (
-            f"psr {base.effective_psr:g}, start {base.start}, color {base.color}, "
+            f"psr {base.effective_psr:g}, start {base.start}, color {base.effective_color}, "
             "unless a row says otherwise"
         ),
         "device": f"{probed.device}: {probed.name}"

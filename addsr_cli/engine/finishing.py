@@ -59,8 +59,8 @@ class Finisher:
                 np.empty((height, width, target.shape[2]), np.uint16) for target in targets
             ]
         self.matching: color.GlobalMatch | None = None
-        if color.is_global(settings.color):
-            self.matching = color.GlobalMatch(settings.color)
+        if color.is_global(settings.effective_color):
+            self.matching = color.GlobalMatch(settings.effective_color)
         self.stored: NDArray[np.uint16] | None = None
         self.restored_range = ValueRange()
         self.canvas_range = ValueRange()
@@ -76,7 +76,8 @@ class Finisher:
             self.matching.add(own, reference)
             self._store(window.core, own)
             return
-        matched = color.match(window.restored, window.canvas, self.settings.color)
+        method = self.settings.effective_color
+        matched = color.match(window.restored, window.canvas, method)
         self._write(window.core, matched[..., *core], reference)
 
     @property

@@ -16,7 +16,7 @@ def ignored_settings(spec: ModelSpec, settings: Settings) -> list[str]:
         "steps": settings.steps is not None,
         "PSR": settings.psr is not None,
         "the start": settings.start != "lr",
-        "colour matching": settings.color not in ("wavelet", "none"),
+        "colour matching": settings.color not in (None, "wavelet", "none"),
         "prompts, tags and guidance": settings.uses_text,
     }
     ignored = [name for name, value in was_set.items() if value]

@@ -34,7 +34,8 @@ class Plan:
     picture is the same however it is cut; then all ``steps`` are run for one ``region`` after the
     other, None for the whole at once. ``wider_types`` are the types to try when numbers overflow in
     ``dtype``; ``free_bytes`` is the memory that the plan may use; ``offload`` keeps whole pictures
-    in main memory.
+    in main memory. An ``official`` plan cuts the canvas as the model's own program does: it encodes
+    and decodes the whole (see ``official_plan``).
     """
 
     device: str
@@ -52,6 +53,7 @@ class Plan:
     pictures: PictureMemory = field(default_factory=PictureMemory)
     halo: int | None = None
     wider_types: tuple[Dtype, ...] = ()
+    official: bool = False
 
     @property
     def needed_bytes(self) -> int:
@@ -66,6 +68,11 @@ class Plan:
             working += self._picture_bytes()
         pictures = self.pictures if self.device == "cpu" else PictureMemory()
         return self.footprint.weights(size) + pictures.samples + max(working, pictures.encoding)
+
+    @property
+    def blends(self) -> bool:
+        """Whether pictures, too, exist only in tiles, which are blended."""
+        return self.tile is not None and self.halo is None and not self.official
 
     @property
     def margin(self) -> int:
@@ -142,7 +149,8 @@ class Plan:
         longest = max(self.width, self.height)
         tile = self.tile or longest
         region = self.region or longest
-        while tile > MIN_TILE or (self.halo is not None and region > MIN_TILE):
+        may_shrink = not self.official  # whose tiles are what was asked for
+        while may_shrink and (tile > MIN_TILE or (self.halo is not None and region > MIN_TILE)):
             tile = max(MIN_TILE, round_down(tile // 2))
             region = max(MIN_TILE, round_down(region // 2))
             plan = self._with_tile(tile, region)
@@ -188,7 +196,7 @@ class Plan:
         return picture_bytes(
             self.footprint,
             (self.width, self.height),
-            tile=self.tile if self.halo is None else None,
+            tile=self.tile if self.blends else None,
             region=self.region,
             margin=self.margin,
         )
@@ -197,7 +205,7 @@ class Plan:
         """Return the most pixels along a side of ``length`` that the network sees at once."""
         if self.region is not None:
             length = min(length, self.region + 2 * self.margin)
-        if self.tile is None:
+        if self.tile is None or (self.official and not self.offload):
             return length
         neighbours = min(2, tile_count(length, self.tile, self.overlap) - 1)
         return min(length, self.tile + neighbours * (self.halo or 0))

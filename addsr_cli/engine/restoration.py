@@ -77,6 +77,7 @@ def restore(
         ]
         if context.fidelity is not None:
             conditioning = [replace(cond, fidelity=context.fidelity) for cond in conditioning]
+        conditioning = [replace(cond, official_tiles=plan.official) for cond in conditioning]
     canvas = Canvas(photos, (plan.width, plan.height), restorer.factor)
     finisher = Finisher(canvas, targets, context.settings)
     run = Sampling(
@@ -86,8 +87,7 @@ def restore(
         plan=plan,
         context=context,
     )
-    blends = plan.tile is not None and restorer.halo is None
-    for window in run.by_rows() if blends else run.by_regions():
+    for window in run.by_rows() if plan.blends else run.by_regions():
         with timer.stage("color"):
             finisher.add(window)
     with timer.stage("color"):
@@ -177,6 +177,7 @@ class Sampling:
             on_tile=self.context.progress.tile_done,
             wanted=wanted,
             multiple=TILE_MULTIPLE // factor,
+            whole_codec=self.plan.official,
         )
 
     def _sample(

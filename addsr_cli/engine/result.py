@@ -69,12 +69,14 @@ class Result:
                 "seed": settings.seed,
                 "psr": settings.effective_psr,
                 "start": settings.start,
-                "color": settings.color,
+                "color": settings.effective_color,
             }
         choices["blend"] = settings.blend
         if self.plan.halo is None:  # only then does the picture depend on the tiles
             choices["tile"] = self.plan.tile or "none"
             choices["overlap"] = self.plan.overlap if self.plan.tile else 0
+        if self.plan.official:
+            choices["tiles"] = "official"
         if self.fidelity is not None:
             choices["fidelity"] = self.fidelity
         if self.drift is not None:

@@ -25,6 +25,8 @@ class Tiled:
     photo for every tile. ``on_tile`` is called after every tile of ``denoise``. ``wanted`` holds
     for every step the part of the latent that counts; the rest of a prediction stays zero.
 
+    With ``whole_codec`` only ``denoise`` is tiled.
+
     The canvas may be ``Windowed``. Then pictures that are decoded for the next step are kept as
     8-bit integers, and only windows of them become floats.
     """
@@ -38,6 +40,7 @@ class Tiled:
         *,
         wanted: Sequence[Box] | None = None,
         multiple: int = 1,
+        whole_codec: bool = False,
     ) -> None:
         if not 0 <= overlap < tile:
             raise ValueError(f"overlap {overlap} must be smaller than tile {tile}")
@@ -50,7 +53,7 @@ class Tiled:
         self.schedule = restorer.schedule
         self.factor = restorer.factor
         self.channels = restorer.channels
-        self.exact_codec = restorer.exact_codec
+        self.exact_codec = restorer.exact_codec or whole_codec
         self.halo = restorer.halo
         self.latent_control = restorer.latent_control
         self.describe = restorer.describe

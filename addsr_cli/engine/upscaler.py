@@ -12,6 +12,7 @@ from addsr_cli.engine.batches import can_be_batched
 from addsr_cli.engine.checks import InvalidOutput
 from addsr_cli.engine.frames import upscale_frames
 from addsr_cli.engine.ignored_settings import ignored_settings
+from addsr_cli.engine.official_plan import official_plan
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer
 from addsr_cli.engine.resident_model import ResidentModel, Wrap
@@ -112,6 +113,8 @@ class Upscaler:
                 steps=steps,
                 pictures=planner.picture_memory(source, target, channels, depth),
             )
+            if settings.tiles == "official":
+                plan = official_plan(plan, self.machine, self.spec)
             planner.check_memory(plan)
             plans.append(plan)
         return plans

@@ -68,6 +68,19 @@ class Footprint:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OfficialTiles:
+    """How a model's own program cuts large pictures, in canvas pixels.
+
+    Canvases of more than ``tile`` squared are cut into tiles of that side, which overlap by
+    ``overlap``. Encoding is not tiled, and how decoding is remains the ``Restorer``'s business (see
+    ``Conditioning.official_tiles``).
+    """
+
+    tile: int
+    overlap: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSpec:
     """One model: its architecture, cost, capabilities and sampling defaults.
 
@@ -79,7 +92,8 @@ class ModelSpec:
     receptive field is finite (see ``Restorer``): tiles then change nothing and may be of any size.
     Where it is None, the size of the tiles shows slightly in the picture. ``native_scale`` is the
     factor of a network that answers in one pass, without steps, noise or text (``OnePassNetwork``);
-    its canvas is its own output. None for models that sample at any size.
+    its canvas is its own output. None for models that sample at any size. ``official_tiles`` is
+    known where this package can repeat how the model's own program cuts pictures.
     """
 
     name: str
@@ -98,6 +112,7 @@ class ModelSpec:
     halo: int | None = None
     dials_decoder: bool = False
     native_scale: int | None = None
+    official_tiles: OfficialTiles | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

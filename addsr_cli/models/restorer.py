@@ -21,7 +21,9 @@ class Conditioning:
 
     ``text`` and ``negative`` (1, L, C) and ``image`` (1, N, C) are token sequences, None for a
     model that reads none; ``negative`` is None without guidance. ``fidelity``, 0..1, is how much a
-    decoder that reads the canvas takes from it, None for the model's own share. ``tags`` were read
+    decoder that reads the canvas takes from it, None for the model's own share. With
+    ``official_tiles`` the decoder cuts large latents as the model's own program does; other
+    restorers do not look at it. ``tags`` were read
     from the photo, ``prompt`` is the whole text behind ``text``, ``notes`` are remarks for the
     user. For a batch see ``batched``.
     """
@@ -32,6 +34,7 @@ class Conditioning:
     guidance: float = 1.0
     conditioning_scale: float = 1.0
     fidelity: float | None = None
+    official_tiles: bool = False
     tags: str = ""
     prompt: str = ""
     notes: tuple[str, ...] = ()

@@ -10,6 +10,7 @@ from addsr_cli.models.architecture import (
     Footprint,
     LoadOptions,
     ModelSpec,
+    OfficialTiles,
     TrainingCost,
     TrainingOptions,
     TrainingSetup,
@@ -31,6 +32,7 @@ FOOTPRINT = Footprint(
     flop=15_800_000,
     always_fp32=212_117_045,  # the tagger
 )
+ADDSR_TILES = OfficialTiles(tile=2560, overlap=32)  # 320 and 4 pixels of the latent
 RANDOM = ModelSpec(
     name="random",
     arch="seesr",
@@ -41,6 +43,7 @@ RANDOM = ModelSpec(
     shortest_side=512,
     tile=768,
     overlap=192,
+    official_tiles=ADDSR_TILES,
 )
 
 
@@ -56,6 +59,8 @@ def _spec(record: Path) -> ModelSpec:
         scheduler=bundle.scheduler,
         default_steps=bundle.default_steps,
         guidance=bundle.guidance,
+        # SeeSR's own program has other tiles, and tiles its encoder too.
+        official_tiles=ADDSR_TILES if bundle.scheduler == "consistency" else None,
     )
 
 

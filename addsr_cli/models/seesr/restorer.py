@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from addsr_cli.models.bundle import PromptDefaults
 from addsr_cli.models.restorer import Conditioning
+from addsr_cli.models.seesr import official_decoder
 from addsr_cli.models.seesr.dual_cross_attention import IMAGE_TOKENS
 from addsr_cli.models.seesr.stable_diffusion import StableDiffusion
 from addsr_cli.models.seesr.tagger import Tagger
@@ -28,6 +29,7 @@ class SeeSR(StableDiffusion):
     """
 
     latent_control = False
+    decoder_tile = official_decoder.TILE
 
     def __init__(
         self,
@@ -72,6 +74,25 @@ class SeeSR(StableDiffusion):
     def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
         """Return ``cond`` with the image tokens of a refined image; the text stays."""
         return replace(cond, image=self.tagger.encode_image(image))
+
+    def _decoded(
+        self,
+        latent: Tensor,
+        canvas: Tensor | None,
+        cond: Conditioning | None,
+    ) -> Tensor:
+        """Decode in one piece or, where that is asked for, in the official code's tiles.
+
+        Tiles wait for one another where the canvas is.
+        """
+        if cond is None or not cond.official_tiles:
+            return super()._decoded(latent, canvas, cond)
+        return official_decoder.decode(
+            self.vae,
+            latent,
+            tile=self.decoder_tile,
+            waiting=None if canvas is None else canvas.device,
+        )
 
     def denoise(
         self,
