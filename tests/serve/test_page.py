@@ -14,6 +14,7 @@ from zipfile import ZipFile
 
 import numpy as np
 import pytest
+from one_pass_files import save_compact_file
 from PIL import Image
 from serve.conftest import photo_bytes
 
@@ -39,13 +40,13 @@ DROP = """([name, data, folder]) => {
 
 
 @contextmanager
-def served(output_folder=None, port=0):
+def served(model):
     """Serve the page from a thread of this process."""
     page = serve_page(
-        model="nano",
+        model=str(model),
         machine=Machine(device="cpu", precision="fp32"),
-        port=port,
-        output_folder=output_folder,
+        port=0,
+        output_folder=None,
         limits=Limits(photo_bytes=1_000_000),
     )
     with page as running:
@@ -56,10 +57,19 @@ def served(output_folder=None, port=0):
         thread.join(10)
 
 
-@pytest.fixture
-def running():
-    with served() as page:
-        yield page
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A network that answers at once: most tests are about the page, not about the picture."""
+    return save_compact_file(tmp_path_factory.mktemp("model") / "quick.pth", scale=4)
+
+
+@pytest.fixture(scope="module")
+def running(model, tmp_path_factory):
+    """One server for all tests; every window has cookies, and so photos, of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADDSR_HOME", str(tmp_path_factory.mktemp("home")))
+        with served(model) as page:
+            yield page
 
 
 @pytest.fixture
@@ -67,7 +77,7 @@ def window(chromium, running):
     """Return a function that opens the page; afterwards the console must be empty."""
     contexts, messages = [], []
 
-    def open_window(context=None, **more):
+    def open_window(context=None, url=running.url, **more):
         if context is None:
             context = chromium.new_context(**more)
             context.set_default_timeout(60_000)
@@ -75,7 +85,7 @@ def window(chromium, running):
         page = context.new_page()
         page.on("console", lambda message: messages.append(message.text))
         page.on("pageerror", lambda error: messages.append(str(error)))
-        page.goto(running.url)
+        page.goto(url)
         page.locator("#model option").first.wait_for(state="attached")
         return page
 
@@ -142,6 +152,7 @@ def test_several_photos_are_saved_as_one_archive(window):
 def test_the_choices_reach_the_result(window):
     page = window()
     add(page, "photo.png")
+    page.get_by_label("Model").select_option("nano")
     page.get_by_text("2×", exact=True).click()
     page.get_by_label("File type").select_option("WebP")
     page.get_by_role("slider", name="Fidelity").fill("1")
@@ -177,11 +188,10 @@ def test_a_photo_is_cancelled_and_started_again(window, gate):
     wait_for_status(page, "done", 2)
 
 
-def test_the_page_says_that_the_server_is_gone(window, running):
-    page = window()
-    running.server.should_exit = True
-    banner = page.get_by_text("addsr does not answer")
-    banner.wait_for()
+def test_the_page_says_that_the_server_is_gone(window, model):
+    with served(model) as ending:
+        page = window(url=ending.url)
+    page.get_by_text("addsr does not answer").wait_for()
     window.messages.clear()  # Chromium notes the lost connection
 
 
@@ -288,13 +298,12 @@ def test_every_control_has_a_name(window):
 NAMELESS = {f"- {role}" for role in ("button", "link", "combobox", "slider", "radio", "textbox")}
 
 
-@pytest.mark.parametrize("name", ["<img src=x onerror=alert(1)>.png", "<script>alert(1)</script>"])
-def test_a_script_in_a_file_name_is_inert(window, name):
+def test_a_script_in_a_file_name_is_inert(window):
     page = window()
     page.on("dialog", lambda dialog: pytest.fail("the script ran"))
-    add(page, name)
+    add(page, "<img src=x onerror=alert(1)>.png", "<script>alert(1)</script>")
     page.locator("#start").click()
-    wait_for_status(page, "done")
+    wait_for_status(page, "done", 2)
     page.wait_for_timeout(200)
     assert page.locator("#list script, #list img[src=x]").count() == 0
     assert page.evaluate("document.querySelectorAll('script').length") == 1
@@ -320,15 +329,19 @@ def test_a_file_above_the_limit_is_not_even_sent(window):
     assert sent == []
 
 
-@pytest.mark.parametrize("view", ["empty", "preview", "result"])
-def test_everything_is_within_a_screen_of_390_pixels(window, view):
+def test_everything_is_within_a_screen_of_390_pixels(window):
     page = window(**PHONE)
-    if view != "empty":
-        add(page, "a-rather-long-name-of-a-photo-from-the-holidays.png", "b.png")
-        page.get_by_text("Preview of").wait_for()
-    if view == "result":
-        page.locator("#start").tap()
-        wait_for_status(page, "done", 2)
+    check_width(page)
+    add(page, "a-rather-long-name-of-a-photo-from-the-holidays.png", "b.png")
+    page.get_by_text("Preview of").wait_for()
+    check_width(page)
+    page.locator("#start").tap()
+    wait_for_status(page, "done", 2)
+    page.locator(".result").wait_for()
+    check_width(page)
+
+
+def check_width(page):
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     for control in page.locator("button:visible, select:visible, input:visible, a:visible").all():
         box = control.bounding_box()
