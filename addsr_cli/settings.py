@@ -31,6 +31,7 @@ MIN_TILE = 128
 Start = Literal["lr", "noise"]
 Color = Literal["wavelet", "adain", "lab", "none"]
 Tiles = Literal["auto", "official"]
+Decoder = Literal["own", "cfw"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 DegradationName = Literal[
     "strong", "sensor", "camera", "mild", "clean", "chroma", "blocks", "print"
@@ -336,6 +337,13 @@ class Machine:
             flags=("--offload/--no-offload",),
         ),
     ] = None
+    decoder: Annotated[
+        Decoder,
+        Option(
+            "own, or cfw: that of an installed StableSR model, which --fidelity then dials.",
+            QUALITY,
+        ),
+    ] = "own"
     compile: Annotated[
         bool, Option("Compile the network first; pays off for many photos.", MACHINE)
     ] = False

@@ -24,6 +24,7 @@ def bench(
             "device",
             "tile",
             "overlap",
+            "decoder",
             "compile",
             "max_memory",
         ),
@@ -50,6 +51,7 @@ def bench(
         located = find_variants(what.ablation, what.trained_folders)[0].located
     else:
         located = loader.locate(choose_model(model, machine.device, console, download=True))
+    located = loader.with_decoder(located, machine.decoder)
     callbacks = BenchCallbacks(
         info=console.info,
         warn=console.warn,

@@ -49,9 +49,10 @@ class Upscaler:
         machine: Machine | None = None,
         wrap: Wrap | None = None,
     ) -> None:
-        self.located = loader.locate(model) if isinstance(model, str) else model
-        self.spec = self.located.spec
         self.machine = machine or Machine()
+        located = loader.locate(model) if isinstance(model, str) else model
+        self.located = loader.with_decoder(located, self.machine.decoder)
+        self.spec = self.located.spec
         self.model = ResidentModel(
             self.located,
             compiled=self.machine.compile,

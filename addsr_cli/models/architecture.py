@@ -90,7 +90,8 @@ class ModelSpec:
     user asks for is a dial of the decoder, so that it changes neither steps nor blending.
     ``halo`` is how far the network sees beyond a tile where its
     receptive field is finite (see ``Restorer``): tiles then change nothing and may be of any size.
-    Where it is None, the size of the tiles shows slightly in the picture. ``native_scale`` is the
+    Where it is None, the size of the tiles shows slightly in the picture. ``latents`` names their
+    space, "" where no other model has the same. ``native_scale`` is the
     factor of a network that answers in one pass, without steps, noise or text (``OnePassNetwork``);
     its canvas is its own output. None for models that sample at any size. ``official_tiles`` is
     known where this package can repeat how the model's own program cuts pictures.
@@ -111,8 +112,25 @@ class ModelSpec:
     smallest_tile: int = 0
     halo: int | None = None
     dials_decoder: bool = False
+    latents: str = ""
     native_scale: int | None = None
     official_tiles: OfficialTiles | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedDecoder:
+    """A decoder that other models with the same latents can take (``--decoder NAME``).
+
+    ``latents`` are as in ``ModelSpec``. ``flop`` and ``parameters`` are what it adds, the former
+    per pixel and picture. ``attach(network, folder, options)`` replaces the decoder of a loaded
+    network by that of the bundle in ``folder``; raises ModelUnavailable where it does not fit.
+    """
+
+    name: str
+    latents: str
+    parameters: int
+    flop: int
+    attach: Callable[["Restorer", Path, "LoadOptions"], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +239,8 @@ class Architecture:
     ``suffixes`` are those of files that other programs wrote and that can be loaded as they are.
     ``random``, where there is one, builds a published model with random weights, described by
     ``random_spec``, to measure speed and memory. ``bundled`` are the models that ship with the
-    package, ``published`` those that are downloaded; ``training`` is what can be trained.
+    package, ``published`` those that are downloaded; ``training`` is what can be trained. Its
+    bundles lend their ``decoder`` to other models.
     """
 
     name: str
@@ -229,6 +248,7 @@ class Architecture:
     load: Callable[[Path, LoadOptions], Network]
     problems: Callable[[Path], tuple[str, ...]]
     one_network: bool = False
+    decoder: SharedDecoder | None = None
     suffixes: tuple[str, ...] = ()
     random: Callable[[LoadOptions], "Restorer"] | None = None
     random_spec: ModelSpec | None = None

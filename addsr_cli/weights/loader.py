@@ -1,15 +1,23 @@
 """From a model's name to its network in memory."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from hashlib import sha256
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import torch
 
-from addsr_cli.errors import ModelUnavailable
+from addsr_cli.errors import ModelUnavailable, UsageError
 from addsr_cli.files import sha256_of
-from addsr_cli.models.architecture import Architecture, LoadOptions, ModelSpec, Network
+from addsr_cli.models.architecture import (
+    Architecture,
+    LoadOptions,
+    ModelSpec,
+    Network,
+    SharedDecoder,
+)
 from addsr_cli.models.bundle import RECORD, Bundle
 from addsr_cli.models.registry import (
     ARCHITECTURES,
@@ -19,6 +27,9 @@ from addsr_cli.models.registry import (
 )
 from addsr_cli.weights import installed
 from addsr_cli.weights.components import MODEL_COMPONENTS
+
+if TYPE_CHECKING:
+    from addsr_cli.models.restorer import Restorer
 
 ASSETS = Path(__file__).parent / "assets"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -30,13 +41,15 @@ class Located:
     """A model on this machine, and why it was chosen.
 
     ``file`` is a bundle's record, or the weights of a model that consists of one network; with
-    ``random`` there is none, and the weights are random numbers.
+    ``random`` there is none, and the weights are random numbers. ``decoder`` is the folder of a
+    bundle that lends its decoder.
     """
 
     spec: ModelSpec
     file: Path
     reason: str
     random: bool = False
+    decoder: Path | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -46,10 +59,14 @@ class Located:
     def digest(self) -> str:
         """Return the sha256 of the weights, hexadecimal; "" for random ones.
 
-        That of a bundle is computed from the digests in its record.
+        That of a bundle is computed from the digests in its record, that of a borrowed decoder
+        from both bundles'.
         """
         if self.random:
             return ""
+        if self.decoder:
+            both = replace(self, decoder=None).digest() + Bundle.read(self.decoder).digest
+            return sha256(both.encode()).hexdigest()
         if self.file.name == RECORD:
             return Bundle.read(self.file.parent).digest
         return sha256_of(self.file)
@@ -130,7 +147,60 @@ def load(
     architecture = located.architecture
     if located.random and architecture.random:
         return architecture.random(options)
-    return architecture.load(located.file, options)
+    network = architecture.load(located.file, options)
+    shared = _decoder_of(located.decoder) if located.decoder else None
+    if located.decoder and shared:
+        shared.attach(cast("Restorer", network), located.decoder, options)
+    return network
+
+
+def with_decoder(located: Located, name: str) -> Located:
+    """Return the model with the decoder that ``--decoder`` names, "own" for its own.
+
+    Raises UsageError where the latents are not those that it decodes, ModelUnavailable where no
+    installed model has such a decoder.
+    """
+    own = located.architecture.decoder
+    if name == "own" or located.decoder or (own and own.name == name):
+        return located
+    decoders = [each.decoder for each in ARCHITECTURES.values() if each.decoder]
+    [shared] = [decoder for decoder in decoders if decoder.name == name]
+    if located.spec.latents != shared.latents or located.random:
+        raise UsageError(
+            f"--decoder {name} does not fit {located.spec.name}: it decodes latents of "
+            f"{shared.latents}.",
+            "Leave it out, or take addsr or seesr.",
+        )
+    for folder in installed.list_installed().values():
+        if _decoder_of(folder) is shared:
+            return replace(located, decoder=folder, spec=_spec_with(located.spec, shared))
+    raise ModelUnavailable(
+        f"No installed model has the decoder {name}.", "addsr models pull stablesr-turbo"
+    )
+
+
+def _spec_with(spec: ModelSpec, decoder: SharedDecoder) -> ModelSpec:
+    """Describe a model with another model's decoder."""
+    footprint = replace(
+        spec.footprint,
+        parameters=spec.footprint.parameters + decoder.parameters,
+        flop=spec.footprint.flop + decoder.flop,  # with PSR every step decodes
+    )
+    return replace(
+        spec,
+        name=f"{spec.name}+{decoder.name}",
+        footprint=footprint,
+        dials_decoder=True,
+    )
+
+
+def _decoder_of(folder: Path) -> SharedDecoder | None:
+    """Return the decoder that a bundle lends; None for one without, damaged or unknown."""
+    try:
+        architecture = ARCHITECTURES.get(Bundle.read(folder).arch)
+    except ModelUnavailable:
+        return None
+    return architecture.decoder if architecture else None
 
 
 def _bundled(name: str, reason: str) -> Located:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from addsr_cli.models.seesr.restorer import SeeSR
     from addsr_cli.models.trainable import TrainableModel
 
+LATENTS = "Stable Diffusion 2"
 PARTS = ("unet", "controlnet", "vae", "text_encoder", "tokenizer", "tagger")
 FOOTPRINT = Footprint(
     parameters=2_251_900_000,
@@ -40,6 +41,7 @@ RANDOM = ModelSpec(
     licence="random numbers",
     footprint=FOOTPRINT,
     reads_text=True,
+    latents=LATENTS,
     shortest_side=512,
     tile=768,
     overlap=192,

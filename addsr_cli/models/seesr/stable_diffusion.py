@@ -1,6 +1,6 @@
 """What the restorers on Stable Diffusion 2 share: its VAE, its prompts, and where tensors go."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,11 +10,16 @@ from addsr_cli.models.restorer import Conditioning, Noise
 from addsr_cli.models.seesr.text_encoder import TextEncoder
 from addsr_cli.settings import PromptSettings
 
+if TYPE_CHECKING:
+    from addsr_cli.models.stablesr.fused_decoder import FusedDecoder
+
 
 class StableDiffusion:
     """Encoding, decoding and text of a ``Restorer`` whose latents are Stable Diffusion's.
 
-    All networks are in evaluation mode, on one device and in one dtype: those of ``_weight``.
+    All networks are in evaluation mode, on one device and in one dtype: those of ``_weight``. With
+    ``fused`` the decoder reads the canvas too; ``fidelity`` is the share that it takes from it
+    where the user asks for none.
     """
 
     exact_codec = False
@@ -26,8 +31,13 @@ class StableDiffusion:
         vae: Any,  # noqa: ANN401 (diffusers' AutoencoderKL, whose attributes are not annotated)
         text: TextEncoder,
         prompt_defaults: PromptDefaults,
+        fused: "FusedDecoder | None" = None,
+        fidelity: float | None = None,
     ) -> None:
         self.vae = vae
+        self.fused = fused
+        self.fidelity = fidelity
+        self.notes: tuple[str, ...] = ()  # remarks for the user, about the networks
         self.text = text
         self.prompt_defaults = prompt_defaults
         self.scaling_factor = float(vae.config.scaling_factor)
@@ -68,9 +78,17 @@ class StableDiffusion:
         canvas: Tensor | None,
         cond: Conditioning | None,
     ) -> Tensor:
-        """Return the picture in [-1, 1] of an unscaled latent."""
-        picture: Tensor = self.vae.decode(latent, return_dict=False)[0]
-        return picture
+        """Return the picture in [-1, 1] of an unscaled latent.
+
+        With a fused decoder, features of the canvas enter, weighted by the fidelity.
+        """
+        weight = self.fidelity
+        if cond is not None and cond.fidelity is not None:
+            weight = cond.fidelity
+        if self.fused is None or canvas is None or not weight:
+            picture: Tensor = self.vae.decode(latent, return_dict=False)[0]
+            return picture
+        return self.fused.decode(self.vae, latent, self._placed(canvas * 2 - 1), weight)
 
     def _read_prompts(self, prompts: PromptSettings, tags: str) -> Conditioning:
         """Encode the prompts with ``tags``; the bundle's defaults stand in for what is not set."""
@@ -83,14 +101,15 @@ class StableDiffusion:
         guidance = 1.0 if prompts.guidance is None else prompts.guidance
         prompt = self.assemble(tags, prompts.prompt, added)
         excess = self.text.too_long(prompt)
-        note = f"the prompt is {excess} tokens too long; its end was cut off"
+        too_long = f"the prompt is {excess} tokens too long; its end was cut off"
         return Conditioning(
             text=self.text.encode(prompt),
             negative=self.text.encode(negative) if guidance > 1 else None,
             guidance=guidance,
+            fidelity=None if self.fused is None else self.fidelity,
             tags=tags,
             prompt=prompt,
-            notes=(note,) if excess else (),
+            notes=(*self.notes, *((too_long,) if excess else ())),
         )
 
     @property

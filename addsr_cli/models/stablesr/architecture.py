@@ -4,8 +4,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
-from addsr_cli.models.architecture import Architecture, Footprint, LoadOptions, ModelSpec
+from addsr_cli.models.architecture import (
+    Architecture,
+    Footprint,
+    LoadOptions,
+    ModelSpec,
+    SharedDecoder,
+)
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.seesr.architecture import LATENTS
 from addsr_cli.models.stablesr.published import PUBLISHED
 
 if TYPE_CHECKING:
@@ -18,6 +25,7 @@ OVERLAP = 256  # pixels; the authors' default
 STEP_FLOP = 3_080_000  # UNet and time-aware encoder
 ATTENTION_FLOP = 147
 CODEC_FLOP = 26_900_000  # once: encoder, its features again, fusion, decoder
+FUSION_FLOP = 12_900_000  # of these, what the plain encoder and decoder do not need
 
 
 def step_flop(tile: int) -> int:
@@ -44,6 +52,7 @@ STABLESR = ModelSpec(
     smallest_tile=512,
     overlap=OVERLAP,
     dials_decoder=True,
+    latents=LATENTS,
 )
 
 
@@ -91,10 +100,25 @@ def _problems(record: Path) -> tuple[str, ...]:
     return problems_in(record.parent)
 
 
+def _attach(network: "Restorer", folder: Path, options: LoadOptions) -> None:
+    from addsr_cli.models.seesr.stable_diffusion import StableDiffusion
+    from addsr_cli.models.stablesr.loading import attach_fusion
+
+    attach_fusion(cast("StableDiffusion", network), folder, options.device, options.dtype)
+
+
+CFW = SharedDecoder(
+    name="cfw",
+    latents=LATENTS,
+    parameters=44_393_728,
+    flop=FUSION_FLOP,
+    attach=_attach,
+)
 ARCHITECTURE = Architecture(
     name="stablesr",
     spec=_spec,
     load=_load,
     problems=_problems,
     published=PUBLISHED,
+    decoder=CFW,
 )

@@ -20,6 +20,7 @@ from addsr_cli.models.bundle import Bundle
 from addsr_cli.models.checks import check_fit, check_numbers, refusing, stored_shapes
 from addsr_cli.models.seesr.dual_cross_attention import cast
 from addsr_cli.models.seesr.loading import WEIGHTS, load_text
+from addsr_cli.models.seesr.stable_diffusion import StableDiffusion
 from addsr_cli.models.stablesr.architecture import PARTS
 from addsr_cli.models.stablesr.conditioned_unet import Adapter, ConditionedUNet, widths_of
 from addsr_cli.models.stablesr.fused_decoder import FusedDecoder, fusion_widths
@@ -68,9 +69,43 @@ def load_bundle(
             fused=fused,
             text=text,
             prediction=PREDICTIONS[scheduler["prediction_type"]],
-            fidelity=float(_read(folder / "fusion" / CONFIG)["weight"]),
+            fidelity=_fidelity(folder),
             prompt_defaults=record.prompt_defaults,
         )
+
+
+def attach_fusion(
+    network: StableDiffusion,
+    folder: Path,
+    device: str,
+    dtype: torch.dtype,
+) -> None:
+    """Give a loaded model the fused decoder of the StableSR bundle in ``folder``.
+
+    The fusion blocks were trained with the VAE of Stable Diffusion 2, which the bundle has: where
+    the model's is another, the user is told. Raises ModelUnavailable where the blocks do not fit.
+    """
+    with refusing(f"{folder / 'fusion'} does not fit this model's VAE", "Use its own decoder."):
+        network.fused = _network(
+            folder / "fusion",
+            lambda _: FusedDecoder(fusion_widths(network.vae)),
+            device,
+            dtype,
+        )
+        network.fidelity = _fidelity(folder)
+        trained_with = load_file(folder / "vae" / WEIGHTS)
+    own = network.vae.state_dict()
+    equal = own.keys() == trained_with.keys() and all(
+        torch.equal(value.cpu().to(dtype), trained_with[key].to(dtype))
+        for key, value in own.items()
+    )
+    if not equal:
+        network.notes += ("the decoder cfw was trained with another VAE than this model's",)
+
+
+def _fidelity(folder: Path) -> float:
+    """Return the share of the canvas that a bundle's decoder takes unless asked otherwise."""
+    return float(_read(folder / "fusion" / CONFIG)["weight"])
 
 
 def scheduler_config(prediction: Prediction) -> dict[str, object]:
@@ -95,7 +130,7 @@ def _network(
     build: Callable[[dict[str, Any]], nn.Module],
     device: str,
     dtype: torch.dtype,
-) -> nn.Module:
+) -> Any:  # noqa: ANN401 (what ``build`` builds)
     """Build one network and give it its weights; the file's header is compared first."""
     file = folder / WEIGHTS
     with torch.device("meta"):

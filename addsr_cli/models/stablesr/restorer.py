@@ -4,7 +4,6 @@ The control is the LR latent: one draw of the canvas's latent, which the time-aw
 every step. Text is the empty prompt unless the user gives one.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,8 +22,7 @@ from addsr_cli.settings import PromptSettings
 class StableSR(StableDiffusion):
     """The ``Restorer`` of StableSR's weights; all networks are in evaluation mode.
 
-    They are on one device and in one dtype. ``fidelity`` is the decoder's share of the canvas where
-    the user asks for none.
+    They are on one device and in one dtype.
     """
 
     latent_control = True
@@ -44,30 +42,16 @@ class StableSR(StableDiffusion):
             vae=vae,
             text=text,
             prompt_defaults=prompt_defaults or PromptDefaults(added_prompt=""),
+            fused=fused,
+            fidelity=fidelity,
         )
         self.unet = unet
-        self.fused = fused
-        self.fidelity = fidelity
         self.schedule = Schedule(prediction=prediction, scheduler="linspace")
-
-    def _decoded(
-        self,
-        latent: Tensor,
-        canvas: Tensor | None,
-        cond: Conditioning | None,
-    ) -> Tensor:
-        """Decode; with a canvas its features are fused in, weighted by the fidelity."""
-        weight = self.fidelity
-        if cond is not None and cond.fidelity is not None:
-            weight = cond.fidelity
-        if canvas is None or weight == 0:
-            return super()._decoded(latent, canvas, cond)
-        return self.fused.decode(self.vae, latent, self._placed(canvas * 2 - 1), weight)
 
     def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
         """Encode the prompts; nothing is read from the photo."""
         tags = "" if prompts.tags in ("auto", "none") else prompts.tags
-        return replace(self._read_prompts(prompts, tags), fidelity=self.fidelity)
+        return self._read_prompts(prompts, tags)
 
     def assemble(
         self,

@@ -80,6 +80,22 @@ def test_the_published_checkpoints_have_the_names_and_shapes_of_our_networks():
     assert conversion._encoder_config(states["adapter"]) == EncoderConfig()
 
 
+def test_the_fusion_blocks_fit_the_vae_of_stable_diffusion_2():
+    """By names and shapes: the VAE beside them is that of AddSR, SeeSR and SeeSR-Turbo."""
+    with torch.device("meta"):
+        vae = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+            latent_channels=4,
+        )
+        fused = FusedDecoder(fusion_widths(vae))
+    for network, state in ((vae, vae_state), (fused, fusion_state)):
+        shapes = {key: tuple(value.shape) for key, value in state(published("cfw")).items()}
+        check_fit(shapes, network)
+
+
 def counted(run, *inputs):
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         run(*inputs)
@@ -100,8 +116,12 @@ def test_the_footprint_counts_the_operations_of_the_full_size_networks():
             step = counted(lambda z=z: network(z, t, text, network.encode(z, t)))
             assert step / tile**2 == pytest.approx(architecture.step_flop(tile), rel=0.01)
         canvas, z = torch.empty(1, 3, 512, 512), torch.empty(1, 4, 64, 64)
-        codec = counted(vae.encode, canvas) + counted(fused.decode, vae, z, canvas, 0.5)
+        fusing = counted(fused.decode, vae, z, canvas, 0.5)
+        codec = counted(vae.encode, canvas) + fusing
         assert codec / 512**2 == pytest.approx(architecture.CODEC_FLOP, rel=0.01)
+        added = fusing - counted(vae.decode, z)
+        assert added / 512**2 == pytest.approx(architecture.CFW.flop, rel=0.01)
+        assert sum(each.numel() for each in fused.parameters()) == architecture.CFW.parameters
 
 
 class Trap:
