@@ -73,7 +73,8 @@ class Recipe:
       compared with the teacher.
     - ``imitate``: share of the samples whose target is not HR but the teacher's picture of the same
       LR photo: for reconstruction, and as what the discriminator takes for real. A small network
-      learns faster from an answer that its input determines.
+      learns faster from an answer that its input determines. With ``original_share`` above 0, that
+      share of the perceptual distance stays with HR, which the discriminator then takes for real.
     - ``space``: where student and teacher are compared.
     - ``distill``, ``adversarial``, ``r1``, ``anchor_l1`` (Charbonnier) and ``anchor_lpips`` (VGG16)
       are weights of losses, 0 for off; ``timestep_weights`` scale the adversarial loss at 999, 749,
@@ -168,6 +169,14 @@ class Recipe:
         float,
         train_option(
             "Share of samples whose target is the teacher's picture of the same LR, not HR.",
+            LOSSES,
+        ),
+    ] = 0.0
+    original_share: Annotated[
+        float,
+        train_option(
+            "Share of the perceptual distance of imitating samples that stays with HR; above 0, "
+            "the discriminator also takes HR for real.",
             LOSSES,
         ),
     ] = 0.0
@@ -267,10 +276,11 @@ class Recipe:
             or not 0 <= self.text_dropout <= 1
             or not 0 < self.teacher_share <= 1
             or not 0 <= self.imitate <= 1
+            or not 0 <= self.original_share <= 1
         ):
             raise UsageError(
-                "Teacher samples must be 1 or more; teacher share, imitated share and text dropout "
-                "within 0 and 1."
+                "Teacher samples must be 1 or more; the shares of teacher, imitation and original "
+                "and text dropout within 0 and 1."
             )
 
     @property

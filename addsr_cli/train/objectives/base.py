@@ -14,8 +14,9 @@ class Batch:
 
     ``tags`` has a string for each, "" where they are not known; ``positions`` are the places of the
     samples in the run, from which everything random about them follows. ``reductions`` tell how
-    many times smaller than HR each LR photo was. ``targets`` (B, 3, H, W) take the place of HR as
-    what the student's picture should be.
+    many times smaller than HR each LR photo was. ``imitated`` (B, 3, H, W) takes the place of HR as
+    what the student's picture should be, and, unless ``original_is_real``, as what a discriminator
+    takes for real.
     """
 
     hr: Tensor
@@ -23,12 +24,18 @@ class Batch:
     tags: tuple[str, ...]
     positions: tuple[int, ...]
     reductions: tuple[float, ...] = ()
-    targets: Tensor | None = None
+    imitated: Tensor | None = None
+    original_is_real: bool = False
+
+    @property
+    def target(self) -> Tensor:
+        """What the student's picture should be, (B, 3, H, W)."""
+        return self.hr if self.imitated is None else self.imitated
 
     @property
     def real(self) -> Tensor:
-        """What the student's picture should be, (B, 3, H, W): HR, or the targets if there are."""
-        return self.hr if self.targets is None else self.targets
+        """What a discriminator takes for real, (B, 3, H, W)."""
+        return self.hr if self.original_is_real else self.target
 
     @classmethod
     def of(cls, raw: dict[str, Any], device: torch.device) -> Self:

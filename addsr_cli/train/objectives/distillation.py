@@ -180,7 +180,7 @@ class Distillation:
             cond = select(conditions.student, chosen)
             z0 = predict_z0(teacher, z, T_MAX, canvas, cond, self.accelerator.autocast)
             targets[chosen] = teacher.decode(z0).clamp(0, 1).to(targets.dtype)
-        return replace(batch, targets=targets)
+        return replace(batch, imitated=targets, original_is_real=self.recipe.original_share > 0)
 
     def losses(
         self,
@@ -196,7 +196,16 @@ class Distillation:
             losses["adversarial"] = self.discriminator_step.adversarial_loss(
                 student.batch, student.image, generators
             )
-        return losses | self.reconstruction(student.image, student.batch.real)
+        return losses | self._reconstruction_losses(student)
+
+    def _reconstruction_losses(self, student: StudentPass) -> dict[str, Tensor]:
+        """Distances to the target; of the perceptual one, a share to HR where it is imitated."""
+        losses = self.reconstruction(student.image, student.batch.target)
+        share = self.recipe.original_share
+        if share and "lpips" in losses and student.batch.imitated is not None:
+            original = self.reconstruction(student.image, student.batch.hr)["lpips"]
+            losses["lpips"] = torch.lerp(losses["lpips"], original, share)
+        return losses
 
     def _teacher_losses(self, student: StudentPass) -> dict[str, Tensor]:
         """Squared distance to the teacher, weighted and plain; 0 for samples left out of it."""
