@@ -1,4 +1,4 @@
-"""Draw docs/demo.png: a crop of the example photo, enlarged by bicubic and by nano (1, 4 steps).
+"""Draw docs/demo.png: a crop of the example photo, enlarged by bicubic, nano and small.
 
 Run it from the repository root: ``python docs/demo.py``.
 """
@@ -7,12 +7,12 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from addsr_cli import Settings, Upscaler
+from addsr_cli import Upscaler
 
 PHOTO = Path("examples/cat.jpg")
 SCALE = 4
 CROP = (190, 60, 510, 380)  # left, top, right, bottom in the enlarged photo
-LABELS = ("bicubic", "addsr, 1 step", "addsr, 4 steps")
+LABELS = ("bicubic", "nano", "small")
 LABEL_HEIGHT = 28
 GAP = 10
 
@@ -21,11 +21,10 @@ def main() -> None:
     """Enlarge the photo three ways and paste the crops side by side."""
     photo = Image.open(PHOTO).convert("RGB")
     size = (SCALE * photo.width, SCALE * photo.height)
-    upscaler = Upscaler("nano")
     pictures = [
         photo.resize(size, Image.Resampling.BICUBIC),
-        upscaler.upscale(photo, Settings(steps=1)).image,
-        upscaler.upscale(photo, Settings(steps=4)).image,
+        Upscaler("nano").upscale(photo).image,
+        Upscaler("small").upscale(photo).image,
     ]
     side = CROP[2] - CROP[0]
     sheet = Image.new("RGB", (3 * side + 2 * GAP, side + LABEL_HEIGHT), "white")

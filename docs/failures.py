@@ -1,9 +1,9 @@
-"""Draw docs/failures.jpg: nano on a face, lettering, sky, noise, JPEG blocks and a drawing.
+"""Draw docs/failures.jpg: nano and small on a face, lettering, sky, noise, JPEG and a drawing.
 
 Run it from the repository root: ``python docs/failures.py``. It needs scikit-image, which carries
 the photos: ``astronaut`` by NASA, ``rocket`` by SpaceX and ``chelsea`` by Stefan van der Walt, all
 public domain or CC0. Lettering and drawing are drawn here. Each row shows the input enlarged by
-bicubic interpolation, nano in 1 and in 4 steps, and the original.
+bicubic interpolation, by nano and by small, and the original.
 """
 
 import io
@@ -12,14 +12,14 @@ import numpy as np
 from PIL import Image, ImageDraw
 from skimage import data
 
-from addsr_cli import Settings, Upscaler
+from addsr_cli import Upscaler
 
 SIDE = 192
 SCALE = 4
 GAP = 6
 TOP = 24
 LEFT = 96
-COLUMNS = ("bicubic", "nano, 1 step", "nano, 4 steps", "original")
+COLUMNS = ("bicubic", "nano", "small", "original")
 
 
 def main() -> None:
@@ -32,7 +32,7 @@ def main() -> None:
         "JPEG blocks": (crop(data.astronaut(), 320, 250), compress),
         "drawing": (drawing(), compress),
     }
-    upscaler = Upscaler("nano")
+    nano, small = Upscaler("nano"), Upscaler("small")
     sheet = Image.new("RGB", (LEFT + 4 * (SIDE + GAP), TOP + len(rows) * (SIDE + GAP)), "white")
     draw = ImageDraw.Draw(sheet)
     for column, label in enumerate(COLUMNS):
@@ -43,8 +43,8 @@ def main() -> None:
         low = degrade(original)
         pictures = [
             low.resize((SIDE, SIDE), Image.Resampling.BICUBIC),
-            upscaler.upscale(low, Settings(steps=1)).image,
-            upscaler.upscale(low, Settings(steps=4)).image,
+            nano.upscale(low).image,
+            small.upscale(low).image,
             original,
         ]
         for column, picture in enumerate(pictures):

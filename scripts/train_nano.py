@@ -1,10 +1,10 @@
-"""Train nano's kind of model: ``python scripts/train_nano.py --data PHOTOS --output runs/nano``.
+"""Train the bundled models: ``python scripts/train_nano.py --data PHOTOS --output runs/nano``.
 
-Downloads Real-ESRGAN's x4plus network, from which nano is initialised and which can teach it, then
+Downloads Real-ESRGAN's x4plus network, from which they are initialised and which teaches them, then
 runs ``addsr distill`` for every stage of ``train_nano.toml`` (``--config`` for another file). Stop
-it at any time; the same command resumes from the last checkpoint. The result is
-``nano.safetensors`` in the output folder. Run ``python -m addsr_cli.fetch_perceptual`` first: the
-losses need the weights of LPIPS.
+it at any time; the same command resumes from the last checkpoint. The results are
+``small.safetensors`` and ``nano.safetensors`` in the output folder. Before it, run
+``python -m addsr_cli.fetch_perceptual``: the losses need the weights of LPIPS.
 """
 
 import argparse
@@ -23,11 +23,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from addsr_cli.models.nano.restorer import Group, NanoConfig, build_nano, load_nano, save_nano
+from addsr_cli.models.nano.restorer import NanoConfig, build_nano, load_nano, save_nano
 from addsr_cli.models.single_pass.esrgan import DEPTH, Esrgan
 from addsr_cli.models.single_pass.teacher import begin_nano, load_esrgan, save_esrgan
 
-STAGE_KEYS = ("name", "drop")  # keys of a stage that are not options of ``addsr distill``
+# Keys of a stage that are not options of ``addsr distill``
+STAGE_KEYS = ("name", "keep", "doublings", "detail", "result")
 TEACHER = "x4plus"
 HALF_PRECISION = 0x01306B47  # ncnn's tag before a float16 kernel; biases are float32
 NOTES = {
@@ -55,7 +56,9 @@ def main() -> None:
     for stage in config["stages"]:
         train_stage(stage, photos, output, weights)
         weights = output / stage["name"] / "export" / "nano.safetensors"
-    save_nano(load_nano(weights).net, output / "nano.safetensors", NOTES, torch.float16)
+        if "result" in stage:
+            result = output / f"{stage['result']}.safetensors"
+            save_nano(load_nano(weights).net, result, NOTES, torch.float16)
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -161,7 +164,8 @@ def initial_nano(network: dict[str, Any], x4plus: Esrgan) -> Any:  # noqa: ANN40
     """Build a nano from some of the groups of x4plus."""
     groups = network["groups_of_origin"]
     first = x4plus.get_submodule("body.0.0.layers.0")
-    sizes = {"width": first.in_channels, "growth": first.out_channels}
+    width = first.in_channels
+    sizes = {"width": width, "growth": first.out_channels, "detail": width}
     nano = build_nano(NanoConfig(groups=(DEPTH,) * len(groups), **sizes))
     begin_nano(nano.net, x4plus, [(group, place) for group in groups for place in range(DEPTH)])
     return nano
@@ -173,7 +177,7 @@ def train_stage(stage: dict[str, Any], photos: Path, output: Path, weights: Path
     init = output / f"{stage['name']}-init.safetensors"
     if not init.exists():
         with complete_file(init) as partial:
-            drop_blocks(weights, stage.get("drop", []), partial)
+            resize_network(weights, stage, partial)
     options = {key: value for key, value in stage.items() if key not in STAGE_KEYS}
     if options.get("teacher") == TEACHER:
         options["teacher"] = output / f"{TEACHER}.safetensors"
@@ -188,18 +192,23 @@ def train_stage(stage: dict[str, Any], photos: Path, output: Path, weights: Path
         raise SystemExit(code)
 
 
-def drop_blocks(source: Path, names: list[str], target: Path) -> None:
-    """Save a copy without the dense blocks ``names`` (as ``group.block``); later ones move up."""
+def resize_network(source: Path, change: dict[str, Any], target: Path) -> None:
+    """Save a copy of the network with the groups ``keep`` and other ``doublings`` and ``detail``.
+
+    ``change`` is a stage: what it does not name stays. Layers whose shape has changed are new.
+    """
     net = load_nano(source).net
-    groups = list(net.config.groups)
-    positions = sorted(tuple(map(int, name.split("."))) for name in names)
-    for group, block in reversed(positions):  # from the last, so that the others keep their index
-        layers = net.body[group]
-        assert isinstance(layers, Group)
-        del layers.blocks[block]
-        groups[group] -= 1
-    net.config = replace(net.config, groups=tuple(groups))
-    save_nano(net, target)
+    kept = change.get("keep", range(len(net.config.groups)))
+    sizes = {key: change[key] for key in ("doublings", "detail") if key in change}
+    depths = tuple(net.config.groups[group] for group in kept)
+    smaller = build_nano(replace(net.config, groups=depths, **sizes)).net
+    net.body = nn.ModuleList(net.body[group] for group in kept)
+    state = smaller.state_dict()
+    for name, value in net.state_dict().items():
+        if name in state and value.shape == state[name].shape:
+            state[name] = value
+    smaller.load_state_dict(state)
+    save_nano(smaller, target)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import runpy
 import sys
 import tomllib
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -33,12 +34,16 @@ stage = "teacher"
 {COMMON}
 [[stages]]
 name = "smaller"
+result = "half"
 stage = "teacher"
-drop = ["0.0", "1.2"]
+keep = [1]
 {COMMON}
 [[stages]]
 name = "distilled"
+result = "nano"
 stage = "student"
+doublings = 1
+detail = 6
 teacher = "x4plus"
 {COMMON}
 """
@@ -111,8 +116,12 @@ def experiment(script, ncnn, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["train_nano.py", *arguments.split()])
 
 
+def config(name):
+    return load_nano(Path("run") / name).net.config
+
+
 def groups(name):
-    return load_nano(Path("run") / name).net.config.groups
+    return config(name).groups
 
 
 def weights(name):
@@ -130,8 +139,9 @@ def test_every_stage_starts_from_the_one_before_and_the_last_is_a_model(
     script["main"]()
     assert groups("begin.safetensors") == (3, 3)
     assert groups("first/export/nano.safetensors") == (3, 3)
-    assert groups("smaller-init.safetensors") == (2, 2)
-    assert groups("distilled/export/nano.safetensors") == (2, 2)
+    assert groups("smaller-init.safetensors") == (3,)
+    assert config("half.safetensors").doublings == 2
+    assert config("distilled/export/nano.safetensors").doublings == 1
     student = commands[-1]
     assert student[student.index("--teacher") + 1] == str(Path("run/x4plus.safetensors"))
     upscaler = Upscaler("run/distilled", Machine(device="cpu"))
@@ -148,7 +158,7 @@ def test_every_stage_starts_from_the_one_before_and_the_last_is_a_model(
 @pytest.mark.slow
 def test_stages_run_as_separate_processes(script, experiment):
     script["main"]()
-    assert groups("nano.safetensors") == (2, 2)
+    assert groups("nano.safetensors") == (3,)
 
 
 def test_a_stage_that_fails_ends_the_script_with_its_exit_code(script, experiment, monkeypatch):
@@ -230,21 +240,23 @@ def test_an_interrupted_write_leaves_no_file(script, tmp_path):
     assert not (tmp_path / "a.safetensors").exists()
 
 
-def test_dropped_blocks_are_removed_and_later_ones_move_up(script, tmp_path):
-    source = build_nano(NanoConfig(groups=(2, 1, 3), width=8, growth=4, embedding=8)).net
+def test_kept_groups_move_up_and_layers_of_another_size_are_new(script, tmp_path):
+    sizes = {"width": 8, "growth": 4, "embedding": 8, "detail": 8}
+    source = build_nano(NanoConfig(groups=(2, 1, 3), **sizes)).net
     for parameter in source.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
     save_nano(source, tmp_path / "a.safetensors")
-    names = ["2.0", "0.0", "2.1"]
-    script["drop_blocks"](tmp_path / "a.safetensors", names, tmp_path / "b.safetensors")
+    change = {"name": "smaller", "keep": [0, 2], "doublings": 1, "detail": 6}
+    script["resize_network"](tmp_path / "a.safetensors", change, tmp_path / "b.safetensors")
     result = load_nano(tmp_path / "b.safetensors").net
-    assert result.config.groups == (1, 1, 1)
-    expected = source.state_dict()
-    moved = {"body.0.blocks.0": "body.0.blocks.1", "body.2.blocks.0": "body.2.blocks.2"}
+    assert result.config == replace(source.config, groups=(2, 3), doublings=1, detail=6)
+    before = source.state_dict()
     for name, value in result.state_dict().items():
-        block = next((prefix for prefix in moved if name.startswith(prefix)), None)
-        before = name.replace(block, moved[block]) if block else name
-        assert torch.equal(value, expected[before])
+        origin = before[name.replace("body.1.", "body.2.")]
+        if name.startswith(("detail.", "out.")):
+            assert value.shape != origin.shape
+        else:
+            assert torch.equal(value, origin)
 
 
 def test_the_shipped_settings_are_options_of_distill(script):
@@ -258,8 +270,9 @@ def test_the_shipped_settings_are_options_of_distill(script):
     assert config["origin"].keys() == {"package", "member", "sha256"}
     origin = config["network"]["groups_of_origin"]
     assert set(origin) <= set(range(23))
-    blocks = [3] * len(origin)
+    groups = len(origin)
     for stage in stages:
-        for name in stage.get("drop", ()):
-            blocks[int(name.split(".")[0])] -= 1
-    assert min(blocks) > 0
+        kept = stage.get("keep", range(groups))
+        assert set(kept) <= set(range(groups))
+        groups = len(kept)
+    assert {stage["result"] for stage in stages if "result" in stage} == {"small", "nano"}

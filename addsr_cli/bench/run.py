@@ -18,7 +18,7 @@ from addsr_cli.bench import (
 )
 from addsr_cli.bench.options import BenchOptions
 from addsr_cli.bench.report import Report
-from addsr_cli.bench.variants import Variant, default_steps, for_one_pass, variants
+from addsr_cli.bench.variants import Variant, default_steps, for_model, variants
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import UsageError
 from addsr_cli.settings import Machine
@@ -60,11 +60,9 @@ def run(
 
     Raises UsageError for impossible settings and OutOfMemory, both before any measurement.
     """
-    chosen = options.sweep
-    if located.spec.native_scale is not None:
-        chosen, ignored = for_one_pass(chosen)
-        if ignored:
-            callbacks.warn(f"{located.spec.name} makes no use of {', '.join(ignored)}")
+    chosen, ignored = for_model(options.sweep, located.spec)
+    if ignored:
+        callbacks.warn(f"{located.spec.name} makes no use of {', '.join(ignored)}")
     sweep = variants(chosen, default_steps(located.spec))
     precisions = _precision_reasons(located, machine, sweep)
     callbacks.info(f"model {located.spec.name}: {located.reason}")

@@ -143,15 +143,22 @@ def variants(sweep: Sweep, default_steps: Sequence[int | None]) -> list[Variant]
     return list(unique.values())
 
 
-def for_one_pass(sweep: Sweep) -> tuple[Sweep, list[str]]:
-    """The sweep without what means nothing to a network without steps, and what that was."""
-    ignored = [name for name in ("steps", "psr", "start", "color") if getattr(sweep, name)]
-    return replace(sweep, steps=(), psr=(), start=(), color=()), ignored
+def for_model(sweep: Sweep, spec: ModelSpec) -> tuple[Sweep, list[str]]:
+    """The sweep without what the model makes no use of, and what that was."""
+    if spec.native_scale is not None:
+        ignored = [name for name in ("steps", "psr", "start", "color") if getattr(sweep, name)]
+        return replace(sweep, steps=(), psr=(), start=(), color=()), ignored
+    most = spec.most_steps
+    if most is None or max(sweep.steps, default=0) <= most:
+        return sweep, []
+    steps = tuple(dict.fromkeys(min(count, most) for count in sweep.steps))
+    return replace(sweep, steps=steps), [f"steps above {most}"]
 
 
 def default_steps(spec: ModelSpec) -> tuple[int | None, ...]:
     """Steps to measure by default: one and four for AddSR, else the model's own number."""
     if spec.native_scale is not None:
         return (None,)
-    scheduler, steps = spec.scheduler, spec.default_steps
-    return (1, 4) if scheduler == "consistency" else (steps,)
+    if spec.scheduler == "consistency" and spec.most_steps is None:
+        return (1, 4)
+    return (spec.default_steps,)

@@ -50,7 +50,7 @@ def bench(
     elif what.ablation:
         located = find_variants(what.ablation, what.trained_folders)[0].located
     else:
-        located = loader.locate(choose_model(model, machine.device, console, download=True))
+        located = choose_model(model, machine.device, console, download=True)
     located = loader.with_decoder(located, machine.decoder)
     callbacks = BenchCallbacks(
         info=console.info,

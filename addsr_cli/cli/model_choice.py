@@ -1,9 +1,13 @@
 """Which model runs: downloads what ``--model`` names, and decides what ``auto`` means."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from addsr_cli.cli.console import Console
 from addsr_cli.errors import ModelUnavailable, OutputRefused
+
+if TYPE_CHECKING:
+    from addsr_cli.weights.loader import Located
 
 FULL = "addsr"
 
@@ -14,25 +18,28 @@ def choose_model(
     console: Console,
     *,
     download: bool,
-) -> str:
-    """Return the name of the model to load; one that the user named is never replaced.
+    pixels: int | None = None,
+) -> "Located":
+    """Return the model to load; one that the user named is never replaced.
 
-    With ``download``, a model that is not installed is downloaded first. Raises ModelUnavailable
-    and OutputRefused.
+    With ``download``, a model that is not installed is downloaded first. ``pixels`` is the size of
+    the largest result, by which ``auto`` takes one of the bundled models; None where it is not
+    known. Raises ModelUnavailable and OutputRefused.
     """
     from addsr_cli import hardware
     from addsr_cli.weights.components import MODEL_COMPONENTS
+    from addsr_cli.weights.loader import locate
 
     if model == "auto" and hardware.probe(device).kind != "cpu":
-        return _choose_for_gpu(console, download=download)
-    if download and (model in MODEL_COMPONENTS or _is_hub_name(model)):
+        model = _choose_for_gpu(console, pixels, download=download)
+    elif download and (model in MODEL_COMPONENTS or _is_hub_name(model)):
         _ensure_installed(model, console)
-    return model
+    return locate(model, pixels)
 
 
-def _choose_for_gpu(console: Console, *, download: bool) -> str:
-    """Return the full model, or the bundled one if the full one is not available."""
-    from addsr_cli.models.registry import FALLBACK
+def _choose_for_gpu(console: Console, pixels: int | None, *, download: bool) -> str:
+    """Return the full model, or a bundled one if the full one is not available."""
+    from addsr_cli.models.registry import bundled_for
     from addsr_cli.weights import installed
 
     if installed.find_installed(FULL) is None and not download:
@@ -40,14 +47,15 @@ def _choose_for_gpu(console: Console, *, download: bool) -> str:
             f"auto: {FULL} would be downloaded first; "
             f"`addsr models pull {FULL} --dry-run` lists the files"
         )
-        return FALLBACK
+        return "auto"
     try:
         _ensure_installed(FULL, console)
     except (ModelUnavailable, OutputRefused) as exc:
         console.info(
-            f"auto uses {FALLBACK}, since {FULL} is not available: {exc.message} {exc.hint}"
+            f"auto uses {bundled_for(pixels)}, since {FULL} is not available: "
+            f"{exc.message} {exc.hint}"
         )
-        return FALLBACK
+        return "auto"
     return FULL
 
 

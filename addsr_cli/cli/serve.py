@@ -59,14 +59,14 @@ def serve(
     from addsr_cli.serve.limits import Limits
     from addsr_cli.serve.server import serve_page
 
-    name = choose_model(model, machine.device, console, download=True)
+    located = choose_model(model, machine.device, console, download=True)
 
     def log(exc: BaseException) -> None:
         if console.debug:
             traceback.print_exception(exc)
 
     page = serve_page(
-        model=name,
+        model=located.spec.name if model == "auto" else model,
         machine=machine,
         port=port,
         output_folder=output,

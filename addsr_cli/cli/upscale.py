@@ -1,7 +1,9 @@
 """``addsr upscale``: photos in, larger photos out."""
 
+import math
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -33,13 +35,14 @@ from addsr_cli.errors import AddsrError, OutputRefused, UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from addsr_cli.cli.inputs import Skipped
+    from addsr_cli.cli.inputs import CheckedInput, Skipped
     from addsr_cli.cli.jobs import Work
     from addsr_cli.engine.job import Job, RejectedInput
     from addsr_cli.engine.plan import Plan
     from addsr_cli.engine.result import Result
     from addsr_cli.engine.upscaler import Upscaler
     from addsr_cli.imageio import Photo
+    from addsr_cli.settings import Settings
 
 
 @takes_options
@@ -77,7 +80,7 @@ def upscale(
     if not any(isinstance(item, Input) for item in inputs):
         _exit_if_failed([_record_unprocessed(item, console) for item in unreadable])
         return
-    upscaler = _upscaler(request, console)
+    upscaler = _upscaler(request, _largest_result(inputs, settings), console)
     settings = upscaler.complete(settings)
     naming = request.naming(upscaler.spec.name, upscaler.steps(settings))
     work = gather(inputs, settings, write_options, naming, job_options)
@@ -121,15 +124,31 @@ def _run_all(
     return errors
 
 
-def _upscaler(request: UpscaleOptions, console: Console) -> "Upscaler":
+def _largest_result(inputs: "Sequence[CheckedInput]", settings: "Settings") -> int:
+    """Return the pixels of the largest result; of those that are refused, none counts."""
+    from addsr_cli.cli.inputs import Input
+
+    largest = 0
+    for item in inputs:
+        if isinstance(item, Input):
+            with suppress(UsageError):  # the photo has this error of its own
+                largest = max(largest, math.prod(settings.output_size(*item.header.size)))
+    return largest
+
+
+def _upscaler(request: UpscaleOptions, pixels: int, console: Console) -> "Upscaler":
     """Choose the model without loading it; called last, since its imports take seconds."""
     from addsr_cli.cli.model_choice import choose_model
     from addsr_cli.engine.upscaler import Upscaler
 
-    name = choose_model(
-        request.model, request.machine.device, console, download=not request.dry_run
+    located = choose_model(
+        request.model,
+        request.machine.device,
+        console,
+        download=not request.dry_run,
+        pixels=pixels,
     )
-    return Upscaler(name, request.machine)
+    return Upscaler(located, request.machine)
 
 
 def _print_rejected(rejected: "Sequence[RejectedInput]", console: Console) -> None:

@@ -7,11 +7,7 @@ from addsr_cli.settings import Settings
 def ignored_settings(spec: ModelSpec, settings: Settings) -> list[str]:
     """Return sentences about settings that were set and have no effect with this model."""
     if spec.native_scale is None:
-        if settings.uses_text and not spec.reads_text:
-            return [
-                f"the model {spec.name} reads no text, so prompts, tags and guidance have no effect"
-            ]
-        return []
+        return _ignored_by_a_sampler(spec, settings)
     was_set = {
         "steps": settings.steps is not None,
         "PSR": settings.psr is not None,
@@ -24,3 +20,17 @@ def ignored_settings(spec: ModelSpec, settings: Settings) -> list[str]:
         return []
     names = " and ".join(filter(None, [", ".join(ignored[:-1]), ignored[-1]]))
     return [f"the model {spec.name} answers in one pass and makes no use of {names}"]
+
+
+def _ignored_by_a_sampler(spec: ModelSpec, settings: Settings) -> list[str]:
+    ignored = []
+    if settings.uses_text and not spec.reads_text:
+        ignored.append(
+            f"the model {spec.name} reads no text, so prompts, tags and guidance have no effect"
+        )
+    if spec.most_steps and (settings.steps or 0) > spec.most_steps:
+        ignored.append(
+            f"the model {spec.name} was trained for {spec.most_steps} step: more would harm the "
+            "picture and are not run"
+        )
+    return ignored

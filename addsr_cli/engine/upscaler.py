@@ -72,7 +72,7 @@ class Upscaler:
             return 0
         count = self._sampling(settings).effective_steps(self.spec.default_steps)
         Schedule(scheduler=self.spec.scheduler).timesteps(count)
-        return count
+        return min(count, self.spec.most_steps or count)
 
     def complete(self, settings: Settings) -> Settings:
         """Return the settings with the network's own scale where no size was asked for."""

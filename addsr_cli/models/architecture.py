@@ -84,6 +84,7 @@ class OfficialTiles:
 class ModelSpec:
     """One model: its architecture, cost, capabilities and sampling defaults.
 
+    More steps than ``most_steps``, where it is set, would only harm the picture, and are not run.
     ``shortest_side`` is the least shorter side of the canvas, ``tile`` and ``overlap`` are the
     preferred tiling; all in pixels. Smaller tiles than ``smallest_tile`` are used only where memory
     or the user wants them; by default half of ``tile``. ``dials_decoder`` says that the fidelity a
@@ -106,6 +107,7 @@ class ModelSpec:
     shortest_side: int = 0
     scheduler: Scheduler = "consistency"
     default_steps: int = 4
+    most_steps: int | None = None
     guidance: float = 1.0
     tile: int = 768
     overlap: int = 64
@@ -240,8 +242,7 @@ class Architecture:
     ``random``, where there is one, builds a published model with random weights, described by
     ``random_spec``, to measure speed and memory. ``bundled`` are the models that ship with the
     package, ``published`` those that are downloaded; ``training`` is what can be trained. Its
-    bundles lend their ``decoder`` to other models. ``paper`` describes the method, by default
-    AddSR's.
+    bundles lend their ``decoder`` to other models.
     """
 
     name: str
@@ -249,7 +250,6 @@ class Architecture:
     load: Callable[[Path, LoadOptions], Network]
     problems: Callable[[Path], tuple[str, ...]]
     one_network: bool = False
-    paper: str = "https://arxiv.org/abs/2404.01717"
     decoder: SharedDecoder | None = None
     suffixes: tuple[str, ...] = ()
     random: Callable[[LoadOptions], "Restorer"] | None = None

@@ -14,6 +14,8 @@ ARCHITECTURES: dict[str, Architecture] = {}  # by name, which bundles record as 
 BUNDLED: dict[str, ModelSpec] = {}  # models that ship with the package, by name
 TRAINING: dict[str, TrainingSetup] = {}  # by the name that ``--arch`` takes
 FALLBACK = "nano"  # the bundled model that runs on any machine
+SHARPEST = "small"  # the bundled model for small results
+SMALL_RESULT = 16_000_000  # pixels; about a minute on two cores
 
 
 def register(architecture: Architecture) -> None:
@@ -21,6 +23,11 @@ def register(architecture: Architecture) -> None:
     ARCHITECTURES[architecture.name] = architecture
     BUNDLED.update({spec.name: spec for spec in architecture.bundled})
     TRAINING.update({setup.name: setup for setup in architecture.training})
+
+
+def bundled_for(pixels: int | None) -> str:
+    """Return the bundled model for a result of ``pixels``; None where that is not known."""
+    return SHARPEST if pixels is not None and pixels <= SMALL_RESULT else FALLBACK
 
 
 def architecture_of_file(suffix: str) -> Architecture | None:

@@ -23,7 +23,9 @@ from addsr_cli.models.registry import (
     ARCHITECTURES,
     BUNDLED,
     FALLBACK,
+    SMALL_RESULT,
     architecture_of_file,
+    bundled_for,
 )
 from addsr_cli.weights import installed
 from addsr_cli.weights.components import MODEL_COMPONENTS
@@ -72,14 +74,14 @@ class Located:
         return sha256_of(self.file)
 
 
-def locate(name: str) -> Located:
+def locate(name: str, pixels: int | None = None) -> Located:
     """Find the model that ``--model`` names: ``auto``, a name, a folder, or a file of weights.
 
+    ``auto`` is the bundled model for a result of ``pixels``, the fast one where that is not known.
     Raises ModelUnavailable when there is no such model on this machine.
     """
     if name == "auto":
-        reason = "the bundled model, since the full one takes minutes a photo without a GPU"
-        return _bundled(FALLBACK, reason)
+        return _bundled(bundled_for(pixels), _reason(pixels))
     if name in BUNDLED:
         return _bundled(name, "asked for by name")
     folder = installed.find_installed(name) if MODEL_NAME.fullmatch(name) else None
@@ -201,6 +203,16 @@ def _decoder_of(folder: Path) -> SharedDecoder | None:
     except ModelUnavailable:
         return None
     return architecture.decoder if architecture else None
+
+
+def _reason(pixels: int | None) -> str:
+    """Why ``auto`` takes the bundled model that it takes."""
+    limit = f"{SMALL_RESULT // 1_000_000} MP"
+    if pixels is None:
+        return "the fast bundled model; the full one takes minutes a photo without a GPU"
+    if pixels <= SMALL_RESULT:
+        return f"the sharper bundled model, for results of up to {limit}"
+    return f"the fast bundled model, for results above {limit}"
 
 
 def _bundled(name: str, reason: str) -> Located:

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from addsr_cli.bench.variants import Sweep, default_steps, variants
+from addsr_cli.bench.variants import Sweep, default_steps, for_model, variants
 from addsr_cli.errors import UsageError
 from addsr_cli.models.nano.architecture import NANO
 
@@ -22,10 +22,19 @@ def test_every_combination_is_measured_once():
 
 
 def test_without_lists_the_default_steps_are_measured():
-    few = variants(Sweep(), default_steps(NANO))
-    assert [variant.settings.steps for variant in few] == [1, 4]
-    seesr = replace(NANO, scheduler="leading", default_steps=50)
+    addsr = replace(NANO, most_steps=None)
+    for spec, expected in ((addsr, [1, 4]), (NANO, [1])):
+        few = variants(Sweep(), default_steps(spec))
+        assert [variant.settings.steps for variant in few] == expected
+    seesr = replace(addsr, scheduler="leading", default_steps=50)
     assert [variant.label for variant in variants(Sweep(), default_steps(seesr))] == ["50 steps"]
+
+
+def test_steps_that_a_model_does_not_run_are_measured_once_and_named():
+    sweep = Sweep(steps=(1, 2, 4), psr=(0.4,))
+    assert for_model(sweep, NANO) == (replace(sweep, steps=(1,)), ["steps above 1"])
+    assert for_model(Sweep(steps=(1,)), NANO)[1] == []
+    assert for_model(sweep, replace(NANO, most_steps=None)) == (sweep, [])
 
 
 def test_precisions_have_different_labels():

@@ -149,17 +149,34 @@ def gpu(monkeypatch):
 
 
 def choose(model, **options):
-    return choose_model(model, "auto", Console(), **{"download": True} | options)
+    located = choose_model(model, "auto", Console(), **{"download": True} | options)
+    return located.spec.name
 
 
-def test_without_a_gpu_auto_is_the_bundled_model(capsys):
-    assert choose("auto") == "auto"
-    assert locate("auto").spec.name == "nano"
-    assert "GPU" in locate("auto").reason
+@pytest.mark.parametrize(
+    ("pixels", "name", "reason"),
+    [
+        (None, "nano", "without a GPU"),
+        (16_000_000, "small", "up to 16 MP"),
+        (16_000_001, "nano", "above 16 MP"),
+    ],
+)
+def test_without_a_gpu_the_size_of_the_result_decides_what_auto_is(pixels, name, reason):
+    assert choose("auto", pixels=pixels) == name
+    assert reason in locate("auto", pixels).reason
+
+
+def test_the_largest_of_several_results_decides(addsr):
+    Image.new("RGB", (8, 8)).save("a.png")
+    Image.new("RGB", (1001, 1000)).save("b.png")
+    for names, model in (("a.png", "small"), ("a.png b.png", "nano")):
+        outcome = addsr("upscale", *names.split(), "--dry-run", "--json")
+        records = [json.loads(line) for line in outcome.out.splitlines()]
+        assert {record["model"] for record in records} == {model}
 
 
 def test_with_a_gpu_auto_is_the_full_model_when_it_is_here(gpu, addsr_folder):
-    assert choose("auto") == "addsr"
+    assert choose_model("auto", "auto", Console(), download=True).file.parent == addsr_folder
 
 
 def test_without_the_full_model_auto_gives_the_reason_and_uses_nano(gpu, capsys):

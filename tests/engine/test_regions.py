@@ -12,6 +12,7 @@ from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.color import GlobalMatch, adain
 from addsr_cli.engine import planner
 from addsr_cli.engine.restoration import with_context
+from addsr_cli.models.nano.architecture import NANO
 from addsr_cli.weights import loader
 
 MACHINE = Machine(device="cpu", precision="fp32", tile=128)
@@ -60,7 +61,8 @@ def test_grey_alpha_and_sixteen_bits_pass_through_regions(monkeypatch, cat):
 def test_progress_counts_the_tiles_of_all_regions(monkeypatch, cat):
     monkeypatch.setattr(planner, "REGION_BYTES", 1)
     seen = []
-    upscaler = Upscaler("nano", MACHINE)
+    two_steps = replace(NANO, most_steps=None)
+    upscaler = Upscaler(replace(loader.locate("nano"), spec=two_steps), MACHINE)
     upscaler.upscale(cat, Settings(steps=2), seen.append)
     assert [progress.done for progress in seen] == list(range(1, seen[-1].total + 1))
     assert {progress.step for progress in seen} == {1, 2}

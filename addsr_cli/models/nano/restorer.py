@@ -1,12 +1,11 @@
-"""The bundled models behind the seam, and the network of ``small``.
+"""The bundled models behind the seam, and their network.
 
 The latent is the picture itself with every 4x4 block folded into channels (pixel-unshuffle), which
-is lossless and needs no trained codec. The network of ``small`` is a row of
-residual-in-residual dense blocks on that quarter grid (ESRGAN, Wang et al. 2018), whose weights
-began as some of those of Real-ESRGAN's x4plus generator; that of ``nano`` is in ``unet``. Both read
-the control picture: at t=999 the enlarged photo, at later steps the refined picture of the step
-before (PSR). In ``small`` the noisy latent and the timestep enter through layers that are
-initialized to zero.
+is lossless and needs no trained codec. The network is a row of residual-in-residual dense blocks on
+that quarter grid (ESRGAN, Wang et al. 2018), whose weights began as some of those of Real-ESRGAN's
+x4plus generator. It reads the control picture: at t=999 the enlarged photo, at later steps the
+refined picture of the step before (PSR). The noisy latent and the timestep enter through layers
+that are initialized to zero.
 
 There is no normalization over space, so pixels depend on each other only within the receptive
 field, and tiles with enough margin equal the untiled picture.
@@ -18,7 +17,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
@@ -46,16 +45,13 @@ from addsr_cli.models.nano.layers import (
     contrast_gate,
     zero,
 )
-from addsr_cli.models.nano.rows import WHOLE, RowStream, WholePicture
-from addsr_cli.models.nano.unet import UNet, UNetConfig
+from addsr_cli.models.nano.rows import WHOLE, RowLayer, RowStream, WholePicture
 from addsr_cli.models.restorer import Conditioning, DenoiseStrip, Noise, Unconditional
 from addsr_cli.schedule import Schedule
 
 RESIDUAL_SCALE = 0.2  # of every dense block and of every group of them (ESRGAN's beta)
 SLOPE = 0.2  # of LeakyReLU
 LAYERS_PER_BLOCK = 5
-HALO = 40  # blocks
-Network = Union["NanoNet", UNet]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,23 +59,28 @@ class NanoConfig:
     """Size of the network.
 
     ``groups`` counts the dense blocks of each group, ``width`` and ``growth`` are the channels of
-    the body and those that every layer of a dense block adds. ``scaling_factor`` brings latents to
-    about unit variance.
+    the body and those that every layer of a dense block adds. After the body the grid is doubled
+    ``doublings`` times, and ``detail`` channels are computed there, from which the last layer makes
+    the pixels of the grid that remain. ``scaling_factor`` brings latents to about unit variance.
     """
 
     groups: tuple[int, ...] = (3, 3, 3, 3, 3, 3, 3)
     width: int = 64
     growth: int = 32
+    doublings: int = 2
+    detail: int = 64
     embedding: int = 128
     scaling_factor: float = 2.0
 
     def __post_init__(self) -> None:
         """Raise ValueError for sizes that no network has."""
-        sizes = (*self.groups, self.width, self.growth, self.embedding)
+        sizes = (*self.groups, self.width, self.growth, self.embedding, self.detail)
         if not self.groups or not all(isinstance(size, int) for size in sizes) or min(sizes) < 1:
             raise ValueError(
-                "groups, width, growth and embedding must be whole numbers of 1 or more"
+                "groups, width, growth, embedding and detail must be whole numbers of 1 or more"
             )
+        if self.doublings not in (0, 1, 2):
+            raise ValueError(f"doublings must be 0, 1 or 2, not {self.doublings}")
         if not (math.isfinite(self.scaling_factor) and self.scaling_factor > 0):
             raise ValueError(f"scaling_factor must be a number above 0, not {self.scaling_factor}")
 
@@ -92,10 +93,10 @@ class NanoConfig:
     def halo(self) -> int:
         """Blocks around a tile with which it equals the untiled picture to less than 1/255.
 
-        The outer part of the receptive field has hardly any effect; HALO was measured
-        (docs/nano.md).
+        The outer part of the receptive field has hardly any effect: 28 blocks were measured for 12
+        dense blocks, 40 for 21 (docs/nano.md).
         """
-        return min(self.reach, HALO)
+        return min(self.reach, max(28, round(1.9 * sum(self.groups))))
 
 
 class DenseBlock(nn.Module):
@@ -158,10 +159,17 @@ class NanoNet(nn.Module):
         self.noisy_in = nn.Conv2d(LATENT, width, 1)
         self.body = nn.ModuleList(Group(depth, config) for depth in config.groups)
         self.body_out = Convolution(width, width)
-        self.up1, self.up2 = (DoublingConvolution(width, width) for _ in range(2))
-        self.detail = Convolution(width, width)
-        self.out = PreciseConvolution(width, COLOURS)
+        for number in range(1, config.doublings + 1):
+            self.add_module(f"up{number}", DoublingConvolution(width, width))
+        self.detail = Convolution(width, config.detail)
+        self.folded = BLOCK // 2**config.doublings  # pixels per side of a place
+        self.out = PreciseConvolution(config.detail, COLOURS * self.folded**2)
         zero(self.noisy_in)
+
+    def doublings(self) -> list[RowLayer]:
+        """Return the layers that double the grid, in order."""
+        names = [f"up{number}" for number in range(1, self.config.doublings + 1)]
+        return [cast("RowLayer", self.get_submodule(name)) for name in names]
 
     def dense_blocks(self) -> list[DenseBlock]:
         """Return all dense blocks, in order."""
@@ -212,25 +220,25 @@ class NanoNet(nn.Module):
             partial(contrast_gate, flat=2 * scale * FLAT), control, GATE_REACH
         )
         x = features
-        for layer in (self.up1, self.up2, self.detail):
+        for layer in (*self.doublings(), self.detail):
             _, x = rows.convolve(layer, x)
             x = F.leaky_relu(x, SLOPE, inplace=True)
-        _, picture = rows.convolve(self.out, x)
-        picture = rows.unshuffle(picture, BLOCK)
+        _, x = rows.convolve(self.out, x)
+        picture = rows.unshuffle(F.pixel_shuffle(x, self.folded), BLOCK)
         control, gate, picture = rows.aligned(control, gate, picture)
         residual = picture * (2 * scale) - scale - control
         return control + gate * residual
 
 
 class Nano(Unconditional):
-    """The ``Restorer`` around ``NanoNet`` or ``UNet``. Its ``Conditioning`` is empty."""
+    """The ``Restorer`` around ``NanoNet``. Its ``Conditioning`` is empty."""
 
     factor = BLOCK
     channels = LATENT
     exact_codec = True
     latent_control = False
 
-    def __init__(self, net: Network) -> None:
+    def __init__(self, net: NanoNet) -> None:
         self.net = net
         self.scaling_factor = net.config.scaling_factor
         self.halo = net.config.halo
@@ -295,7 +303,6 @@ class NanoStream:
     """``Nano.denoise`` for a picture that comes in strips of rows, see ``RowStreaming``."""
 
     def __init__(self, nano: Nano) -> None:
-        assert isinstance(nano.net, NanoNet)
         self.nano = nano
         self.net = nano.net
         self.quarter_grid = RowStream()
@@ -326,19 +333,19 @@ class NanoStream:
         return torch.cat(painted, dim=-2).to(device)
 
 
-def build_nano(config: NanoConfig | UNetConfig | None = None) -> Nano:
+def build_nano(config: NanoConfig | None = None) -> Nano:
     """Return a nano with new weights."""
-    return _placed(_network(config or NanoConfig()))
+    return _placed(NanoNet(config or NanoConfig()))
 
 
-def _placed(net: Network) -> Nano:
+def _placed(net: NanoNet) -> Nano:
     """Return the restorer of a network, with its weights in the layout of fast convolutions."""
     net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's annotations
     return Nano(net)
 
 
 def save_nano(
-    net: Network,
+    net: NanoNet,
     path: Path,
     notes: dict[str, str] | None = None,
     dtype: torch.dtype | None = None,
@@ -366,9 +373,9 @@ def load_nano(path: Path) -> Nano:
     with refusing(f"{path} is not a nano model", "Take another file, or --model nano."):
         shapes, notes = stored_shapes(path)
         config = _config(json.loads(notes["config"]))
-        check_depth(sum(config.groups if isinstance(config, NanoConfig) else config.depths), shapes)
+        check_depth(sum(config.groups), shapes)
         with torch.device("meta"):  # initial weights would cost more time than the file
-            net = _network(config)
+            net = NanoNet(config)
         check_fit(shapes, net)
         # not safe_open: its get_tensor can turn Control-C into a ValueError
         state = load(path.read_bytes())
@@ -377,20 +384,14 @@ def load_nano(path: Path) -> Nano:
     return _placed(net.float())
 
 
-def _network(config: NanoConfig | UNetConfig) -> Network:
-    return UNet(config) if isinstance(config, UNetConfig) else NanoNet(config)
-
-
-def is_dense(path: Path) -> bool:
-    """Whether a file of ``save_nano`` holds dense blocks; False for any other file."""
+def count_dense_blocks(path: Path) -> int:
+    """Return the number of dense blocks in a file of ``save_nano``; 0 for any other file."""
     with suppress(KeyError, *UNFIT):
         _, notes = stored_shapes(path)
-        return "groups" in json.loads(notes["config"])
-    return False
+        return sum(_config(json.loads(notes["config"])).groups)
+    return 0
 
 
-def _config(raw: dict[str, Any]) -> NanoConfig | UNetConfig:
+def _config(raw: dict[str, Any]) -> NanoConfig:
     """Build a configuration from JSON, in which tuples are lists."""
-    if "groups" in raw:
-        return NanoConfig(**raw | {"groups": tuple(raw["groups"])})
-    return UNetConfig(**raw | {key: tuple(raw[key]) for key in ("channels", "depths")})
+    return NanoConfig(**raw | {"groups": tuple(raw["groups"])})

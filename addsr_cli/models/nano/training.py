@@ -21,6 +21,7 @@ TINY = NanoConfig(
     groups=(1, 1),
     width=16,
     growth=8,
+    detail=16,
     embedding=16,
 )
 PROBE = 64  # pixels per side of the picture that a network runs on to be measured

@@ -2,6 +2,7 @@
 
 import json
 import resource
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,19 +14,24 @@ from torch.utils.flop_counter import FlopCounterMode
 from addsr_cli.engine.geometry import cut
 from addsr_cli.engine.windows import stitch
 from addsr_cli.errors import ModelUnavailable
-from addsr_cli.models.nano.architecture import NANO
+from addsr_cli.models.nano.architecture import ARCHITECTURE, NANO, SMALL
 from addsr_cli.models.nano.doubling import split_into_phases
-from addsr_cli.models.nano.restorer import NanoConfig, build_nano, is_dense, load_nano, save_nano
-from addsr_cli.models.nano.unet import UNetConfig
-from addsr_cli.models.registry import BUNDLED
+from addsr_cli.models.nano.restorer import (
+    NanoConfig,
+    build_nano,
+    count_dense_blocks,
+    load_nano,
+    save_nano,
+)
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.settings import PromptSettings
+from addsr_cli.weights import loader
 
-DENSE = NanoConfig(groups=(2, 1), width=8, growth=4, embedding=8)
-PYRAMID = UNetConfig(channels=(8, 8, 8), depths=(1, 1, 1), embedding=8)
+DENSE = NanoConfig(groups=(2, 1), width=8, growth=4, embedding=8, detail=8)
+FOLDED = replace(DENSE, doublings=1, detail=6)
 
 
-@pytest.fixture(params=[DENSE, PYRAMID], ids=["dense", "unet"])
+@pytest.fixture(params=[DENSE, FOLDED], ids=["two doublings", "one doubling"])
 def nano(request):
     torch.manual_seed(0)
     return build_nano(request.param)
@@ -101,7 +107,6 @@ def test_the_noise_of_the_first_step_reaches_the_network_damped(stirred):
     assert torch.allclose(seen[0], 0.0682649 * z, atol=1e-5)
 
 
-@only(DENSE)
 def test_noise_and_timestep_count_for_nothing_until_their_layers_have_learnt(nano):
     (z, control), (other, _) = inputs(5, 7), inputs(5, 7)
     answer = denoise_once(nano, z, control, 999)
@@ -139,7 +144,6 @@ def test_a_narrow_type_keeps_every_digit_of_the_control(stirred, dtype):
     assert torch.equal(denoise_once(stirred, z, control), wide)
 
 
-@only(DENSE)
 def test_a_narrow_network_paints_in_float32(stirred):
     z, control = inputs(9, 7)
     stirred.net.to(torch.bfloat16)
@@ -206,17 +210,21 @@ def test_the_file_records_its_architecture(file):
     with safe_open(file, framework="pt") as opened:
         notes = opened.metadata()
     assert (notes["arch"], notes["steps"]) == ("nano", "7")
-    assert json.loads(notes["config"]).get("groups") == ([2, 1] if is_dense(file) else None)
+    assert json.loads(notes["config"])["groups"] == [2, 1]
 
 
-@only(PYRAMID)
-def test_files_of_both_networks_are_distinguished(stirred, file, tmp_path):
-    save_nano(build_nano(DENSE).net, tmp_path / "dense.safetensors")
-    assert is_dense(tmp_path / "dense.safetensors")
-    assert not is_dense(file)
+@pytest.mark.parametrize(("groups", "spec"), [((6, 6), NANO), ((6, 7), SMALL)])
+def test_a_file_is_planned_like_the_bundled_network_of_its_depth(tmp_path, groups, spec):
+    file = tmp_path / "nano.safetensors"
+    save_nano(build_nano(replace(DENSE, groups=groups)).net, file)
+    assert count_dense_blocks(file) == sum(groups)
+    assert ARCHITECTURE.spec(file) == replace(spec, most_steps=None)
+
+
+def test_other_files_have_no_dense_blocks(tmp_path):
     (tmp_path / "other").write_bytes(b"no tensors")
-    assert not is_dense(tmp_path / "other")
-    assert not is_dense(tmp_path / "missing")
+    assert count_dense_blocks(tmp_path / "other") == 0
+    assert count_dense_blocks(tmp_path / "missing") == 0
 
 
 def spoil(file, config=None, drop=(), **extra):
@@ -260,7 +268,7 @@ def test_unknown_weights_are_refused(file):
 
 def fitting(**changes):
     """The configuration of the file, changed."""
-    return {"groups": [2, 1], "width": 8, "growth": 4, "embedding": 8} | changes
+    return {"groups": [2, 1], "width": 8, "growth": 4, "embedding": 8, "detail": 8} | changes
 
 
 @pytest.mark.parametrize(
@@ -285,7 +293,9 @@ def fitting(**changes):
         fitting(scaling_factor=float("nan")),
         fitting(scaling_factor=0),
         fitting(scaling_factor="2"),
-        {"channels": [8, 8], "depths": [1]},
+        fitting(detail=6),
+        fitting(doublings=1),
+        fitting(doublings=3),
         {"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8},
     ],
 )
@@ -321,31 +331,6 @@ def test_a_configuration_beyond_the_file_is_refused_before_memory_is_taken(file,
         resource.setrlimit(resource.RLIMIT_AS, limit)
 
 
-UNFITTING = (
-    {"channels": [8, 8], "depths": [1, 1]},
-    {"channels": [], "depths": []},
-    {"depths": [100_000_000, 1, 1]},
-)
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        *UNFITTING,
-        {"channels": [100_000, 8, 8]},
-        {"channels": [8, 8, 16]},
-        {"depths": [1.0, 1, 1]},
-        {"groups": [1]},
-    ],
-)
-@only(PYRAMID)
-def test_a_configuration_that_does_not_fit_a_unet_is_refused(file, changes):
-    spoil(file, config={"channels": [8, 8, 8], "depths": [1, 1, 1], "embedding": 8} | changes)
-    with pytest.raises(ModelUnavailable, match="not a nano model") as caught:
-        load_nano(file)
-    assert "\n" not in caught.value.message
-
-
 @only(DENSE)
 def test_weights_of_another_size_are_one_error(file):
     spoil(file, config=fitting(width=16))
@@ -377,7 +362,7 @@ def test_whole_numbers_are_no_weights(file):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"groups": ()}, {"groups": (1, 0)}, {"width": 0}, {"growth": 1.5}, {"embedding": -1}]
+    "wrong", [{"groups": ()}, {"groups": (1, 0)}, {"width": 0}, {"growth": 1.5}, {"detail": 0}]
 )
 def test_sizes_are_whole_numbers_of_at_least_one(wrong):
     with pytest.raises(ValueError, match="whole numbers"):
@@ -385,8 +370,17 @@ def test_sizes_are_whole_numbers_of_at_least_one(wrong):
 
 
 SHIPPED = pytest.mark.parametrize(
-    ("spec", "config"), [(NANO, UNetConfig()), (BUNDLED["small"], NanoConfig())]
+    ("spec", "config"),
+    [
+        (NANO, NanoConfig(groups=(3, 3, 3, 3), doublings=1, detail=32)),
+        (SMALL, NanoConfig()),
+    ],
 )
+
+
+@SHIPPED
+def test_the_bundled_files_are_the_networks_that_are_planned(spec, config):
+    assert load_nano(loader.locate(spec.name).file).net.config == config
 
 
 @SHIPPED
