@@ -158,7 +158,7 @@ class ResultWriter:
         data = imageio.encode(
             result.photo,
             task.job.options,
-            result.provenance(),
+            result.provenance(task.job.options),
             warn=warnings.append,
         )
         with self._lock:

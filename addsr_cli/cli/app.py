@@ -23,6 +23,7 @@ from addsr_cli.cli import (
     models,
     serve,
     upscale,
+    verify,
 )
 from addsr_cli.cli.command import Command, CommandGroup, insert_default_command
 from addsr_cli.cli.config import Defaults
@@ -44,6 +45,7 @@ app = typer.Typer(
 app.command("upscale", cls=Command)(upscale.upscale)
 app.command("batch", cls=Command)(batch.batch)
 app.command("compare", cls=Command)(compare.compare)
+app.command("verify", cls=Command)(verify.verify)
 app.command("serve", cls=Command)(serve.serve)
 app.command("bench", cls=Command)(bench.bench)
 app.command("distill", cls=Command)(distill.distill)

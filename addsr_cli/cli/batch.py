@@ -167,7 +167,7 @@ def _session(
     shard_by_name: bool,
 ) -> "Session":
     from addsr_cli.batch.session import Session
-    from addsr_cli.cli.model_choice import choose_model
+    from addsr_cli.cli.model_choice import check_like, choose_model
     from addsr_cli.engine.upscaler import Upscaler
 
     _output_folder(root, request)  # refuses before anything is downloaded
@@ -178,6 +178,7 @@ def _session(
         download=not request.dry_run,
     )
     upscaler = Upscaler(model, replace(request.machine, device=device))
+    check_like(request.like, request.model, upscaler)
     request = replace(request, settings=upscaler.complete(request.settings))
     output = _output_folder(root, request)  # named after the size, which may be the model's own
     config = _config(

@@ -10,6 +10,7 @@ from typer.core import TyperCommand, TyperGroup
 from addsr_cli.cli import config, intents
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
+from addsr_cli.cli.escape import printable
 
 # In columns. A longer list of choices goes to the help text, where lines can be wrapped.
 MAX_TYPE_WIDTH = 20
@@ -29,6 +30,7 @@ class Command(TyperCommand):
     def invoke(self, ctx: Any) -> Any:  # noqa: ANN401 (those of the base class)
         """Reset overridden options, report options from files, and call the function."""
         strengths = {name: STRENGTH.get(_source(ctx, name), 0) for name in ctx.params}
+        repeated = _apply_like(ctx.params, strengths)
         bundle = _apply_intent(ctx.params, strengths)
         overridden = config.overridden(strengths) | _overridden_format(ctx.params, strengths)
         for param in self.params:
@@ -46,10 +48,24 @@ class Command(TyperCommand):
                 strengths,
                 console,
             )
-            if bundle:
-                remaining = {name: bundle[name] for name in bundle.keys() - overridden}
-                console.info(f"--for {ctx.params['intent']} sets {config.to_toml(remaining)}")
+            for flag, name, options in (("--like", "like", repeated), ("--for", "intent", bundle)):
+                if options:
+                    in_effect = {key: options[key] for key in sorted(options.keys() - overridden)}
+                    text = config.to_toml(in_effect)
+                    console.info(f"{flag} {printable(ctx.params[name])} sets {text}")
         return super().invoke(ctx)
+
+
+def _apply_like(values: dict[str, Any], strengths: dict[str, int]) -> intents.Bundle:
+    """Set the options that are embedded in the file of ``--like``; return those that were set."""
+    path = values.get("like")
+    if not path:
+        return {}
+    from addsr_cli.engine.provenance import read_provenance
+
+    origin = read_provenance(Path(path))
+    bundle = origin.options | {"model": origin.model}
+    return intents.apply(values, strengths, bundle, strengths["like"] - 1)
 
 
 def _apply_intent(values: dict[str, Any], strengths: dict[str, int]) -> intents.Bundle:

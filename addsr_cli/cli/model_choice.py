@@ -7,6 +7,8 @@ from addsr_cli.cli.console import Console
 from addsr_cli.errors import ModelUnavailable, OutputRefused
 
 if TYPE_CHECKING:
+    from addsr_cli.engine.provenance import Provenance
+    from addsr_cli.engine.upscaler import Upscaler
     from addsr_cli.weights.loader import Located
 
 FULL = "addsr"
@@ -35,6 +37,35 @@ def choose_model(
     elif download and (model in MODEL_COMPONENTS or _is_hub_name(model)):
         _ensure_installed(model, console)
     return locate(model, pixels)
+
+
+def check_like(
+    like: str | None,
+    model: str,
+    upscaler: "Upscaler",
+) -> None:
+    """Refuse other weights than those of the file of ``--like``, unless the user named a model.
+
+    Raises ModelUnavailable.
+    """
+    if like is None:
+        return
+    from addsr_cli.engine.provenance import read_provenance
+
+    origin = read_provenance(Path(like))
+    if model == origin.model:
+        check_weights(origin, upscaler)
+
+
+def check_weights(origin: "Provenance", upscaler: "Upscaler") -> None:
+    """Raise ModelUnavailable unless the weights are those that a result was made with."""
+    digest = upscaler.digest()
+    if digest != origin.model_sha256:
+        raise ModelUnavailable(
+            f"The file was made with {origin.model} {origin.model_sha256[:12]}, and "
+            f"{upscaler.spec.name} here is {digest[:12]}.",
+            "Give --model the folder or file of those weights.",
+        )
 
 
 def _choose_for_gpu(console: Console, pixels: int | None, *, download: bool) -> str:

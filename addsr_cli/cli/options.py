@@ -41,6 +41,16 @@ Intent = Annotated[
         metavar="<intent>",
     ),
 ]
+Like = Annotated[
+    str | None,
+    Option(
+        "Repeat the settings that are embedded in a file which addsr made; explicit options "
+        "override them.",
+        QUALITY,
+        metavar="<result>",
+        variable=False,
+    ),
+]
 Preview = Annotated[
     str | None,
     Option(

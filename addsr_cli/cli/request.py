@@ -19,6 +19,7 @@ class UpscaleOptions:
     """The options that both commands share. Raises UsageError when they contradict each other."""
 
     intent: options.Intent = None
+    like: options.Like = None
     model: options.Model = "auto"
     settings: Settings
     samples: options.Samples = 1

@@ -138,7 +138,7 @@ def _largest_result(inputs: "Sequence[CheckedInput]", settings: "Settings") -> i
 
 def _upscaler(request: UpscaleOptions, pixels: int, console: Console) -> "Upscaler":
     """Choose the model without loading it; called last, since its imports take seconds."""
-    from addsr_cli.cli.model_choice import choose_model
+    from addsr_cli.cli.model_choice import check_like, choose_model
     from addsr_cli.engine.upscaler import Upscaler
 
     located = choose_model(
@@ -148,7 +148,9 @@ def _upscaler(request: UpscaleOptions, pixels: int, console: Console) -> "Upscal
         download=not request.dry_run,
         pixels=pixels,
     )
-    return Upscaler(located, request.machine)
+    upscaler = Upscaler(located, request.machine)
+    check_like(request.like, request.model, upscaler)
+    return upscaler
 
 
 def _print_rejected(rejected: "Sequence[RejectedInput]", console: Console) -> None:
@@ -254,12 +256,13 @@ def _upscale_job(
         result = upscaler.upscale(photo, job.settings, bar, bit_depth=bit_depth)
     result = duplicates.add_warning(job, result)
     notes, started = list(result.warnings), perf_counter()
+    texts = result.provenance(job.options)
     if job.output is None:
-        data = imageio.encode(result.photo, job.options, result.provenance(), warn=notes.append)
+        data = imageio.encode(result.photo, job.options, texts, warn=notes.append)
         result = _with_written_drift(result, data, job, photo)
         _write_to_stdout(data)
     else:
-        imageio.write(result.photo, job.output, job.options, result.provenance(), warn=notes.append)
+        imageio.write(result.photo, job.output, job.options, texts, warn=notes.append)
         result = _with_written_drift(result, job.output, job, photo)
         if job.page is not None:
             _write_page(job.page, job, photo, result)

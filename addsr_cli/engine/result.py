@@ -10,6 +10,7 @@ from addsr_cli import hardware, imageio
 from addsr_cli.engine.drift import Drift
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import StageTimer
+from addsr_cli.engine.provenance import KEY, Provenance
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.imageio.photo import Samples
 from addsr_cli.settings import Settings
@@ -24,7 +25,8 @@ class Result:
     through no network: its ``plan`` is None, ``steps`` 0 and ``model`` empty. ``steps`` is also 0
     for a network that answers in one pass. ``fidelity`` is that of a decoder that reads the canvas,
     None for other models. ``drift`` is None where it was not bounded;
-    ``written_drift`` is that of the file, measured where its format is lossy.
+    ``written_drift`` is that of the file, measured where its format is lossy. ``origin`` is None
+    where there was no network.
     """
 
     photo: Photo
@@ -40,6 +42,7 @@ class Result:
     fidelity: float | None = None
     drift: Drift | None = None
     written_drift: Drift | None = None
+    origin: Provenance | None = None
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -57,8 +60,8 @@ class Result:
         """The photo as an 8-bit Pillow image, with its colour profile and EXIF."""
         return self.photo.to_pil()
 
-    def provenance(self) -> dict[str, str]:
-        """Return the texts to embed in the file: how it was made; empty without a network."""
+    def provenance(self, options: WriteOptions | None = None) -> dict[str, str]:
+        """Return the texts to embed in a file of these options; empty without a network."""
         if self.plan is None:
             return {}
         settings = self.settings
@@ -86,18 +89,22 @@ class Result:
         if self.prompt:
             choices["prompt"] = self.prompt
         text = ", ".join(f"{name}={value}" for name, value in choices.items())
-        return {"Software": f"addsr {__version__}", "Comment": f"AI-upscaled with addsr: {text}"}
+        texts = {"Software": f"addsr {__version__}", "Comment": f"AI-upscaled with addsr: {text}"}
+        if self.origin is not None:
+            texts[KEY] = self.origin.for_file(options or WriteOptions()).text
+        return texts
 
     def save(self, path: str | Path, options: WriteOptions | None = None) -> Path:
         """Write the photo atomically and return its path; the suffix names the format.
 
         Raises OutputRefused, also when the file exists.
         """
+        options = options or WriteOptions()
         imageio.write(
             self.photo,
             Path(path),
-            options or WriteOptions(),
-            self.provenance(),
+            options,
+            self.provenance(options),
         )
         return Path(path)
 

@@ -15,6 +15,7 @@ from addsr_cli.engine.ignored_settings import ignored_settings
 from addsr_cli.engine.official_plan import official_plan
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer
+from addsr_cli.engine.provenance import provenance_of
 from addsr_cli.engine.resident_model import ResidentModel, Wrap
 from addsr_cli.engine.restoration import RunContext, restore
 from addsr_cli.engine.result import Result, empty_samples, resize_only
@@ -370,14 +371,16 @@ class Upscaler:
     ) -> Result:
         with context.timer.stage("finish"):
             photo, drift = output.finish(context.warnings)
+        model = self.spec.name, self.digest()
         return Result(
             photo=photo,
             drift=drift,
             plan=plan,
             settings=self._sampling(settings),
             fidelity=conditioning.fidelity,
-            model=self.spec.name,
-            model_sha256=self.digest(),
+            model=model[0],
+            model_sha256=model[1],
+            origin=provenance_of(output.source, settings, plan, model, context.steps),
             steps=context.steps,
             seconds=dict(context.timer.seconds),
             peak_memory=hardware.peak_bytes(plan.device),

@@ -78,8 +78,8 @@ def upscale_photo(job: Job, upscaler: Upscaler, on_progress: OnProgress) -> Resu
         raise UsageError("The page writes files only.")
     upscaler.plan(*job.header.size, job.settings)  # refuses what does not fit before decoding it
     result = upscaler.upscale(imageio.read(job.source), job.settings, on_progress)
-    notes = list(result.warnings)
-    imageio.write(result.photo, job.output, job.options, result.provenance(), warn=notes.append)
+    notes, texts = list(result.warnings), result.provenance(job.options)
+    imageio.write(result.photo, job.output, job.options, texts, warn=notes.append)
     return replace(result, warnings=tuple(notes))
 
 

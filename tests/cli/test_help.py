@@ -21,6 +21,7 @@ HEAVY = r"\| +(torch|numpy|PIL|cv2|diffusers|transformers|huggingface_hub)$"
         ["compare", "--help"],
         ["distill", "--help"],
         ["doctor", "--help"],
+        ["verify", "--help"],
         ["--version"],
     ],
     ids=" ".join,
