@@ -119,10 +119,13 @@ class Finisher:
         rows = slice(rows.start, min(rows.stop, height))
         columns = slice(columns.start, min(columns.stop, width))
         image = image[..., : rows.stop - rows.start, : columns.stop - columns.start]
-        for pixels, picture in zip(image.float().clamp(0, 1).cpu(), self.pictures, strict=True):
-            if picture.shape[2] == 1:
-                pixels = pixels.mean(dim=0, keepdim=True)
-            quantize(pixels.permute(1, 2, 0).numpy(), picture[rows, columns])
+        for pixels, picture in zip(image, self.pictures, strict=True):
+            for band in bands(*pixels.shape[1:]):  # floats are made for a few rows at a time
+                values = pixels[:, band].float().clamp(0, 1).cpu()
+                if picture.shape[2] == 1:
+                    values = values.mean(dim=0, keepdim=True)
+                own = picture[rows, columns][band]
+                quantize(values.permute(1, 2, 0).numpy(), own)
 
 
 class ValueRange:

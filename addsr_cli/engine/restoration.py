@@ -90,6 +90,7 @@ def restore(
     for window in run.by_rows() if plan.blends else run.by_regions():
         with timer.stage("color"):
             finisher.add(window)
+        del window  # before the next one is made: memory is for one at a time
     with timer.stage("color"):
         finisher.finish()
     if finisher.has_no_detail:
@@ -122,23 +123,27 @@ class Sampling:
 
         Raises InvalidOutput.
         """
+        for core, seen in self._padded(self.plan).regions():
+            yield self._restored(core, seen)
+
+    def _restored(self, core: Box, seen: Box) -> RestoredWindow:
+        """Run all steps for one region; see ``Plan.regions``."""
         timer = self.context.timer
         plan = self.plan
         factor = self.restorer.factor
-        for core, seen in self._padded(plan).regions():
-            with timer.stage("canvas"):
-                canvas = self.canvas.window(*seen).to("cpu" if plan.offload else plan.device)
-            latent = shrunk_box(seen, factor)
-            wanted = [
-                shrunk_box(self._padded(plan).wanted(core, seen, step), factor)
-                for step in range(plan.steps)
-            ]
-            network = self._tiled(wanted) if plan.tile is not None else self.restorer
-            with timer.stage("network"):
-                z0 = self._sample(network, canvas, latent)
-                restored = network.decode(z0, canvas, self.cond)
-                hardware.synchronize(plan.device)
-            yield RestoredWindow(core=core, seen=seen, restored=restored, canvas=canvas)
+        with timer.stage("canvas"):
+            canvas = self.canvas.window(*seen).to("cpu" if plan.offload else plan.device)
+        latent = shrunk_box(seen, factor)
+        wanted = [
+            shrunk_box(self._padded(plan).wanted(core, seen, step), factor)
+            for step in range(plan.steps)
+        ]
+        network = self._tiled(wanted) if plan.tile is not None else self.restorer
+        with timer.stage("network"):
+            z0 = self._sample(network, canvas, latent)
+            restored = network.decode(z0, canvas, self.cond)
+            hardware.synchronize(plan.device)
+        return RestoredWindow(core=core, seen=seen, restored=restored, canvas=canvas)
 
     def by_rows(self) -> Iterator[RestoredWindow]:
         """Run all steps over whole latents, tile by tile, then decode row by row of tiles.
