@@ -123,12 +123,14 @@ class ModelSpec:
 class SharedDecoder:
     """A decoder that other models with the same latents can take (``--decoder NAME``).
 
-    ``latents`` are as in ``ModelSpec``. ``flop`` and ``parameters`` are what it adds, the former
-    per pixel and picture. ``attach(network, folder, options)`` replaces the decoder of a loaded
-    network by that of the bundle in ``folder``; raises ModelUnavailable where it does not fit.
+    Its weights are in ``folder`` of a bundle. ``latents`` are as in ``ModelSpec``. ``flop`` and
+    ``parameters`` are what it adds, the former per pixel and picture. ``attach(network, bundle,
+    options)`` replaces the decoder of a loaded network by that of the bundle in a folder; raises
+    ModelUnavailable where it does not fit.
     """
 
     name: str
+    folder: str
     latents: str
     parameters: int
     flop: int

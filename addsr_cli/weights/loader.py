@@ -1,5 +1,6 @@
 """From a model's name to its network in memory."""
 
+import json
 import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -61,14 +62,14 @@ class Located:
     def digest(self) -> str:
         """Return the sha256 of the weights, hexadecimal; "" for random ones.
 
-        That of a bundle is computed from the digests in its record, that of a borrowed decoder
-        from both bundles'.
+        That of a bundle is computed from the digests in its record; those of a borrowed decoder's
+        files enter too, whichever model lends it.
         """
         if self.random:
             return ""
         if self.decoder:
-            both = replace(self, decoder=None).digest() + Bundle.read(self.decoder).digest
-            return sha256(both.encode()).hexdigest()
+            own = replace(self, decoder=None).digest()
+            return sha256(json.dumps([own, *_decoder_files(self.decoder)]).encode()).hexdigest()
         if self.file.name == RECORD:
             return Bundle.read(self.file.parent).digest
         return sha256_of(self.file)
@@ -77,9 +78,13 @@ class Located:
 def locate(name: str, pixels: int | None = None) -> Located:
     """Find the model that ``--model`` names: ``auto``, a name, a folder, or a file of weights.
 
-    ``auto`` is the bundled model for a result of ``pixels``, the fast one where that is not known.
-    Raises ModelUnavailable when there is no such model on this machine.
+    NAME+DECODER is the model NAME ``with_decoder``, as results name it. ``auto`` is the bundled
+    model for a result of ``pixels``, the fast one where that is not known. Raises ModelUnavailable
+    when there is no such model on this machine.
     """
+    base, plus, decoder = name.rpartition("+")
+    if plus and decoder in _decoders() and not Path(name).exists():
+        return with_decoder(locate(base), decoder)
     if name == "auto":
         return _bundled(bundled_for(pixels), _reason(pixels))
     if name in BUNDLED:
@@ -165,8 +170,7 @@ def with_decoder(located: Located, name: str) -> Located:
     own = located.architecture.decoder
     if name == "own" or located.decoder or (own and own.name == name):
         return located
-    decoders = [each.decoder for each in ARCHITECTURES.values() if each.decoder]
-    [shared] = [decoder for decoder in decoders if decoder.name == name]
+    shared = _decoders()[name]
     if located.spec.latents != shared.latents or located.random:
         raise UsageError(
             f"--decoder {name} does not fit {located.spec.name}: it decodes latents of "
@@ -193,7 +197,21 @@ def _spec_with(spec: ModelSpec, decoder: SharedDecoder) -> ModelSpec:
         name=f"{spec.name}+{decoder.name}",
         footprint=footprint,
         dials_decoder=True,
+        official_tiles=None,  # the program that they are of has no such decoder
     )
+
+
+def _decoders() -> dict[str, SharedDecoder]:
+    """Return all decoders that bundles lend, by name."""
+    decoders = (each.decoder for each in ARCHITECTURES.values())
+    return {decoder.name: decoder for decoder in decoders if decoder}
+
+
+def _decoder_files(folder: Path) -> list[tuple[str, str]]:
+    """Return path and sha256 of the files of the decoder that a bundle lends."""
+    shared = _decoder_of(folder)
+    files = sorted(Bundle.read(folder).files)
+    return [each for each in files if shared and each[0].startswith(f"{shared.folder}/")]
 
 
 def _decoder_of(folder: Path) -> SharedDecoder | None:

@@ -109,6 +109,7 @@ def _attach(network: "Restorer", folder: Path, options: LoadOptions) -> None:
 
 CFW = SharedDecoder(
     name="cfw",
+    folder="fusion",
     latents=LATENTS,
     parameters=44_393_728,
     flop=FUSION_FLOP,

@@ -32,6 +32,7 @@ CONFIG = "config.json"
 SCHEDULER = "scheduler_config.json"
 PREDICTIONS: dict[str, Prediction] = {"epsilon": "epsilon", "v_prediction": "v"}
 HINT = "Import the model again."
+BORROWED_FIDELITY = 0.5  # of other models: StableSR's, also where StableSR-768v lends the decoder
 
 
 def load_bundle(
@@ -69,7 +70,7 @@ def load_bundle(
             fused=fused,
             text=text,
             prediction=PREDICTIONS[scheduler["prediction_type"]],
-            fidelity=_fidelity(folder),
+            fidelity=float(_read(folder / "fusion" / CONFIG)["weight"]),
             prompt_defaults=record.prompt_defaults,
         )
 
@@ -92,7 +93,7 @@ def attach_fusion(
             device,
             dtype,
         )
-        network.fidelity = _fidelity(folder)
+        network.fidelity = BORROWED_FIDELITY
         trained_with = load_file(folder / "vae" / WEIGHTS)
     own = network.vae.state_dict()
     equal = own.keys() == trained_with.keys() and all(
@@ -101,11 +102,6 @@ def attach_fusion(
     )
     if not equal:
         network.notes += ("the decoder cfw was trained with another VAE than this model's",)
-
-
-def _fidelity(folder: Path) -> float:
-    """Return the share of the canvas that a bundle's decoder takes unless asked otherwise."""
-    return float(_read(folder / "fusion" / CONFIG)["weight"])
 
 
 def scheduler_config(prediction: Prediction) -> dict[str, object]:

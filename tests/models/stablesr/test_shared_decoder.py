@@ -64,6 +64,14 @@ def test_with_the_same_vae_it_is_stablesrs_own_decoder(models, lender):
         assert torch.equal(seesr.decode(z, canvas, cond), picture)
 
 
+def test_a_result_is_repeated_by_the_name_that_is_embedded(models, pixels):
+    fused = Upscaler("seesr", CFW)
+    again = Upscaler("seesr+cfw", Machine(**CPU))
+    assert (again.spec, again.digest()) == (fused.spec, fused.digest())
+    with pytest.raises(UsageError, match="tiles official"):  # the two decoders exclude one another
+        again.upscale(pixels, Settings(tiles="official"))
+
+
 def test_stablesr_has_it_already(models):
     assert Upscaler("stablesr", CFW).spec == Upscaler("stablesr", Machine(**CPU)).spec
 
