@@ -107,8 +107,9 @@ class Settings(PromptSettings):
     steps, PSR and a blend with the plain enlargement at once: 0 invents most, 0.5 is the default, 1
     stays closest to the photo. Explicit ``steps`` and ``psr`` win over it. ``max_drift`` 0..255
     bounds how far the result, shrunk to the photo's size, departs from the photo, in 1/255: mean
-    and 99.9th percentile. ``tiles`` "official" cuts large pictures as the authors' program does,
-    for comparisons with it. ``seed`` fixes all noise.
+    and 99.9th percentile. ``trust_map`` measures what the result invented. ``tiles`` "official"
+    cuts large pictures as the authors' program does, for comparisons with it. ``seed`` fixes all
+    noise.
 
     Raises UsageError for a value out of range.
     """
@@ -167,6 +168,14 @@ class Settings(PromptSettings):
             default="no bound",
         ),
     ] = None
+    trust_map: Annotated[
+        bool,
+        Option(
+            "Also write NAME_trust.png, which shows in orange what the result invented and in blue "
+            "where it contradicts the photo, and tell the share of invented detail.",
+            QUALITY,
+        ),
+    ] = False
     color: Annotated[
         Color | None,
         Option("How colours are matched to the photo.", QUALITY, default="wavelet"),

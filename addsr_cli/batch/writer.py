@@ -19,6 +19,7 @@ from addsr_cli.batch.task import Rejected, Task
 from addsr_cli.batch.worker import Worker
 from addsr_cli.engine.job import Job
 from addsr_cli.engine.result import Result
+from addsr_cli.engine.trust_picture import write_trust_map
 from addsr_cli.errors import AddsrError, OutputVanished
 
 
@@ -173,6 +174,7 @@ class ResultWriter:
                 smallest=self.smallest,
                 access=result.photo.access,
             )
+            write_trust_map(task.job, result)
             seconds = result.seconds | {"write": perf_counter() - started}
             entry = replace(
                 self._entry(task, "ok", photo),

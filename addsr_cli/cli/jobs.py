@@ -90,6 +90,11 @@ def gather(
 
     Raises UsageError for wrong names, OutputRefused for outputs that collide.
     """
+    if settings.trust_map and request.to_stdout:
+        raise UsageError(
+            "--trust-map writes a picture beside the output, and stdout has no place for it.",
+            "Use -o FILE.",
+        )
     work: list[Work] = []
     for item in inputs:
         if not isinstance(item, Input):
@@ -241,7 +246,7 @@ def check_formats_agree(
 def _refuse_collisions(jobs: Sequence[Job]) -> None:
     seen: dict[Path, str] = {}
     inputs = {job.source.resolve(): job.label for job in jobs if isinstance(job.source, Path)}
-    for job, output in [(each, path) for each in jobs for path in (each.output, each.page) if path]:
+    for job, output in [(each, path) for each in jobs for path in each.outputs]:
         path = output.resolve()
         if path in seen:
             raise OutputRefused(

@@ -29,6 +29,7 @@ EMPTY_RECORD: dict[str, Any] = {
     "prompt": None,
     "plan": None,
     "drift": None,
+    "trust": None,
     "compare": None,
     "warnings": [],
     "error": None,
@@ -61,6 +62,7 @@ def result_record(job: "Job", result: "Result") -> dict[str, Any]:
         "prompt": result.prompt or job.settings.prompt,
         "plan": plan_record(result.plan) if result.plan else None,
         "drift": _drift_record(result),
+        "trust": _trust_record(job, result),
         "warnings": list(result.warnings),
     }
 
@@ -71,6 +73,13 @@ def _drift_record(result: "Result") -> dict[str, Any] | None:
         return None
     written = result.written_drift
     return result.drift.record() | {"written": written.record() if written else None}
+
+
+def _trust_record(job: "Job", result: "Result") -> dict[str, Any] | None:
+    """Return shares in percent, and under ``map`` the path of the picture."""
+    if result.trust is None:
+        return None
+    return result.trust.record() | {"map": str(job.trust_map) if job.trust_map else None}
 
 
 def skipped_record(item: "Skipped") -> dict[str, Any]:
@@ -132,11 +141,22 @@ def _print_summary(record: dict[str, Any], console: Console) -> None:
     console.info(f"{source} -> {target}: {width}x{height}, {how}, in {duration}")
     if record["drift"]:
         console.info(_drift_line(record["drift"]))
+    if record["trust"]:
+        console.info(_trust_line(record["trust"]))
     if record["prompt"]:
         console.detail(f"prompt: {record['prompt']}")
     if plan:
         console.detail(f"plan: {plan['why']}; peak memory {format_bytes(record['peak_memory'])}")
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in record["seconds"].items()))
+
+
+def _trust_line(trust: dict[str, Any]) -> str:
+    text = f"invented detail: {trust['invented']:.1f} %"
+    for kind in ("faces", "text"):
+        shares = [area["invented"] for area in trust["areas"] if area["kind"] == kind]
+        if shares:
+            text += f", in {kind} up to {max(shares):.1f} %"
+    return f"{text}; shown in {printable(trust['map'])}" if trust["map"] else text
 
 
 def _drift_line(drift: dict[str, Any]) -> str:

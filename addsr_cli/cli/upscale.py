@@ -186,7 +186,7 @@ def _remove_partial_outputs(jobs: "Sequence[Job]") -> None:
     """Remove partial files of killed runs from the output folders."""
     from addsr_cli.files import remove_partial_files
 
-    paths = [path for job in jobs for path in (job.output, job.page) if path]
+    paths = [path for job in jobs for path in job.outputs]
     for folder in {path.resolve().parent for path in paths}:
         remove_partial_files(folder)
 
@@ -245,6 +245,7 @@ def _upscale_job(
     console: Console,
 ) -> None:
     from addsr_cli import imageio
+    from addsr_cli.engine.trust_picture import write_trust_map
 
     # refuse a photo that does not fit into memory before decoding it
     channels, bit_depth = job.sample_layout
@@ -264,6 +265,7 @@ def _upscale_job(
     else:
         imageio.write(result.photo, job.output, job.options, texts, warn=notes.append)
         result = _with_written_drift(result, job.output, job, photo)
+        write_trust_map(job, result)
         if job.page is not None:
             _write_page(job.page, job, photo, result)
             console.info(f"{printable(job.label)} compared in {printable(str(job.page))}")
@@ -303,6 +305,9 @@ def _write_page(
             process = f"{result.model}, {pluralize(result.steps, 'step')}, seed {job.settings.seed}"
     after = f"After: {process}"
     pictures = [Picture(photo=photo, label="Before"), Picture(photo=result.photo, label=after)]
+    if result.trust is not None:
+        shown = Picture(photo=result.trust.photo(), label="Invented (orange), drift (blue)")
+        pictures.insert(1, shown)
     write_page(page, pictures, Path(job.label).name, overwrite=job.options.overwrite)
 
 

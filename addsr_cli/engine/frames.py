@@ -7,6 +7,7 @@ from addsr_cli import hardware
 from addsr_cli.engine.drift import worst_drift
 from addsr_cli.engine.progress import OnProgress, PhotoProgress
 from addsr_cli.engine.result import Result
+from addsr_cli.engine.trust import worst_trust
 from addsr_cli.errors import OutOfMemory
 from addsr_cli.imageio import AnimatedPhoto, Photo
 
@@ -29,8 +30,9 @@ def upscale_frames(
 ) -> Result:
     """Return the result of all frames; ``size`` is the output (width, height) of the first.
 
-    The result's warnings are those of any frame, its seconds are sums, its drift is the worst.
-    Raises OutOfMemory when the upscaled frames do not fit into memory, and what ``upscale`` raises.
+    The result's warnings are those of any frame, its seconds are sums, its drift and trust are
+    the worst. Raises OutOfMemory when the upscaled frames do not fit into memory, and what
+    ``upscale`` raises.
     """
     frames = photo.frames
     _check_memory(photo, len(frames), size)
@@ -45,6 +47,7 @@ def upscale_frames(
         results[0],
         photo=photo.with_frames([result.photo for result in results]),
         drift=worst_drift([result.drift for result in results]),
+        trust=worst_trust([result.trust for result in results]),
         seconds=seconds,
         peak_memory=max(result.peak_memory for result in results),
         warnings=tuple(dict.fromkeys(note for result in results for note in result.warnings)),

@@ -46,6 +46,18 @@ class Job:
             channels += 1
         return channels, self.options.bit_depth or bit_depth
 
+    @property
+    def trust_map(self) -> Path | None:
+        """Path of the picture of what the result invented, beside it; None where there is none."""
+        if self.output is None or not self.settings.trust_map:
+            return None
+        return self.output.with_name(f"{self.output.stem}_trust.png")
+
+    @property
+    def outputs(self) -> list[Path]:
+        """All files that are written."""
+        return [path for path in (self.output, self.page, self.trust_map) if path]
+
     def check(self) -> None:
         """Raise OutputRefused when the output cannot be written, before any work is done."""
         if self.output is None:
@@ -61,8 +73,8 @@ class Job:
             bit_depth=bit_depth,
             overwrite=self.options.overwrite,
         )
-        if self.page:
-            imageio.check_target(self.page, overwrite=self.options.overwrite)
+        for path in self.outputs[1:]:
+            imageio.check_target(path, overwrite=self.options.overwrite)
 
 
 def picture_out_of_memory(exc: MemoryError) -> OutOfMemory:

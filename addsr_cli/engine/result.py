@@ -11,6 +11,7 @@ from addsr_cli.engine.drift import Drift
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import StageTimer
 from addsr_cli.engine.provenance import KEY, Provenance
+from addsr_cli.engine.trust import Trust
 from addsr_cli.imageio import Photo, WriteOptions
 from addsr_cli.imageio.photo import Samples
 from addsr_cli.settings import Settings
@@ -25,8 +26,8 @@ class Result:
     through no network: its ``plan`` is None, ``steps`` 0 and ``model`` empty. ``steps`` is also 0
     for a network that answers in one pass. ``fidelity`` is that of a decoder that reads the canvas,
     None for other models. ``drift`` is None where it was not bounded;
-    ``written_drift`` is that of the file, measured where its format is lossy. ``origin`` is None
-    where there was no network.
+    ``written_drift`` is that of the file, measured where its format is lossy. ``trust`` is None
+    unless ``Settings.trust_map`` asked for it, ``origin`` where there was no network.
     """
 
     photo: Photo
@@ -43,6 +44,7 @@ class Result:
     drift: Drift | None = None
     written_drift: Drift | None = None
     origin: Provenance | None = None
+    trust: Trust | None = None
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -86,6 +88,8 @@ class Result:
             choices["max_drift"] = settings.max_drift
             choices["drift_mean"] = f"{self.drift.mean:.3f}"
             choices["drift_p999"] = f"{self.drift.p999:.3f}"
+        if self.trust is not None:
+            choices["invented_detail"] = f"{100 * self.trust.invented:.1f}%"
         if self.prompt:
             choices["prompt"] = self.prompt
         text = ", ".join(f"{name}={value}" for name, value in choices.items())

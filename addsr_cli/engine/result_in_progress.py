@@ -2,6 +2,7 @@
 
 from addsr_cli.engine.drift import Drift, hold
 from addsr_cli.engine.result import empty_samples, with_samples
+from addsr_cli.engine.trust import Trust, measure_trust
 from addsr_cli.imageio import Photo
 from addsr_cli.imageio.photo import Samples, narrowed
 from addsr_cli.settings import Settings
@@ -30,6 +31,7 @@ class ResultInProgress:
         self.source = source
         self.opaque = opaque
         self.bound = settings.max_drift
+        self.wants_trust = settings.trust_map
         self.bit_depth = bit_depth or (8 if source.samples.itemsize == 1 else 16)
         self.samples = empty_samples(source, size, working_depth(settings, self.bit_depth))
 
@@ -38,8 +40,8 @@ class ResultInProgress:
         """What the passes fill: the samples without alpha, (H, W, 1 or 3)."""
         return self.samples[:, :, : self.opaque.channels]
 
-    def finish(self, warnings: list[str]) -> tuple[Photo, Drift | None]:
-        """Return the photo with alpha and metadata, and its drift where that was bounded.
+    def finish(self, warnings: list[str]) -> tuple[Photo, Drift | None, Trust | None]:
+        """Return the photo with alpha and metadata, and drift and trust where asked for.
 
         ``warnings`` gets a sentence when the bound could not be met.
         """
@@ -50,7 +52,8 @@ class ResultInProgress:
                 warnings.append(_unmet(drift, self.bit_depth))
             if self.bit_depth == 8:
                 self.samples = narrowed(self.samples)
-        return with_samples(self.source, self.samples), drift
+        trust = measure_trust(self.target, self.opaque) if self.wants_trust else None
+        return with_samples(self.source, self.samples), drift, trust
 
 
 def _unmet(drift: Drift, bit_depth: int) -> str:

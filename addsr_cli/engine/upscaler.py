@@ -370,11 +370,12 @@ class Upscaler:
         context: RunContext,
     ) -> Result:
         with context.timer.stage("finish"):
-            photo, drift = output.finish(context.warnings)
+            photo, drift, trust = output.finish(context.warnings)
         model = self.spec.name, self.digest()
         return Result(
             photo=photo,
             drift=drift,
+            trust=trust,
             plan=plan,
             settings=self._sampling(settings),
             fidelity=conditioning.fidelity,
