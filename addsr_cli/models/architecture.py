@@ -208,7 +208,8 @@ class TrainingSetup:
     hardware without which training is refused unless the user names a device. ``teacher`` is the
     title of the teacher where it has to exist already, so that there is no stage that trains one.
     ``lora`` says whether low-rank training is possible, ``small`` whether the model is exported
-    with every checkpoint.
+    with every checkpoint, ``random`` that all networks are random, those of the discriminator too,
+    so that nothing is downloaded.
     """
 
     name: str
@@ -221,6 +222,7 @@ class TrainingSetup:
     teacher: str = ""
     lora: bool = False
     small: bool = True
+    random: bool = False
 
     @property
     def stages(self) -> tuple[str, ...]:

@@ -181,7 +181,7 @@ def _loss_networks(config: TrainConfig, size: int) -> tuple[dict[str, int], floa
     memory = {}
     saved = 0
     flop = 0
-    if recipe.adversarial and recipe.discriminator == "dino":
+    if heads is None and recipe.adversarial and not training_setup(config.arch).random:
         memory["frozen networks"] = 4 * DINO_PARAMETERS
         memory["discriminator"] = 16 * DINO_HEADS
     if recipe.anchor_lpips or heads is VGG_HEADS:

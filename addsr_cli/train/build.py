@@ -153,16 +153,20 @@ def _discriminator(config: TrainConfig, vgg: VggFeatures | None) -> Discriminato
         return ConvDiscriminator()
     if vgg is not None and config.recipe.discriminator == "vgg":
         return VggDiscriminator(vgg)
+    from addsr_cli.train.discriminators.backbones import random_backbones
     from addsr_cli.train.discriminators.projected import (
         ProjectedDiscriminator,  # pulls in transformers
     )
     from addsr_cli.weights import sources
     from addsr_cli.weights.components import DINO, DINOV2
 
+    raw = config.recipe.dinov2_colors == "raw"
+    if training_setup(config.arch).random:
+        return ProjectedDiscriminator(*random_backbones(), raw=raw)
     return ProjectedDiscriminator.load(
         sources.fetch(DINO),
         sources.fetch(DINOV2),
-        raw=config.recipe.dinov2_colors == "raw",
+        raw=raw,
     )
 
 

@@ -28,7 +28,7 @@ BY_ARCH = "by --arch and --stage"
 ArchOption = Annotated[
     str,
     train_option(
-        "The network; tiny is a smoke test.",
+        "The network; tiny and tiny-nano are smoke tests.",
         RUN,
         metavar="|".join(TRAINING),
     ),

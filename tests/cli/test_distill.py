@@ -18,7 +18,7 @@ from addsr_cli.train.losses.timestep_weights import TaWeights
 from addsr_cli.train.recipe import PRESETS
 from addsr_cli.train.scaling import GPUS
 
-SMALL = ("--arch", "tiny", "--device", "cpu", "--workers", 0, "--steps", 2)
+SMALL = ("--arch", "tiny-nano", "--device", "cpu", "--workers", 0, "--steps", 2)
 
 
 @pytest.fixture(autouse=True)
@@ -63,7 +63,7 @@ def config(run):
 
 def test_two_steps_leave_a_checkpoint_a_report_and_a_model(distill, addsr, photo):
     done = distill()
-    run = Path("runs/tiny-student")
+    run = Path("runs/tiny-nano-student")
     assert (done.code, done.out) == (0, f"{run / 'export'}\n")
     assert done.lines[0] == "3 photos in photos"
     assert "step 2/2" in done.lines[-1]

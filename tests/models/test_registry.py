@@ -267,7 +267,7 @@ def test_a_stage_that_the_record_lacks_is_refused(config):
 
 
 def test_an_unknown_name_lists_the_trainable_architectures():
-    with pytest.raises(UsageError, match="addsr, nano, tiny, toy, not lego"):
+    with pytest.raises(UsageError, match="addsr, tiny, nano, tiny-nano, toy, not lego"):
         registry.training_setup("lego")
 
 

@@ -60,7 +60,7 @@ def write_photos(folder):
 
 def smallest(photos, output, **changes):
     """The configuration of the smallest possible run, in float32 on every machine."""
-    size = {"data": (photos,), "output": output, "arch": "tiny", "crop": 64, "batch_size": 2}
+    size = {"data": (photos,), "output": output, "arch": "tiny-nano", "crop": 64, "batch_size": 2}
     quick = {
         "workers": 0,
         "device": "cpu",
@@ -69,7 +69,7 @@ def smallest(photos, output, **changes):
         "warmup": 2,
         "log_every": 1,
     }
-    chosen = {"recipe": preset("paper", "tiny", changes.get("stage", "teacher"))}
+    chosen = {"recipe": preset("paper", "tiny-nano", changes.get("stage", "teacher"))}
     return TrainConfig(**(size | quick | chosen | changes))
 
 

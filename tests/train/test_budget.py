@@ -151,7 +151,7 @@ def test_work_and_activations_of_a_small_network_are_those_of_a_step(
     configured, perceptual_weights, changes
 ):
     recipe = replace(
-        preset("paper", "tiny"), timesteps="uniform", rollout="teacher-forced", **changes
+        preset("paper", "tiny-nano"), timesteps="uniform", rollout="teacher-forced", **changes
     )
     trainer = Trainer(configured(stage="student", recipe=recipe))
     plan, saved = budget(trainer.config), Saved()

@@ -123,7 +123,7 @@ def test_the_log_has_the_mean_over_all_processes(states):
 def test_torchrun_trains_with_scales_and_tags_of_all_processes_and_prints_once(
     photos, tmp_path, perceptual_weights
 ):
-    arguments = "-m torch.distributed.run --nproc-per-node 2 -m addsr_cli distill --arch tiny"
+    arguments = "-m torch.distributed.run --nproc-per-node 2 -m addsr_cli distill --arch tiny-nano"
     arguments += " --steps 1 --batch-size 1 --device cpu --precision fp32 --workers 0 --precompute"
     arguments += f" --quiet --discriminator vgg --data {photos} --output two"
     done = subprocess.run(

@@ -73,8 +73,8 @@ def test_lowmem_is_the_paper_with_gradient_checkpointing():
 
 @pytest.mark.parametrize("name", ["paper", "official", "lowmem"])
 def test_the_smoke_test_follows_a_preset_in_all_but_sizes_and_the_discriminator(name):
-    assert preset(name, "tiny") == replace(preset(name, "addsr"), discriminator="conv")
-    tiny, full = (run_defaults(arch, "student", name) for arch in ("tiny", "addsr"))
+    assert preset(name, "tiny-nano") == replace(preset(name, "addsr"), discriminator="conv")
+    tiny, full = (run_defaults(arch, "student", name) for arch in ("tiny-nano", "addsr"))
     sizes = {"crop", "save_every", "sample_every", "batch_size", "accumulate"}
     sizes |= {"checkpointing", "ema_on_cpu"}  # of lowmem
     assert {k: v for k, v in tiny.items() if k not in sizes} == {
@@ -95,7 +95,7 @@ def test_nano_keeps_the_weights_of_a_preset_and_trains_on_what_inference_runs(na
     )
 
 
-@pytest.mark.parametrize("arch", ["nano", "tiny"])
+@pytest.mark.parametrize("arch", ["nano", "tiny-nano"])
 def test_a_teacher_is_trained_on_hr_alone(arch):
     recipe = preset("paper", arch, "teacher")
     assert (recipe.distill, recipe.adversarial) == (0, 0)

@@ -25,7 +25,7 @@ ROW = {"lr": 1e-3, "seconds_per_step": 1.0, "memory": 0, "steps": 3}
 def student(configured):
     """Makes configurations of a student's run."""
     return lambda **changes: configured(
-        **{"stage": "student", "recipe": preset("paper", "tiny"), "steps": 2} | changes
+        **{"stage": "student", "recipe": preset("paper", "tiny-nano"), "steps": 2} | changes
     )
 
 
@@ -46,7 +46,7 @@ def test_a_run_exports_weights_card_curves_grid_and_settings(student):
     assert cv2.imread(str(folder / "grid.png")).shape == (4 * 64, 4 * 64, 3)
     ElementTree.fromstring((folder / "curves.svg").read_text())
     card = (folder / "README.md").read_text()
-    assert "tiny, student" in card
+    assert "tiny-nano, student" in card
     assert "2 photos; 1 of them held out. Samples seen: 4" in card
     for name in ("curves.svg", "grid.png", '"indexing": "target"'):
         assert name in card
@@ -188,7 +188,7 @@ def test_grids_and_measurements_use_the_text_that_the_student_trains_with(
     student, monkeypatch, text, known, expected
 ):
     monkeypatch.setattr(results, "STEP_COUNTS", (1,))
-    recipe = replace(preset("paper", "tiny"), student_text=text)
+    recipe = replace(preset("paper", "tiny-nano"), student_text=text)
     trainer, seen_tags = Trainer(student(validation=1, recipe=recipe)), []
 
     def encode_text(picture, tags, drop_text):

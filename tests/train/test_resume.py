@@ -133,7 +133,7 @@ def test_a_discriminator_on_vgg_resumes_with_its_scales(
     configured, small_vgg, same, accumulate, tmp_path
 ):
     recipe = replace(
-        preset("paper", "tiny"), discriminator="vgg", anchor_lpips=0.5, teacher_share=0.5
+        preset("paper", "tiny-nano"), discriminator="vgg", anchor_lpips=0.5, teacher_share=0.5
     )
     several = {"recipe": recipe, "steps": 3, "accumulate": accumulate, "batch_size": 1}
     straight, stopped = (

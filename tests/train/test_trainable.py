@@ -45,17 +45,17 @@ def config(restorer):
 
 
 def test_a_teacher_in_training_is_fresh_or_what_init_names(file):
-    assert config(trainable("tiny", "teacher", None, "").student) == TINY
-    assert config(trainable("tiny", "teacher", file, "").student) == OTHER
+    assert config(trainable("tiny-nano", "teacher", None, "").student) == TINY
+    assert config(trainable("tiny-nano", "teacher", file, "").student) == OTHER
 
 
 def test_a_student_begins_as_its_teacher_or_as_what_init_names(file, tmp_path):
-    alike = trainable("tiny", "student", None, "")
+    alike = trainable("tiny-nano", "student", None, "")
     assert config(alike.student) == config(alike.teacher) == TINY
     ours, theirs = alike.net.state_dict(), alike.frozen.state_dict()
     assert all(torch.equal(value, theirs[key]) for key, value in ours.items())
     assert alike.net is not alike.frozen
-    begun = trainable("tiny", "student", file, "")
+    begun = trainable("tiny-nano", "student", file, "")
     assert (config(begun.student), config(begun.teacher)) == (OTHER, TINY)
 
 
@@ -63,14 +63,14 @@ def test_a_network_of_one_pass_teaches_a_student_of_its_own(x4plus, file):
     model = trainable("nano", "student", file, str(x4plus))
     assert isinstance(model.teacher, OnePassTeacher)
     assert config(model.student) == OTHER
-    assert config(trainable("tiny", "student", None, str(x4plus)).student) == TINY
+    assert config(trainable("tiny-nano", "student", None, str(x4plus)).student) == TINY
     assert not any(p.requires_grad for p in model.frozen.parameters())
     assert not model.frozen.training
     assert model.parameters.keys() == dict(model.net.named_parameters()).keys()
 
 
 def test_new_weights_are_those_of_the_architecture():
-    assert config(trainable("tiny", "teacher", None, "").student) == TINY
+    assert config(trainable("tiny-nano", "teacher", None, "").student) == TINY
     assert config(trainable("nano", "teacher", None, "").student) == NanoConfig()
 
 

@@ -110,7 +110,7 @@ def test_without_the_adversarial_loss_there_is_no_discriminator(configured, monk
     from addsr_cli.train import build
 
     monkeypatch.setattr(build, "_discriminator", lambda *_: pytest.fail("built"))
-    recipe = replace(preset("paper", "tiny"), adversarial=0.0)
+    recipe = replace(preset("paper", "tiny-nano"), adversarial=0.0)
     trainer = Trainer(configured(stage="student", recipe=recipe, steps=1))
     trainer.run()
     assert trainer.objective.discriminator_step is None
@@ -223,7 +223,7 @@ def command(photos, run, *more):
         "--output",
         run,
         "--arch",
-        "tiny",
+        "tiny-nano",
         "--crop",
         64,
         "--batch-size",

@@ -145,7 +145,7 @@ TRAIN_NANO = TrainingSetup(
     recipe=RECIPE,
 )
 TRAIN_TINY = TrainingSetup(
-    name="tiny",
+    name="tiny-nano",
     build=_build_tiny,
     cost=_tiny_cost,
     defaults={
@@ -157,7 +157,7 @@ TRAIN_TINY = TrainingSetup(
         "official": paper_settings.OFFICIAL,
         "lowmem": paper_settings.PAPER,
     },
-    recipe={"discriminator": "conv"},  # DINO would have to be downloaded
+    recipe={"discriminator": "conv"},
 )
 ARCHITECTURE = Architecture(
     name="nano",

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 from addsr_cli.files import atomic_file, remove_partial_files
 from addsr_cli.models.architecture import TrainingCost, TrainingOptions, Workload
 from addsr_cli.models.bundle import Bundle, single_file
+from addsr_cli.models.measurement import measured_pass
 from addsr_cli.models.nano.restorer import Nano, NanoConfig, build_nano, load_nano, save_nano
-from addsr_cli.models.restorer import Conditioning, Restorer
+from addsr_cli.models.restorer import Restorer
 from addsr_cli.models.single_pass.teacher import OnePassTeacher, is_esrgan, load_esrgan
-from addsr_cli.schedule import T_MAX
 
 OWN_LICENCE = "whatever the photos allow that it was trained on"
 TINY = NanoConfig(
@@ -24,7 +24,6 @@ TINY = NanoConfig(
     detail=16,
     embedding=16,
 )
-PROBE = 64  # pixels per side of the picture that a network runs on to be measured
 PASSES = 3  # cost of a trained pass in forward passes: one forward, two backward
 
 
@@ -79,7 +78,7 @@ class TrainableNano:
 
 
 def build_trainable(options: TrainingOptions, fresh: NanoConfig | None = None) -> TrainableNano:
-    """Build the student and the teacher of ``--arch nano``, or ``tiny``.
+    """Build the student and the teacher of ``--arch nano``, or ``tiny-nano``.
 
     A teacher to be trained starts from ``options.init`` or from new weights of size ``fresh``
     (None: nano's). A student starts from ``options.init`` or as a copy of its teacher. Where the
@@ -118,11 +117,11 @@ def training_cost(
     model = build_trainable(options, fresh)
     dtype = torch.float32 if work.bytes_per_number == 4 else torch.bfloat16
     pixels = work.crop**2
-    saved, flop = _measure(model.student, dtype)
+    saved, flop = measured_pass(model.student, dtype)
     passes = PASSES + work.earlier_passes + work.accumulates
     per_pixel = passes * flop
     if work.teacher_passes:
-        _, teacher_flop = _measure(model.teacher, dtype)
+        _, teacher_flop = measured_pass(model.teacher, dtype)
         per_pixel += work.teacher_passes * teacher_flop
     trained = _count(model.net)
     return TrainingCost(
@@ -137,26 +136,3 @@ def training_cost(
 
 def _count(net: nn.Module) -> int:
     return sum(p.numel() for p in net.parameters())
-
-
-def _measure(restorer: Restorer, dtype: torch.dtype) -> tuple[float, float]:
-    """Return bytes that autograd saves, and FLOP of one pass, both per pixel."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    storages: dict[int, Tensor] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        storages[tensor.untyped_storage().data_ptr()] = tensor
-        return tensor
-
-    side = PROBE // restorer.factor
-    z = torch.zeros(1, restorer.channels, side, side)
-    t = torch.tensor([T_MAX])
-    control = torch.rand(1, 3, PROBE, PROBE)
-    counter = FlopCounterMode(display=False)
-    mixed = torch.autocast("cpu", dtype, enabled=dtype != torch.float32)
-    with mixed, counter, torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        restorer.decode(restorer.denoise(z, t, control, Conditioning()))
-    activations = [t for t in storages.values() if not isinstance(t, nn.Parameter)]
-    saved = sum(tensor.untyped_storage().nbytes() for tensor in activations)
-    return saved / PROBE**2, counter.get_total_flops() / PROBE**2

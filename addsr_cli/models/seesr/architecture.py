@@ -114,6 +114,18 @@ def _cost(options: TrainingOptions, work: Workload) -> TrainingCost:
     return training_cost(options, work)
 
 
+def _build_tiny(options: TrainingOptions) -> "TrainableModel":
+    from addsr_cli.models.seesr.tiny import TrainableTiny
+
+    return TrainableTiny(options)
+
+
+def _tiny_cost(options: TrainingOptions, work: Workload) -> TrainingCost:
+    from addsr_cli.models.seesr.tiny import tiny_cost
+
+    return tiny_cost(options, work)
+
+
 TRAIN_ADDSR = TrainingSetup(
     name="addsr",
     build=_build,
@@ -137,6 +149,20 @@ TRAIN_ADDSR = TrainingSetup(
     lora=True,
     small=False,
 )
+TRAIN_TINY = TrainingSetup(
+    name="tiny",
+    build=_build_tiny,
+    cost=_tiny_cost,
+    defaults={"student": {**paper_settings.RUN, "crop": 64}},
+    presets={
+        "paper": paper_settings.PAPER,
+        "official": paper_settings.OFFICIAL,
+        "lowmem": paper_settings.PAPER,
+    },
+    teacher="a tiny random network",
+    lora=True,
+    random=True,
+)
 ARCHITECTURE = Architecture(
     name="seesr",
     spec=_spec,
@@ -144,6 +170,6 @@ ARCHITECTURE = Architecture(
     problems=_problems,
     random=_random,
     random_spec=RANDOM,
-    training=(TRAIN_ADDSR,),
+    training=(TRAIN_ADDSR, TRAIN_TINY),
     published=PUBLISHED,
 )

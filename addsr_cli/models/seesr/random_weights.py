@@ -89,14 +89,22 @@ def random_seesr(
         controlnet = build_controlnet(sizes.unet, sizes.tagger.tokens)
         vae = AutoencoderKL(**sizes.vae, **blocks)
         text = CLIPTextModel(CLIPTextConfig(hidden_act="gelu", **sizes.text))
-    state = {key: fill.tensor(shape) for key, shape in canonical_shapes(sizes.tagger).items()}
     return SeeSR(
         unet=fill.network(unet),
         controlnet=fill.network(controlnet),
         vae=fill.network(vae),
         text=TextEncoder(tokenizer=_tokenizer(), model=fill.network(text)),
-        tagger=load_tagger(sizes.tagger, state, device=device),
+        tagger=load_tagger(sizes.tagger, random_tagger_weights(sizes.tagger, fill), device=device),
     )
+
+
+def random_tagger_weights(
+    config: TaggerConfig,
+    fill: "_RandomFill | None" = None,
+) -> dict[str, Tensor]:
+    """Return weights of a tagger as its files hold them, in ``fill``'s type or float32."""
+    fill = fill or _RandomFill("cpu", torch.float32)
+    return {key: fill.tensor(shape) for key, shape in canonical_shapes(config).items()}
 
 
 class _RandomFill:

@@ -74,6 +74,19 @@ def load_backbone(folder: Path) -> PreTrainedModel:
         raise ModelUnavailable(f"{folder} cannot be loaded: {exc}", PUBLISHED) from exc
 
 
+def random_backbones() -> tuple[PreTrainedModel, PreTrainedModel]:
+    """Return a tiny DINO and a tiny DINOv2 with weights from torch's random numbers."""
+    sizes: dict[str, Any] = {"hidden_size": 16, "num_attention_heads": 2}
+    dino = ViTModel(
+        ViTConfig(**sizes, num_hidden_layers=12, intermediate_size=16, image_size=64),
+        add_pooling_layer=False,
+    )
+    dinov2 = Dinov2Model(
+        Dinov2Config(**sizes, num_hidden_layers=2, mlp_ratio=1, image_size=56, patch_size=14)
+    )
+    return dino, dinov2
+
+
 def backbone_from(state: State, heads: int | None = None) -> PreTrainedModel:
     """Return DINO, or DINOv2 if there are layer scales, from weights in the authors' naming.
 
