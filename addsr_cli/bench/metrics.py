@@ -26,17 +26,23 @@ MIN_SIDE = 7  # pixels: the window of SSIM
 
 
 @dataclass(frozen=True, kw_only=True)
-class Metric:
-    """One metric: its name, its direction, and the variant that is measured.
+class MetricInfo:
+    """What a table says of a metric: its name, its direction, and the variant that is measured.
 
-    ``digits`` are those to print; ``no_reference`` metrics look at the result alone.
+    ``digits`` are those to print.
     """
 
     name: str
-    measure: Measure
     higher_is_better: bool
     variant: str
     digits: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metric(MetricInfo):
+    """A metric of one pair of pictures; ``no_reference`` ones look at the result alone."""
+
+    measure: Measure
     no_reference: bool = False
 
 

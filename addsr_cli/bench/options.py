@@ -100,7 +100,7 @@ class BenchOptions:
     metrics: Annotated[
         Sequence[str],
         bench_option(
-            "Only these metrics.",
+            "Only these metrics. fid_vgg, kid_vgg, fid_dinov2 and kid_dinov2 have to be named.",
             QUALITY,
             default="all that are installed",
             parse=split_list,

@@ -11,7 +11,7 @@ import torch
 
 from addsr_cli import hardware
 from addsr_cli.bench.dataset import ADDSR_CASES, TestSet
-from addsr_cli.bench.metrics import Metric
+from addsr_cli.bench.metrics import MetricInfo
 from addsr_cli.settings import Settings
 from addsr_cli.version import __version__
 from addsr_cli.weights.loader import Located
@@ -64,7 +64,7 @@ def describe_machine(
 def describe_data(
     folder: str,
     test_sets: Sequence[TestSet],
-    metrics: Sequence[Metric],
+    metrics: Sequence[MetricInfo],
     border: int,
 ) -> dict[str, str]:
     """Data and metrics as text by name."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from addsr_cli import imageio
-from addsr_cli.bench.metrics import Metric, Picture
+from addsr_cli.bench.metrics import MetricInfo, Picture
 from addsr_cli.bench.options import ReportFiles
 from addsr_cli.bench.published import Published, beside
 from addsr_cli.bench.quality import Quality
@@ -35,7 +35,7 @@ class Report:
     folder: str = ""
     speed: list[Speed] = field(default_factory=list)
     quality: list[Quality] = field(default_factory=list)
-    metrics: list[Metric] = field(default_factory=list)
+    metrics: list[MetricInfo] = field(default_factory=list)
     scenes: dict[tuple[str, str], list[tuple[str, Picture]]] = field(default_factory=dict)
 
     @property

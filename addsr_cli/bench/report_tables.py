@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from addsr_cli.bench.metrics import Metric
+from addsr_cli.bench.metrics import MetricInfo
 from addsr_cli.bench.published import Published
 from addsr_cli.bench.quality import Quality
 from addsr_cli.bench.speed import Speed
@@ -87,7 +87,7 @@ def stage_table(rows: Sequence[Speed]) -> Table:
 def quality_table(
     case: str,
     rows: Sequence[Quality],
-    metrics: Sequence[Metric],
+    metrics: Sequence[MetricInfo],
     published: Sequence[Published] = (),
     left_out: Sequence[Published] = (),
 ) -> Table:
@@ -135,7 +135,7 @@ def quality_table(
 def quality_charts(
     case: str,
     rows: Sequence[Quality],
-    metrics: Sequence[Metric],
+    metrics: Sequence[MetricInfo],
 ) -> list[str]:
     """Perception against distortion, and each of them against time, where they were measured."""
     by_name = {metric.name: metric for metric in metrics}
@@ -152,8 +152,8 @@ def quality_charts(
 def _chart(
     case: str,
     rows: Sequence[Quality],
-    x: Metric | None,
-    y: Metric,
+    x: MetricInfo | None,
+    y: MetricInfo,
 ) -> str:
     """Methods as points; those that differ only in their steps are joined. ``x`` None is time."""
     series: dict[str, list[Point]] = {}
@@ -171,7 +171,7 @@ def _chart(
     return scatter(title, x_axis, _axis(y), lines)
 
 
-def _first_measured(names: Sequence[str], metrics: dict[str, Metric]) -> Metric | None:
+def _first_measured(names: Sequence[str], metrics: dict[str, MetricInfo]) -> MetricInfo | None:
     return next((metrics[name] for name in names if name in metrics), None)
 
 
@@ -200,7 +200,7 @@ def _published_note(table: Published) -> str:
     )
 
 
-def _axis(metric: Metric) -> Axis:
+def _axis(metric: MetricInfo) -> Axis:
     better = "larger" if metric.higher_is_better else "smaller"
     return Axis(title=f"{metric.name} ({better} is better)")
 

@@ -14,10 +14,12 @@ from addsr_cli.bench import (
     peers,
     protocol,
     quality,
+    set_distance,
     speed,
 )
 from addsr_cli.bench.options import BenchOptions
 from addsr_cli.bench.report import Report
+from addsr_cli.bench.set_distance import SET_METRICS
 from addsr_cli.bench.variants import Variant, default_steps, for_model, variants
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import UsageError
@@ -164,10 +166,13 @@ def _measure_quality(
         *(peers.result_folder(folder) for folder in options.results),
         *_models(report, located, machine, sweep, options, callbacks),
     )
+    of_sets = [SET_METRICS[name] for name in options.metrics if name in SET_METRICS]
     chosen_metrics, missing = _choose_metrics(options.metrics, machine.device)
     if missing:
         callbacks.info(missing)
-    on_picture = []
+    device = hardware.probe(machine.device).device
+    sets = set_distance.collectors([metric.name for metric in of_sets], device, options.border)
+    on_picture: list[quality.PictureCallback] = [*sets]
     if options.save:
         on_picture.append(quality.picture_saver(options.save))
     if keep_pictures:
@@ -182,13 +187,11 @@ def _measure_quality(
             on_picture=on_picture,
             on_photo=lambda done, photo: update(done, total, photo),
         )
-    report.metrics = chosen_metrics
-    report.protocol |= protocol.describe_data(
-        str(data),
-        test_sets,
-        chosen_metrics,
-        options.border,
-    )
+    for collector in sets:
+        report.quality = _with_distances(report.quality, collector, of_sets, callbacks)
+    report.metrics = [*chosen_metrics, *of_sets]
+    described = protocol.describe_data(str(data), test_sets, report.metrics, options.border)
+    report.protocol |= described
     if missing:
         report.protocol["left out"] = missing
 
@@ -224,11 +227,37 @@ def _models(
         )
 
 
-def _choose_metrics(names: Sequence[str], device: str) -> tuple[list[metrics.Metric], str]:
-    """The metrics to measure, and a line on those that are not installed.
+def _with_distances(
+    rows: list[quality.Quality],
+    sets: set_distance.SetDistances,
+    wanted: Sequence[metrics.MetricInfo],
+    callbacks: BenchCallbacks,
+) -> list[quality.Quality]:
+    """Return the rows with the wanted distances of their sets; warn where those are small."""
+    fid, kid = sets.network.metrics
+    if sets.most_patches <= sets.network.dimensions:
+        callbacks.warn(
+            f"{fid.name} of {sets.most_patches} patches is too high: compare it only with sets of "
+            f"as many; {kid.name} does not depend on their number"
+        )
+    names = {metric.name for metric in wanted}
+    changed = []
+    for row in rows:
+        values = sets.distances(row.case, row.method)
+        chosen = {name: value for name, value in values.items() if name in names}
+        changed.append(replace(row, means=row.means | chosen))
+    return changed
 
-    Raises UsageError for a named metric that is not available.
+
+def _choose_metrics(names: Sequence[str], device: str) -> tuple[list[metrics.Metric], str]:
+    """The metrics of pairs to measure, and a line on those that are not installed.
+
+    All of them without ``names``; those of sets, which may be among them, are left out. Raises
+    UsageError for a named metric that is not available.
     """
+    of_pairs = [name for name in names if name not in SET_METRICS]
+    if names and not of_pairs:
+        return [], ""
     available, missing = metrics.installed()
     if not names or set(names) & set(learned.NAMES):
         wanted = [name for name in learned.NAMES if name in names] or learned.NAMES
@@ -238,13 +267,13 @@ def _choose_metrics(names: Sequence[str], device: str) -> tuple[list[metrics.Met
     by_name = {metric.name: metric for metric in available}
     if not names:
         return available, missing
-    unknown = [name for name in names if name not in by_name]
+    unknown = [name for name in of_pairs if name not in by_name]
     if unknown:
         raise UsageError(
             f"The metric {unknown[0]} is not available here.",
             missing or f"There are {', '.join(by_name)}.",
         )
-    return [by_name[name] for name in names], ""
+    return [by_name[name] for name in of_pairs], ""
 
 
 def _scene_collector(report: Report) -> quality.PictureCallback:

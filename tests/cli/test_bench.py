@@ -276,3 +276,12 @@ def test_an_impossible_measurement_is_one_line(bench, arguments, code, message):
     assert outcome.code == code
     assert message in outcome.lines[-1]
     assert outcome.out == ""
+
+
+def test_fid_and_kid_are_measured_when_named(bench, data, perceptual_weights):
+    header, *rows = records(
+        bench("--data", data, "--steps", "1", "--metrics", "psnr,fid_vgg,kid_vgg", "--json")
+    )
+    assert all(set(row["means"]) == {"psnr", "fid_vgg", "kid_vgg"} for row in rows)
+    assert all(row["means"]["fid_vgg"] >= 0 for row in rows)
+    assert "fid_vgg down: Frechet distance of the sets, VGG16 ImageNet" in header["metrics"]
