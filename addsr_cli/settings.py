@@ -41,6 +41,14 @@ DegradationName = Literal[
 SeedOption = Annotated[
     int, Option("Seed of all noise: the same seed gives the same picture.", QUALITY)
 ]
+TilesOption = Annotated[
+    Tiles,
+    Option(
+        "official cuts and colours large pictures as the authors of AddSR do, to compare with "
+        "theirs; needs more memory.",
+        QUALITY,
+    ),
+]
 DeviceOption = Annotated[str, Option("auto, cpu, cuda, cuda:N or mps.", MACHINE)]
 PrecisionOption = Annotated[Precision, Option("Number type of the network.", MACHINE)]
 
@@ -180,14 +188,7 @@ class Settings(PromptSettings):
         Color | None,
         Option("How colours are matched to the photo.", QUALITY, default="wavelet"),
     ] = None
-    tiles: Annotated[
-        Tiles,
-        Option(
-            "official cuts and colours large pictures as the authors of AddSR do, to compare with "
-            "theirs; needs more memory.",
-            QUALITY,
-        ),
-    ] = "auto"
+    tiles: TilesOption = "auto"
     seed: SeedOption = 0
 
     def __post_init__(self) -> None:

@@ -46,6 +46,7 @@ def describe_machine(
         "seed": str(base.seed),
         "settings": (
             f"psr {base.effective_psr:g}, start {base.start}, color {base.effective_color}, "
+            f"tiles {base.tiles}, "
             "unless a row says otherwise"
         ),
         "device": f"{probed.device}: {probed.name}"

@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar, get_args
 from addsr_cli.errors import UsageError
 from addsr_cli.models.architecture import ModelSpec
 from addsr_cli.options import Option, with_overrides
-from addsr_cli.settings import Color, Precision, SeedOption, Settings, Start
+from addsr_cli.settings import Color, Precision, SeedOption, Settings, Start, TilesOption
 
 T = TypeVar("T")
 PANEL = "Sweeps: lists, of which every combination is measured"
@@ -86,11 +86,12 @@ class Sweep:
         ),
     ] = ()
     seed: SeedOption = 0
+    tiles: TilesOption = "auto"
 
     @property
     def base(self) -> Settings:
         """The settings that all variants share."""
-        return Settings(seed=self.seed)
+        return Settings(seed=self.seed, tiles=self.tiles)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,12 @@ from addsr_cli.errors import UsageError
 from addsr_cli.models.nano.architecture import NANO
 
 
+def test_all_variants_have_the_tiles_that_were_asked_for():
+    found = variants(Sweep(steps=[1, 4], tiles="official"), ())
+    assert {each.settings.tiles for each in found} == {"official"}
+    assert {each.settings.effective_color for each in found} == {"adain"}
+
+
 def test_every_combination_is_measured_once():
     combinations = variants(Sweep(steps=[1, 4], psr=[0, 0.4], color=["none", "lab"], seed=7), ())
     assert [variant.label for variant in combinations] == [
