@@ -81,7 +81,8 @@ def provenance_of(
     if steps:
         options["steps"] = steps
     options["precision"] = plan.dtype
-    if plan.halo is None and plan.tile:  # only then does the picture depend on the tiles
+    # Only then does the picture depend on the tiles; official ones follow from the settings.
+    if plan.halo is None and plan.tile and not plan.official:
         options |= {"tile": plan.tile, "overlap": plan.overlap}
     return Provenance(
         addsr=__version__,

@@ -13,9 +13,11 @@ from test_planner import FULL, GB, GPU, LAPTOP
 from addsr_cli.color import adain
 from addsr_cli.engine.official_plan import official_plan
 from addsr_cli.engine.planner import plan
+from addsr_cli.engine.provenance import provenance_of
 from addsr_cli.engine.restoration import Sampling
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import UsageError
+from addsr_cli.imageio import Photo
 from addsr_cli.models.architecture import OfficialTiles
 from addsr_cli.models.nano.architecture import NANO
 from addsr_cli.models.restorer import Conditioning
@@ -84,6 +86,14 @@ def test_it_is_refused_for_models_whose_program_is_not_repeated():
 )
 def test_colours_are_matched_as_by_the_official_code_unless_told_otherwise(settings, color):
     assert settings.effective_color == color
+
+
+def test_a_result_can_be_made_again_from_its_own_settings():
+    settings = Settings(tiles="official")
+    photo = Photo(samples=np.zeros((4, 4, 3), np.uint8))
+    made = provenance_of(photo, settings, official((4096, 4096)), ("full", "0" * 64), 4)
+    assert made.settings.tiles == "official"
+    assert official_plan(official((4096, 4096)), made.machine, SPEC).tile == 2560
 
 
 @pytest.mark.slow
