@@ -1,7 +1,7 @@
 """Where the time of one picture goes: a network timed by stage, and the engine's own stages."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from torch import Tensor
 
@@ -9,7 +9,7 @@ from addsr_cli.engine.progress import StageTimer
 from addsr_cli.hardware import synchronize
 from addsr_cli.models.architecture import Network
 from addsr_cli.models.one_pass import OnePassNetwork
-from addsr_cli.models.restorer import Conditioning, Noise, Restorer
+from addsr_cli.models.restorer import Conditioning, DenoiseStrip, Noise, Restorer, RowStreaming
 from addsr_cli.settings import PromptSettings
 
 # Stages inside the networks, which are compared with the machine's matmul FLOP/s
@@ -87,6 +87,20 @@ class TimedRestorer:
     ) -> Tensor:
         """Time the same call of the inner restorer."""
         return self._timed("denoise", lambda: self.inner.denoise(z, t, control, cond), z)
+
+    def denoise_in_strips(self) -> DenoiseStrip:
+        """Time the strips of the inner restorer."""
+        denoise = cast("RowStreaming", self.inner).denoise_in_strips()
+
+        def timed_strip(
+            z: Tensor,
+            t: Tensor,
+            control: Tensor,
+            last: bool,
+        ) -> Tensor:
+            return self._timed("denoise", lambda: denoise(z, t, control, last), z)
+
+        return timed_strip
 
     def _timed(
         self,

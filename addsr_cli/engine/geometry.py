@@ -46,7 +46,7 @@ def cut(
     ends.
     """
     rows, columns = (
-        _sides(side, tile, halo, length, multiple) for side, length in zip(area, size, strict=True)
+        sides(side, tile, halo, length, multiple) for side, length in zip(area, size, strict=True)
     )
     return [
         ((row, column), (row_with_halo, column_with_halo))
@@ -55,13 +55,14 @@ def cut(
     ]
 
 
-def _sides(
+def sides(
     area: slice,
     tile: int,
     halo: int,
     length: int,
     multiple: int,
 ) -> list[tuple[slice, slice]]:
+    """Return what ``cut`` does along one axis of ``length``: sides, and with halos."""
     count = -(-(area.stop - area.start) // tile)
     side = -(-(area.stop - area.start) // count)
     side = -(-side // multiple) * multiple

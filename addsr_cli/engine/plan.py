@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Self
 
-from addsr_cli.engine.geometry import Box, area_of, boxes, cut, grown, within
+from addsr_cli.engine.geometry import Box, area_of, boxes, cut, grown, sides, within
 from addsr_cli.models.architecture import Footprint
 from addsr_cli.settings import MIN_TILE
 
@@ -32,7 +32,9 @@ class Plan:
     by ``overlap`` pixels and are blended, so their size shows slightly in the picture. Otherwise
     they lie side by side and the network sees ``halo`` pixels more on each side, so that the
     picture is the same however it is cut; then all ``steps`` are run for one ``region`` after the
-    other, None for the whole at once. ``wider_types`` are the types to try when numbers overflow in
+    other, None for the whole at once. With ``strip``, the network takes strips of so many rows and
+    keeps what it needs of those before; ``region`` is then the width of a band that is as high as
+    the canvas. ``wider_types`` are the types to try when numbers overflow in
     ``dtype``; ``free_bytes`` is the memory that the plan may use; ``offload`` keeps whole pictures
     in main memory. An ``official`` plan cuts the canvas as the model's own program does: it encodes
     and decodes the whole (see ``official_plan``).
@@ -50,6 +52,7 @@ class Plan:
     footprint: Footprint
     steps: int = 1
     region: int | None = None
+    strip: int | None = None
     pictures: PictureMemory = field(default_factory=PictureMemory)
     halo: int | None = None
     wider_types: tuple[Dtype, ...] = ()
@@ -62,7 +65,7 @@ class Plan:
         It is that of the device; on a CPU, input, output and encoder count too.
         """
         size = BYTES_PER_NUMBER[self.dtype]
-        window = self._largest_window(self.width) * self._largest_window(self.height)
+        window = self._largest_window(self.width) * self._window_rows()
         working = self.footprint.network * window * size // 4
         if not self.offload:
             working += self._picture_bytes()
@@ -85,7 +88,15 @@ class Plan:
         whole = (slice(0, self.height), slice(0, self.width))
         if self.region is None:
             return [(whole, whole)]
+        if self.strip is not None:
+            bands = sides(whole[1], self.region, self.margin, self.width, TILE_MULTIPLE)
+            return [((whole[0], own), (whole[0], seen)) for own, seen in bands]
         return cut(whole, self.region, self.margin, size, TILE_MULTIPLE)
+
+    def strips(self) -> list[slice]:
+        """Return the rows of every strip, from the top."""
+        strip = self.strip or self.height
+        return [slice(top, min(top + strip, self.height)) for top in range(0, self.height, strip)]
 
     def wanted(
         self,
@@ -106,6 +117,8 @@ class Plan:
 
         Coordinates are those of the regions.
         """
+        if self.strip is not None:
+            return [[(rows, seen[1]) for _, seen in self.regions() for rows in self.strips()]]
         if self.halo is None:
             tile = self.tile or max(self.width, self.height)
             overlap = self.overlap if self.tile else 0
@@ -146,6 +159,8 @@ class Plan:
 
     def smaller(self) -> Self | None:
         """Return the next plan that needs less memory, or None when this is the smallest."""
+        if self.strip is not None:
+            return self._narrower()
         longest = max(self.width, self.height)
         tile = self.tile or longest
         region = self.region or longest
@@ -175,6 +190,26 @@ class Plan:
             why=why,
         )
 
+    def with_strips(self, strip: int, band: int | None) -> Self:
+        """Return the plan in strips of so many rows, in bands of at most ``band`` columns."""
+        across = "" if band is None else f" in bands of {band} px"
+        before, _, _ = self.why.rpartition("; ")
+        return replace(
+            self,
+            tile=None,
+            strip=strip,
+            region=band,
+            why=f"{before}; strips of {strip} px{across}, which repeat no work",
+        )
+
+    def _narrower(self) -> Self | None:
+        """Return the plan in strips of half the width, or None when they are the narrowest."""
+        band = round_down((self.region or self.width) // 2)
+        if band < MIN_TILE:
+            return None
+        why = f"{self.why}; bands of {band} px after memory ran out"
+        return replace(self, region=band, why=why)
+
     def _with_tile(self, tile: int, region: int) -> Self:
         overlap = min(self.overlap, round_down(tile // 4))
         why = f"{self.why}; tiles of {tile} px after memory ran out"
@@ -191,8 +226,20 @@ class Plan:
             why=why,
         )
 
+    def _window_rows(self) -> int:
+        """Return the most rows that the network sees at once, or as many as strips cost memory.
+
+        Rows that layers keep from strip to strip take about as much as the halos of a strip would.
+        """
+        if self.strip is None:
+            return self._largest_window(self.height)
+        return min(self.height, self.strip + 2 * (self.halo or 0))
+
     def _picture_bytes(self) -> int:
         """Return the memory of canvas, noise and latents of what is at work at once."""
+        if self.strip is not None:
+            columns = self._largest_window(self.width)
+            return self.footprint.pictures * columns * self._window_rows()
         return picture_bytes(
             self.footprint,
             (self.width, self.height),

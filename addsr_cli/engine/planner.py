@@ -18,6 +18,7 @@ from addsr_cli.engine.plan import (
     region_margin,
     round_down,
 )
+from addsr_cli.engine.strips import in_strips
 from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
 from addsr_cli.models.architecture import ModelSpec
@@ -55,8 +56,7 @@ def plan(
 ) -> Plan:
     """Return the fastest plan for a canvas of ``size`` (width, height) that fits into memory.
 
-    It is the smallest plan when none fits. ``pictures`` is the memory of input and
-    output.
+    It is the smallest plan when none fits. ``pictures`` is the memory of input and output.
 
     Free memory alone never changes the picture: where the tile size shows (``spec.halo`` None), it
     is the model's own unless ``machine`` names another or limits the memory. Such a plan may need
@@ -65,8 +65,8 @@ def plan(
     pictures = pictures or PictureMemory()
     dtype, dtype_reason = choose_dtype(machine.precision, hardware)
     free = _free_bytes(hardware, machine.max_memory)
-    budget = int(free * SHARE_OF_FREE_MEMORY) if machine.max_memory is None else free
-    budget -= spec.footprint.weights(BYTES_PER_NUMBER[dtype])
+    room = int(free * SHARE_OF_FREE_MEMORY) if machine.max_memory is None else free
+    budget = room - spec.footprint.weights(BYTES_PER_NUMBER[dtype])
     if hardware.kind == "cpu":
         budget -= pictures.samples
     offload = _choose_offload(size, machine, hardware, spec, budget)
@@ -77,7 +77,7 @@ def plan(
     why = f"{dtype} because {dtype_reason}; {tiles.reason}"
     if offload:
         why += "; pictures wait in main memory"
-    return Plan(
+    tiled = Plan(
         device=hardware.device,
         dtype=dtype,
         tile=tiles.tile,
@@ -94,6 +94,7 @@ def plan(
         halo=spec.halo,
         wider_types=_wider_types(dtype, hardware),
     )
+    return in_strips(tiled, machine, spec, room)
 
 
 def picture_memory(
@@ -292,9 +293,7 @@ def out_of_memory(plan: Plan) -> OutOfMemory:
 
 def batch_capacity(plan: Plan) -> int:
     """Return how many pictures of this plan fit into memory as one batch; 1 for tiles."""
-    if plan.tile is not None or plan.offload:
-        return 1
-    if plan.region is not None:
+    if plan.offload or any((plan.tile, plan.region, plan.strip)):
         return 1
     weights = plan.footprint.weights(BYTES_PER_NUMBER[plan.dtype])
     room = int(plan.free_bytes * SHARE_OF_FREE_MEMORY) - weights

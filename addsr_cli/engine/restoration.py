@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -17,11 +18,12 @@ from addsr_cli.engine.one_pass import enlarge_into
 from addsr_cli.engine.plan import COLOR_MARGIN, TILE_MULTIPLE, Plan
 from addsr_cli.engine.progress import ProgressCounter, StageTimer
 from addsr_cli.engine.resident_model import ResidentModel
+from addsr_cli.engine.streaming import Streamed
 from addsr_cli.engine.tiling import LARGEST_VIEW, Tiled
 from addsr_cli.imageio import Photo
 from addsr_cli.imageio.photo import Samples
 from addsr_cli.models.one_pass import OnePassNetwork
-from addsr_cli.models.restorer import Conditioning, Restorer, batched
+from addsr_cli.models.restorer import Conditioning, Restorer, RowStreaming, batched
 from addsr_cli.noise import stacked_noise
 from addsr_cli.sampler import sample_latent
 from addsr_cli.settings import PromptSettings, Settings
@@ -87,7 +89,7 @@ def restore(
         plan=plan,
         context=context,
     )
-    for window in run.by_rows() if plan.blends else run.by_regions():
+    for window in run.windows():
         with timer.stage("color"):
             finisher.add(window)
         del window  # before the next one is made: memory is for one at a time
@@ -117,6 +119,12 @@ class Sampling:
     cond: Conditioning
     plan: Plan
     context: RunContext
+
+    def windows(self) -> Iterator[RestoredWindow]:
+        """Return what the plan asks for: strips, rows of blended tiles, or regions."""
+        if self.plan.strip is not None:
+            return self.by_strips()
+        return self.by_rows() if self.plan.blends else self.by_regions()
 
     def by_regions(self) -> Iterator[RestoredWindow]:
         """Run all steps for one region after the other, or for the whole at once.
@@ -166,6 +174,39 @@ class Sampling:
                 restored=restored,
                 canvas=canvas[..., seen, columns],
             )
+
+    def by_strips(self) -> Iterator[RestoredWindow]:
+        """Run the step over bands of the whole height, strip by strip.
+
+        Raises InvalidOutput.
+        """
+        timer = self.context.timer
+        plan = self._padded(self.plan)
+        for (_, own_columns), (_, columns) in plan.regions():
+            restored_rows = timed(self._streamed(columns), timer)
+            for core, seen, restored in with_context(restored_rows, plan.height):
+                with timer.stage("canvas"):
+                    canvas = self.canvas.window(seen, columns)
+                yield RestoredWindow(
+                    core=(core, own_columns),
+                    seen=(seen, columns),
+                    restored=restored,
+                    canvas=canvas,
+                )
+
+    def _streamed(self, columns: slice) -> Iterator[tuple[slice, Tensor]]:
+        """Yield the restored rows of some columns from the top: (rows, (B, 3, rows, columns))."""
+        plan = self._padded(self.plan)
+        network = Streamed(cast("RowStreaming", self.restorer))
+        done = 0
+        for rows in plan.strips():
+            network.last = rows.stop == plan.height
+            canvas = self.canvas.window(rows, columns)
+            z0 = self._sample(network, canvas, shrunk_box((rows, columns), network.factor))
+            restored = network.decode(z0)
+            if restored.shape[-2]:
+                yield slice(done, done + restored.shape[-2]), restored
+            done += restored.shape[-2]
 
     def _padded(self, plan: Plan) -> Plan:
         """Return the plan over the canvas with the repeated edges that make it divisible."""

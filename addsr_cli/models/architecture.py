@@ -91,7 +91,8 @@ class ModelSpec:
     user asks for is a dial of the decoder, so that it changes neither steps nor blending.
     ``halo`` is how far the network sees beyond a tile where its
     receptive field is finite (see ``Restorer``): tiles then change nothing and may be of any size.
-    Where it is None, the size of the tiles shows slightly in the picture. ``latents`` names their
+    Where it is None, the size of the tiles shows slightly in the picture. ``strip`` is the height
+    of strips that a ``RowStreaming`` network runs fast in, 0 for others. ``latents`` names their
     space, "" where no other model has the same. ``native_scale`` is the
     factor of a network that answers in one pass, without steps, noise or text (``OnePassNetwork``);
     its canvas is its own output. None for models that sample at any size. ``official_tiles`` is
@@ -113,6 +114,7 @@ class ModelSpec:
     overlap: int = 64
     smallest_tile: int = 0
     halo: int | None = None
+    strip: int = 0
     dials_decoder: bool = False
     latents: str = ""
     native_scale: int | None = None

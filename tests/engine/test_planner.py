@@ -16,11 +16,12 @@ from addsr_cli.engine.planner import (
 from addsr_cli.errors import OutOfMemory, UsageError
 from addsr_cli.hardware import Hardware
 from addsr_cli.models.architecture import ModelSpec
-from addsr_cli.models.nano.architecture import NANO
+from addsr_cli.models.nano import architecture as nano
 from addsr_cli.models.seesr.architecture import FOOTPRINT
 from addsr_cli.settings import Machine
 
 GB = 10**9
+NANO = replace(nano.NANO, strip=0)  # strips take the place of tiles, see test_streaming
 LAPTOP = Hardware(
     device="cpu",
     name="a laptop",

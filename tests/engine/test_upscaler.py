@@ -277,13 +277,13 @@ def machine_with(monkeypatch, free, **more):
     )
 
 
-def test_free_memory_changes_tiles_and_not_the_picture(nano, monkeypatch):
+def test_free_memory_changes_the_plan_and_not_the_picture(nano, monkeypatch):
     free, picture, settings = [10**9], eight_bit(65, 90), ONE
     machine_with(monkeypatch, free)
     roomy = nano.upscale(picture, settings)
     free[0] = 40_000_000
     tight = nano.upscale(picture, settings)
-    assert (roomy.plan.tile, tight.plan.tile) == (None, 128)
+    assert (roomy.plan.strip, tight.plan.strip) == (None, NANO.strip)
     assert np.abs(255 * roomy.photo.rgb - 255 * tight.photo.rgb).max() <= 1
 
 

@@ -46,6 +46,7 @@ NANO = ModelSpec(
     tile=1344,
     overlap=0,
     halo=112,
+    strip=256,
 )
 SMALL = ModelSpec(
     name="small",
@@ -65,6 +66,7 @@ SMALL = ModelSpec(
     tile=1024,
     overlap=0,
     halo=160,
+    strip=256,
 )
 DENSE_BLOCKS_OF_NANO = 12  # a network with more of them is planned like ``small``
 

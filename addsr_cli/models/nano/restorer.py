@@ -52,6 +52,7 @@ from addsr_cli.schedule import Schedule
 RESIDUAL_SCALE = 0.2  # of every dense block and of every group of them (ESRGAN's beta)
 SLOPE = 0.2  # of LeakyReLU
 LAYERS_PER_BLOCK = 5
+PAINTED_ROWS = 16  # of blocks at once on the full grid, where a row takes most memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -317,16 +318,14 @@ class NanoStream:
     ) -> Tensor:
         """Take a strip; return the clean latent as far as it is complete."""
         device = z.device
-        strip = z.shape[-2]
         z, t, control = self.nano.placed(z, t, control)
         self.quarter_grid.start_strip(last=last)
         features, control = self.net.features(z, t, control, self.quarter_grid)
-        # the last strip completes many rows at once, but the full grid has memory for a strip only
-        tops = range(0, features.shape[-2], strip)
+        tops = range(0, features.shape[-2], PAINTED_ROWS)
         painted = [control[..., :0, :]]
         for top in tops:
             self.full_grid.start_strip(last=last and top == tops[-1])
-            rows = slice(top, top + strip)
+            rows = slice(top, top + PAINTED_ROWS)
             painted.append(
                 self.net.painted(features[..., rows, :], control[..., rows, :], self.full_grid)
             )

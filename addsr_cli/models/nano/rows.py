@@ -148,8 +148,17 @@ class RowStream(WholePicture):
         return self._number
 
     def _keep(self, number: int, *pictures: Tensor) -> None:
-        # copies, since a view would hold the whole strip in memory
-        self._stored[number] = tuple(picture.clone() for picture in pictures)
+        """Copy pictures, since views would hold the whole strip in memory.
+
+        Copies go to the same place each time: new ones would scatter over the memory that strips
+        are taken from, and it would grow.
+        """
+        stored = self._stored.get(number, ())
+        if [old.shape for old in stored] == [new.shape for new in pictures]:
+            for old, new in zip(stored, pictures, strict=True):
+                old.copy_(new)
+        else:
+            self._stored[number] = tuple(picture.clone() for picture in pictures)
 
 
 WHOLE = WholePicture()

@@ -1,0 +1,52 @@
+"""``Streamed``: a ``Restorer`` that runs another one on a picture that comes in strips of rows."""
+
+from torch import Tensor
+
+from addsr_cli.models.restorer import Conditioning, Noise, RowStreaming
+
+
+class Streamed:
+    """Runs a ``RowStreaming`` network on one picture, strip by strip from the top.
+
+    Its predictions lag behind its input, see ``RowStreaming``; so it serves for one step of a
+    network that predicts the clean latent itself, where nothing is put beside its input. ``last``
+    is to be set before the last strip.
+    """
+
+    def __init__(self, restorer: RowStreaming) -> None:
+        if restorer.schedule.prediction != "sample":
+            raise ValueError(f"strips need predictions of samples: {restorer.schedule.prediction}")
+        self.inner = restorer
+        self.last = False
+        self.schedule = restorer.schedule
+        self.factor = restorer.factor
+        self.channels = restorer.channels
+        self.exact_codec = restorer.exact_codec
+        self.halo = restorer.halo
+        self.latent_control = restorer.latent_control
+        self.describe = restorer.describe
+        self.embed = restorer.embed
+        self._denoise = restorer.denoise_in_strips()
+
+    def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
+        """Return the latent of a strip."""
+        return self.inner.encode(image, noise)
+
+    def decode(
+        self,
+        z: Tensor,
+        canvas: Tensor | None = None,
+        cond: Conditioning | None = None,
+    ) -> Tensor:
+        """Return the image of rows of the latent."""
+        return self.inner.decode(z, canvas, cond)
+
+    def denoise(
+        self,
+        z: Tensor,
+        t: Tensor,
+        control: Tensor,
+        cond: Conditioning,
+    ) -> Tensor:
+        """Take a strip; return the rows that are complete, which began where those before ended."""
+        return self._denoise(z, t, control, self.last)
