@@ -1,6 +1,6 @@
 """One photo through a network that answers in one pass, row by row of tiles.
 
-Only a row of tiles is in memory at once; what it becomes part of is the caller's.
+Only a row of tiles is in memory at once, unless tiles have to be blended.
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from addsr_cli.engine.progress import ProgressCounter
 from addsr_cli.engine.windows import blend, stitch
 from addsr_cli.imageio import Photo
 from addsr_cli.imageio.photo import Samples, bands, quantize
+from addsr_cli.imageio.resample import apply_taps, reach, taps
 from addsr_cli.models.one_pass import OnePassNetwork
 
 Array = NDArray[np.float32]
@@ -36,32 +37,53 @@ def enlarge_into(
 
     ``share`` is that of the plain enlargement. Raises InvalidOutput and PrecisionLoss.
     """
-    image = photo.rgb
-    result = enlarge(network, image, plan, progress)
-    result = fitted(result, image, (target.shape[1], target.shape[0]), share)
-    if target.shape[2] == 1:
-        result = result.mean(axis=2, keepdims=True)
-    for rows in bands(*target.shape[:2]):
-        quantize(result[rows], target[rows])
-
-
-def enlarge(
-    network: OnePassNetwork,
-    image: Array,
-    plan: Plan,
-    progress: ProgressCounter,
-) -> Array:
-    """Return a picture (h, w, 3) in [0, 1] at the network's scale, clipped to [0, 1].
-
-    Raises InvalidOutput.
-    """
-    height, width = image.shape[:2]
-    result = np.empty((height * network.scale, width * network.scale, 3), np.float32)
-    for rows, band in enlarged_bands(network, to_tensor(image), plan, progress):
-        result[rows] = band[0].permute(1, 2, 0).numpy()
-    if result.min() == result.max() and image.min() != image.max():
+    height, width = target.shape[:2]
+    native = _Rows(enlarged_bands(network, to_tensor(photo.rgb), plan, progress))
+    size = (photo.width * network.scale, photo.height * network.scale)
+    across = None if size[0] == width else taps(size[0], width)
+    for rows in bands(height, width):
+        seen, down = reach(taps(size[1], height), rows)
+        result = apply_taps(
+            native.take(seen),
+            across=across,
+            down=None if size[1] == height else down,
+        )
+        if share:
+            plain = imageio.resize_window(photo.colour, (width, height), rows, slice(0, width))
+            result = result + share * (plain - result)
+        if target.shape[2] == 1:
+            result = result.mean(axis=0, keepdims=True)
+        quantize(np.clip(result, 0, 1).transpose(1, 2, 0), target[rows])
+    if native.is_flat and photo.colour.min() != photo.colour.max():
         raise InvalidOutput("one flat colour from a picture that has detail")
-    return result
+
+
+class _Rows:
+    """Rows of an enlarged picture, which arrive in bands; those above what is taken are dropped."""
+
+    def __init__(self, arriving: Iterator[tuple[slice, Tensor]]) -> None:
+        self._arriving = arriving
+        self._buffer = np.empty((3, 0, 0), np.float32)
+        self._top = 0
+        self._range = (np.inf, -np.inf)
+
+    def take(self, rows: slice) -> Array:
+        """Return rows as planes (3, rows, W) in [0, 1]; ``rows`` never start further up."""
+        self._buffer = self._buffer[:, rows.start - self._top :]
+        self._top = rows.start
+        while self._top + self._buffer.shape[1] < rows.stop:
+            _, band = next(self._arriving)
+            planes: Array = band[0].numpy()
+            self._range = min(self._range[0], planes.min()), max(self._range[1], planes.max())
+            self._buffer = (
+                np.concatenate([self._buffer, planes], 1) if self._buffer.size else planes
+            )
+        return self._buffer[:, : rows.stop - rows.start]
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether everything that has arrived has one value."""
+        return self._range[0] == self._range[1]
 
 
 def enlarged_bands(
@@ -100,20 +122,6 @@ def enlarged_bands(
         for rows, tiles in _rows_of_tiles(height, width, tile, network):
             band = empty_band(rows.stop - rows.start)
             yield scaled(rows, scale), stitch(band, tiles, run, scale, rows.start)
-
-
-def fitted(
-    result: Array,
-    image: Array,
-    size: tuple[int, int],
-    share: float,
-) -> Array:
-    """Return the result resized to ``size``, with a ``share`` of the plain enlargement."""
-    if (result.shape[1], result.shape[0]) != size:
-        result = imageio.resize(result, size)
-    if share:
-        result += share * (imageio.resize(image, size) - result)
-    return np.clip(result, 0, 1, out=result)
 
 
 def _rows_of_tiles(

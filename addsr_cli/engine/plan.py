@@ -243,7 +243,7 @@ class Plan:
         return picture_bytes(
             self.footprint,
             (self.width, self.height),
-            tile=self.tile if self.blends else None,
+            tile=self.tile if self.blends or self.footprint.by_rows else None,
             region=self.region,
             margin=self.margin,
         )

@@ -210,7 +210,7 @@ def _working_pictures(
     return picture_bytes(
         spec.footprint,
         size,
-        tile=min(spec.tile, max(size)) if spec.halo is None else None,
+        tile=min(spec.tile, max(size)) if spec.halo is None or spec.footprint.by_rows else None,
         region=region,
         margin=region_margin(steps, spec.halo),
     )

@@ -50,7 +50,8 @@ class Footprint:
     that of canvas, noise, latents and results over the part that is at work, ``latents`` that of
     what stays whole when blended tiles are run one by one; ``flop`` counts the operations of one
     step per pixel (a multiply-add is two), ``kernel`` stands for them. Of the ``parameters``,
-    ``always_fp32`` stay in float32 at every precision.
+    ``always_fp32`` stay in float32 at every precision. With ``by_rows``, pictures exist for two
+    rows of tiles only, also where tiles are not blended.
     """
 
     parameters: int
@@ -60,6 +61,7 @@ class Footprint:
     always_fp32: int = 0
     kernel: Kernel = Kernel()
     latents: int = 8
+    by_rows: bool = False
 
     def weights(self, size: int) -> int:
         """Return the bytes of all weights at a precision of ``size`` bytes per number."""

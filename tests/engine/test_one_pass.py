@@ -7,8 +7,10 @@ import pytest
 from one_pass_files import save_compact_file, save_esrgan_file
 
 from addsr_cli import Settings, Upscaler
-from addsr_cli.engine.one_pass import enlarge
+from addsr_cli.engine import one_pass
+from addsr_cli.engine.one_pass import enlarge_into
 from addsr_cli.engine.progress import ProgressCounter
+from addsr_cli.imageio import from_array
 from addsr_cli.models.one_pass import PrecisionLoss
 from addsr_cli.models.single_pass import precision
 from addsr_cli.models.single_pass.reading import read_network
@@ -48,10 +50,34 @@ def test_tiles_of_a_network_of_unknown_reach_overlap_and_are_blended(folder, pho
     network = read_network(folder / "compact.pth").tiled(8, None)
     plan = upscaler.plan(56, 40)[0]
     counter = ProgressCounter(on_progress=None, steps=1, pass_tiles=[1])
-    whole = enlarge(network, photo, plan, counter)
-    tiled = enlarge(network, photo, replace(plan, tile=96, overlap=48, halo=None), counter)
+    whole, tiled = (np.empty((160, 224, 3), np.uint16) for _ in range(2))
+    blending = replace(plan, tile=96, overlap=48, halo=None)
+    enlarge_into(whole, network, from_array(photo), plan, counter, 0)
+    enlarge_into(tiled, network, from_array(photo), blending, counter, 0)
     assert counter.done > 2
-    assert np.abs(tiled - whole).mean() < 1 / 255
+    assert np.abs(tiled.astype(float) - whole).mean() < 65535 / 255
+
+
+@pytest.mark.parametrize("settings", [Settings(), Settings(scale=3), Settings(fidelity=1)])
+def test_rows_of_tiles_are_resized_and_mixed_as_the_whole_is(folder, settings, monkeypatch):
+    photo = np.random.default_rng(0).random((88, 40, 3), np.float32)
+    model = str(folder / "compact.pth")
+    whole = Upscaler(model, CPU).upscale(photo, settings).photo.rgb
+    monkeypatch.setattr(
+        one_pass,
+        "bands",
+        lambda height, _: (slice(y, min(y + 7, height)) for y in range(0, height, 7)),
+    )
+    tiled = Upscaler(model, replace(CPU, tile=128)).upscale(photo, settings)
+    assert tiled.plan.tiles_per_step > 1
+    assert np.abs(tiled.photo.rgb - whole).max() <= 1 / 255
+
+
+def test_a_large_photo_needs_memory_for_rows_of_tiles_only(folder):
+    upscaler = Upscaler(str(folder / "compact.pth"), CPU)
+    tall, taller = (upscaler.plan(500, height)[0] for height in (4000, 8000))
+    grown = taller.needed_bytes - tall.needed_bytes
+    assert grown <= 12 * 16 * 500 * 4000  # samples and encoding of 8 bits, no float32
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ SUFFIXES = (".pth", ".pt", ".ckpt", ".safetensors")
 TILE = 1024  # pixels of the output
 OVERLAP = 64  # pixels of the input, where tiles have to be blended
 PICTURE_BYTES = 24  # the output in float32, and once more while it is resized
+BLENDED_BYTES = 16  # the whole output in float32 and the sum of weights, where tiles are blended
 WORKSPACE = 1.3  # of kernels, which is not in the tensors that were counted
 
 
@@ -35,6 +36,8 @@ def _spec(file: Path) -> ModelSpec:
             network=round(WORKSPACE * measured.memory / area),
             pictures=PICTURE_BYTES,
             flop=round(measured.flop / area),
+            latents=BLENDED_BYTES if measured.halo is None else 0,
+            by_rows=measured.halo is not None,
         ),
         reads_text=False,
         default_steps=1,
