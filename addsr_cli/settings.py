@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from addsr_cli.area_kinds import AreaKind, area_kinds, check_parts
 from addsr_cli.errors import UsageError
 from addsr_cli.options import (
     MACHINE,
@@ -184,6 +185,15 @@ class Settings(PromptSettings):
             QUALITY,
         ),
     ] = False
+    protect: Annotated[
+        str,
+        Option(
+            "Let these parts follow the photo more closely: faces, text, both as faces,text, or a "
+            "mask, a picture that is white there.",
+            QUALITY,
+            metavar="<parts>",
+        ),
+    ] = ""
     color: Annotated[
         Color | None,
         Option("How colours are matched to the photo.", QUALITY, default="wavelet"),
@@ -208,6 +218,7 @@ class Settings(PromptSettings):
         _check_range("--psr", self.psr, 1)
         _check_range("--fidelity", self.fidelity, 1)
         _check_range("--max-drift", self.max_drift, 255)
+        check_parts(self.protect)
         if not 0 <= self.seed < 2**63:
             raise UsageError(f"--seed must be from 0 to 2^63 - 1, not {self.seed}.")
 
@@ -250,6 +261,11 @@ class Settings(PromptSettings):
         if self.color is not None:
             return self.color
         return "adain" if self.tiles == "official" else "wavelet"
+
+    @property
+    def protected_kinds(self) -> tuple[AreaKind, ...]:
+        """What ``protect`` lists; empty where it is the path of a mask."""
+        return area_kinds(self.protect)
 
     @property
     def asks_for_size(self) -> bool:

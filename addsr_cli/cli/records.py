@@ -30,6 +30,7 @@ EMPTY_RECORD: dict[str, Any] = {
     "plan": None,
     "drift": None,
     "trust": None,
+    "protected": None,
     "compare": None,
     "warnings": [],
     "error": None,
@@ -63,6 +64,7 @@ def result_record(job: "Job", result: "Result") -> dict[str, Any]:
         "plan": plan_record(result.plan) if result.plan else None,
         "drift": _drift_record(result),
         "trust": _trust_record(job, result),
+        "protected": [area.record() for area in result.protected],
         "warnings": list(result.warnings),
     }
 
@@ -143,6 +145,8 @@ def _print_summary(record: dict[str, Any], console: Console) -> None:
         console.info(_drift_line(record["drift"]))
     if record["trust"]:
         console.info(_trust_line(record["trust"]))
+    if record["protected"]:
+        console.info(_protected_line(record["protected"]))
     if record["prompt"]:
         console.detail(f"prompt: {record['prompt']}")
     if plan:
@@ -157,6 +161,19 @@ def _trust_line(trust: dict[str, Any]) -> str:
         if shares:
             text += f", in {kind} up to {max(shares):.1f} %"
     return f"{text}; shown in {printable(trust['map'])}" if trust["map"] else text
+
+
+def _protected_line(areas: list[dict[str, Any]]) -> str:
+    faces = sum(area["kind"] == "faces" for area in areas)
+    parts = [
+        pluralize(number, *names)
+        for number, names in (
+            (faces, ("face",)),
+            (len(areas) - faces, ("line of text", "lines of text")),
+        )
+        if number
+    ]
+    return f"protected: {' and '.join(parts)}"
 
 
 def _drift_line(drift: dict[str, Any]) -> str:

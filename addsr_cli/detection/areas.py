@@ -2,15 +2,16 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, get_args
 
 import cv2
 import numpy as np
 
+from addsr_cli.area_kinds import AreaKind
 from addsr_cli.imageio.photo import FloatArray
 
-Kind = Literal["faces", "text"]
-KINDS: tuple[Kind, ...] = ("faces", "text")
+Kind = AreaKind
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # How far an area reaches beyond its box, and over which distance the mask falls off around that,
 # both as shares of the box's shorter side: hair and chin belong to a face, serifs to a letter.

@@ -30,6 +30,7 @@ SHARE = 0.999  # of the pixels that a bound holds for: the 99.9th percentile
 # those with clipped whites or blacks. From the second on each goes further than what is missing,
 # up to the other side of the band between the bounds, which halves the rounds.
 RELAXATION = 2.5
+PROTECTED_DRIFT = 2.0  # of 255, what stays where a photo is protected
 LEAST_PROGRESS = 0.95  # of what is missing, to what a further round must bring it
 PATIENCE = 6  # rounds without that
 # Of the noise that rounding leaves in the drift: the largest among a thousand is below this.
@@ -114,6 +115,25 @@ def hold(
     return drift
 
 
+def follow(
+    samples: Samples,
+    photo: Photo,
+    mask: FloatArray,
+    bit_depth: int,
+) -> None:
+    """Bring samples (H, W, 1 or 3) to the photo where ``mask`` is 1, in place.
+
+    ``mask`` is (h, w) in [0, 1], of any size: that share of what drift exceeds ``PROTECTED_DRIFT``
+    is removed by the least change, twice, since clipping undoes a part of the first.
+    """
+    if not mask.any():
+        return
+    result = _Drifting(samples, photo, bit_depth=bit_depth)
+    result.share = imageio.resize(mask[:, :, None], photo.size)[:, :, 0]
+    for _ in range(2):
+        result.correct(PROTECTED_DRIFT, set(range(len(result.bands))))
+
+
 def drift_of_file(source: Path | bytes, photo: Photo) -> Drift | None:
     """Return the drift of a written file against the photo that it was made from.
 
@@ -144,6 +164,7 @@ class _Drifting:
         self.counts = np.zeros((len(self.bands), _BINS), np.int64)
         self.sums = np.zeros(len(self.bands))
         self.largest = np.zeros(len(self.bands))
+        self.share: FloatArray | None = None  # (h, w) of the photo, what is removed of an excess
 
     def drift(self, bound: float | None = None) -> Drift:
         """Return the drift of all bands as they were last measured."""
@@ -182,7 +203,10 @@ class _Drifting:
         changed: set[int] = set()
         for number in range(len(self.bands) + 1):
             if number < len(self.bands) and number in numbers:
-                excess[number] = _excess(self._signed(number), bound, target, relaxation)
+                part = _excess(self._signed(number), bound, target, relaxation)
+                if part is not None and self.share is not None:
+                    part *= self.share[self.bands[number]]
+                excess[number] = part
             neighbours = range(max(0, number - 2), min(len(self.bands), number + 1))
             if number and any(excess.get(other) is not None for other in neighbours):
                 self._change(number - 1, excess)

@@ -78,6 +78,8 @@ def provenance_of(
     options = _to_options(settings)
     if not settings.asks_for_size:
         options["scale"] = float(NATIVE_SCALE)
+    if not settings.protected_kinds:  # a mask is a file, whose path stays here
+        options.pop("protect", None)
     if steps:
         options["steps"] = steps
     options["precision"] = plan.dtype

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from addsr_cli import hardware, imageio
+from addsr_cli.detection import Area
 from addsr_cli.engine.drift import Drift
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import StageTimer
@@ -27,7 +28,8 @@ class Result:
     for a network that answers in one pass. ``fidelity`` is that of a decoder that reads the canvas,
     None for other models. ``drift`` is None where it was not bounded;
     ``written_drift`` is that of the file, measured where its format is lossy. ``trust`` is None
-    unless ``Settings.trust_map`` asked for it, ``origin`` where there was no network.
+    unless ``Settings.trust_map`` asked for it, ``origin`` where there was no network. ``protected``
+    are the areas that were detected for ``--protect``.
     """
 
     photo: Photo
@@ -43,6 +45,7 @@ class Result:
     fidelity: float | None = None
     drift: Drift | None = None
     written_drift: Drift | None = None
+    protected: tuple[Area, ...] = ()
     origin: Provenance | None = None
     trust: Trust | None = None
     warnings: tuple[str, ...] = ()

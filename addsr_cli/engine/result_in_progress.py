@@ -1,6 +1,10 @@
 """The memory of one result, from the network's first pixel to the finished photo."""
 
-from addsr_cli.engine.drift import Drift, hold
+import numpy as np
+
+from addsr_cli.detection import Area
+from addsr_cli.engine.drift import Drift, follow, hold
+from addsr_cli.engine.protection import protection
 from addsr_cli.engine.result import empty_samples, with_samples
 from addsr_cli.engine.trust import Trust, measure_trust
 from addsr_cli.imageio import Photo
@@ -10,14 +14,14 @@ from addsr_cli.settings import Settings
 
 def working_depth(settings: Settings, bit_depth: int) -> int:
     """Return the bits of a sample while a result is made whose file has ``bit_depth``."""
-    return bit_depth if settings.max_drift is None else 16
+    return bit_depth if settings.max_drift is None and not settings.protect else 16
 
 
 class ResultInProgress:
     """A photo on its way: ``source`` as it was read, ``opaque`` as the network sees it.
 
-    Without a bound on drift the memory has the depth of the file, 8 or 16 bits. With one it has 16
-    until ``finish``, so that a correction does not round what was rounded before.
+    The memory has the depth of the file, 8 or 16 bits. Where drift is bounded or parts are
+    protected it has 16 until ``finish``: a correction must not round what was rounded before.
     """
 
     def __init__(
@@ -32,6 +36,8 @@ class ResultInProgress:
         self.opaque = opaque
         self.bound = settings.max_drift
         self.wants_trust = settings.trust_map
+        self.settings = settings
+        self.protected: tuple[Area, ...] = ()
         self.bit_depth = bit_depth or (8 if source.samples.itemsize == 1 else 16)
         self.samples = empty_samples(source, size, working_depth(settings, self.bit_depth))
 
@@ -43,15 +49,21 @@ class ResultInProgress:
     def finish(self, warnings: list[str]) -> tuple[Photo, Drift | None, Trust | None]:
         """Return the photo with alpha and metadata, and drift and trust where asked for.
 
-        ``warnings`` gets a sentence when the bound could not be met.
+        ``warnings`` gets a sentence when the bound could not be met, and when nothing that was to be
+        protected is there. Raises UnreadableInput for a mask that is no picture.
         """
         drift = None
+        if self.settings.protect:
+            mask, self.protected = protection(self.opaque, self.settings)
+            if not mask.any():
+                warnings.append(f"--protect {self.settings.protect}: there is nothing of that")
+            follow(self.target, self.opaque, mask, self.bit_depth)
         if self.bound is not None:
             drift = hold(self.target, self.opaque, self.bound, self.bit_depth)
             if not drift.within_bound:
                 warnings.append(_unmet(drift, self.bit_depth))
-            if self.bit_depth == 8:
-                self.samples = narrowed(self.samples)
+        if self.bit_depth == 8 and self.samples.dtype != np.uint8:
+            self.samples = narrowed(self.samples)
         trust = measure_trust(self.target, self.opaque) if self.wants_trust else None
         return with_samples(self.source, self.samples), drift, trust
 

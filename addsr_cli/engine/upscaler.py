@@ -376,6 +376,7 @@ class Upscaler:
             photo=photo,
             drift=drift,
             trust=trust,
+            protected=output.protected,
             plan=plan,
             settings=self._sampling(settings),
             fidelity=conditioning.fidelity,
