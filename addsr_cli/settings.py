@@ -188,8 +188,7 @@ class Settings(PromptSettings):
     protect: Annotated[
         str,
         Option(
-            "Let these parts follow the photo more closely: faces, text, both as faces,text, or a "
-            "mask, a picture that is white there.",
+            "Let parts follow the photo more closely: faces, text, faces,text, or a mask's path.",
             QUALITY,
             metavar="<parts>",
         ),

@@ -49,8 +49,8 @@ class ResultInProgress:
     def finish(self, warnings: list[str]) -> tuple[Photo, Drift | None, Trust | None]:
         """Return the photo with alpha and metadata, and drift and trust where asked for.
 
-        ``warnings`` gets a sentence when the bound could not be met, and when nothing that was to be
-        protected is there. Raises UnreadableInput for a mask that is no picture.
+        ``warnings`` gets a sentence when the bound could not be met, and when there is nothing to
+        protect. Raises UnreadableInput for a mask that is no picture.
         """
         drift = None
         if self.settings.protect:
