@@ -89,6 +89,11 @@ class RawFile:
             )
         except rawpy.LibRawError as exc:
             raise self._error(exc) from exc
+        if not array.any():  # LibRaw takes data that are missing for black; sensors have noise
+            raise UnreadableInput(
+                f"{self.name} is a camera raw file without picture data.",
+                "Copy it again from the camera.",
+            )
         if array.ndim == 2:
             array = array[:, :, None]
         pixels = Pixels(

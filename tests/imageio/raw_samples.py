@@ -24,8 +24,8 @@ def scene():
     return light
 
 
-def make_dng(orientation=1):
-    light = scene()
+def make_dng(orientation=1, brightness=1.0):
+    light = scene() * brightness
     mosaic = np.empty((HEIGHT, WIDTH))
     for row, column, channel in ((0, 0, 0), (0, 1, 1), (1, 0, 1), (1, 1, 2)):  # RGGB
         mosaic[row::2, column::2] = light[row::2, column::2, channel]

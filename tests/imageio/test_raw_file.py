@@ -36,6 +36,11 @@ def test_a_truncated_raw_file_is_refused(capfd):
         read(data[: len(data) // 2])
 
 
+def test_a_raw_file_without_picture_data_is_refused():
+    with pytest.raises(UnreadableInput, match="without picture data"):
+        read(make_dng(brightness=0))
+
+
 def test_without_the_extra_the_message_says_how_to_install_it(monkeypatch):
     monkeypatch.setattr(extras.Extra, "installed", False)
     canon = b"II*\0\x10\0\0\0CR\x02\0" + bytes(20)
