@@ -62,6 +62,14 @@ async def after(request: Request) -> Response:
     return _file(shown.path, shown.media_type)
 
 
+async def trust(request: Request) -> Response:
+    """Send the map of what the result invented."""
+    shown = _output(request).trust
+    if shown is None:
+        raise UnreadableInput("This result has no map of what was invented.")
+    return _file(shown.path, shown.media_type)
+
+
 async def result(request: Request) -> Response:
     """Send the result as a download."""
     output = _output(request)
@@ -125,6 +133,7 @@ PHOTO_ROUTES = [
     Route("/api/photos", add, methods=["POST"]),
     Route("/api/photos/{id}", remove, methods=["DELETE"]),
     Route("/api/photos/{id}/after", after),
+    Route("/api/photos/{id}/trust", trust),
     Route("/api/photos/{id}/result", result),
     Route("/api/photos/{id}/before", partial(copy, name="before")),
     Route("/api/photos/{id}/thumb", partial(copy, name="thumb")),

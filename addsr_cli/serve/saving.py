@@ -75,6 +75,15 @@ def shown_picture(result: Result, job: Job, output: Path, folder: Path) -> Shown
     return ShownPicture(path=path, media_type=picture.media_type)
 
 
+def trust_picture(result: Result, path: Path) -> ShownPicture | None:
+    """Write the map of what a result invented to ``path``, for the page."""
+    if result.trust is None:
+        return None
+    picture = encode_picture(result.trust.photo(), DISPLAY)
+    path.write_bytes(picture.data)
+    return ShownPicture(path=path, media_type=picture.media_type)
+
+
 def output_of(
     upload: Upload,
     job: Job,
@@ -97,5 +106,7 @@ def output_of(
         seconds=sum(result.seconds.values()),
         warnings=result.warnings,
         shown=shown_picture(result, job, path, upload.folder),
+        trust=trust_picture(result, upload.folder / f"trust{upload.results}"),
+        invented=round(100 * result.trust.invented, 1) if result.trust else None,
         saved=saved,
     )

@@ -39,8 +39,9 @@ class ShownPicture:
 class UpscaledPhoto:
     """A finished result: ``name`` is offered for downloads, ``seconds`` is what it took.
 
-    ``shown`` is the picture for the page. ``saved`` says whether ``path`` lies in the folder that
-    the user named, where it outlives the page.
+    ``shown`` is the picture for the page, ``trust`` the map of what was invented and ``invented``
+    its share in percent; both are None where nothing was measured. ``saved`` says whether ``path``
+    lies in the folder that the user named, where it outlives the page.
     """
 
     path: Path
@@ -53,6 +54,8 @@ class UpscaledPhoto:
     warnings: tuple[str, ...]
     shown: ShownPicture
     saved: bool
+    trust: ShownPicture | None = None
+    invented: float | None = None
 
     def record(self) -> dict[str, Any]:
         """Return what the page shows of it."""
@@ -65,6 +68,7 @@ class UpscaledPhoto:
             "seconds": round(self.seconds, 2),
             "warnings": list(self.warnings),
             "saved": self.saved,
+            "invented": self.invented,
         }
 
 

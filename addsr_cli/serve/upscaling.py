@@ -9,9 +9,10 @@ from addsr_cli import imageio
 from addsr_cli.engine.job import Job
 from addsr_cli.engine.progress import OnProgress
 from addsr_cli.engine.result import Result
+from addsr_cli.engine.trust import Trust, measure_trust
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.errors import ModelUnavailable, UsageError
-from addsr_cli.imageio import Photo
+from addsr_cli.imageio import AnimatedPhoto, Photo
 from addsr_cli.models.registry import BUNDLED
 from addsr_cli.serve.choices import Choices
 from addsr_cli.settings import Machine
@@ -77,10 +78,18 @@ def upscale_photo(job: Job, upscaler: Upscaler, on_progress: OnProgress) -> Resu
     if job.output is None:
         raise UsageError("The page writes files only.")
     upscaler.plan(*job.header.size, job.settings)  # refuses what does not fit before decoding it
-    result = upscaler.upscale(imageio.read(job.source), job.settings, on_progress)
+    photo = imageio.read(job.source)
+    result = upscaler.upscale(photo, job.settings, on_progress)
     notes, texts = list(result.warnings), result.provenance(job.options)
     imageio.write(result.photo, job.output, job.options, texts, warn=notes.append)
-    return replace(result, warnings=tuple(notes))
+    return replace(result, warnings=tuple(notes), trust=_trust(result, photo))
+
+
+def _trust(result: Result, photo: Photo) -> Trust | None:
+    """Return what a result invented; None for animations and for photos that were made smaller."""
+    if result.plan is None or isinstance(photo, AnimatedPhoto):
+        return None
+    return measure_trust(result.photo.colour, imageio.fill_transparent(photo))
 
 
 @dataclass(frozen=True, kw_only=True)

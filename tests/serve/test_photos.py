@@ -35,6 +35,13 @@ def test_a_result_says_what_it_is(browser):
     assert Image.open(BytesIO(shown.content)).size == (48, 32)
 
 
+def test_a_result_comes_with_a_map_of_what_it_invented(browser):
+    record = browser.upscaled()
+    assert 0 <= record["output"]["invented"] < 100
+    shown = browser.get(f"/api/photos/{record['id']}/trust")
+    assert Image.open(BytesIO(shown.content)).size == (12, 8)
+
+
 def test_formats_that_browsers_do_not_show_get_a_copy_that_they_do(browser):
     record = browser.upscaled(format="tiff")
     shown = browser.get(f"/api/photos/{record['id']}/after")

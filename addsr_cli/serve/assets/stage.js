@@ -56,8 +56,11 @@ async function showResult(photo) {
   shown.key = key;
   shown.result ??= newViewer("#result-place");
   shown.result.fitted = true;
+  const map = `${photoPath(photo, "trust")}?v=${photo.results}`;
+  const invented = figure(map, "Invented (orange), drift (blue)", "");
   await shown.result.replacePictures([
     figure(photoPath(photo, "before"), "Before", sizeText(photo.size)),
+    ...(output.invented === null ? [] : [invented]),
     figure(`${photoPath(photo, "after")}?v=${photo.results}`, "After", sizeText(output.size)),
   ]);
 }
@@ -65,8 +68,9 @@ async function showResult(photo) {
 function resultFacts(output) {
   const steps = output.steps ? `, ${plural(output.steps, "step")}` : "";
   const how = output.model ? `${output.model}${steps}` : "resized";
+  const invented = output.invented === null ? "" : `, ${output.invented} % invented detail`;
   const where = output.saved ? ", saved in the output folder" : "";
-  const facts = `${output.name}: ${sizeText(output.size)}, ${bytesText(output.bytes)}, ${how}, ${secondsText(output.seconds)}${where}.`;
+  const facts = `${output.name}: ${sizeText(output.size)}, ${bytesText(output.bytes)}, ${how}, ${secondsText(output.seconds)}${invented}${where}.`;
   return [facts, ...output.warnings.map((warning) => `Note: ${warning}.`)].join(" ");
 }
 
