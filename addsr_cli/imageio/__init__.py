@@ -21,7 +21,7 @@ from addsr_cli.imageio.opening import (
 )
 from addsr_cli.imageio.photo import Header, Photo, from_array
 from addsr_cli.imageio.picture_file import MAX_PIXELS
-from addsr_cli.imageio.reader import from_pil, read, read_header, read_settings
+from addsr_cli.imageio.reader import from_pil, read, read_header, read_reduced, read_settings
 from addsr_cli.imageio.resample import (
     fill_transparent,
     resize,
@@ -66,6 +66,7 @@ __all__ = [
     "photo_suffixes",
     "read",
     "read_header",
+    "read_reduced",
     "read_settings",
     "readable_formats",
     "readable_suffixes",

@@ -1,5 +1,6 @@
 """Files that Pillow opens: JPEG, PNG, WebP, TIFF, AVIF, GIF, BMP and others."""
 
+import math
 from collections.abc import Mapping
 from contextlib import suppress
 from io import SEEK_END
@@ -87,6 +88,13 @@ class PillowFile:
     def xmp(self) -> bytes | None:
         """Return the XMP packet; None when there is none, or a damaged one."""
         return sound_xmp(self.image.info.get("xmp"))
+
+    def decode_reduced(self, max_side: int) -> None:
+        """Let JPEG be decoded at the smallest of its fractions that is at least ``max_side``."""
+        width, height = self.image.size
+        factor = max_side / max(width, height)
+        if factor < 1:
+            self.image.draft(None, (math.ceil(width * factor), math.ceil(height * factor)))
 
     def close(self) -> None:
         """Release the image; the stream stays open."""

@@ -18,6 +18,7 @@ from addsr_cli.imageio.opening import (
 )
 from addsr_cli.imageio.photo import Header, Photo
 from addsr_cli.imageio.pillow_file import PillowFile, check_image
+from addsr_cli.imageio.resample import resize_photo
 
 
 def read_header(source: Path | bytes) -> Header:
@@ -42,10 +43,25 @@ def read(source: Path | bytes, frames: Frames = "first") -> Photo:
             animation = file.animation() if frames == "all" else None
             return replace(animation or file.photo(), access=access)
     except MemoryError as exc:
-        raise OutOfMemory(
-            f"There is not enough memory to read {name_in_sentence(source)}.",
-            "Close other programs, or take a smaller picture.",
-        ) from exc
+        raise _out_of_memory(source) from exc
+
+
+def read_reduced(source: Path | bytes, max_side: int) -> Photo:
+    """Return the first frame of a file with its longest side reduced to ``max_side`` pixels.
+
+    JPEG files are decoded at a half, a quarter or an eighth of their size, which takes a fraction
+    of the time and memory; other files are decoded whole. Raises as `read` does.
+    """
+    try:
+        with open_picture(source) as (file, _):
+            if isinstance(file, PillowFile):
+                file.decode_reduced(max_side)
+            photo = file.photo()
+        factor = min(1.0, max_side / max(photo.size))
+        width, height = (max(1, round(side * factor)) for side in photo.size)
+        return resize_photo(photo, (width, height))
+    except MemoryError as exc:
+        raise _out_of_memory(source) from exc
 
 
 def from_pil(image: Image.Image) -> Photo:
@@ -66,3 +82,10 @@ def read_settings(source: Path | bytes) -> dict[str, str]:
     with open_picture(source) as (file, _):
         packet = file.xmp()
     return xmp_packet.settings_in(packet) if packet else {}
+
+
+def _out_of_memory(source: Path | bytes) -> OutOfMemory:
+    return OutOfMemory(
+        f"There is not enough memory to read {name_in_sentence(source)}.",
+        "Close other programs, or take a smaller picture.",
+    )

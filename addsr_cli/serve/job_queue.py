@@ -37,10 +37,12 @@ class QueuedJob(Generic[T]):
 
     def run(self) -> None:
         """Call the function, unless the job was cancelled before."""
+        function = self._function
+        del self._function  # it holds the photo, and whoever keeps this job only wants the result
         if not self.future.set_running_or_notify_cancel():
             return
         try:
-            result = self._function(self)
+            result = function(self)
         except BaseException as exc:  # noqa: BLE001 (not swallowed: raised by future.result())
             self.future.set_exception(exc)
         else:

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from addsr_cli import imageio
 from addsr_cli.engine.job import picture_out_of_memory
@@ -21,7 +22,7 @@ from addsr_cli.serve.uploads import Upload, UpscaledPhoto, renamed
 from addsr_cli.serve.upscaling import Crop, Models, upscale_crop, upscale_photo
 
 OnUnexpected = Callable[[BaseException], None]
-MAX_REMEMBERED_PIXELS = 50_000_000  # of a decoded photo between two previews: 600 MB
+MAX_REMEMBERED_BYTES = 75_000_000  # of a decoded photo between two previews: 25 MP of 8 bits
 
 Pair = tuple[Photo, Photo]
 
@@ -44,7 +45,7 @@ class PhotoQueue:
         self.pace = Pace()
         self._on_unexpected = on_unexpected
         self._jobs = JobQueue()
-        self._decoded: tuple[str, Photo] | None = None
+        self._decoded: WeakKeyDictionary[Upload, Photo] = WeakKeyDictionary()  # one at most
 
     def warm_up(self, choices: Choices) -> None:
         """Load the weights before the first photo arrives."""
@@ -117,7 +118,7 @@ class PhotoQueue:
         queued: QueuedJob[UpscaledPhoto],
     ) -> UpscaledPhoto:
         started = time.monotonic()
-        self._decoded = None  # plans count free memory
+        self._decoded.clear()  # plans count free memory
         upload.results += 1
 
         def on_progress(progress: PhotoProgress) -> None:
@@ -196,16 +197,16 @@ class PhotoQueue:
         return upscale_crop(photo, crop, choices, self.models.take(choices.model), on_progress)
 
     def _decode(self, upload: Upload) -> Photo:
-        """Return the photo; that of the latest preview is remembered."""
-        if self._decoded and self._decoded[0] == upload.id:
-            return self._decoded[1]
-        self._decoded = None  # before the next one needs the memory
+        """Return the photo; that of the latest preview is remembered while it is on the page."""
+        if upload in self._decoded:
+            return self._decoded[upload]
+        self._decoded.clear()  # before the next one needs the memory
         try:
             photo = imageio.read(upload.path)
         except AddsrError as exc:
             raise renamed(exc, upload.path, upload.name) from exc
-        if photo.width * photo.height <= MAX_REMEMBERED_PIXELS:
-            self._decoded = (upload.id, photo)
+        if photo.samples.nbytes <= MAX_REMEMBERED_BYTES:
+            self._decoded[upload] = photo
         return photo
 
 

@@ -16,7 +16,7 @@ from addsr_cli.serve.events import POLL
 from addsr_cli.serve.file_names import clean_name
 from addsr_cli.serve.job_queue import Cancelled
 from addsr_cli.serve.photo_queue import Pair
-from addsr_cli.serve.pictures import make_copies
+from addsr_cli.serve.pictures import COPIES, make_copies
 from addsr_cli.serve.services import read_json, services_of, session_of
 from addsr_cli.serve.uploads import UpscaledPhoto, check_bytes, receive
 from addsr_cli.serve.upscaling import Crop
@@ -47,12 +47,12 @@ async def remove(request: Request) -> Response:
 
 
 async def copy(request: Request, name: str) -> Response:
-    """Send a copy of the photo: the thumbnail, or the picture to compare the result with."""
+    """Send a copy of the photo, one of `COPIES`."""
     upload = session_of(request).find(request.path_params["id"])
-    if not upload.pictures:
+    picture = upload.pictures.get(name)
+    if picture is None:
         limiter = services_of(request).decoding
-        await to_thread.run_sync(make_copies, upload, limiter=limiter)
-    picture = upload.pictures[name]
+        picture = await to_thread.run_sync(make_copies, upload, name, limiter=limiter)
     return _file(picture.path, picture.media_type)
 
 
@@ -135,7 +135,6 @@ PHOTO_ROUTES = [
     Route("/api/photos/{id}/after", after),
     Route("/api/photos/{id}/trust", trust),
     Route("/api/photos/{id}/result", result),
-    Route("/api/photos/{id}/before", partial(copy, name="before")),
-    Route("/api/photos/{id}/thumb", partial(copy, name="thumb")),
+    *(Route(f"/api/photos/{{id}}/{name}", partial(copy, name=name)) for name in COPIES),
     Route("/api/preview", preview, methods=["POST"]),
 ]

@@ -1,29 +1,49 @@
-"""Copies of a photo that a browser can show: a thumbnail, and one to compare with the result."""
+"""Copies of a photo that a browser can show, each made when it is first asked for."""
+
+from collections.abc import Mapping
 
 from addsr_cli import imageio
 from addsr_cli.errors import AddsrError
+from addsr_cli.imageio import Photo
 from addsr_cli.report import Embedding, encode_picture
-from addsr_cli.serve.saving import DISPLAY, THUMBNAIL
+from addsr_cli.serve.saving import DISPLAY
 from addsr_cli.serve.uploads import ShownPicture, Upload, renamed
 
-COPIES: dict[str, Embedding] = {"before": DISPLAY, "thumb": THUMBNAIL}
+_SMALL_COPIES = {
+    "thumb": Embedding(max_side=256, quality=80, lossless=False),
+    "photo": Embedding(max_side=1600),
+}
+_COMPARED = {"before": DISPLAY}
+COPIES: dict[str, Mapping[str, Embedding]] = {
+    "thumb": _SMALL_COPIES,
+    "photo": _SMALL_COPIES,
+    "before": _COMPARED,
+}
+"""By the copy that is asked for: those that are made with it, from the photo decoded once.
+
+The list shows ``thumb``, and the frame of the preview lies on ``photo``. ``before`` is compared
+with the result: it is large, and few photos need it.
+"""
 
 
-def make_copies(upload: Upload) -> None:
-    """Decode a photo once and store its copies beside it.
+def make_copies(upload: Upload, name: str) -> ShownPicture:
+    """Return the copy ``name`` of a photo, a key of `COPIES`; it is stored beside the photo.
 
     Raises UnreadableInput for a damaged file, OutOfMemory when it does not fit.
     """
-    if upload.pictures:
-        return
+    if name not in upload.pictures:
+        copies = COPIES[name]
+        photo = _read(upload, max(embedding.max_side for embedding in copies.values()))
+        for each, embedding in copies.items():
+            picture = encode_picture(photo, embedding)
+            path = upload.folder / each
+            path.write_bytes(picture.data)
+            upload.pictures[each] = ShownPicture(path=path, media_type=picture.media_type)
+    return upload.pictures[name]
+
+
+def _read(upload: Upload, max_side: int) -> Photo:
     try:
-        photo = imageio.read(upload.path)
+        return imageio.read_reduced(upload.path, max_side)
     except AddsrError as exc:
         raise renamed(exc, upload.path, upload.name) from exc
-    pictures = {}
-    for name, embedding in COPIES.items():
-        picture = encode_picture(photo, embedding)
-        path = upload.folder / name
-        path.write_bytes(picture.data)
-        pictures[name] = ShownPicture(path=path, media_type=picture.media_type)
-    upload.pictures = pictures

@@ -12,7 +12,6 @@ from addsr_cli.serve.uploads import ShownPicture, Upload, UpscaledPhoto
 
 NAME_TEMPLATE = "{stem}_x{scale}{ext}"  # as ``addsr upscale`` names its files
 SHOWN_BY_BROWSERS = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
-THUMBNAIL = Embedding(max_side=256, quality=80, lossless=False)
 DISPLAY = Embedding()
 
 

@@ -19,7 +19,15 @@ from imageio_samples import (
 from PIL import Image
 
 from addsr_cli.errors import OutOfMemory, UnreadableInput
-from addsr_cli.imageio import exif, from_pil, pillow_file, read, read_header
+from addsr_cli.imageio import (
+    exif,
+    from_pil,
+    pillow_file,
+    read,
+    read_header,
+    read_reduced,
+    resize_photo,
+)
 
 # Where the upright picture's rows come from, independently of the code: Pillow's
 # transpositions per EXIF value.
@@ -301,3 +309,26 @@ def test_memory_that_runs_out_while_reading_is_an_error_of_its_own(tmp_path, mon
         read(path)
     with pytest.raises(OutOfMemory, match="to read the input"):
         read(path.read_bytes())
+
+
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_a_reduced_photo_is_upright_and_jpeg_is_decoded_at_a_fraction(format, monkeypatch):
+    image = Image.fromarray(smooth(300, 400))
+    data = saved(image, format, exif=b"Exif\0\0" + make_exif(orientation=6))
+    decoded = []
+    original = pillow_file.decode
+
+    def decode(image, stream):
+        decoded.append(image.size)
+        return original(image, stream)
+
+    monkeypatch.setattr(pillow_file, "decode", decode)
+    photo = read_reduced(data, 100)
+    assert photo.size == (75, 100)
+    assert decoded == [(100, 75) if format == "JPEG" else (400, 300)]
+    assert np.abs(photo.rgb - resize_photo(read(data), (75, 100)).rgb).max() < 4 / 255
+
+
+def test_a_photo_that_is_small_already_is_read_as_it_is():
+    data = saved(Image.fromarray(smooth(30, 40)), "JPEG")
+    assert np.array_equal(read_reduced(data, 100).samples, read(data).samples)

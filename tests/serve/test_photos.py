@@ -1,5 +1,7 @@
 """From an upload to a result: the same file as the command line's, cancelled, shared, forgotten."""
 
+import gc
+import time
 from io import BytesIO
 from pathlib import Path
 from zipfile import ZipFile
@@ -7,9 +9,10 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 from PIL import Image
-from serve.conftest import LIMITS, photo_bytes
+from serve.conftest import LIMITS, QUICK, photo_bytes
 
 from addsr_cli.cli.app import run
+from addsr_cli.serve.limits import Limits
 
 
 def test_the_result_is_the_file_that_the_command_line_writes(browser, tmp_path):
@@ -49,7 +52,7 @@ def test_formats_that_browsers_do_not_show_get_a_copy_that_they_do(browser):
     assert record["output"]["name"] == "photo_x2.tif"
 
 
-@pytest.mark.parametrize("copy", ["thumb", "before"])
+@pytest.mark.parametrize("copy", ["thumb", "photo", "before"])
 def test_copies_are_upright_pictures_for_browsers(browser, copy):
     image = Image.open(BytesIO(photo_bytes()))
     exif = Image.Exif()
@@ -61,6 +64,37 @@ def test_copies_are_upright_pictures_for_browsers(browser, copy):
     answer = browser.get(f"/api/photos/{photo['id']}/{copy}")
     assert answer.headers["content-type"] in ("image/png", "image/jpeg")
     assert Image.open(BytesIO(answer.content)).size == (16, 24)
+
+
+def test_a_large_copy_is_made_only_to_compare_with_a_result(page):
+    running = page(limits=Limits(photo_bytes=10**6))
+    browser = running.open()
+    photo = browser.add("wide.jpg", photo_bytes((2000, 40), "JPEG"))
+    sizes = {}
+    for copy in ("thumb", "photo"):
+        data = browser.get(f"/api/photos/{photo['id']}/{copy}").content
+        sizes[copy] = Image.open(BytesIO(data)).size
+    assert sizes == {"thumb": (256, 5), "photo": (1600, 32)}
+    folder = next(running.folder.rglob("original.*")).parent
+    assert not (folder / "before").exists()
+    data = browser.get(f"/api/photos/{photo['id']}/before").content
+    assert Image.open(BytesIO(data)).size == (2000, 40)
+
+
+def test_a_decoded_photo_is_remembered_only_while_it_is_on_the_page(page):
+    running = page()
+    browser = running.open()
+    photo = browser.add()
+    crop = {"left": 0, "top": 0, "width": 8, "height": 8}
+    body = {"photo": photo["id"], "crop": crop, "choices": QUICK}
+    assert "after" in browser.post("/api/preview", body).json()
+    assert len(running.queue._decoded) == 1
+    browser.client.delete(f"/api/photos/{photo['id']}")
+    running.sessions.expire()
+    deadline = time.monotonic() + 10
+    while running.queue._decoded and time.monotonic() < deadline:
+        gc.collect()
+    assert len(running.queue._decoded) == 0
 
 
 def test_a_damaged_photo_fails_with_a_sentence_and_the_next_one_runs(browser):

@@ -25,7 +25,7 @@ function openPhoto(photo) {
   $("#shade").hidden = true;
   image.hidden = false;
   image.alt = photo.name;
-  image.src = photoPath(photo, "before");
+  image.src = photoPath(photo, "photo");
 }
 
 function drawFrame() {
@@ -110,7 +110,7 @@ async function showPhotoProblem() {
   $("#shade").hidden = true;
   let text = "This photo cannot be shown.";
   try {
-    await ask("GET", photoPath(photo, "before"));
+    await ask("GET", photoPath(photo, "photo"));
   } catch (error) {
     text = error.message;
   }
