@@ -250,7 +250,8 @@ class Architecture:
     ``random``, where there is one, builds a published model with random weights, described by
     ``random_spec``, to measure speed and memory. ``bundled`` are the models that ship with the
     package, ``published`` those that are downloaded; ``training`` is what can be trained. Its
-    bundles lend their ``decoder`` to other models.
+    bundles lend their ``decoder`` to other models. ``paper`` describes the method, by default
+    AddSR's.
     """
 
     name: str
@@ -258,6 +259,7 @@ class Architecture:
     load: Callable[[Path, LoadOptions], Network]
     problems: Callable[[Path], tuple[str, ...]]
     one_network: bool = False
+    paper: str = "https://arxiv.org/abs/2404.01717"
     decoder: SharedDecoder | None = None
     suffixes: tuple[str, ...] = ()
     random: Callable[[LoadOptions], "Restorer"] | None = None

@@ -6,7 +6,8 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 
 from addsr_cli.errors import ModelUnavailable, UsageError
-from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.bundle import Bundle, single_file
+from addsr_cli.models.registry import ARCHITECTURES
 from addsr_cli.weights import installed
 from addsr_cli.weights.loader import at
 
@@ -27,9 +28,8 @@ addsr upscale photo.jpg --model {repo}
 SHA-256 of every file. Licence: {licence}.
 """
 DIFFUSION = (
-    "A complete model for [addsr](https://arxiv.org/abs/2404.01717), blind super-resolution in few "
-    "steps ({steps} by default), as one bundle: UNet, ControlNet, VAE, text encoder, tokenizer, "
-    "tagger. `import.json` says from which files it was made."
+    "A complete model of [this paper]({paper}) for addsr, blind super-resolution in {steps} steps "
+    "by default, as one bundle: {parts}. `import.json` says from which files it was made."
 )
 ONE_PASS = "A network for addsr that answers in one pass, at x{scale}."
 
@@ -60,9 +60,7 @@ def push(
         name=name,
         repo=repo,
         parameters=record.parameters,
-        contents=ONE_PASS.format(scale=record.scale)
-        if record.scale
-        else DIFFUSION.format(steps=record.default_steps),
+        contents=_contents(folder, record),
         licence=record.licence,
     )
     api = HfApi(endpoint=endpoint, token=token)
@@ -89,3 +87,15 @@ def push(
             f"The Hub refused {repo}: {problem}", "Set HF_TOKEN to a token with write access."
         ) from exc
     return address
+
+
+def _contents(folder: Path, record: Bundle) -> str:
+    """Describe a bundle in a sentence or two of its card."""
+    if record.scale:
+        return ONE_PASS.format(scale=record.scale)
+    parts = sorted(path.name for path in folder.iterdir() if path.is_dir())
+    return DIFFUSION.format(
+        paper=ARCHITECTURES[record.arch].paper,
+        steps=record.default_steps,
+        parts=", ".join(parts or [single_file(record.arch)]),
+    )

@@ -62,6 +62,7 @@ def test_two_hundred_steps_run_as_one_command(restored):
     assert 0 < pixels.std() < 128
 
 
+@pytest.mark.slow
 def test_a_small_photo_keeps_nothing_of_the_enlarged_canvas_s_padding(restored):
     """Officially 27 x 19 at x4 would be cut after it was made smaller, so that padding stays."""
     record, pixels = restored("--steps", 1, "--fidelity", 0, size=(27, 19))

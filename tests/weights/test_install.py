@@ -349,6 +349,18 @@ def test_a_model_is_pushed_whole_with_a_card(tmp_path, monkeypatch):
     assert upload == ("folder", folder)
 
 
+def test_the_card_names_the_parts_the_paper_and_the_licence(monkeypatch):
+    folder = installed.model_folder("stablesr")
+    for part in ("unet", "adapter", "vae", "fusion"):
+        (folder / part).mkdir(parents=True)
+    Bundle(name="stablesr", arch="stablesr", parameters=9, licence="non-commercial").write(folder)
+    monkeypatch.setattr(push, "HfApi", Api)
+    push.push("stablesr", "me/stablesr")
+    card = Api.calls[1][1]
+    for words in ("adapter, fusion, unet, vae.", "arxiv.org/abs/2305.07015", ": non-commercial."):
+        assert words in card
+
+
 def test_the_folder_of_a_training_run_is_pushed_with_its_own_card(tmp_path, monkeypatch):
     run = tmp_path / "run"
     TrainableNano(build_nano(TINY)).write(run / "export", {})

@@ -120,6 +120,7 @@ ARCHITECTURE = Architecture(
     spec=_spec,
     load=_load,
     problems=_problems,
+    paper="https://arxiv.org/abs/2305.07015",
     published=PUBLISHED,
     decoder=CFW,
 )

@@ -28,7 +28,7 @@ def lender(tmp_path_factory):
 def models(lender):
     """SeeSR and StableSR, both installed."""
     write_bundle(installed.model_folder("seesr"))
-    shutil.copytree(lender, installed.model_folder("stablesr"))
+    installed.model_folder("stablesr").symlink_to(lender)
 
 
 @pytest.fixture

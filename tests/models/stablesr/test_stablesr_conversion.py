@@ -219,14 +219,11 @@ def test_a_pulled_model_names_its_licence_first_upscales_and_is_intact(stablesr_
     assert (record.arch, record.scheduler) == ("stablesr", "linspace")
     upscaler = Upscaler("stablesr", Machine(device="cpu", precision="fp32"))
     photo = torch.rand(32, 32, 3).numpy()
-    results = [
-        upscaler.upscale(photo, Settings(fidelity=dial, steps=2)) for dial in (None, 0.0, 0.5)
-    ]
+    results = [upscaler.upscale(photo, Settings(fidelity=dial, steps=1)) for dial in (None, 0.0)]
     assert upscaler.steps(Settings(fidelity=1.0)) == 4  # it is a dial of the decoder alone
-    assert [result.fidelity for result in results] == [0.5, 0.0, 0.5]
+    assert [result.fidelity for result in results] == [0.5, 0.0]
     assert results[0].image.size == (128, 128)
-    own, plain, half = (torch.from_numpy(result.photo.rgb) for result in results)
-    assert torch.equal(own, half)
+    own, plain = (torch.from_numpy(result.photo.rgb) for result in results)
     assert not torch.equal(own, plain)
     assert "fidelity=0.5" in results[0].provenance()["Comment"]
 
