@@ -7,6 +7,8 @@ import pytest
 from PIL import Image
 
 from addsr_cli import hardware
+from addsr_cli.models.nano.restorer import build_nano, save_nano
+from addsr_cli.models.nano.training import TINY
 from addsr_cli.weights.loader import ASSETS
 
 
@@ -27,6 +29,13 @@ def bench(addsr):
 
 QUICK = ("--sizes", "16", "--steps", "1", "--runs", "1", "--seconds", "0")
 TWO = ("--metrics", "psnr,ssim")
+
+
+@pytest.fixture
+def tiny():
+    """A folder with a model of nano's kind that takes up to four steps."""
+    Path("tiny").mkdir()
+    save_nano(build_nano(TINY).net, Path("tiny/nano.safetensors"))
 
 
 def records(outcome):
@@ -83,10 +92,10 @@ def test_speed_as_records(bench):
     assert row["matmul_share"] > 0
 
 
+@pytest.mark.usefixtures("tiny")
 def test_quality_against_references_and_other_results(bench, data):
-    outcome = bench(
-        "--data", data, "--results", "set/hr", "--steps", "1,4", "--psr", "0,0.4", *TWO, "--json"
-    )
+    sweep = ("--model", "tiny", "--steps", "1,4", "--psr", "0,0.4")
+    outcome = bench("--data", data, "--results", "set/hr", *sweep, *TWO, "--json")
     header, *rows = records(outcome)
     assert [row["method"] for row in rows] == [
         *(
@@ -257,7 +266,7 @@ def test_lpips_and_dists_are_measured_where_their_weights_are(bench, data, perce
         (("--sizes", "big"), 2, "not a list of sizes"),
         (("--sizes", "4"), 2, "cannot be measured"),
         (("--steps", "one"), 2, "not a list of numbers"),
-        (("--steps", "9"), 2, "must be 1 to 4"),
+        (("--model", "tiny", "--steps", "9"), 2, "must be 1 to 4"),
         (("--start", "middle"), 2, "--start middle is unknown"),
         (("--precision", "fp8"), 2, "--precision fp8 is unknown"),
         (("--runs", "0"), 2, "at least 1"),
@@ -270,7 +279,7 @@ def test_lpips_and_dists_are_measured_where_their_weights_are(bench, data, perce
         (("--csv", "set/hr/a.png", *QUICK), 7, "exists"),
     ],
 )
-@pytest.mark.usefixtures("data")
+@pytest.mark.usefixtures("data", "tiny")
 def test_an_impossible_measurement_is_one_line(bench, arguments, code, message):
     outcome = bench(*arguments)
     assert outcome.code == code

@@ -18,7 +18,7 @@ from addsr_cli.models.single_pass.teacher import (
 )
 from addsr_cli.settings import PromptSettings
 
-SMALL = NanoConfig(groups=(2, 1), width=8, growth=4, embedding=8)
+SMALL = NanoConfig(groups=(2, 1), width=8, growth=4, embedding=8, detail=8)
 KEPT = [(0, 0), (0, 2), (1, 1)]
 
 
@@ -165,7 +165,7 @@ def test_a_nano_of_another_depth_is_refused(origin):
 @pytest.mark.parametrize("scaling", [1.0, 2.0])
 def test_of_a_picture_in_blocks_the_first_layer_sees_what_that_of_the_origin_sees(origin, scaling):
     nano = build_nano(
-        NanoConfig(groups=(2, 1), width=8, growth=4, embedding=8, scaling_factor=scaling)
+        NanoConfig(groups=(2, 1), width=8, growth=4, embedding=8, detail=8, scaling_factor=scaling)
     )
     begin_nano(nano.net, origin, KEPT)
     small = torch.rand(1, 3, 9, 11)
@@ -181,7 +181,7 @@ def test_of_a_picture_in_blocks_the_first_layer_sees_what_that_of_the_origin_see
 
 
 def test_a_nano_of_all_blocks_has_the_features_of_its_origin_and_paints_its_picture(origin):
-    nano = build_nano(NanoConfig(groups=(DEPTH, DEPTH), width=8, growth=4, embedding=8))
+    nano = build_nano(NanoConfig(groups=(DEPTH, DEPTH), width=8, growth=4, embedding=8, detail=8))
     begin_nano(nano.net, origin, [(group, place) for group in range(2) for place in range(DEPTH)])
     small, seen = torch.rand(1, 3, 84, 84, generator=torch.Generator().manual_seed(0)), {}
     nano.net.body_out.register_forward_hook(lambda *words: seen.update(ours=words[-1]))
