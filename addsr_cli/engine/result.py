@@ -135,7 +135,7 @@ def with_samples(photo: Photo, samples: Samples) -> Photo:
     """Return ``photo`` with new samples, whose alpha, if there is any, is resized from its own."""
     if photo.has_alpha:
         imageio.resize_into(photo.samples[:, :, -1:], samples[:, :, -1:])
-    return replace(photo, samples=samples)
+    return replace(photo, samples=samples, jpeg_table=None)
 
 
 def resize_only(

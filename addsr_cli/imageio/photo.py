@@ -58,7 +58,9 @@ class Photo:
     orientation 1, no thumbnail. ``iptc``: IPTC data in Photoshop's resource blocks. ``texts``:
     comments and PNG's texts, keyword first; bytes of no known encoding are escaped as surrogates.
     ``dpi``: horizontal and vertical dots per inch. ``access``: the permissions of the file, which
-    outputs do not exceed. Raises ValueError for arrays of another shape or dtype.
+    outputs do not exceed. ``jpeg_table``: the 64 steps by which a JPEG file quantizes luminance,
+    None for other files and for changed pixels. Raises ValueError for arrays of another shape or
+    dtype.
     """
 
     samples: Samples
@@ -72,6 +74,7 @@ class Photo:
     warnings: tuple[str, ...] = ()
     dpi: tuple[float, float] | None = None
     access: FileAccess | None = None
+    jpeg_table: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         samples = self.samples

@@ -150,7 +150,14 @@ class PillowFile:
             format=format,
             warnings=(*notes, *pixels.warnings),
             dpi=dpi,
+            jpeg_table=_jpeg_table(image),
         )
+
+
+def _jpeg_table(image: Image.Image) -> tuple[int, ...] | None:
+    """Return the steps by which a JPEG file quantizes luminance; None for other formats."""
+    tables: Mapping[int, Any] = getattr(image, "quantization", None) or {}
+    return tuple(tables[0]) if 0 in tables else None
 
 
 def check_image(image: Image.Image, name: str) -> None:

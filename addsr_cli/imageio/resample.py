@@ -56,7 +56,7 @@ def resize_photo(photo: Photo, size: tuple[int, int]) -> Photo:
     resize_into(colour, out[:, :, : colour.shape[2]])
     if photo.has_alpha:
         resize_into(photo.samples[:, :, -1:], out[:, :, -1:])
-    return replace(photo, samples=out)
+    return replace(photo, samples=out, jpeg_table=None)
 
 
 def resize_into(samples: Samples, out: Samples) -> None:
