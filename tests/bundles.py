@@ -6,9 +6,12 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file
 
 from addsr_cli.models.bundle import Bundle
+from addsr_cli.models.nano.restorer import build_nano, save_nano
+from addsr_cli.models.nano.training import TINY
 from addsr_cli.models.seesr.loading import save_tagger
 from addsr_cli.models.seesr.tagger import TaggerConfig
 from addsr_cli.models.seesr.tagger_weights import merge
@@ -57,3 +60,11 @@ def _template(shortest: int) -> tempfile.TemporaryDirectory:
         name="golden", parameters=2_000_000, licence="random numbers", shortest_side=shortest
     ).write(folder)
     return temporary
+
+
+def write_nano(folder: Path) -> str:
+    """Write a small network of nano's kind with random weights, which takes up to four steps."""
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    save_nano(build_nano(TINY).net, folder / "nano.safetensors")
+    return str(folder)

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bundles import write_nano
 from PIL import Image
 
 from addsr_cli import hardware
-from addsr_cli.models.nano.restorer import build_nano, save_nano
-from addsr_cli.models.nano.training import TINY
 from addsr_cli.weights.loader import ASSETS
 
 
@@ -34,8 +33,7 @@ TWO = ("--metrics", "psnr,ssim")
 @pytest.fixture
 def tiny():
     """A folder with a model of nano's kind that takes up to four steps."""
-    Path("tiny").mkdir()
-    save_nano(build_nano(TINY).net, Path("tiny/nano.safetensors"))
+    write_nano(Path("tiny"))
 
 
 def records(outcome):

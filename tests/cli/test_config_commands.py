@@ -17,12 +17,12 @@ def test_path_prints_both_files(addsr, user_file, tmp_path):
 
 
 def test_what_is_set_is_what_runs(addsr, photo, user_file):
-    assert addsr("config", "set", "steps", 2).code == 0
+    assert addsr("config", "set", "seed", 2).code == 0
     record = json.loads(addsr("upscale", photo(), "--dry-run", "--json").out)
-    assert record["steps"] == 2
+    assert record["seed"] == 2
     shown = json.loads(addsr("config", "show", "--json").out)
-    assert (shown["option"], shown["value"], shown["source"]) == ("steps", 2, str(user_file))
-    assert addsr("config", "unset", "steps").code == 0
+    assert (shown["option"], shown["value"], shown["source"]) == ("seed", 2, str(user_file))
+    assert addsr("config", "unset", "seed").code == 0
     assert addsr("config", "show").out == ""
 
 

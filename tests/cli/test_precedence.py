@@ -1,14 +1,22 @@
 import json
 
 import pytest
+from bundles import write_nano
 
 
 @pytest.fixture
-def steps(photo, addsr):
+def tiny(tmp_path):
+    """The folder of a small network that takes up to four steps."""
+    return write_nano(tmp_path / "tiny")
+
+
+@pytest.fixture
+def steps(photo, addsr, tiny):
     """Return a function that returns the steps of a dry run."""
 
     def planned_steps(*arguments):
-        return json.loads(addsr("upscale", photo(), "--dry-run", "--json", *arguments).out)["steps"]
+        words = ("--model", tiny, "--dry-run", "--json", *arguments)
+        return json.loads(addsr("upscale", photo(), *words).out)["steps"]
 
     return planned_steps
 
@@ -23,8 +31,8 @@ def user_config(home):
     return path
 
 
-def test_the_default_is_four_steps(steps):
-    assert steps() == 4
+def test_the_default_is_that_of_the_model(steps):
+    assert steps() == 1
 
 
 def test_each_place_is_stronger_than_the_one_below(steps, user_config, tmp_path, monkeypatch):
@@ -51,7 +59,7 @@ def test_keys_may_be_written_with_hyphens(photo, addsr, tmp_path):
 
 def test_a_table_of_another_command_does_not_matter(steps, tmp_path):
     (tmp_path / "addsr.toml").write_text("[distill]\nsteps = 99999\n")
-    assert steps() == 4
+    assert steps() == 1
 
 
 @pytest.mark.parametrize("text", ["steps = ", "[upscale", "\xff"])
@@ -78,7 +86,7 @@ def test_a_bad_value_in_the_environment_is_one_line_and_exit_2(photo, addsr, mon
 
 def test_an_empty_variable_counts_as_none(steps, monkeypatch):
     monkeypatch.setenv("ADDSR_STEPS", "")
-    assert steps() == 4
+    assert steps() == 1
 
 
 def test_quiet_may_come_from_a_file(photo, addsr, tmp_path):
@@ -139,10 +147,11 @@ def test_two_sizes_in_one_place_still_exclude_each_other(photo, addsr, tmp_path)
     assert addsr("upscale", photo()).code == 2
 
 
-def test_a_typed_fidelity_beats_steps_in_a_file_but_not_typed_ones(planned, tmp_path):
+def test_a_typed_fidelity_beats_steps_in_a_file_but_not_typed_ones(steps, tmp_path):
     (tmp_path / "addsr.toml").write_text("steps = 3\n")
-    assert planned("--fidelity", 1)["steps"] == 1
-    assert planned("--fidelity", 1, "--steps", 2)["steps"] == 2
+    assert steps() == 3
+    assert steps("--fidelity", 1) == 1
+    assert steps("--fidelity", 1, "--steps", 2) == 2
 
 
 def test_the_name_of_a_typed_file_beats_a_format_in_a_file(planned, tmp_path):

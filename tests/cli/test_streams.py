@@ -43,7 +43,7 @@ def test_stderr_names_the_model_and_why(photo, upscale):
 
 def test_the_automatic_choice_is_explained(photo, addsr):
     outcome = addsr("upscale", photo(), "--steps", 1)
-    assert outcome.lines[0].startswith("model nano: the bundled model")
+    assert outcome.lines[0].startswith("model small: the sharper bundled model")
 
 
 def test_quiet_prints_no_messages(photo, upscale):

@@ -5,14 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from bundles import write_bundle
+from bundles import write_bundle, write_nano
 from skimage import data
 
 from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.color import GlobalMatch, adain
 from addsr_cli.engine import planner
 from addsr_cli.engine.restoration import with_context
-from addsr_cli.models.nano.architecture import NANO
 from addsr_cli.weights import loader
 
 MACHINE = Machine(device="cpu", precision="fp32", tile=128)
@@ -24,10 +23,21 @@ def cat():
     return data.chelsea()[60:121, 90:180]
 
 
-def cut(monkeypatch, photo, settings, region_bytes, machine=MACHINE):
-    """The picture in regions whose pictures take at most so many bytes."""
-    monkeypatch.setattr(planner, "REGION_BYTES", region_bytes)
-    return Upscaler("nano", machine).upscale(photo, settings, bit_depth=16)
+@pytest.fixture(scope="module")
+def upscaler(tmp_path_factory):
+    """A small network of nano's kind in tiles."""
+    return Upscaler(write_nano(tmp_path_factory.mktemp("model") / "tiny"), MACHINE)
+
+
+@pytest.fixture
+def cut(monkeypatch, upscaler):
+    """Return a function that makes the picture in regions which take at most so many bytes."""
+
+    def run(photo, settings, region_bytes):
+        monkeypatch.setattr(planner, "REGION_BYTES", region_bytes)
+        return upscaler.upscale(photo, settings, bit_depth=16)
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -41,9 +51,9 @@ def cut(monkeypatch, photo, settings, region_bytes, machine=MACHINE):
     ],
     ids=["one step", "two steps", "adain", "lab", "blend"],
 )
-def test_regions_do_not_show(monkeypatch, cat, settings):
-    whole = cut(monkeypatch, cat, settings, 10**9)
-    parts = cut(monkeypatch, cat, settings, 1)
+def test_regions_do_not_show(cut, cat, settings):
+    whole = cut(cat, settings, 10**9)
+    parts = cut(cat, settings, 1)
     assert whole.plan.region is None
     assert parts.plan.region == 128
     assert len(parts.plan.regions()) == 6
@@ -51,18 +61,16 @@ def test_regions_do_not_show(monkeypatch, cat, settings):
     assert np.abs(difference).max() <= 65535 / 255 / 4
 
 
-def test_grey_alpha_and_sixteen_bits_pass_through_regions(monkeypatch, cat):
+def test_grey_alpha_and_sixteen_bits_pass_through_regions(cut, cat):
     samples = np.dstack([cat[:, :, 0], np.full(cat.shape[:2], 200, np.uint8)])
-    result = cut(monkeypatch, samples, Settings(steps=1), 1).photo
+    result = cut(samples, Settings(steps=1), 1).photo
     assert (result.samples.dtype, result.samples.shape) == (np.uint16, (244, 360, 2))
     assert (result.samples[:, :, 1] == 200 * 257).all()
 
 
-def test_progress_counts_the_tiles_of_all_regions(monkeypatch, cat):
+def test_progress_counts_the_tiles_of_all_regions(monkeypatch, upscaler, cat):
     monkeypatch.setattr(planner, "REGION_BYTES", 1)
     seen = []
-    two_steps = replace(NANO, most_steps=None)
-    upscaler = Upscaler(replace(loader.locate("nano"), spec=two_steps), MACHINE)
     upscaler.upscale(cat, Settings(steps=2), seen.append)
     assert [progress.done for progress in seen] == list(range(1, seen[-1].total + 1))
     assert {progress.step for progress in seen} == {1, 2}

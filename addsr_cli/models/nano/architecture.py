@@ -72,10 +72,14 @@ DENSE_BLOCKS_OF_NANO = 12  # a network with more of them is planned like ``small
 
 
 def _spec(file: Path) -> ModelSpec:
-    from addsr_cli.models.nano.restorer import count_dense_blocks
+    from addsr_cli.models.nano.layers import BLOCK
+    from addsr_cli.models.nano.restorer import stored_config
 
-    spec = SMALL if count_dense_blocks(file) > DENSE_BLOCKS_OF_NANO else NANO
-    return replace(spec, most_steps=None)
+    config = stored_config(file)
+    if config is None:
+        return NANO
+    spec = SMALL if sum(config.groups) > DENSE_BLOCKS_OF_NANO else NANO
+    return replace(spec, most_steps=None, halo=BLOCK * config.halo)
 
 
 def _load(file: Path, options: LoadOptions) -> "Restorer":

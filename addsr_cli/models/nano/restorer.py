@@ -383,12 +383,12 @@ def load_nano(path: Path) -> Nano:
     return _placed(net.float())
 
 
-def count_dense_blocks(path: Path) -> int:
-    """Return the number of dense blocks in a file of ``save_nano``; 0 for any other file."""
+def stored_config(path: Path) -> NanoConfig | None:
+    """Return the configuration in a file of ``save_nano``; None for any other file."""
     with suppress(KeyError, *UNFIT):
         _, notes = stored_shapes(path)
-        return sum(_config(json.loads(notes["config"])).groups)
-    return 0
+        return _config(json.loads(notes["config"]))
+    return None
 
 
 def _config(raw: dict[str, Any]) -> NanoConfig:

@@ -19,9 +19,9 @@ from addsr_cli.models.nano.doubling import split_into_phases
 from addsr_cli.models.nano.restorer import (
     NanoConfig,
     build_nano,
-    count_dense_blocks,
     load_nano,
     save_nano,
+    stored_config,
 )
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.settings import PromptSettings
@@ -217,14 +217,15 @@ def test_the_file_records_its_architecture(file):
 def test_a_file_is_planned_like_the_bundled_network_of_its_depth(tmp_path, groups, spec):
     file = tmp_path / "nano.safetensors"
     save_nano(build_nano(replace(DENSE, groups=groups)).net, file)
-    assert count_dense_blocks(file) == sum(groups)
-    assert ARCHITECTURE.spec(file) == replace(spec, most_steps=None)
+    config = stored_config(file)
+    assert config.groups == groups
+    assert ARCHITECTURE.spec(file) == replace(spec, most_steps=None, halo=4 * config.halo)
 
 
-def test_other_files_have_no_dense_blocks(tmp_path):
+def test_other_files_have_no_configuration(tmp_path):
     (tmp_path / "other").write_bytes(b"no tensors")
-    assert count_dense_blocks(tmp_path / "other") == 0
-    assert count_dense_blocks(tmp_path / "missing") == 0
+    assert stored_config(tmp_path / "other") is None
+    assert stored_config(tmp_path / "missing") is None
 
 
 def spoil(file, config=None, drop=(), **extra):
