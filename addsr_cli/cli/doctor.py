@@ -109,7 +109,7 @@ def _example_plans(upscaler: "Upscaler") -> list[dict[str, Any]]:
             {
                 "size": list(size),
                 "plan": plans[-1].why,
-                "memory": plans[-1].needed_bytes,
+                "memory": plans[-1].peak_bytes,
                 "steps": upscaler.steps(),
                 "seconds": speed.seconds(plans, upscaler.steps()),
             }

@@ -101,7 +101,11 @@ def failure_record(label: str, exc: AddsrError) -> dict[str, Any]:
 
 def plan_record(plan: "Plan") -> dict[str, Any]:
     """Return the record of a plan."""
-    record = asdict(plan) | {"tiles": plan.tiles_per_step, "needed_bytes": plan.needed_bytes}
+    record = asdict(plan) | {
+        "tiles": plan.tiles_per_step,
+        "needed_bytes": plan.needed_bytes,
+        "peak_bytes": plan.peak_bytes,
+    }
     del record["footprint"]
     return record
 

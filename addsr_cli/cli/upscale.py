@@ -361,6 +361,6 @@ def _plan_text(upscaler: "Upscaler", plans: "Sequence[Plan]", steps: int) -> str
     return (
         f"  model {upscaler.spec.name}, {how}{pluralize(len(plans), 'pass', 'passes')}, {tiles}\n"
         f"  {plan.why}\n"
-        f"  about {format_bytes(plan.needed_bytes)} of {format_bytes(plan.free_bytes)} free "
-        f"on {plan.device}"
+        f"  about {format_bytes(plan.peak_bytes)} at its peak, "
+        f"{format_bytes(plan.free_bytes)} free on {plan.device}"
     )

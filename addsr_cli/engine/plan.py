@@ -60,17 +60,24 @@ class Plan:
 
     @property
     def needed_bytes(self) -> int:
-        """Predicted peak memory: weights, working memory, pictures.
+        """Predicted peak memory of the work: weights, working memory, pictures.
 
         It is that of the device; on a CPU, input, output and encoder count too.
         """
         size = BYTES_PER_NUMBER[self.dtype]
         window = self._largest_window(self.width) * self._window_rows()
-        working = self.footprint.network * window * size // 4
+        activations = self.footprint.activations(size, in_strips=self.strip is not None)
+        working = int(activations * window)
         if not self.offload:
             working += self._picture_bytes()
         pictures = self.pictures if self.device == "cpu" else PictureMemory()
         return self.footprint.weights(size) + pictures.samples + max(working, pictures.encoding)
+
+    @property
+    def peak_bytes(self) -> int:
+        """Predicted peak memory of the process on a CPU, of the device elsewhere."""
+        runtime = self.footprint.runtime if self.device == "cpu" else 0
+        return self.needed_bytes + runtime
 
     @property
     def blends(self) -> bool:

@@ -392,7 +392,7 @@ def _largest_tile(
     """Return the model's own tile, or less where memory limits it without changing the picture."""
     if spec.halo is None and machine.max_memory is None:
         return spec.tile
-    bytes_per_pixel = spec.footprint.network * BYTES_PER_NUMBER[dtype] / 4
+    bytes_per_pixel = spec.footprint.activations(BYTES_PER_NUMBER[dtype])
     window = int((max(working_bytes, 0) / bytes_per_pixel) ** 0.5)
     fitting = round_down(window - 2 * (spec.halo or 0))
     return max(MIN_TILE, min(spec.tile, fitting))

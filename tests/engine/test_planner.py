@@ -10,6 +10,7 @@ from addsr_cli.engine.planner import (
     batch_capacity,
     check_memory,
     check_resize_memory,
+    picture_memory,
     plan,
     predicted_seconds,
 )
@@ -251,6 +252,36 @@ def test_numbers_that_overflow_go_to_the_next_wider_type_that_is_fast(hardware, 
         plans.append(following)
     assert [p.dtype for p in plans] == dtypes
     assert all(after.needed_bytes >= before.needed_bytes for before, after in pairwise(plans))
+
+
+# Peak resident megabytes of ``addsr upscale`` of a JPEG, on Linux with torch 2.13.
+MEASURED = [
+    (nano.NANO, "bf16", 256, 256, 321),
+    (nano.NANO, "bf16", 512, 512, 365),
+    (nano.NANO, "bf16", 800, 600, 412),
+    (nano.NANO, "fp32", 512, 512, 396),
+    (nano.SMALL, "bf16", 256, 256, 364),
+    (nano.SMALL, "bf16", 512, 512, 490),
+    (nano.SMALL, "bf16", 800, 600, 622),
+    (nano.NANO, "fp32", 800, 600, 477),
+    (nano.SMALL, "fp32", 512, 512, 520),
+    (nano.SMALL, "fp32", 800, 600, 656),
+]
+
+
+@pytest.mark.parametrize(("spec", "dtype", "width", "height", "megabytes"), MEASURED)
+def test_the_predicted_peak_is_what_was_measured(spec, dtype, width, height, megabytes):
+    pictures = picture_memory((width // 4, height // 4), (width, height), 3, 8)
+    p = plan((width, height), Machine(precision=dtype), SERVER, spec, pictures=pictures)
+    assert p.strip is None
+    assert p.peak_bytes / 1e6 == pytest.approx(megabytes, rel=0.08)
+
+
+def test_libraries_count_in_main_memory_and_not_on_a_card():
+    p = make_plan()
+    assert p.peak_bytes == p.needed_bytes + NANO.footprint.runtime
+    on_card = make_plan(GPU)
+    assert on_card.peak_bytes == on_card.needed_bytes
 
 
 def test_float32_weights_count_four_bytes_in_every_precision():
