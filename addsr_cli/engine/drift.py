@@ -30,7 +30,6 @@ SHARE = 0.999  # of the pixels that a bound holds for: the 99.9th percentile
 # those with clipped whites or blacks. From the second on each goes further than what is missing,
 # up to the other side of the band between the bounds, which halves the rounds.
 RELAXATION = 2.5
-PROTECTED_DRIFT = 2.0  # of 255, what stays where a photo is protected
 LEAST_PROGRESS = 0.95  # of what is missing, to what a further round must bring it
 PATIENCE = 6  # rounds without that
 # Of the noise that rounding leaves in the drift: the largest among a thousand is below this.
@@ -119,11 +118,12 @@ def follow(
     samples: Samples,
     photo: Photo,
     mask: FloatArray,
+    bound: float,
     bit_depth: int,
 ) -> None:
     """Bring samples (H, W, 1 or 3) to the photo where ``mask`` is 1, in place.
 
-    ``mask`` is (h, w) in [0, 1], of any size: that share of what drift exceeds ``PROTECTED_DRIFT``
+    ``mask`` is (h, w) in [0, 1], of any size: that share of what drift exceeds ``bound``, in 1/255,
     is removed by the least change, twice, since clipping undoes a part of the first.
     """
     if not mask.any():
@@ -131,7 +131,7 @@ def follow(
     result = _Drifting(samples, photo, bit_depth=bit_depth)
     result.share = imageio.resize(mask[:, :, None], photo.size)[:, :, 0]
     for _ in range(2):
-        result.correct(PROTECTED_DRIFT, set(range(len(result.bands))))
+        result.correct(bound, set(range(len(result.bands))))
 
 
 def drift_of_file(source: Path | bytes, photo: Photo) -> Drift | None:

@@ -4,7 +4,7 @@ import numpy as np
 
 from addsr_cli.detection import Area
 from addsr_cli.engine.drift import Drift, follow, hold
-from addsr_cli.engine.protection import protection
+from addsr_cli.engine.protection import protected_drift, protection
 from addsr_cli.engine.result import empty_samples, with_samples
 from addsr_cli.engine.trust import Trust, measure_trust
 from addsr_cli.imageio import Photo
@@ -57,7 +57,7 @@ class ResultInProgress:
             mask, self.protected = protection(self.opaque, self.settings)
             if not mask.any():
                 warnings.append(f"--protect {self.settings.protect}: there is nothing of that")
-            follow(self.target, self.opaque, mask, self.bit_depth)
+            follow(self.target, self.opaque, mask, protected_drift(self.opaque), self.bit_depth)
         if self.bound is not None:
             drift = hold(self.target, self.opaque, self.bound, self.bit_depth)
             if not drift.within_bound:

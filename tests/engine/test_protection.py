@@ -9,6 +9,7 @@ from skimage import data
 
 from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.engine.drift import follow, measure_drift
+from addsr_cli.engine.protection import LEAST_DRIFT, protected_drift
 from addsr_cli.errors import UsageError
 from addsr_cli.imageio import from_array, resize_photo
 
@@ -31,7 +32,7 @@ def test_only_the_masked_part_follows_the_photo_and_the_edge_is_smooth(photo, dr
     mask = np.clip((np.arange(SIZE, dtype=np.float32) - 16) / 16, 0, 1) * np.ones((SIZE, 1))
     before = drifted.copy()
 
-    follow(drifted, photo, mask.astype(np.float32), 16)
+    follow(drifted, photo, mask.astype(np.float32), 2.0, 16)
 
     right, source = np.ascontiguousarray(drifted[:, 68:]), photo.samples[:, 34:]
     change = (before.astype(float) - drifted) / 257
@@ -53,6 +54,16 @@ def test_a_mask_from_a_file_changes_only_what_is_white(photo, tmp_path):
     assert protected.photo.samples.dtype == np.uint8
     assert difference[:, :40].max() < 1 / 255
     assert difference[:, 64:].max() > 1 / 255
+
+
+def test_protected_parts_of_a_noisy_photo_need_not_follow_its_noise():
+    smooth = data.coffee()[100:300, 100:300] // 2 + 64
+    noise = np.random.default_rng(0).normal(0, 8, smooth.shape)
+    noisy = np.clip(np.rint(smooth + noise), 0, 255).astype(np.uint8)
+    flat = np.full((64, 64, 3), 128, np.uint8)
+
+    assert protected_drift(from_array(noisy)) == pytest.approx(16, rel=0.2)
+    assert protected_drift(from_array(flat)) == LEAST_DRIFT
 
 
 def test_what_is_not_detected_is_said(photo):
