@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass, replace
 from functools import cache
 from keyword import iskeyword
-from types import UnionType
+from types import NoneType, UnionType
 from typing import (
     TYPE_CHECKING,
     Annotated,
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     D = TypeVar("D", bound=DataclassInstance)
+
+N = TypeVar("N", int, float)
 
 QUALITY, SIZE, OUTPUT, MACHINE, MESSAGES = "Quality", "Size", "Output", "Machine", "Messages"
 
@@ -139,9 +141,25 @@ def _choices(annotation: object) -> tuple[Any, ...]:
         return ()
     members = get_args(annotation)
     literals = [member for member in members if get_origin(member) is Literal]
-    if not literals:
-        return ()
+    if not literals or len(literals) < len([each for each in members if each is not NoneType]):
+        return ()  # any number is allowed beside the literals
     return (*get_args(literals[0]), None) if type(None) in members else get_args(literals[0])
+
+
+def parse_auto(flag: str, number: type[N]) -> Callable[[str], N | Literal["auto"]]:
+    """A parser of a number of this type, or ``auto``. It raises UsageError."""
+
+    def parse(text: str) -> N | Literal["auto"]:
+        if text == "auto":
+            return "auto"
+        try:
+            return number(text)
+        except ValueError as exc:
+            raise UsageError(
+                f"{flag} {text} is not a number.", f"Use {flag} auto or a number."
+            ) from exc
+
+    return parse
 
 
 def parse_pixels(flag: str) -> Callable[[str], int | None]:

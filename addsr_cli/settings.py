@@ -16,19 +16,23 @@ from addsr_cli.options import (
     SIZE,
     Option,
     check_choices,
+    parse_auto,
     parse_memory,
     parse_pixels,
     parse_scale,
 )
 
 NATIVE_SCALE = 4  # the factor that all models are trained for
+DEFAULT_FIDELITY = 0.5
 DEFAULT_PSR = 0.4  # the value that the official AddSR pipeline runs with
 LARGEST_SIDE = 300_000  # pixels
 MAX_BLEND = 0.3  # share of the canvas at fidelity 1
+MAX_GAIN = 0.4  # of what one step changes of the canvas, at fidelity 0
 MAX_GUIDANCE = 20
 MAX_CONDITIONING_SCALE = 4
 MIN_TILE = 128
 
+Auto = Literal["auto"]
 Start = Literal["lr", "noise"]
 Color = Literal["wavelet", "adain", "lab", "none"]
 Tiles = Literal["auto", "official"]
@@ -141,11 +145,13 @@ class Settings(PromptSettings):
     longest: Annotated[int | None, Option("Longer side of the output in pixels.", SIZE)] = None
     shortest: Annotated[int | None, Option("Shorter side of the output in pixels.", SIZE)] = None
     steps: Annotated[
-        int | None,
+        int | Auto | None,
         Option(
-            "Denoising steps, 1 to 4. Fewer is faster and plainer.",
+            "Denoising steps, 1 to 4, or auto. Fewer is faster and plainer.",
             QUALITY,
             default="4",
+            parse=parse_auto("--steps", int),
+            metavar="<int>",
         ),
     ] = None
     psr: Annotated[
@@ -157,12 +163,14 @@ class Settings(PromptSettings):
         ),
     ] = None
     fidelity: Annotated[
-        float | None,
+        float | Auto | None,
         Option(
             "One dial over steps, PSR and a blend with the plain enlargement: "
-            "0 invents most, 1 stays closest.",
+            "0 invents most, 1 stays closest, auto decides by noise, JPEG and blur of the photo.",
             QUALITY,
             default="0.5",
+            parse=parse_auto("--fidelity", float),
+            metavar="<float>",
         ),
     ] = None
     start: Annotated[Start, Option("Start from the noised photo or from pure noise.", QUALITY)] = (
@@ -212,7 +220,7 @@ class Settings(PromptSettings):
             )
         if requested and not (math.isfinite(requested[0]) and requested[0] > 0):
             raise UsageError(f"The output size must be above 0, not {requested[0]}.")
-        if self.steps is not None and self.steps < 1:
+        if not (self.steps in (None, "auto") or (isinstance(self.steps, int) and self.steps > 0)):
             raise UsageError(f"--steps must be at least 1, not {self.steps}.")
         _check_range("--psr", self.psr, 1)
         _check_range("--fidelity", self.fidelity, 1)
@@ -237,12 +245,12 @@ class Settings(PromptSettings):
         return max(1, output_width), max(1, output_height)
 
     def effective_steps(self, default: int) -> int:
-        """Return the number of steps to run; ``default`` is the model's own."""
-        if self.steps is not None:
+        """Return the number of steps to run, at most for auto; ``default`` is the model's own."""
+        if isinstance(self.steps, int):
             return self.steps
-        if self.fidelity is None or self.fidelity <= 0.5:
+        if self.dial is None or self.dial <= DEFAULT_FIDELITY:
             return default
-        fewer = (default - 1) * (2 * self.fidelity - 1)
+        fewer = (default - 1) * (2 * self.dial - 1)
         return max(1, round(default - fewer))
 
     @property
@@ -250,9 +258,9 @@ class Settings(PromptSettings):
         """PSR weight to run with: 0.8 at fidelity 0, 0.4 at 0.5, 0 at 1."""
         if self.psr is not None:
             return self.psr
-        if self.fidelity is None:
+        if self.dial is None:
             return DEFAULT_PSR
-        return 2 * DEFAULT_PSR * (1 - self.fidelity)
+        return 2 * DEFAULT_PSR * (1 - self.dial)
 
     @property
     def effective_color(self) -> Color:
@@ -272,11 +280,25 @@ class Settings(PromptSettings):
         return any((self.scale, self.width, self.height, self.longest, self.shortest))
 
     @property
-    def blend(self) -> float:
-        """Share of the canvas in the result: 0 up to fidelity 0.5, 0.3 at 1."""
-        if self.fidelity is None:
+    def dial(self) -> float | None:
+        """The fidelity where it is a number; None for auto too, until it is decided."""
+        return None if isinstance(self.fidelity, str) else self.fidelity
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether anything waits for the photo."""
+        return "auto" in (self.steps, self.fidelity)
+
+    def blend(self, steps: int) -> float:
+        """Return the share of the canvas in the result: 0 at fidelity 0.5, 0.3 at 1.
+
+        For a single step down to -0.4 at fidelity 0: that much more of what the network changed.
+        """
+        if self.dial is None:
             return 0.0
-        return MAX_BLEND * max(0.0, 2 * self.fidelity - 1)
+        if self.dial < DEFAULT_FIDELITY:
+            return MAX_GAIN * (2 * self.dial - 1) if steps == 1 else 0.0
+        return MAX_BLEND * (2 * self.dial - 1)
 
     @property
     def uses_text(self) -> bool:
@@ -301,28 +323,6 @@ class Settings(PromptSettings):
         if self.shortest:
             return self.shortest / min(width, height)
         return float(NATIVE_SCALE if self.scale is None else self.scale)
-
-
-def pass_sizes(
-    size: tuple[int, int],
-    target: tuple[int, int],
-    factor: int = NATIVE_SCALE,
-) -> list[tuple[int, int]]:
-    """Return the output size of every pass from ``size`` to ``target``, all (width, height).
-
-    Each is at most ``factor`` times the one before; there is one pass if that is 1. The list is
-    empty when the target is smaller than the photo, since making it smaller needs no network.
-    """
-    width, height = size
-    target_width, target_height = target
-    if target != size and target_width <= width and target_height <= height:
-        return []
-    sizes = [target]
-    while factor > 1 and (target_width > factor * width or target_height > factor * height):
-        target_width = math.ceil(target_width / factor)
-        target_height = math.ceil(target_height / factor)
-        sizes.insert(0, (target_width, target_height))
-    return sizes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -392,9 +392,9 @@ class Machine:
 
 def _check_range(
     flag: str,
-    value: float | None,
+    value: float | str | None,
     largest: float,
 ) -> None:
     """Raise UsageError unless the value is None or from 0 to ``largest``."""
-    if value is not None and not 0 <= value <= largest:
+    if value not in (None, "auto") and (isinstance(value, str) or not 0 <= value <= largest):
         raise UsageError(f"{flag} must be from 0 to {largest}, not {value}.")

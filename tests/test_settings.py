@@ -1,7 +1,8 @@
 import pytest
 
+from addsr_cli.engine.passes import pass_sizes
 from addsr_cli.errors import UsageError
-from addsr_cli.settings import Settings, pass_sizes
+from addsr_cli.settings import Settings
 
 
 @pytest.mark.parametrize(
@@ -62,7 +63,7 @@ def test_an_output_beyond_reason_is_refused():
 def test_the_fidelity_dial_sets_steps_psr_and_blend(fidelity, steps, psr, blend):
     settings = Settings(fidelity=fidelity)
     assert settings.effective_steps(4) == steps
-    assert (settings.effective_psr, settings.blend) == pytest.approx((psr, blend))
+    assert (settings.effective_psr, settings.blend(4)) == pytest.approx((psr, blend))
 
 
 def test_explicit_steps_and_psr_win_over_fidelity():

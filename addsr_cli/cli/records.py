@@ -31,6 +31,7 @@ EMPTY_RECORD: dict[str, Any] = {
     "drift": None,
     "trust": None,
     "protected": None,
+    "auto": None,
     "compare": None,
     "warnings": [],
     "error": None,
@@ -65,6 +66,7 @@ def result_record(job: "Job", result: "Result") -> dict[str, Any]:
         "drift": _drift_record(result),
         "trust": _trust_record(job, result),
         "protected": [area.record() for area in result.protected],
+        "auto": result.decision.record() if result.decision else None,
         "warnings": list(result.warnings),
     }
 
@@ -145,6 +147,8 @@ def _print_summary(record: dict[str, Any], console: Console) -> None:
             how = f"{pluralize(record['steps'], 'step')}, seed {record['seed']}"
     duration = format_seconds(sum(record["seconds"].values()))
     console.info(f"{source} -> {target}: {width}x{height}, {how}, in {duration}")
+    if record["auto"]:
+        console.info(_auto_line(record["auto"]))
     if record["drift"]:
         console.info(_drift_line(record["drift"]))
     if record["trust"]:
@@ -156,6 +160,22 @@ def _print_summary(record: dict[str, Any], console: Console) -> None:
     if plan:
         console.detail(f"plan: {plan['why']}; peak memory {format_bytes(record['peak_memory'])}")
     console.detail(", ".join(f"{stage} {time:.2f} s" for stage, time in record["seconds"].items()))
+
+
+def _auto_line(auto: dict[str, Any]) -> str:
+    damage = auto["damage"]
+    quality, blur = damage["jpeg_quality"], damage["blur"]
+    estimates = [
+        f"noise {damage['noise']:.1f} of 255",
+        f"JPEG quality {quality}" if quality else "no JPEG compression",
+        f"blur {blur:.1f} px" if blur is not None else "no edges to tell blur by",
+    ]
+    chosen = [f"fidelity {auto['fidelity']:g}"]
+    if auto["steps"]:
+        chosen.append(pluralize(auto["steps"], "step"))
+    if auto["psr"] is not None:
+        chosen.append(f"PSR {auto['psr']:.2g}")
+    return f"auto: {', '.join(estimates)} -> {', '.join(chosen)}"
 
 
 def _trust_line(trust: dict[str, Any]) -> str:

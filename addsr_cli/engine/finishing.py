@@ -39,6 +39,8 @@ class Finisher:
 
     ``targets`` are (H, W, 1 or 3) of any depth, one per photo of the batch; they are filled as
     windows come, or at ``finish`` where the method of colour matching needs to have seen the whole.
+    ``blend`` is the share of the canvas in the result.
+
     Where the canvas is larger than the targets, the result is shrunk to them.
     """
 
@@ -47,10 +49,12 @@ class Finisher:
         canvas: Canvas,
         targets: Sequence[Samples],
         settings: Settings,
+        blend: float,
     ) -> None:
         self.canvas = canvas
         self.targets = targets
         self.settings = settings
+        self.blend = blend
         width, height = canvas.size
         self.shrinks = targets[0].shape[:2] != (height, width)
         self.pictures: Sequence[Samples] = targets
@@ -112,8 +116,8 @@ class Finisher:
         reference: Tensor,
     ) -> None:
         """Write float pixels of a box of the canvas, whose padding is left out."""
-        if self.settings.blend:
-            image = torch.lerp(image, reference.to(image.device), self.settings.blend)
+        if self.blend:
+            image = torch.lerp(image, reference.to(image.device), self.blend)
         width, height = self.canvas.size
         rows, columns = core
         rows = slice(rows.start, min(rows.stop, height))

@@ -28,7 +28,7 @@ def _ignored_by_a_sampler(spec: ModelSpec, settings: Settings) -> list[str]:
         ignored.append(
             f"the model {spec.name} reads no text, so prompts, tags and guidance have no effect"
         )
-    if spec.most_steps and (settings.steps or 0) > spec.most_steps:
+    if spec.most_steps and settings.effective_steps(1) > spec.most_steps:
         ignored.append(
             f"the model {spec.name} was trained for {spec.most_steps} step: more would harm the "
             "picture and are not run"

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from addsr_cli import hardware, imageio
 from addsr_cli.canvas import Canvas, to_tensor
+from addsr_cli.engine.auto_settings import Decision
 from addsr_cli.engine.checks import InvalidOutput
 from addsr_cli.engine.finishing import Finisher, RestoredWindow
 from addsr_cli.engine.geometry import Box, shrunk_box
@@ -47,6 +48,12 @@ class RunContext:
     timer: StageTimer
     warnings: list[str]
     fidelity: float | None = None
+    decision: Decision | None = None
+
+    @property
+    def blend(self) -> float:
+        """Share of the canvas in the result."""
+        return self.settings.blend(self.steps)
 
 
 @torch.inference_mode()
@@ -68,7 +75,7 @@ def restore(
     if isinstance(restorer, OnePassNetwork):
         for photo, target in zip(photos, targets, strict=True):
             with timer.stage("network"):
-                share = context.settings.blend
+                share = context.blend
                 enlarge_into(target, restorer, photo, plan, context.progress, share)
         return [Conditioning()] * len(photos)
     if restorer.halo is not None:
@@ -81,7 +88,7 @@ def restore(
             conditioning = [replace(cond, fidelity=context.fidelity) for cond in conditioning]
         conditioning = [replace(cond, official_tiles=plan.official) for cond in conditioning]
     canvas = Canvas(photos, (plan.width, plan.height), restorer.factor)
-    finisher = Finisher(canvas, targets, context.settings)
+    finisher = Finisher(canvas, targets, context.settings, context.blend)
     run = Sampling(
         restorer=restorer,
         canvas=canvas,

@@ -8,6 +8,7 @@ from PIL import Image
 
 from addsr_cli import hardware, imageio
 from addsr_cli.detection import Area
+from addsr_cli.engine.auto_settings import Decision
 from addsr_cli.engine.drift import Drift
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import StageTimer
@@ -29,7 +30,8 @@ class Result:
     None for other models. ``drift`` is None where it was not bounded;
     ``written_drift`` is that of the file, measured where its format is lossy. ``trust`` is None
     unless ``Settings.trust_map`` asked for it, ``origin`` where there was no network. ``protected``
-    are the areas that were detected for ``--protect``.
+    are the areas that were detected for ``--protect``. ``decision`` is None unless settings were
+    ``auto``; ``settings`` hold what was decided.
     """
 
     photo: Photo
@@ -48,6 +50,7 @@ class Result:
     protected: tuple[Area, ...] = ()
     origin: Provenance | None = None
     trust: Trust | None = None
+    decision: Decision | None = None
     warnings: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
@@ -79,7 +82,7 @@ class Result:
                 "start": settings.start,
                 "color": settings.effective_color,
             }
-        choices["blend"] = settings.blend
+        choices["blend"] = settings.blend(self.steps)
         if self.plan.halo is None:  # only then does the picture depend on the tiles
             choices["tile"] = self.plan.tile or "none"
             choices["overlap"] = self.plan.overlap if self.plan.tile else 0

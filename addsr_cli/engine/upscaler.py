@@ -6,13 +6,14 @@ from functools import partial
 from itertools import pairwise
 
 from addsr_cli import hardware, imageio
-from addsr_cli.canvas import canvas_size
 from addsr_cli.engine import planner
+from addsr_cli.engine.auto_settings import Decision, decided
 from addsr_cli.engine.batches import can_be_batched
-from addsr_cli.engine.checks import InvalidOutput
+from addsr_cli.engine.checks import InvalidOutput, first_line
 from addsr_cli.engine.frames import upscale_frames
 from addsr_cli.engine.ignored_settings import ignored_settings
 from addsr_cli.engine.official_plan import official_plan
+from addsr_cli.engine.passes import passes_of, planned_canvas
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer
 from addsr_cli.engine.provenance import provenance_of
@@ -28,7 +29,7 @@ from addsr_cli.models.one_pass import PrecisionLoss
 from addsr_cli.models.registry import FALLBACK
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.schedule import Schedule
-from addsr_cli.settings import NATIVE_SCALE, Machine, PromptSettings, Settings, pass_sizes
+from addsr_cli.settings import Machine, PromptSettings, Settings
 from addsr_cli.weights import loader
 
 DEFAULTS = Settings()
@@ -97,7 +98,7 @@ class Upscaler:
         Raises OutOfMemory, with the numbers, when it is predicted not to fit.
         """
         size = self.complete(settings).output_size(width, height)
-        sizes = self._pass_sizes((width, height), size)
+        sizes = passes_of(self.spec, (width, height), size)
         if not sizes:
             cpu = hardware.probe("cpu")
             planner.check_resize_memory(width, height, cpu, self.machine.max_memory)
@@ -108,7 +109,7 @@ class Upscaler:
         plans = []
         for source, target in pairwise([(width, height), *sizes]):
             plan = planner.plan(
-                self._canvas_size(source, target),
+                planned_canvas(self.spec, source, target),
                 self.machine,
                 device,
                 self.spec,
@@ -142,8 +143,10 @@ class Upscaler:
         source = as_source(image)
         if isinstance(source, AnimatedPhoto):
             size = settings.output_size(*source.size)
+            settings, decision = self._decided(source.frames[0], settings)  # one for all frames
             upscale = partial(self.upscale, settings=settings, bit_depth=bit_depth)
-            return upscale_frames(source, size, upscale, on_progress)
+            result = upscale_frames(source, size, upscale, on_progress)
+            return replace(result, decision=decision)
         with timer.stage("plan"):  # from the header: what does not fit is refused before decoding
             width, height = size_of(source)
             size = settings.output_size(width, height)
@@ -154,12 +157,17 @@ class Upscaler:
             return resize_only(photo, settings, timer)
         with timer.stage("read"):
             opaque = imageio.fill_transparent(photo)
+        with timer.stage("plan"):
+            settings, decision = self._decided(opaque, settings)
+            if decision is not None:
+                plans = self.plan(width, height, settings)
         context = self._context(
             settings,
             [settings.seed],
             plans,
             timer,
             on_progress,
+            decision,
         )
         context.warnings.extend(photo.warnings)
         output = ResultInProgress(photo, opaque, size, bit_depth, settings)
@@ -210,7 +218,11 @@ class Upscaler:
         ``upscale`` handles each of these for single photos; ``bit_depth`` is as there. Results
         equal those of ``upscale`` up to rounding; ``seconds`` are divided evenly among the photos.
         """
-        settings = [self.complete(each) for each in settings]
+        decisions = [
+            self._decided(photo, self.complete(each))
+            for photo, each in zip(photos, settings, strict=True)
+        ]
+        settings = [each for each, _ in decisions]
         common = settings[0]
         width, height = photos[0].size
         if not can_be_batched(photos, settings):
@@ -243,9 +255,9 @@ class Upscaler:
             return None
         timer.seconds = {stage: total / len(photos) for stage, total in timer.seconds.items()}
         results = []
-        for output, own, cond in zip(outputs, settings, conditioning, strict=True):
+        for output, (own, decision), cond in zip(outputs, decisions, conditioning, strict=True):
             warnings = [*context.warnings, *output.source.warnings, *cond.notes]
-            own_context = replace(context, warnings=warnings)
+            own_context = replace(context, warnings=warnings, decision=decision)
             results.append(self._result(output, own, plan, cond, own_context))
         return results
 
@@ -256,6 +268,7 @@ class Upscaler:
         plans: Sequence[Plan],
         timer: StageTimer,
         on_progress: OnProgress | None = None,
+        decision: Decision | None = None,
     ) -> RunContext:
         steps = self.steps(settings)
         progress = ProgressCounter(
@@ -265,14 +278,24 @@ class Upscaler:
         )
         return RunContext(
             settings=self._sampling(settings),
-            fidelity=settings.fidelity if self.spec.dials_decoder else None,
+            fidelity=settings.dial if self.spec.dials_decoder else None,
             prompt=self._prompt(settings),
             seeds=seeds,
             steps=steps,
             progress=progress,
             timer=timer,
             warnings=ignored_settings(self.spec, settings),
+            decision=decision,
         )
+
+    def _decided(self, photo: Photo, settings: Settings) -> tuple[Settings, Decision | None]:
+        """Return the settings with what ``auto`` comes to for this photo and model."""
+        if not settings.is_auto:
+            return settings, None
+        if settings.fidelity == "auto" and self.spec.dials_decoder:
+            settings = replace(settings, fidelity=None)  # a decoder keeps its own
+        one_pass = self.spec.native_scale is not None
+        return decided(photo, settings, 0 if one_pass else self.spec.default_steps)
 
     def _prompt(self, settings: Settings) -> PromptSettings:
         """Return the settings for the text, with the model's own guidance unless one was set."""
@@ -283,24 +306,6 @@ class Upscaler:
     def _sampling(self, settings: Settings) -> Settings:
         """Return the settings without a fidelity that is a dial of the model's decoder alone."""
         return replace(settings, fidelity=None) if self.spec.dials_decoder else settings
-
-    def _pass_sizes(
-        self,
-        size: tuple[int, int],
-        target: tuple[int, int],
-    ) -> list[tuple[int, int]]:
-        """Return the output size of every pass."""
-        return pass_sizes(size, target, self.spec.native_scale or NATIVE_SCALE)
-
-    def _canvas_size(
-        self,
-        source: tuple[int, int],
-        target: tuple[int, int],
-    ) -> tuple[int, int]:
-        """Return the size that a pass from ``source`` to ``target`` is planned for."""
-        if self.spec.native_scale is None:
-            return canvas_size(*target, self.spec.shortest_side)
-        return source[0] * self.spec.native_scale, source[1] * self.spec.native_scale
 
     def _run_passes(
         self,
@@ -314,7 +319,7 @@ class Upscaler:
         Returns the last plan and conditioning.
         """
         size = target.shape[1], target.shape[0]
-        sizes = self._pass_sizes(photo.size, size)
+        sizes = passes_of(self.spec, photo.size, size)
         for plan, pass_size in zip(plans, sizes, strict=True):
             out = target if pass_size == size else empty_samples(photo, pass_size, 16)
             final_plan, conditioning = self._run_pass(photo, out, plan, context)
@@ -345,7 +350,7 @@ class Upscaler:
                 return plan, conditioning
             except (InvalidOutput, PrecisionLoss) as exc:
                 next_plan = plan.wider()
-                problem = _first_line(exc)
+                problem = first_line(exc)
                 if next_plan is None:
                     raise AddsrError(
                         f"The model gave unusable numbers: {exc}.", f"Try --model {FALLBACK}."
@@ -354,7 +359,7 @@ class Upscaler:
                 if not hardware.is_out_of_memory(exc):
                     raise
                 next_plan = plan.smaller()
-                problem = _first_line(exc)
+                problem = first_line(exc)
                 if next_plan is None:
                     raise planner.out_of_memory(plan) from exc
             context.warnings.append(f"{problem}: went on with {next_plan.why}")
@@ -376,6 +381,7 @@ class Upscaler:
             photo=photo,
             drift=drift,
             trust=trust,
+            decision=context.decision,
             protected=output.protected,
             plan=plan,
             settings=self._sampling(settings),
@@ -390,10 +396,3 @@ class Upscaler:
             prompt=conditioning.prompt,
             warnings=tuple(context.warnings),
         )
-
-
-def _first_line(exc: BaseException) -> str:
-    """Return the first line of the message, at most 120 characters; the type's name without one."""
-    if not str(exc):
-        return type(exc).__name__
-    return str(exc).splitlines()[0][:120]
