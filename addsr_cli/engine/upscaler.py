@@ -171,19 +171,8 @@ class Upscaler:
         )
         context.warnings.extend(photo.warnings)
         output = ResultInProgress(photo, opaque, size, bit_depth, settings)
-        final_plan, conditioning = self._run_passes(
-            opaque,
-            output.target,
-            plans,
-            context,
-        )
-        return self._result(
-            output,
-            settings,
-            final_plan,
-            conditioning,
-            context,
-        )
+        final_plan, conditioning = self._run_passes(opaque, output.target, plans, context)
+        return self._result(output, settings, final_plan, conditioning, context)
 
     def batch_size(
         self,
