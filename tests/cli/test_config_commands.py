@@ -53,7 +53,7 @@ def test_values_are_what_the_option_takes(addsr, user_file, key, value):
     ("key", "value", "hint"),
     [
         ("stepps", "2", "Did you mean steps?"),
-        ("steps", "many", "addsr upscale --help"),
+        ("steps", "many", "--steps auto or a number"),
         ("color", "purple", "addsr upscale --help"),
         ("draw.steps", "2", "distill"),
         ("images", "a.jpg", "no option images"),

@@ -401,7 +401,7 @@ def test_tiles_that_show_shrink_only_when_memory_runs_out_and_the_warning_repeat
         return answer()
 
     shown = replace(loader.locate("nano"), spec=replace(NANO, halo=None, tile=768, overlap=64))
-    machine_with(monkeypatch, [30_000_000])  # by which an exact model would choose tiles
+    machine_with(monkeypatch, [40_000_000])  # by which an exact model would choose tiles
     upscaler = Upscaler(shown, Machine(device="cpu", precision="fp32"))
     assert upscaler.plan(64, 48)[0].tile is None
     denoise(tight)
