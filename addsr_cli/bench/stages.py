@@ -9,8 +9,14 @@ from addsr_cli.engine.progress import StageTimer
 from addsr_cli.hardware import synchronize
 from addsr_cli.models.architecture import Network
 from addsr_cli.models.one_pass import OnePassNetwork
-from addsr_cli.models.restorer import Conditioning, DenoiseStrip, Noise, Restorer, RowStreaming
-from addsr_cli.settings import PromptSettings
+from addsr_cli.models.restorer import (
+    Conditioning,
+    DenoiseStrip,
+    Noise,
+    Restorer,
+    RestorerWrapper,
+    RowStreaming,
+)
 
 # Stages inside the networks, which are compared with the machine's matmul FLOP/s
 NETWORK_STAGES = ("tag", "encode", "denoise", "psr decode", "psr tag", "decode", "enlarge")
@@ -38,22 +44,17 @@ ENGINE_STAGES = {
 T = TypeVar("T")
 
 
-class TimedRestorer:
+class TimedRestorer(RestorerWrapper):
     """A ``Restorer`` that times another one by stage.
 
-    "denoise" is UNet and ControlNet together. A decode is one of PSR when an ``embed`` follows it:
-    the sampler decodes once more only at the end.
+    ``describe`` is timed by the engine's stage "tag". "denoise" is UNet and ControlNet together. A
+    decode is one of PSR when an ``embed`` follows it: the sampler decodes once more only at the
+    end.
     """
 
     def __init__(self, restorer: Restorer) -> None:
-        self.inner = restorer
+        super().__init__(restorer)
         self.clock = StageTimer()
-        self.schedule = restorer.schedule
-        self.factor = restorer.factor
-        self.channels = restorer.channels
-        self.exact_codec = restorer.exact_codec
-        self.halo = restorer.halo
-        self.latent_control = restorer.latent_control
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
         """Time the same call of the inner restorer."""
@@ -67,10 +68,6 @@ class TimedRestorer:
     ) -> Tensor:
         """Time the same call of the inner restorer."""
         return self._timed("decode", lambda: self.inner.decode(z, canvas, cond), z)
-
-    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
-        """Call the inner restorer; the engine's stage "tag" times it."""
-        return self.inner.describe(photo, prompts)
 
     def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
         """Time the same call of the inner restorer."""

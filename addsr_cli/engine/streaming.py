@@ -2,10 +2,10 @@
 
 from torch import Tensor
 
-from addsr_cli.models.restorer import Conditioning, Noise, RowStreaming
+from addsr_cli.models.restorer import Conditioning, RestorerWrapper, RowStreaming
 
 
-class Streamed:
+class Streamed(RestorerWrapper):
     """Runs a ``RowStreaming`` network on one picture, strip by strip from the top.
 
     Its predictions lag behind its input, see ``RowStreaming``; so it serves for one step of a
@@ -16,30 +16,9 @@ class Streamed:
     def __init__(self, restorer: RowStreaming) -> None:
         if restorer.schedule.prediction != "sample":
             raise ValueError(f"strips need predictions of samples: {restorer.schedule.prediction}")
-        self.inner = restorer
+        super().__init__(restorer)
         self.last = False
-        self.schedule = restorer.schedule
-        self.factor = restorer.factor
-        self.channels = restorer.channels
-        self.exact_codec = restorer.exact_codec
-        self.halo = restorer.halo
-        self.latent_control = restorer.latent_control
-        self.describe = restorer.describe
-        self.embed = restorer.embed
         self._denoise = restorer.denoise_in_strips()
-
-    def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
-        """Return the latent of a strip."""
-        return self.inner.encode(image, noise)
-
-    def decode(
-        self,
-        z: Tensor,
-        canvas: Tensor | None = None,
-        cond: Conditioning | None = None,
-    ) -> Tensor:
-        """Return the image of rows of the latent."""
-        return self.inner.decode(z, canvas, cond)
 
     def denoise(
         self,

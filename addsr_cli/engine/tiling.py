@@ -8,14 +8,14 @@ from torch import Tensor
 
 from addsr_cli.engine.geometry import Box, boxes, cut, scaled_box
 from addsr_cli.engine.windows import blend, blended_rows, stitch
-from addsr_cli.models.restorer import Conditioning, Noise, Restorer
+from addsr_cli.models.restorer import Conditioning, Noise, Restorer, RestorerWrapper
 from addsr_cli.windowed import Windowed
 
 LARGEST_VIEW = 2048  # pixels a side of a windowed picture's reduced copy, which ``embed`` reads
 OnTile = Callable[[], None]
 
 
-class Tiled:
+class Tiled(RestorerWrapper):
     """Runs another ``Restorer`` on tiles; ``tile`` and ``overlap`` are in latent pixels.
 
     A network with a ``halo`` gets every tile with its halo, so the result equals that of the whole
@@ -44,19 +44,13 @@ class Tiled:
     ) -> None:
         if not 0 <= overlap < tile:
             raise ValueError(f"overlap {overlap} must be smaller than tile {tile}")
-        self.inner = restorer
+        super().__init__(restorer)
         self.tile = tile
         self.overlap = overlap
         self.on_tile = on_tile
         self.multiple = multiple
         self.wanted = None if wanted is None else iter(wanted)
-        self.schedule = restorer.schedule
-        self.factor = restorer.factor
-        self.channels = restorer.channels
         self.exact_codec = restorer.exact_codec or whole_codec
-        self.halo = restorer.halo
-        self.latent_control = restorer.latent_control
-        self.describe = restorer.describe
 
     def boxes(self, height: int, width: int) -> list[Box]:
         """Return (rows, columns) of every overlapping tile of a latent of this size."""

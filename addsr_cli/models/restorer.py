@@ -134,6 +134,40 @@ class Restorer(Protocol):
         ...
 
 
+class RestorerWrapper:
+    """A ``Restorer`` that runs another one, ``inner``; subclasses replace some of its methods."""
+
+    def __init__(self, restorer: Restorer) -> None:
+        self.inner = restorer
+        self.schedule = restorer.schedule
+        self.factor = restorer.factor
+        self.channels = restorer.channels
+        self.exact_codec = restorer.exact_codec
+        self.halo = restorer.halo
+        self.latent_control = restorer.latent_control
+
+    def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
+        """Call the inner restorer."""
+        return self.inner.encode(image, noise)
+
+    def decode(
+        self,
+        z: Tensor,
+        canvas: Tensor | None = None,
+        cond: Conditioning | None = None,
+    ) -> Tensor:
+        """Call the inner restorer."""
+        return self.inner.decode(z, canvas, cond)
+
+    def describe(self, photo: Tensor, prompts: PromptSettings) -> Conditioning:
+        """Call the inner restorer."""
+        return self.inner.describe(photo, prompts)
+
+    def embed(self, image: Tensor, cond: Conditioning) -> Conditioning:
+        """Call the inner restorer."""
+        return self.inner.embed(image, cond)
+
+
 class RowStreaming(Restorer, Protocol):
     """A ``Restorer`` that can also take a picture in strips of rows, without text or image tokens.
 

@@ -198,3 +198,17 @@ def living_part(killed_part):
     yield write
     for file in files:
         file.close()
+
+
+@pytest.fixture
+def one_small_process():
+    """One thread, and accelerate without the state of the previous test."""
+    import torch
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state(True)
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+    AcceleratorState._reset_state(True)

@@ -18,18 +18,8 @@ from addsr_cli.train.losses.timestep_weights import TaWeights
 from addsr_cli.train.recipe import PRESETS
 from addsr_cli.train.scaling import GPUS
 
+pytestmark = pytest.mark.usefixtures("one_small_process")
 SMALL = ("--arch", "tiny-nano", "--device", "cpu", "--workers", 0, "--steps", 2)
-
-
-@pytest.fixture(autouse=True)
-def one_small_process():
-    """One thread, and accelerate without the state of the previous test."""
-    AcceleratorState._reset_state(True)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    AcceleratorState._reset_state(True)
 
 
 @pytest.fixture

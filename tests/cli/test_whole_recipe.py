@@ -14,6 +14,7 @@ from addsr_cli.models.seesr.restorer import SeeSR
 from addsr_cli.models.seesr.tagger import Tagger
 from addsr_cli.train import checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_small_process")
 PARTS = {
     "tags": (Tagger, "read"),
     "image tokens": (Tagger, "encode_image"),
@@ -23,17 +24,6 @@ PARTS = {
     "dino": (ViTModel, "forward"),
     "dinov2": (Dinov2Model, "forward"),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_small_process():
-    """One thread, and accelerate without the state of the previous test."""
-    AcceleratorState._reset_state(True)
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-    AcceleratorState._reset_state(True)
 
 
 @pytest.fixture
