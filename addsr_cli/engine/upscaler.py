@@ -284,7 +284,10 @@ class Upscaler:
         if settings.fidelity == "auto" and self.spec.dials_decoder:
             settings = replace(settings, fidelity=None)  # a decoder keeps its own
         one_pass = self.spec.native_scale is not None
-        return decided(photo, settings, 0 if one_pass else self.spec.default_steps)
+        settings, decision = decided(photo, settings, 0 if one_pass else self.spec.default_steps)
+        if decision is not None:  # told are the steps that are run
+            decision = replace(decision, steps=self.steps(settings) or None)
+        return settings, decision
 
     def _prompt(self, settings: Settings) -> PromptSettings:
         """Return the settings for the text, with the model's own guidance unless one was set."""

@@ -636,3 +636,8 @@ def test_a_model_of_one_step_runs_one_and_says_so(nano):
     assert result.steps == 1
     assert any("trained for 1 step" in warning for warning in result.warnings)
     assert nano.upscale(eight_bit(), ONE).warnings == ()
+
+
+def test_the_decision_of_auto_tells_the_steps_that_are_run(nano):
+    result = nano.upscale(eight_bit(), Settings(steps=4, fidelity="auto"))
+    assert (result.steps, result.decision.steps) == (1, 1)
