@@ -11,6 +11,7 @@ from addsr_cli.cli import config, intents
 from addsr_cli.cli.config import Defaults
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.escape import printable
+from addsr_cli.errors import UsageError
 
 # In columns. A longer list of choices goes to the help text, where lines can be wrapped.
 MAX_TYPE_WIDTH = 20
@@ -57,13 +58,21 @@ class Command(TyperCommand):
 
 
 def _apply_like(values: dict[str, Any], strengths: dict[str, int]) -> intents.Bundle:
-    """Set the options that are embedded in the file of ``--like``; return those that were set."""
+    """Set the options that are embedded in the file of ``--like``; return those that were set.
+
+    Raises UsageError where that was made with a mask, and none is given here.
+    """
     path = values.get("like")
     if not path:
         return {}
     from addsr_cli.engine.provenance import read_provenance
 
     origin = read_provenance(Path(path))
+    if origin.mask_sha256 and strengths.get("protect", 0) < strengths["like"]:
+        raise UsageError(
+            f"{path} was protected by a mask, which is not in it.",
+            'Add --protect MASK with that picture, or --protect "" to go without.',
+        )
     bundle = origin.options | {"model": origin.model}
     return intents.apply(values, strengths, bundle, strengths["like"] - 1)
 

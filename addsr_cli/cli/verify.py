@@ -1,6 +1,6 @@
 """``addsr verify``: whether a file came from a photo and the settings that are embedded in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +23,14 @@ ResultFile = Annotated[
 InputFile = Annotated[
     Path, typer.Argument(help="The photo it is said to be of.", metavar="INPUT", show_default=False)
 ]
+Mask = Annotated[
+    Path | None,
+    typer.Option(
+        "--protect",
+        help="The mask that RESULT was protected with; only its digest is in the file.",
+        metavar="<mask>",
+    ),
+]
 Tolerance = Annotated[
     float,
     typer.Option(
@@ -40,6 +48,7 @@ def verify(
     model: options.Model = "auto",
     device: DeviceOption = "auto",
     tolerance: Tolerance = 0.0,
+    protect: Mask = None,
 ) -> None:
     """Upscale the photo again and say whether RESULT came from it and its settings.
 
@@ -47,9 +56,10 @@ def verify(
     """
     from addsr_cli.engine.provenance import read_provenance
 
+    origin = _with_mask(read_provenance(result), result, protect)
     if not 0 <= tolerance <= 255:
         raise UsageError(f"--tolerance must be from 0 to 255, not {tolerance}.")
-    verdict = _verdict(read_provenance(result), result, photo, (model, device), tolerance)
+    verdict = _verdict(origin, result, photo, (model, device), tolerance)
     record = {
         "result": str(result),
         "input": str(photo),
@@ -62,6 +72,18 @@ def verify(
     console.result(f"{printable(str(result))}: {answer}, {verdict.reason}", record)
     if not verdict.holds:
         raise typer.Exit(NOT_REPRODUCED)
+
+
+def _with_mask(origin: "Provenance", result: Path, mask: Path | None) -> "Provenance":
+    """Return the origin with the path of its mask. Raises UsageError where one is missing."""
+    if origin.mask_sha256 and mask is None:
+        raise UsageError(
+            f"{result} was protected by a mask, which is not in it.",
+            "Add --protect MASK with that picture.",
+        )
+    if not origin.mask_sha256 or mask is None:
+        return origin
+    return replace(origin, options=origin.options | {"protect": str(mask)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +112,8 @@ def _verdict(
     pixels = imageio.read(photo, origin.write_options.frames)
     if digest_of(pixels) != origin.input_sha256:
         return Verdict(holds=False, reason="it was made from a picture with other pixels")
+    if origin.mask_sha256 and digest_of(_mask(origin)) != origin.mask_sha256:
+        return Verdict(holds=False, reason="it was protected by a mask with other pixels")
     data = _repeated(origin, photo, pixels, *machine)
     if data == result.read_bytes():
         return Verdict(
@@ -109,6 +133,12 @@ def _verdict(
     return Verdict(holds=difference <= tolerance, reason=reason, difference=difference)
 
 
+def _mask(origin: "Provenance") -> Any:  # noqa: ANN401 (a Photo)
+    from addsr_cli import imageio
+
+    return imageio.read(Path(origin.options["protect"]))
+
+
 def _repeated(
     origin: "Provenance",
     source: Path,
@@ -117,8 +147,6 @@ def _repeated(
     device: str,
 ) -> bytes:
     """Return the bytes of the file that the origin makes. Raises ModelUnavailable."""
-    from dataclasses import replace
-
     from addsr_cli import imageio
     from addsr_cli.cli.model_choice import check_weights
     from addsr_cli.engine.job import Job

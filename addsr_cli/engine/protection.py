@@ -1,5 +1,6 @@
 """``--protect``: where a result has to follow its photo more closely."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -8,6 +9,7 @@ import numpy as np
 from addsr_cli import imageio
 from addsr_cli.damage import estimate
 from addsr_cli.detection import Area, detect, mask_of
+from addsr_cli.engine.provenance import digest_of
 from addsr_cli.imageio import Photo
 from addsr_cli.imageio.photo import FloatArray
 from addsr_cli.settings import Settings
@@ -17,18 +19,32 @@ LEAST_DRIFT = 2.0  # of 255, what stays where a clean photo is protected
 NOISE_SHARE = 2.0  # what stays in a noisy one, by the deviation of its noise: 95 % of that
 
 
-def protection(photo: Photo, settings: Settings) -> tuple[FloatArray, tuple[Area, ...]]:
-    """Return a mask (h, w) in [0, 1] of what is protected, and the areas that were detected.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Protection:
+    """What is protected: a ``mask`` (h, w) in [0, 1], of any size.
 
-    There are none where ``settings`` name a mask. Raises UnreadableInput when that is no picture.
+    ``areas`` are those that were detected; ``sha256`` is that of the pixels of the user's own mask.
+    One of the two is empty.
+    """
+
+    mask: FloatArray
+    areas: tuple[Area, ...] = ()
+    sha256: str = ""
+
+
+def protection(photo: Photo, settings: Settings) -> Protection:
+    """Return what ``settings`` protect in a photo.
+
+    Raises UnreadableInput when they name a mask that is no picture.
     """
     if settings.protected_kinds:
         areas = detect(photo, settings.protected_kinds)
-        return mask_of(areas, photo.size), tuple(areas)
-    mask = imageio.read(Path(settings.protect)).rgb.mean(axis=2)
+        return Protection(mask=mask_of(areas, photo.size), areas=tuple(areas))
+    picture = imageio.read(Path(settings.protect))
+    mask = picture.rgb.mean(axis=2)
     # a soft edge of a few pixels, so that a mask of black and white leaves no seam
     softened = cv2.GaussianBlur(mask, (0, 0), max(1.0, SOFTNESS * max(mask.shape)))
-    return np.asarray(softened, np.float32), ()
+    return Protection(mask=np.asarray(softened, np.float32), sha256=digest_of(picture))
 
 
 def protected_drift(photo: Photo) -> float:

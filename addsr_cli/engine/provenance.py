@@ -1,7 +1,7 @@
 """``Provenance``: all that a result was made from, as one JSON text that is embedded in its file.
 
-It names the photo by the digest of its pixels and the model by that of its weights, and holds every
-option by the name that configuration files use. No path is in it.
+It names the photo and a mask by the digests of their pixels and the model by that of its weights,
+and holds every option by the name that configuration files use. No path is in it.
 """
 
 import json
@@ -26,18 +26,23 @@ _WRITE_OPTIONS = ("quality", "lossless", "bit_depth", "dpi", "frames")
 
 @dataclass(frozen=True, kw_only=True)
 class Provenance:
-    """How a result was made: ``options`` by name, digests hexadecimal, ``addsr`` the version."""
+    """How a result was made: ``options`` by name, digests hexadecimal, ``addsr`` the version.
+
+    ``mask_sha256`` is that of the picture that ``protect`` named, empty where it named none.
+    """
 
     addsr: str
     model: str
     model_sha256: str
     input_sha256: str
     options: dict[str, Any]
+    mask_sha256: str = ""
 
     @property
     def text(self) -> str:
-        """The origin as JSON, without spaces, its keys in a fixed order."""
-        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+        """The origin as JSON, without spaces and what is empty, its keys in a fixed order."""
+        fields = {name: value for name, value in asdict(self).items() if value != ""}
+        return json.dumps(fields, separators=(",", ":"), sort_keys=True)
 
     def for_file(self, options: WriteOptions) -> "Provenance":
         """Return the origin with the options that a file is encoded with."""
@@ -69,11 +74,12 @@ def provenance_of(
     plan: Plan,
     model: tuple[str, str],
     steps: int,
+    mask_sha256: str = "",
 ) -> Provenance:
     """Return how a result of ``photo`` was made.
 
     ``model`` is the name and the sha256 of the weights; ``steps`` are those that were run, 0 for a
-    network that answers in one pass.
+    network that answers in one pass; ``mask_sha256`` is that of a mask's pixels.
     """
     options = _to_options(settings)
     if not settings.asks_for_size:
@@ -92,6 +98,7 @@ def provenance_of(
         model_sha256=model[1],
         input_sha256=digest_of(photo),
         options=options,
+        mask_sha256=mask_sha256,
     )
 
 
@@ -127,7 +134,13 @@ def digest_of(photo: Photo) -> str:
 
 
 def _check(origin: Provenance) -> None:
-    texts = (origin.addsr, origin.model, origin.model_sha256, origin.input_sha256)
+    texts = (
+        origin.addsr,
+        origin.model,
+        origin.model_sha256,
+        origin.input_sha256,
+        origin.mask_sha256,
+    )
     if not all(isinstance(text, str) for text in texts) or not isinstance(origin.options, dict):
         raise ValueError("not a origin")
 

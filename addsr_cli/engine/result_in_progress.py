@@ -38,6 +38,7 @@ class ResultInProgress:
         self.wants_trust = settings.trust_map
         self.settings = settings
         self.protected: tuple[Area, ...] = ()
+        self.mask_sha256 = ""
         self.bit_depth = bit_depth or (8 if source.samples.itemsize == 1 else 16)
         self.samples = empty_samples(source, size, working_depth(settings, self.bit_depth))
 
@@ -54,7 +55,8 @@ class ResultInProgress:
         """
         drift = None
         if self.settings.protect:
-            mask, self.protected = protection(self.opaque, self.settings)
+            parts = protection(self.opaque, self.settings)
+            mask, self.protected, self.mask_sha256 = parts.mask, parts.areas, parts.sha256
             if not mask.any():
                 warnings.append(f"--protect {self.settings.protect}: there is nothing of that")
             follow(self.target, self.opaque, mask, protected_drift(self.opaque), self.bit_depth)

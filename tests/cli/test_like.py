@@ -1,6 +1,7 @@
 """``--like`` repeats the settings in a result; ``addsr verify`` says whether it came from them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,3 +107,42 @@ def test_other_weights_than_those_named_are_refused(upscale, addsr, photo, monke
         outcome = addsr(*arguments, *(["--overwrite"] if arguments[0] == "upscale" else []))
         assert outcome.code == 4
         assert "was made with nano" in outcome.err
+
+
+@pytest.fixture
+def masked(upscale, photo):
+    """Two masks, and a result that the first one protected."""
+    for name, columns in (("mask.png", slice(8, None)), ("other.png", slice(0, 8))):
+        mask = np.zeros((16, 16), np.uint8)
+        mask[:, columns] = 255
+        Image.fromarray(mask).save(name)
+    assert upscale(photo("a.png"), "-s", 2, "--protect", "mask.png", "-o", "out.png").code == 0
+
+
+def test_a_result_with_a_mask_is_repeated_with_that_mask_only(masked, addsr):
+    refused = addsr("upscale", "a.png", "--like", "out.png", "-o", "b.png")
+    repeated = addsr(
+        "upscale", "a.png", "--like", "out.png", "--protect", "mask.png", "-o", "b.png"
+    )
+    without = addsr("upscale", "a.png", "--like", "out.png", "--protect", "", "-o", "c.png")
+
+    assert refused.code == 2
+    assert "out.png was protected by a mask, which is not in it" in refused.err
+    assert (repeated.code, without.code) == (0, 0)
+    assert Path("b.png").read_bytes() == Path("out.png").read_bytes()
+    assert read_provenance(Path("c.png")).mask_sha256 == ""
+
+
+@pytest.mark.parametrize(
+    ("mask", "code", "answer"),
+    [
+        (["--protect", "mask.png"], 0, "yes, the same bytes"),
+        (["--protect", "other.png"], 8, "a mask with other pixels"),
+        ([], 2, "Add --protect MASK"),
+    ],
+)
+def test_verify_asks_for_the_mask(masked, addsr, mask, code, answer):
+    outcome = addsr("verify", "out.png", "a.png", *mask)
+
+    assert outcome.code == code
+    assert answer in outcome.out + outcome.err
