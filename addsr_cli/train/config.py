@@ -16,7 +16,7 @@ from addsr_cli.settings import (
     PrecisionOption,
     SeedOption,
 )
-from addsr_cli.train.data.degradation_options import parse_mix, parse_scales
+from addsr_cli.train.data.degradation_options import EVERYDAY, parse_mix, parse_scales
 from addsr_cli.train.option_panels import DATA, LOOP, LOSSES, RUN, train_option
 from addsr_cli.train.recipe import Recipe, run_defaults
 from addsr_cli.train.recipe import preset as preset_recipe
@@ -37,16 +37,6 @@ StageOption = Annotated[
     Literal["student", "teacher"],
     train_option("student distils a teacher; teacher trains one on the originals alone.", RUN),
 ]
-EVERYDAY = (
-    ("clean", 0.16),
-    ("mild", 0.12),
-    ("camera", 0.30),
-    ("strong", 0.16),
-    ("sensor", 0.08),
-    ("chroma", 0.07),
-    ("blocks", 0.08),
-    ("print", 0.03),
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,6 +189,14 @@ class TrainConfig:
             "Recompute activations: less memory for a third more time.",
             LOOP,
             flags=("--checkpointing/--no-checkpointing",),
+        ),
+    ] = False
+    shard_optimizer: Annotated[
+        bool,
+        train_option(
+            "Divide the optimizer's state among the processes: less memory for more traffic.",
+            LOOP,
+            flags=("--shard-optimizer/--no-shard-optimizer",),
         ),
     ] = False
     lora: Annotated[

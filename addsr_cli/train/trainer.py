@@ -186,13 +186,14 @@ class Trainer:
                 )
 
     def save(self) -> None:
-        """Write a checkpoint (main process only)."""
+        """Write a checkpoint in the main process. All must call it together."""
+        state = self.state_dict()
         if self.accelerator.is_main_process:
             folder = self.config.output / "checkpoints"
             checkpoint.save(
                 folder,
                 self.step,
-                self.state_dict(),
+                state,
                 self.config.keep,
             )
 
@@ -222,7 +223,10 @@ class Trainer:
         return folder
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything but the configuration that resuming needs."""
+        """Return everything but the configuration that resuming needs.
+
+        All processes must ask together; the main one gets sharded optimizer states whole.
+        """
         weights = {name: p.detach() for name, p in self.model.parameters.items()}
         return {
             "position": self.position,

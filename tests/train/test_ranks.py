@@ -48,6 +48,10 @@ def states(configured_once, tmp_path_factory):
         run("resumed by three", 3, resume=saved, batch_size=4),
         run("two", 2),
         run("killed", 2, resume="auto", kill=[1, 2], save_every=1),
+        run("sharded", 4, batch_size=1, accumulate=2, save_every=1, keep=3, shard_optimizer=True),
+        run("sharded, resumed by two", 2, resume=saved, batch_size=4, shard_optimizer=True),
+        run("muon", 2, optimizer="muon"),
+        run("sharded muon", 2, optimizer="muon", shard_optimizer=True),
     ]
     (folder / "runs.json").write_text(json.dumps(runs))
     done = subprocess.run(
@@ -65,6 +69,13 @@ def states(configured_once, tmp_path_factory):
         for each in runs
     }
     loaded["folder"] = folder
+    loaded["optimizer bytes"] = {
+        each["name"]: [
+            int((folder / f"{each['name']}.{rank}.bytes").read_text())
+            for rank in range(each["processes"])
+        ]
+        for each in runs
+    }
     return loaded
 
 
@@ -98,6 +109,27 @@ def test_processes_that_share_a_batch_equal_one_that_has_it_alone(states, name):
 def test_all_processes_end_with_the_same_state(states, same, name):
     first, *others = states[name]
     assert all(same(first, other) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [("sharded", "four"), ("sharded, resumed by two", "resumed by two"), ("sharded muon", "muon")],
+)
+def test_a_sharded_optimizer_trains_and_saves_what_the_whole_one_does(states, same, name, whole):
+    assert same(states[name][0], states[whole][0])
+    weights, *others = (state["weights"] for state in states[name])
+    assert all(same(weights, other) for other in others)
+
+
+@pytest.mark.parametrize(
+    ("name", "whole"),
+    [("sharded", "four"), ("sharded, resumed by two", "resumed by two"), ("sharded muon", "muon")],
+)
+def test_a_sharded_optimizer_keeps_a_share_of_the_state_also_after_resuming(states, name, whole):
+    shares = states["optimizer bytes"][name]
+    (all_bytes,) = {*states["optimizer bytes"][whole]}
+    assert sum(shares) == all_bytes
+    assert max(shares) < 1.1 * all_bytes / len(shares)
 
 
 def test_a_run_whose_process_was_killed_restarts_and_ends_as_if_it_had_not(states, same):

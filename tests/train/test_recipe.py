@@ -67,7 +67,9 @@ def test_the_paper_takes_six_samples_a_step_with_adam_and_the_released_trainer_t
 def test_lowmem_is_the_paper_with_gradient_checkpointing():
     assert preset("lowmem", "addsr") == PAPER
     chosen = run_defaults("addsr", "student", "lowmem")
-    assert (chosen["checkpointing"], chosen["ema_on_cpu"]) == (True, True)
+    assert chosen["checkpointing"]
+    assert chosen["ema_on_cpu"]
+    assert chosen["shard_optimizer"]
     assert run_defaults("nano", "student", "lowmem") == run_defaults("nano", "student", "paper")
 
 
@@ -76,7 +78,7 @@ def test_the_smoke_test_follows_a_preset_in_all_but_sizes_and_the_discriminator(
     assert preset(name, "tiny-nano") == replace(preset(name, "addsr"), discriminator="conv")
     tiny, full = (run_defaults(arch, "student", name) for arch in ("tiny-nano", "addsr"))
     sizes = {"crop", "save_every", "sample_every", "batch_size", "accumulate"}
-    sizes |= {"checkpointing", "ema_on_cpu"}  # of lowmem
+    sizes |= {"checkpointing", "ema_on_cpu", "shard_optimizer"}  # of lowmem
     assert {k: v for k, v in tiny.items() if k not in sizes} == {
         k: v for k, v in full.items() if k not in sizes
     }

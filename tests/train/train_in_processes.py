@@ -2,7 +2,8 @@
 
 ``python train_in_processes.py FOLDER`` reads FOLDER/runs.json, a list of runs in order:
 ``{"name", "processes", "config", "resume", "kill", "restarts"}``. The process of rank ``r`` leaves
-its last state in FOLDER/NAME.r.pt. ``kill`` [rank, step] kills a process, the first time.
+its last state in FOLDER/NAME.r.pt, and the size of the optimizer states that it keeps in
+FOLDER/NAME.r.bytes. ``kill`` [rank, step] kills a process, the first time.
 """
 
 import json
@@ -13,10 +14,21 @@ from pathlib import Path
 
 import torch
 import torch._dynamo  # which optimizers import: once, not in each process
+import torch.distributed.optim
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.trainer import Trainer
+
+
+def optimizer_bytes(trainer):
+    """Bytes of the moments of the student that this process keeps, sharded or whole."""
+    states = []
+    for optimizer in trainer.objective.optimizer_step.optimizers:
+        states += [*optimizer.state.values()]
+        states += [*optimizer.optim.state.values()] if hasattr(optimizer, "optim") else []
+    tensors = [value for state in states for value in state.values() if torch.is_tensor(value)]
+    return sum(tensor.nbytes for tensor in tensors)
 
 
 def train(folder, run):
@@ -33,8 +45,15 @@ def train(folder, run):
         train_step(batches)
 
     trainer.train_step = killed_at
+    end_training = trainer.accelerator.end_training
+
+    def keep_state():
+        (folder / f"{name}.{rank}.bytes").write_text(str(optimizer_bytes(trainer)))
+        torch.save(trainer.state_dict(), folder / f"{name}.{rank}.pt")
+        end_training()  # without its process group a sharded state cannot be gathered
+
+    trainer.accelerator.end_training = keep_state
     trainer.run(run.get("resume"))
-    torch.save(trainer.state_dict(), folder / f"{name}.{rank}.pt")
 
 
 if __name__ == "__main__":

@@ -142,6 +142,7 @@ TRAIN_ADDSR = TrainingSetup(
             "accumulate": 6,
             "checkpointing": True,
             "ema_on_cpu": True,
+            "shard_optimizer": True,
         },
     },
     needs="a CUDA GPU with 16 GB or more",

@@ -2,6 +2,17 @@
 
 from addsr_cli.errors import UsageError
 
+EVERYDAY = (  # the default share of each degradation
+    ("clean", 0.16),
+    ("mild", 0.12),
+    ("camera", 0.30),
+    ("strong", 0.16),
+    ("sensor", 0.08),
+    ("chroma", 0.07),
+    ("blocks", 0.08),
+    ("print", 0.03),
+)
+
 
 def parse_scales(text: str) -> tuple[float, float]:
     """``1:4``, or ``4`` for one alone, as lowest and highest factor."""

@@ -67,6 +67,7 @@ class Distillation:
             optimizers(config.optimizer, model.optimizer_groups(), config.lr, config.weight_decay),
             accelerator,
             config.clip,
+            shard=config.shard_optimizer,
         )
         self.discriminator_step = discriminator_step
         self.vgg = vgg

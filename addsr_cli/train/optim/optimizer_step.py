@@ -21,7 +21,7 @@ class OptimizerStep:
 
     Gradients are added over processes once per step, whatever the number of backward passes. In
     half precision the loss is scaled, and a step whose gradients overflow is skipped; the scale
-    adapts that way.
+    adapts that way. With ``shard``, several processes divide the states of the optimizers.
     """
 
     def __init__(
@@ -31,10 +31,16 @@ class OptimizerStep:
         optimizers: Sequence[Optimizer],
         accelerator: Accelerator,
         clip: float | None,
+        *,
+        shard: bool = False,
     ) -> None:
         self.network = network
         self.parameters = dict(parameters)
         self.optimizers = list(optimizers)
+        if shard and accelerator.num_processes > 1:
+            from addsr_cli.train.optim.sharded import ShardedOptimizer  # takes seconds to import
+
+            self.optimizers = [ShardedOptimizer(optimizer) for optimizer in optimizers]
         self.accelerator = accelerator
         self.clip = clip
         half = accelerator.mixed_precision == "fp16"
@@ -78,7 +84,10 @@ class OptimizerStep:
         return norm
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the optimizers and of the loss scaler."""
+        """Return the state of the optimizers and of the loss scaler.
+
+        All processes must ask together; of sharded states, the first gets the whole.
+        """
         return {
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "scaler": self.scaler.state_dict(),
