@@ -8,15 +8,14 @@ from addsr_cli.cli.console import Console
 from addsr_cli.cli.formatting import format_bytes, format_seconds
 from addsr_cli.cli.takes_options import Only, OverridesOf, takes_options
 from addsr_cli.errors import UsageError
-from addsr_cli.options import parse_memory
 from addsr_cli.settings import DegradationName
 from addsr_cli.train.config import ArchOption, StageOption, TrainConfig, configure
-from addsr_cli.train.option_panels import DATA, LOOP, RUN, train_option
+from addsr_cli.train.option_panels import DATA, RUN, train_option
+from addsr_cli.train.plan_options import PlannedGpus
 
 if TYPE_CHECKING:
     from addsr_cli.train.trainer import TrainProgress
 
-GpuName = Literal["a100-40g", "a100-80g", "h100", "h200", "l40s", "rtx4090", "rtx3090"]
 HR_NAMES = ("hr", "HR", "gt")
 LR_NAMES = ("lr", "LR")
 
@@ -24,6 +23,7 @@ LR_NAMES = ("lr", "LR")
 @takes_options
 def distill(
     overrides: Annotated[dict[str, Any], OverridesOf(TrainConfig)],
+    planned: PlannedGpus,
     console: Annotated[Console, Only("json", "quiet", "debug")],
     arch: ArchOption = "addsr",
     stage: StageOption = "student",
@@ -37,35 +37,18 @@ def distill(
     degradation: Annotated[
         DegradationName | None, train_option("One degradation for all crops.", DATA)
     ] = None,
-    memory: Annotated[
-        str | None,
-        train_option("With --dry-run: plan for a GPU of this size, such as 40G.", LOOP),
-    ] = None,
-    gpu: Annotated[
-        GpuName | None, train_option("With --dry-run: plan for this GPU, with its speed.", LOOP)
-    ] = None,
-    gpus: Annotated[
-        int, train_option("With --dry-run --gpu: show how the run scales to as many.", LOOP)
-    ] = 1,
     dry_run: options.DryRun = False,
 ) -> None:
     """Train a model. After Ctrl-C, the same command with --resume latest continues the run."""
-    if (memory or gpu) and not dry_run:
+    if (planned.memory or planned.gpu) and not dry_run:
         raise UsageError("--memory and --gpu name a GPU to plan for.", "Add --dry-run.")
-    if (memory and gpu) or gpus < 1 or (gpus > 1 and not gpu):
-        raise UsageError(
-            "--gpus is a number of GPUs that --gpu names, in place of --memory.",
-            "For example: --dry-run --gpu a100-40g --gpus 4.",
-        )
     overrides |= _photo_folders(overrides.pop("data", None), overrides.pop("pairs", None))
     if degradation:
         overrides.setdefault("mix", ((degradation, 1.0),))
     config = configure(arch, stage, preset, overrides)
-    if gpu:
-        _show_scaling(config, gpu, gpus, console)
-        return
     if dry_run:
-        _show_plan(config, memory, console)
+        show = _show_scaling if planned.gpu else _show_plan
+        show(config, planned, console)
         return
     from addsr_cli.train.trainer import Trainer
 
@@ -114,28 +97,41 @@ def _progress_line(p: "TrainProgress") -> str:
 
 def _show_plan(
     config: TrainConfig,
-    memory: str | None,
+    planned: PlannedGpus,
     console: Console,
 ) -> None:
     from addsr_cli.train.budget import budget
     from addsr_cli.train.data.dataset import photos_of
+    from addsr_cli.train.data.rate import Preparation
 
-    gpu_bytes = parse_memory(memory, "--memory", binary=True) if memory else None
     photos = photos_of(config)
-    plan = budget(config, gpu_bytes)
+    plan = budget(config, planned.memory)
     console.info(photos.located())
-    console.result(plan.text(), plan.record())
+    preparation = Preparation.measured(photos, config, plan.samples_per_second(config))
+    console.result(
+        f"{plan.text()}\n{preparation.text()}",
+        plan.record() | preparation.record(),
+    )
 
 
 def _show_scaling(
     config: TrainConfig,
-    gpu: GpuName,
-    gpus: int,
+    planned: PlannedGpus,
     console: Console,
 ) -> None:
+    from addsr_cli.train.data.dataset import photos_of
+    from addsr_cli.train.data.rate import Preparation
     from addsr_cli.train.scaling import GPUS, paces, plan_for, table
 
-    plan = plan_for(config, GPUS[gpu], gpus)
-    run = paces(config, GPUS[gpu], gpus)
+    assert planned.gpu is not None
+    gpu = GPUS[planned.gpu]
+    run = paces(config, gpu, planned.gpus, planned.network)
+    plan = plan_for(config, gpu, planned.gpus)
+    photos = photos_of(config)
+    console.info(photos.located())
+    preparation = Preparation.measured(photos, config, run[-1].per_second / planned.gpus)
     scaling = [pace.record(run[0]) for pace in run]
-    console.result(f"{plan.text()}\n{table(run)}", plan.record() | {"scaling": scaling})
+    console.result(
+        f"{plan.text()}\n{table(run, planned.network)}\n{preparation.text()}",
+        plan.record() | {"scaling": scaling} | preparation.record(),
+    )

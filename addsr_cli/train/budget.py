@@ -3,6 +3,7 @@
 The cost of student and teacher comes from their architecture (``TrainingSetup.cost``).
 """
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -58,6 +59,7 @@ VGG_HEADS = LossNetwork(
 class Budget:
     """``memory`` in bytes by part, ``tflop`` per step and process, ``hours`` of the whole run.
 
+    A process has ``batches`` of up to ``batch_size`` samples in each step.
     ``card`` is the memory in bytes of a GPU that is not in this machine. Its speed is unknown, and
     ``hours`` is None.
     """
@@ -65,6 +67,8 @@ class Budget:
     parameters: int
     trained: int
     memory: dict[str, int]
+    batches: int
+    batch_size: int
     tflop: float
     hours: float | None
     card: int | None = None
@@ -79,18 +83,26 @@ class Budget:
         """Whether the run fits into ``card``; None without one."""
         return None if self.card is None else self.needed <= self.card * USABLE
 
+    def samples_per_second(self, config: TrainConfig) -> float | None:
+        """Pace of the run on this machine; None where the speed is unknown."""
+        if self.hours is None:
+            return None
+        return config.steps * config.step_samples() / (3600 * self.hours)
+
     def text(self) -> str:
         """Return the plan as text."""
         lines = [f"{self.parameters:,} parameters, {self.trained:,} of them trained"]
         lines += [f"  {size / GIB:8.2f} GiB  {part}" for part, size in self.memory.items()]
-        lines += [f"  {self.needed / GIB:8.2f} GiB  in all", f"{self.tflop:.2f} TFLOP a step"]
+        lines.append(f"  {self.needed / GIB:8.2f} GiB  in all")
+        batches = "1 batch" if self.batches == 1 else f"{self.batches} batches"
+        lines.append(f"{self.tflop:.2f} TFLOP a step, of {batches} of {self.batch_size}")
         if self.card is not None:
             words = "fits into" if self.fits else "does not fit into"
             lines.append(f"{words} {self.card / GIB:.1f} GiB, of which {USABLE:.0%} are counted on")
             if not self.fits:
                 lines.append(
-                    "less is needed with --preset lowmem, --lora 32, "
-                    "or a smaller --batch-size or --crop"
+                    "less is needed with --preset lowmem, --lora 32, a smaller --batch-size "
+                    "or --crop, or with several GPUs --shard-optimizer"
                 )
         if self.hours is not None:
             lines.append(f"about {self.hours:.1f} hours")
@@ -101,13 +113,17 @@ class Budget:
         return {"status": "planned", **asdict(self), "memory_total": self.needed, "fits": self.fits}
 
 
-def budget(config: TrainConfig, card: int | None = None) -> Budget:
-    """Return the cost of a run on this machine, or on a GPU of ``card`` bytes.
+def budget(
+    config: TrainConfig,
+    card: int | None = None,
+    processes: int = 1,
+) -> Budget:
+    """Return the cost of a run on this machine, or for one of ``processes`` GPUs of ``card`` bytes.
 
     Raises UsageError for a device that this machine does not have.
     """
     if card is not None:
-        return _count(config, 4 if config.precision == "fp32" else 2, card)
+        return _count(config, 4 if config.precision == "fp32" else 2, card, processes)
     machine, mixed = machine_for(config)
     draft = _count(config, 4 if mixed == "no" else 2)
     if machine.kind == "cpu":
@@ -123,6 +139,7 @@ def _count(
     config: TrainConfig,
     size: int,
     card: int | None = None,
+    processes: int = 1,
 ) -> Budget:
     """Return the budget without the time; ``size`` is the bytes per number of the network."""
     options = training_options(config, torch.float32 if size == 4 else torch.bfloat16)
@@ -131,7 +148,7 @@ def _count(
         "frozen networks": cost.frozen,
         "trained weights": 4 * cost.trained + cost.copies,
         "gradients": 4 * cost.trained,
-        "optimiser": 8 * cost.trained,
+        "optimiser": 8 * cost.trained // (processes if config.shard_optimizer else 1),
         "average": 0 if config.ema_on_cpu else 4 * cost.trained,
         "discriminator": 0,
         "activations": cost.activations,
@@ -141,6 +158,8 @@ def _count(
         parameters=cost.parameters,
         trained=cost.trained,
         memory={part: own + loss_memory.get(part, 0) for part, own in memory.items()},
+        batches=math.ceil(config.step_samples() / config.batch_size),
+        batch_size=config.batch_size,
         tflop=(cost.tflop + loss_tflop) * config.step_samples(),
         hours=None,
         card=card,

@@ -1,8 +1,9 @@
 """How a run would scale over GPUs that are not in this machine, from published figures of them.
 
 A step takes the arithmetic of one process's share and then the exchange of gradients: a ring sends
-``2 (n - 1) / n`` times their bytes over the slowest link. What a run reaches of both is an
-assumption (``REACHED``, ``LINK_REACHED``); a run prints its true pace.
+``2 (n - 1) / n`` times their bytes over the slowest link. With a sharded optimizer the new weights
+follow, ``(n - 1) / n`` times their bytes. What a run reaches of both is an assumption (``REACHED``,
+``LINK_REACHED``); a run prints its true pace.
 """
 
 import math
@@ -11,10 +12,10 @@ from typing import Any
 
 from addsr_cli.train.budget import GIB, REACHED, Budget, budget
 from addsr_cli.train.config import TrainConfig
+from addsr_cli.train.processes import StepShare
 
 LINK_REACHED = 0.5  # of a link's rate
 MACHINE_GPUS = 8  # more of them are in several machines
-NETWORK = 25e9 / 8  # bytes/s between machines: 25 Gbit/s
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,11 +64,15 @@ def paces(
     config: TrainConfig,
     gpu: Gpu,
     gpus: int,
+    network: float,
 ) -> list[Throughput]:
-    """Return the pace on 1, 2, 4, ... and ``gpus`` GPUs, as far as every one has a sample."""
+    """Return the pace on 1, 2, 4, ... and ``gpus`` GPUs, with ``network`` in Gbit/s.
+
+    Raises UsageError when a step has too few samples for them.
+    """
+    StepShare(samples=config.step_samples(gpus), batch_size=config.batch_size, processes=gpus)
     doubled = [2**k for k in range(gpus.bit_length()) if 2**k < gpus]
-    counts = [*doubled, gpus]
-    return [_pace(config, gpu, n) for n in counts if n <= config.step_samples(n)]
+    return [_pace(config, gpu, n, network) for n in (*doubled, gpus)]
 
 
 def plan_for(
@@ -75,7 +80,7 @@ def plan_for(
     gpu: Gpu,
     gpus: int,
 ) -> Budget:
-    """Return the budget of one of several processes, on a GPU."""
+    """Return the budget of one of several processes, each on a GPU."""
     own = math.ceil(config.step_samples(gpus) / gpus)
     batch_size = min(config.batch_size, own)
     alone = replace(
@@ -84,10 +89,10 @@ def plan_for(
         batch_size=batch_size,
         accumulate=math.ceil(own / batch_size),
     )
-    return budget(alone, gpu.memory)
+    return budget(alone, gpu.memory, gpus)
 
 
-def table(run: list[Throughput]) -> str:
+def table(run: list[Throughput], network: float) -> str:
     """Return the paces as text."""
     lines = ["   GPUs  samples/step  s/step  exchange  samples/s  efficiency  hours"]
     for pace in run:
@@ -98,8 +103,12 @@ def table(run: list[Throughput]) -> str:
             f"  {pace.per_second:9.1f}  {efficiency:10.0%}  {pace.hours:5.1f}"
         )
     if run[-1].gpus > MACHINE_GPUS:
-        rate = 8 * NETWORK / 1e9
-        lines.append(f"  beyond {MACHINE_GPUS} GPUs over a network of {rate:.0f} Gbit/s")
+        lines.append(
+            f"  beyond {MACHINE_GPUS} GPUs over a network of {network:g} Gbit/s (--network)"
+        )
+    if run[-1].samples > run[0].samples:
+        alone = run[0].samples
+        lines.append(f"  samples/step grow with the GPUs; --total-batch {alone} keeps those of one")
     return "\n".join(lines)
 
 
@@ -107,11 +116,13 @@ def _pace(
     config: TrainConfig,
     gpu: Gpu,
     gpus: int,
+    network: float,
 ) -> Throughput:
     plan = plan_for(config, gpu, gpus)
     compute = plan.tflop * 1e12 / (gpu.flops * REACHED)
-    link = gpu.link if gpus <= MACHINE_GPUS else min(gpu.link, NETWORK)
-    sent = 2 * (gpus - 1) / gpus * plan.memory["gradients"]
+    link = gpu.link if gpus <= MACHINE_GPUS else min(gpu.link, network * 1e9 / 8)
+    rounds = 3 if config.shard_optimizer else 2  # weights are as large as their gradients
+    sent = rounds * (gpus - 1) / gpus * plan.memory["gradients"]
     exchange = sent / (link * LINK_REACHED)
     return Throughput(
         gpus=gpus,

@@ -12,9 +12,9 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 
-from addsr_cli.cli.distill import GpuName
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.losses.timestep_weights import TaWeights
+from addsr_cli.train.plan_options import GpuName
 from addsr_cli.train.recipe import PRESETS
 from addsr_cli.train.scaling import GPUS
 
@@ -444,6 +444,8 @@ def test_a_dry_run_shows_how_a_run_scales_to_several_gpus(addsr, photos):
     assert [pace["gpus"] for pace in record["scaling"]] == [1, 2, 4]
     assert [pace["samples"] for pace in record["scaling"]] == [6, 6, 6]
     assert 0 < record["scaling"][2]["efficiency"] < 1
+    assert (record["batches"], record["batch_size"]) == (1, 2)
+    assert record["workers_needed"] >= 1
     assert addsr(*arguments, "--gpus", 4).code == 2
 
 
