@@ -200,6 +200,7 @@ class Sampling:
                     restored=restored,
                     canvas=canvas,
                 )
+                del restored, canvas  # before the next ones are made
 
     def _streamed(self, columns: slice) -> Iterator[tuple[slice, Tensor]]:
         """Yield the restored rows of some columns from the top: (rows, (B, 3, rows, columns))."""
@@ -211,9 +212,12 @@ class Sampling:
             canvas = self.canvas.window(rows, columns)
             z0 = self._sample(network, canvas, shrunk_box((rows, columns), network.factor))
             restored = network.decode(z0)
+            del canvas, z0
+            complete = slice(done, done + restored.shape[-2])
             if restored.shape[-2]:
-                yield slice(done, done + restored.shape[-2]), restored
-            done += restored.shape[-2]
+                yield complete, restored
+            del restored  # before the next strip is run
+            done = complete.stop
 
     def _padded(self, plan: Plan) -> Plan:
         """Return the plan over the canvas with the repeated edges that make it divisible."""
@@ -276,6 +280,7 @@ def timed(
         if band is None:
             return
         yield band
+        del band  # before the next one is made
 
 
 def with_context(
@@ -291,12 +296,15 @@ def with_context(
     top = 0  # of what is recent
     done = 0
     for rows, band in rows_decoded:
-        recent = band if recent is None else torch.cat([recent, band], dim=-2)
+        window = band if recent is None else torch.cat([recent, band], dim=-2)
+        del band
         ready = rows.stop if rows.stop == height else rows.stop - COLOR_MARGIN
         if ready <= done:
+            recent = window
             continue
-        yield slice(done, ready), slice(top, rows.stop), recent.clone()
+        first = max(top, ready - COLOR_MARGIN)
+        recent = window[..., first - top :, :].clone()  # the window may be overwritten
+        yield slice(done, ready), slice(top, rows.stop), window
+        del window  # before the next one is made
         done = ready
-        first = max(top, done - COLOR_MARGIN)
-        recent = recent[..., first - top :, :]
         top = first

@@ -307,7 +307,7 @@ class NanoStream:
         self.nano = nano
         self.net = nano.net
         self.quarter_grid = RowStream()
-        self.full_grid = RowStream()
+        self.full_grid = RowStream(self.quarter_grid.buffers)
 
     def __call__(
         self,

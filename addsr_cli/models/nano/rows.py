@@ -14,6 +14,10 @@ import torch
 import torch.nn.functional as F  # noqa: N812 (the field's name for it)
 from torch import Tensor
 
+# glibc's allocator maps blocks above 32 MiB apart from its heap, and returns them at once when they
+# are freed. Of a larger block than is needed, only what is written to takes memory.
+MAPPED_BYTES = (32 << 20) + 4096
+
 Function = Callable[[Tensor], Tensor]
 
 
@@ -58,14 +62,48 @@ class WholePicture:
         return F.pixel_unshuffle(x, size)
 
 
+class AlternatingBuffers:
+    """Two pieces of memory in turns: what is in one lasts until the next but one is taken.
+
+    Fresh memory for windows of ever other sizes would scatter over the allocator's heap, which then
+    grows far beyond what is in use.
+    """
+
+    def __init__(self) -> None:
+        self._memory: list[Tensor | None] = [None, None]
+        self._turn = 0
+
+    def take(
+        self,
+        like: Tensor,
+        rows: int,
+        channels: int,
+    ) -> Tensor:
+        """Return a picture of the width and type of ``like``, channels last, not initialized."""
+        batch, _, _, width = like.shape
+        numbers = batch * rows * width * channels
+        self._turn = 1 - self._turn
+        memory = self._memory[self._turn]
+        if memory is None or memory.numel() < numbers or memory.dtype != like.dtype:
+            del memory
+            self._memory[self._turn] = None  # before there is another one
+            size = max(numbers, MAPPED_BYTES // like.element_size())
+            memory = torch.empty(size, dtype=like.dtype, device=like.device)
+            self._memory[self._turn] = memory
+        picture = memory[:numbers].view(batch, rows, width, channels)
+        return picture.permute(0, 3, 1, 2)
+
+
 class RowStream(WholePicture):
     """The operations on one picture that comes in strips.
 
     Every strip goes through the same operations in the same order, which tells what was kept for
-    which.
+    which. The rows of a concatenation that ``convolve`` returns are in ``buffers``, which several
+    streams may share: they last until the next but one ``convolve`` of any of them.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, buffers: AlternatingBuffers | None = None) -> None:
+        self.buffers = buffers or AlternatingBuffers()
         self._stored: dict[int, tuple[Tensor, ...]] = {}
         self._done_above: dict[int, int] = {}
         self._number = 0
@@ -95,7 +133,7 @@ class RowStream(WholePicture):
         channels = sum(part.shape[1] for part in parts)
         [stored] = self._stored.get(number, (_zeros(first, 1, channels),))
         rows = stored.shape[-2] + first.shape[-2]
-        window = _empty(first, rows + self._last, channels)
+        window = self.buffers.take(first, rows + self._last, channels)
         window[..., : stored.shape[-2], :] = stored
         window[..., rows:, :] = 0
         channel = 0

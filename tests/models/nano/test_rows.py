@@ -96,3 +96,18 @@ def test_blocks_are_folded_once_all_their_rows_are_there():
         folded.append(rows.unshuffle(part, 4))
     assert [part.shape[-2] for part in folded] == [0, 1, 1]
     assert torch.equal(torch.cat(folded, dim=-2), F.pixel_unshuffle(x, 4))
+
+
+def test_windows_of_all_layers_share_two_pieces_of_memory():
+    quarter_grid = RowStream()
+    full_grid = RowStream(quarter_grid.buffers)
+    layer, x = Convolution(4, 4), torch.rand(1, 4, 8, 6)
+    places = []
+    with torch.inference_mode():
+        for last in (False, False, True):
+            for grid in (quarter_grid, full_grid):
+                grid.start_strip(last=last)
+                windows = [grid.convolve(layer, x)[0] for _ in range(3)]
+                assert windows[1].data_ptr() != windows[2].data_ptr()
+                places.append({window.untyped_storage().data_ptr() for window in windows})
+    assert len(set.union(*places[2:4])) == 2
