@@ -3,8 +3,8 @@
 import numpy as np
 
 from addsr_cli.detection import Area
-from addsr_cli.engine.drift import Drift, follow, hold
-from addsr_cli.engine.protection import protected_drift, protection
+from addsr_cli.engine.drift import Drift, hold
+from addsr_cli.engine.protection import protect
 from addsr_cli.engine.result import empty_samples, with_samples
 from addsr_cli.engine.trust import Trust, measure_trust
 from addsr_cli.imageio import Photo
@@ -55,11 +55,10 @@ class ResultInProgress:
         """
         drift = None
         if self.settings.protect:
-            parts = protection(self.opaque, self.settings)
-            mask, self.protected, self.mask_sha256 = parts.mask, parts.areas, parts.sha256
-            if not mask.any():
+            parts = protect(self.target, self.opaque, self.settings, self.bit_depth)
+            self.protected, self.mask_sha256 = parts.areas, parts.sha256
+            if not parts.mask.any():
                 warnings.append(f"--protect {self.settings.protect}: there is nothing of that")
-            follow(self.target, self.opaque, mask, protected_drift(self.opaque), self.bit_depth)
         if self.bound is not None:
             drift = hold(self.target, self.opaque, self.bound, self.bit_depth)
             if not drift.within_bound:
