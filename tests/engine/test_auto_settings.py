@@ -10,7 +10,7 @@ from skimage import data
 
 from addsr_cli import Machine, Settings, Upscaler, imageio
 from addsr_cli.damage import Damage
-from addsr_cli.engine.auto_settings import DAMAGED_FIDELITY, decided, is_clean
+from addsr_cli.engine.auto_settings import QUIET_FIDELITY, decided, is_clean
 from addsr_cli.errors import UsageError
 from addsr_cli.imageio import from_array
 
@@ -33,13 +33,15 @@ def test_a_clean_photo_takes_fewer_of_several_steps_than_a_damaged_one():
     assert decision.damage.noise == pytest.approx(12, rel=0.3)
 
 
-def test_one_step_goes_further_on_a_damaged_photo_only():
-    clean, _ = decided(CLEAN, AUTO, 1)
+def test_one_step_goes_further_where_it_amplifies_no_noise():
+    smooth = from_array(cv2.GaussianBlur(CLEAN.samples, (0, 0), 1.5))
+
+    quiet, _ = decided(smooth, AUTO, 1)
     noisy, _ = decided(NOISY, AUTO, 1)
 
-    assert (clean.blend(1), clean.steps) == (0, 1)
-    assert (noisy.fidelity, noisy.steps) == (DAMAGED_FIDELITY, 1)
-    assert noisy.blend(1) < 0
+    assert (quiet.fidelity, quiet.steps) == (QUIET_FIDELITY, 1)
+    assert quiet.blend(1) < 0
+    assert (noisy.blend(1), noisy.steps) == (0, 1)
 
 
 def test_what_was_typed_stays_and_the_rest_is_decided():
@@ -63,7 +65,7 @@ def test_each_kind_of_damage_counts(damage):
 
 def test_the_result_of_auto_is_that_of_the_numbers_it_holds():
     upscaler = Upscaler("nano", Machine(device="cpu", precision="fp32"))
-    part = from_array(NOISY.samples[:48, :48])
+    part = from_array(cv2.GaussianBlur(CLEAN.samples[:48, :48], (0, 0), 1.5))
 
     result = upscaler.upscale(part, AUTO)
     again = upscaler.upscale(part, result.origin.settings)
