@@ -42,9 +42,8 @@ def test_the_exit_code_says_whether_the_promise_is_kept(photos, monkeypatch, cap
     monkeypatch.setitem(main.__globals__, "LPIPS", type("LPIPS", (), {"load": lambda _: None}))
     for name, value in fake.items():
         monkeypatch.setitem(main.__globals__, name, value)
-    monkeypatch.setattr(
-        sys, "argv", ["compare_auto.py", str(photos), "--side", "64"] + ["--models", "m"]
-    )
+    arguments = ["compare_auto.py", str(photos), "--side", "64", "--models", "m"]
+    monkeypatch.setattr(sys, "argv", arguments)
 
     with pytest.raises(SystemExit) as raised:
         main()
