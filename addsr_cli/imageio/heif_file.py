@@ -12,6 +12,7 @@ import pillow_heif
 from numpy.typing import NDArray
 
 from addsr_cli.imageio import xmp as xmp_packet
+from addsr_cli.imageio.chroma import smooth_chroma
 from addsr_cli.imageio.decode import Pixels
 from addsr_cli.imageio.exif import strip_prefix
 from addsr_cli.imageio.photo import Header, Photo
@@ -81,6 +82,13 @@ class HeifFile:
         array: NDArray[Any] = np.asarray(self.image)
         if array.ndim == 2:
             array = array[:, :, None]
+        nclx = self.info.get("nclx_profile") or {}
+        array = smooth_chroma(
+            array,
+            self._bits,
+            self.info.get("chroma"),
+            nclx.get("matrix_coefficients", 6),
+        )
         if self.image.mode.startswith("RGBa"):
             array = _straight(array, self._bits)
         if self._bits > 8:
