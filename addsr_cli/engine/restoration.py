@@ -15,6 +15,7 @@ from addsr_cli.engine.auto_settings import Decision
 from addsr_cli.engine.checks import InvalidOutput
 from addsr_cli.engine.finishing import Finisher, RestoredWindow
 from addsr_cli.engine.geometry import Box, shrunk_box
+from addsr_cli.engine.heap import release_heap
 from addsr_cli.engine.one_pass import enlarge_into
 from addsr_cli.engine.plan import COLOR_MARGIN, TILE_MULTIPLE, Plan
 from addsr_cli.engine.progress import ProgressCounter, StageTimer
@@ -102,6 +103,7 @@ def restore(
         del window  # before the next one is made: memory is for one at a time
     with timer.stage("color"):
         finisher.finish()
+        release_heap()  # which is for the encoder now
     if finisher.has_no_detail:
         raise InvalidOutput("one flat colour from a picture that has detail")
     return conditioning
@@ -213,10 +215,12 @@ class Sampling:
             z0 = self._sample(network, canvas, shrunk_box((rows, columns), network.factor))
             restored = network.decode(z0)
             del canvas, z0
+            release_heap()
             complete = slice(done, done + restored.shape[-2])
             if restored.shape[-2]:
                 yield complete, restored
             del restored  # before the next strip is run
+            release_heap()
             done = complete.stop
 
     def _padded(self, plan: Plan) -> Plan:
