@@ -27,12 +27,14 @@ TOLERANCE = 0.5 / 255  # what pixels may change by when a part of the picture is
 SHARE = 0.999  # of the pixels beyond the halo that do not change by more
 LARGEST = 2 / 255  # what no pixel there changes by
 SPARE = 8  # pixels of the halo beyond what was measured: other pictures may reach farther
+EXACT = 1e-5  # largest change beyond the receptive field: float32's, which depends on the size
+LARGEST_FIELD = 48  # of a receptive field that is taken whole for the halo, in pixels
 HEIGHT, CUT, WIDTH = 48, 64, 192  # the test picture, and the columns that are cut away of it
 SMALL = 16  # side of a picture that only shows the cost
 DARK = 0.2  # brightness of those columns, to see whether a network looks at the whole picture
 GRID = 64  # a multiple of the windows that transformers divide a picture into
 BYTES = 4  # of a number in float32
-VERSION = 1  # of the file that keeps measurements
+VERSION = 2  # of the file that keeps measurements
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,9 +151,11 @@ def _tiling(
     if not _ignores_far_pixels(network, picture, whole):
         return GRID, None
     for cut, alignment in ((CUT + network.multiple, network.multiple), (CUT, GRID)):
-        seen = _reach(network.scale, network.enlarge(picture[..., cut:]), whole)
+        right_part = network.enlarge(picture[..., cut:])
+        seen = _reach(network.scale, right_part, whole)
         if seen is not None:
-            return alignment, math.ceil((seen + SPARE) / alignment) * alignment
+            field = _field(network.scale, right_part, whole)
+            return alignment, math.ceil(max(seen + SPARE, field) / alignment) * alignment
     return GRID, None
 
 
@@ -184,6 +188,21 @@ def _reach(
         if beyond.max() <= LARGEST and largest_but_few(beyond) <= TOLERANCE:
             return column
     return None
+
+
+def _field(
+    scale: int,
+    right_part: Tensor,
+    whole: Tensor,
+) -> int:
+    """Return the receptive field beyond a cut, in columns of the input; 0 where it is large.
+
+    Pixels beyond it do not change at all, whatever the picture, so that tiles are exact.
+    """
+    change = (right_part - whole[..., -right_part.shape[-1] :]).abs().amax((0, 1, 2))
+    columns = torch.nonzero(change > EXACT)
+    field = math.ceil((int(columns.max()) + 1) / scale) if len(columns) else 0
+    return field if field <= LARGEST_FIELD else 0
 
 
 def largest_but_few(values: Tensor) -> float:

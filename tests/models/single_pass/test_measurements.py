@@ -26,6 +26,13 @@ class Blur(nn.Module):
         return F.interpolate(blurred * self.gain, scale_factor=2.0)
 
 
+class Faint(Blur):
+    """A small part of every pixel is the mean over the whole reach, the rest is the pixel."""
+
+    def forward(self, x):
+        return F.interpolate(x, scale_factor=2.0) + 1e-3 * super().forward(x)
+
+
 class WholePicture(Blur):
     """Brightness that depends on the mean of the whole picture."""
 
@@ -53,6 +60,14 @@ def test_the_halo_is_the_reach_and_a_little_more(reach):
     measured = measure(enlarger(Blur(reach)))
     assert measured.alignment == 1
     assert reach <= measured.halo <= reach + measurements.SPARE
+
+
+def test_a_faint_but_bounded_reach_is_taken_whole():
+    """Far pixels that hardly count in the test picture may count in another one."""
+    faint = Faint(20)
+    measured = measure(enlarger(faint))
+    assert measured.halo == 20
+    assert measure(enlarger(Faint(60))).halo < 20  # too far to be worth it
 
 
 def test_a_network_that_looks_at_the_whole_picture_has_no_halo():
