@@ -307,7 +307,7 @@ class Settings(PromptSettings):
             bool(self.prompt)
             or self.negative_prompt is not None
             or self.added_prompt is not None
-            or self.tags != "auto"
+            or self.tags not in ("auto", "none")
             or (self.guidance or 0) > 1
             or self.conditioning_scale != 1
         )

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 _BT601 = (0.299, 0.114)
 _RED_AND_BLUE = {1: (0.2126, 0.0722), 4: (0.30, 0.11), 7: (0.212, 0.087), 9: (0.2627, 0.0593)}
-"""Luma weights of red and blue by the MatrixCoefficients of ITU-T H.273, table 4; others: BT.601."""
+"""Luma weights of red and blue by the MatrixCoefficients of H.273, table 4; others: BT.601."""
 
 _BLOCKS = {420: (2, 2), 422: (1, 2)}  # rows and columns that share a chroma sample
 _BAND = 256  # rows at a time

@@ -366,6 +366,7 @@ def test_the_result_records_its_settings(sampler):
 
 def test_a_prompt_is_answered_with_a_warning(nano):
     assert "reads no text" in nano.upscale(eight_bit(), replace(ONE, prompt="a cat")).warnings[0]
+    assert nano.upscale(eight_bit(), replace(ONE, tags="none")).warnings == ()
 
 
 def test_save_never_overwrites_by_default(nano, tmp_path):
