@@ -75,32 +75,24 @@ def sides(
     ]
 
 
-def grown(
-    box: Box,
+def grown_side(
+    side: slice,
     margin: int,
-    size: tuple[int, int],
-) -> Box:
-    """Return the box with ``margin`` more on each side, within a picture of (height, width)."""
-    rows, columns = (
-        slice(max(0, side.start - margin), min(length, side.stop + margin))
-        for side, length in zip(box, size, strict=True)
-    )
-    return rows, columns
+    length: int,
+) -> slice:
+    """Return the slice with ``margin`` more at both ends, within an axis of ``length``."""
+    return slice(max(0, side.start - margin), min(length, side.stop + margin))
+
+
+def side_within(side: slice, other: slice) -> slice:
+    """Return the slice in the coordinates of the slice ``other`` that holds it."""
+    return slice(side.start - other.start, side.stop - other.start)
 
 
 def within(box: Box, other: Box) -> Box:
     """Return ``box`` in the coordinates of the window ``other`` that holds it."""
-    rows, columns = (
-        slice(side.start - outer.start, side.stop - outer.start)
-        for side, outer in zip(box, other, strict=True)
-    )
+    rows, columns = (side_within(side, outer) for side, outer in zip(box, other, strict=True))
     return rows, columns
-
-
-def area_of(box: Box) -> int:
-    """Return the number of pixels in a box."""
-    rows, columns = box
-    return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
 def scaled_box(box: Box, scale: int) -> Box:

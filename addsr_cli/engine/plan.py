@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Self
 
-from addsr_cli.engine.geometry import Box, area_of, boxes, cut, grown, sides, within
+from addsr_cli.engine.geometry import Box, grown_side, side_within, sides
 from addsr_cli.models.architecture import Footprint
 from addsr_cli.settings import MIN_TILE
 
@@ -91,14 +91,14 @@ class Plan:
 
     def regions(self) -> list[tuple[Box, Box]]:
         """Return every region, and the window of the canvas that it needs."""
-        size = (self.height, self.width)
-        whole = (slice(0, self.height), slice(0, self.width))
-        if self.region is None:
-            return [(whole, whole)]
-        if self.strip is not None:
-            bands = sides(whole[1], self.region, self.margin, self.width, TILE_MULTIPLE)
-            return [((whole[0], own), (whole[0], seen)) for own, seen in bands]
-        return cut(whole, self.region, self.margin, size, TILE_MULTIPLE)
+        whole = slice(0, self.height)
+        rows = [(whole, whole)] if self.strip is not None else self._region_sides(self.height)
+        columns = self._region_sides(self.width)
+        return [
+            ((own_rows, own_columns), (seen_rows, seen_columns))
+            for own_rows, seen_rows in rows
+            for own_columns, seen_columns in columns
+        ]
 
     def strips(self) -> list[slice]:
         """Return the rows of every strip, from the top."""
@@ -115,35 +115,27 @@ class Plan:
 
         It is in the coordinates of ``seen``.
         """
-        margin = self.margin - (step + 1) * (self.halo or 0)
-        return within(grown(core, margin, (self.height, self.width)), seen)
+        rows, columns = (
+            self._wanted_side(own, window, step, length)
+            for own, window, length in zip(core, seen, (self.height, self.width), strict=True)
+        )
+        return rows, columns
 
     @cached_property
-    def windows_by_step(self) -> list[list[Box]]:
-        """For each step, what the network sees of the canvas, tile by tile.
+    def window_sides(self) -> list[tuple[list[int], list[int]]]:
+        """For each step, the heights and the widths of the windows that the network sees.
 
-        Coordinates are those of the regions.
+        Windows lie in rows and columns: every height occurs with every width. A photo too large
+        for the memory may have millions of them.
         """
         if self.strip is not None:
-            return [[(rows, seen[1]) for _, seen in self.regions() for rows in self.strips()]]
-        if self.halo is None:
-            tile = self.tile or max(self.width, self.height)
-            overlap = self.overlap if self.tile else 0
-            return [boxes(self.height, self.width, tile, overlap)] * self.steps
-        steps = []
-        for step in range(self.steps):
-            windows: list[Box] = []
-            for core, seen in self.regions():
-                area = self.wanted(core, seen, step)
-                size = (seen[0].stop - seen[0].start, seen[1].stop - seen[1].start)
-                whole = (slice(0, size[0]), slice(0, size[1]))
-                if self.tile is None:
-                    windows.append(whole)
-                    continue
-                tiles = cut(area, self.tile, self.halo, size, TILE_MULTIPLE)
-                windows += [with_halo for _, with_halo in tiles]
-            steps.append(windows)
-        return steps
+            heights = [rows.stop - rows.start for rows in self.strips()]
+            widths = [seen.stop - seen.start for _, seen in self._region_sides(self.width)]
+            return [(heights, widths)]
+        return [
+            (self._window_lengths(self.height, step), self._window_lengths(self.width, step))
+            for step in range(self.steps)
+        ]
 
     @property
     def processed_pixels(self) -> int:
@@ -151,13 +143,13 @@ class Plan:
 
         Overlaps and halos count for every tile.
         """
-        total = sum(area_of(box) for windows in self.windows_by_step for box in windows)
+        total = sum(sum(heights) * sum(widths) for heights, widths in self.window_sides)
         return total // self.steps
 
     @property
     def tiles(self) -> int:
         """Number of tiles in all steps."""
-        return sum(len(windows) for windows in self.windows_by_step)
+        return sum(len(heights) * len(widths) for heights, widths in self.window_sides)
 
     @property
     def tiles_per_step(self) -> int:
@@ -208,6 +200,40 @@ class Plan:
             region=band,
             why=f"{before}; strips of {strip} px{across}, which repeat no work",
         )
+
+    def _region_sides(self, length: int) -> list[tuple[slice, slice]]:
+        """Return every region along a side of ``length``, and the window that it needs."""
+        whole = slice(0, length)
+        if self.region is None:
+            return [(whole, whole)]
+        return sides(whole, self.region, self.margin, length, TILE_MULTIPLE)
+
+    def _wanted_side(
+        self,
+        core: slice,
+        seen: slice,
+        step: int,
+        length: int,
+    ) -> slice:
+        """Return ``wanted`` along a side of ``length``."""
+        margin = self.margin - (step + 1) * (self.halo or 0)
+        return side_within(grown_side(core, margin, length), seen)
+
+    def _window_lengths(self, length: int, step: int) -> list[int]:
+        """Return what the network sees along a side of ``length``, tile by tile."""
+        if self.halo is None:
+            tile = self.tile or length
+            return [min(tile, length)] * tile_count(length, tile, self.overlap)
+        lengths = []
+        for core, seen in self._region_sides(length):
+            seen_length = seen.stop - seen.start
+            if self.tile is None:
+                lengths.append(seen_length)
+                continue
+            area = self._wanted_side(core, seen, step, length)
+            tiles = sides(area, self.tile, self.halo, seen_length, TILE_MULTIPLE)
+            lengths += [with_halo.stop - with_halo.start for _, with_halo in tiles]
+        return lengths
 
     def _narrower(self) -> Self | None:
         """Return the plan in strips of half the width, or None when they are the narrowest."""

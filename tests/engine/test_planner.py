@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 from itertools import pairwise
+from time import process_time
 
 import pytest
 
+from addsr_cli.engine.geometry import boxes, cut
 from addsr_cli.engine.plan import COLOR_MARGIN
 from addsr_cli.engine.planner import (
     batch_capacity,
@@ -50,6 +52,12 @@ FREE = [0, 10**6, 10**7, 3 * 10**7, 10**8, 3 * 10**8, GB, 8 * GB, 80 * GB]
 
 def make_plan(hardware=LAPTOP, width=4000, height=3000, spec=NANO, **options):
     return plan((width, height), Machine(**options), hardware, spec)
+
+
+def area(box):
+    """Return the number of pixels in a box."""
+    rows, columns = box
+    return (rows.stop - rows.start) * (columns.stop - columns.start)
 
 
 def chain(first):
@@ -131,18 +139,37 @@ def test_a_requested_tile_wins():
 
 @pytest.mark.parametrize("width", [129, 768, 769, 1472, 1473, 5000])
 def test_tiles_and_their_halos_are_counted_as_the_tiler_cuts_them(width):
-    from addsr_cli.engine.geometry import boxes, cut
-
-    def pixels(box):
-        return (box[0].stop - box[0].start) * (box[1].stop - box[1].start)
-
-    blended = [pixels(box) for box in boxes(900, width, 128, 32)]
+    blended = [area(box) for box in boxes(900, width, 128, 32)]
     whole = (slice(0, 900), slice(0, width))
-    exact = [pixels(around) for _, around in cut(whole, 128, 112, (900, width), 16)]
+    exact = [area(around) for _, around in cut(whole, 128, 112, (900, width), 16)]
     for spec, areas in ((FULL, blended), (replace(NANO, halo=112), exact)):
         p = make_plan(width=width, height=900, spec=spec, tile=128, overlap=32)
         assert p.tiles_per_step == len(areas)
         assert p.processed_pixels == sum(areas)
+
+
+def test_a_hopelessly_large_photo_is_planned_without_listing_its_tiles():
+    hopeless = replace(LAPTOP, free_bytes=GB)
+    start = process_time()
+    assert make_plan(hopeless, 10**6, 10**6, nano.NANO).processed_pixels >= 10**12
+    assert process_time() - start < 1
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_windows_of_regions_are_counted_as_the_engine_runs_them(steps):
+    p = replace(
+        make_plan(width=1000, height=700, spec=replace(NANO, halo=24), tile=128),
+        region=300,
+        steps=steps,
+    )
+    areas = []
+    for core, seen in p.regions():
+        size = tuple(side.stop - side.start for side in seen)
+        for step in range(steps):
+            tiles = cut(p.wanted(core, seen, step), p.tile, p.halo, size, 16)
+            areas += [area(with_halo) for _, with_halo in tiles]
+    assert p.tiles == len(areas)
+    assert p.processed_pixels == sum(areas) // steps
 
 
 @pytest.mark.parametrize("free", FREE)
