@@ -27,13 +27,13 @@ Json = Mapping[str, Any]
 class Ablation:
     """One choice of the training that the papers vary.
 
-    ``label`` names the variant of a recipe, ``field`` is the recipe's entry; ``train`` are options
-    that train the variants.
+    ``label`` names the variant of a recipe, ``field`` is the recipe's entry; ``train`` has the
+    options that train the main variants, by their labels.
     """
 
     field: str
     label: Callable[[Json], str]
-    train: tuple[str, ...]
+    train: Mapping[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,17 +72,28 @@ ABLATIONS = {
     "psr": Ablation(
         field="psr",
         label=_psr_label,
-        train=("--psr-train-weight 1", "--psr-train-weight off"),
+        train={
+            "with PSR, weight 1": "--psr-train-weight 1",
+            "without PSR": "--psr-train-weight off",
+        },
     ),
     "ta": Ablation(
         field="ta",
         label=_ta_label,
-        train=("--ta exponential --mu 0.5 --nu 2.1", "--ta linear", "--ta none"),
+        train={
+            "TA-ADD exponential, mu=0.5, nu=2.1": "--ta exponential --mu 0.5 --nu 2.1",
+            "TA-ADD linear, gamma=0.4, kappa=0.5": "--ta linear",
+            "without TA, plain ADD": "--ta none",
+        },
     ),
     "teacher": Ablation(
         field="teacher_sees",
         label=_teacher_label,
-        train=("--teacher-sees hr", "--teacher-sees control", "--teacher-sees lr"),
+        train={
+            "teacher sees HR in control, tagger, text": "--teacher-sees hr",
+            "teacher sees HR in control": "--teacher-sees control",
+            "teacher sees LR alone": "--teacher-sees lr",
+        },
     ),
 }
 
@@ -98,11 +109,18 @@ def find_variants(name: str, folders: Sequence[Path]) -> list[TrainedVariant]:
     ]
     if not variants:
         places = ", ".join(map(str, folders))
-        train = " and ".join(f"addsr distill {options}" for options in ablation.train)
+        train = " and ".join(f"addsr distill {options}" for options in ablation.train.values())
         raise UsageError(
             f"No trained model lies in {places}.", f"Train some with {train}, or set --trained."
         )
     return sorted(variants, key=lambda variant: variant.label)
+
+
+def missing_variants(name: str, variants: Sequence[TrainedVariant]) -> list[str]:
+    """The main variants that were not trained, each with the options that train it."""
+    trained = {variant.label for variant in variants}
+    wanted = ABLATIONS[name].train
+    return [f"{label} ({flags})" for label, flags in wanted.items() if label not in trained]
 
 
 def other_differences(name: str, variants: Sequence[TrainedVariant]) -> list[str]:

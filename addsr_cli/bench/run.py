@@ -67,7 +67,8 @@ def run(
         callbacks.warn(f"{located.spec.name} makes no use of {', '.join(ignored)}")
     sweep = variants(chosen, default_steps(located.spec))
     precisions = _precision_reasons(located, machine, sweep)
-    callbacks.info(f"model {located.spec.name}: {located.reason}")
+    if options.ablation is None:
+        callbacks.info(f"model {located.spec.name}: {located.reason}")
     report = Report(
         protocol=protocol.describe_machine(machine.device, located, options.sweep.base),
         published=options.published(),
@@ -213,6 +214,12 @@ def _models(
         f"{each.label} ({each.located.file.parent})" for each in trained
     )
     report.protocol["sha256"] = "; ".join(each.located.digest() for each in trained)
+    for each in trained:
+        callbacks.info(f"{each.label}: {each.located.file.parent}")
+    missing = ablation.missing_variants(options.ablation, trained)
+    if missing:
+        report.protocol["not trained"] = "; ".join(missing)
+        callbacks.info(f"not trained here: {'; '.join(missing)}")
     differing = ablation.other_differences(options.ablation, trained)
     if differing:
         callbacks.warn(f"the trained models also differ in {', '.join(differing)}")

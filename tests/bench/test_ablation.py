@@ -3,12 +3,12 @@ from dataclasses import asdict, replace
 
 import pytest
 
-from addsr_cli.bench.ablation import ABLATIONS, find_variants, other_differences
+from addsr_cli.bench.ablation import ABLATIONS, find_variants, missing_variants, other_differences
 from addsr_cli.bench.published import ABLATION_TABLES
 from addsr_cli.errors import UnreadableInput, UsageError
 from addsr_cli.train.config import TrainConfig
 from addsr_cli.train.losses.timestep_weights import TaWeights
-from addsr_cli.train.recipe import PAPER, PSR_OFF
+from addsr_cli.train.recipe import PAPER, PSR_OFF, parse_teacher_sees, psr_range
 from addsr_cli.weights.loader import ASSETS
 
 LABELS = {
@@ -54,6 +54,29 @@ def test_variants_are_told_apart_by_the_choice_of_the_ablation(trained, name):
     assert [variant.label for variant in variants] == sorted(label for _, label in LABELS[name])
     assert {variant.located.spec.name for variant in variants} == {"nano"}
     assert other_differences(name, variants) == []
+
+
+@pytest.mark.parametrize("name", list(ABLATIONS))
+def test_variants_that_were_not_trained_are_named_with_the_options_that_train_them(trained, name):
+    variants = find_variants(name, [trained("paper")])
+    first, *others = ABLATIONS[name].train.items()
+    assert variants[0].label == first[0]
+    assert missing_variants(name, variants) == [f"{label} ({flags})" for label, flags in others]
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "flags"),
+    [(name, *each) for name, entry in ABLATIONS.items() for each in entry.train.items()],
+)
+def test_the_options_of_a_variant_train_what_its_label_says(name, label, flags):
+    values = dict(zip(flags.split()[::2], flags.split()[1::2], strict=True))
+    changes = {
+        "psr": lambda: {"psr": psr_range(values["--psr-train-weight"])},
+        "ta": lambda: {"ta": TaWeights(form=values["--ta"])},
+        "teacher": lambda: {"teacher_sees": parse_teacher_sees(values["--teacher-sees"])},
+    }[name]()
+    recipe = json.loads(json.dumps(asdict(replace(PAPER, **changes))))
+    assert ABLATIONS[name].label(recipe) == label
 
 
 def test_variants_without_psr_are_run_without_it(trained):
