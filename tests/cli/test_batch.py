@@ -496,6 +496,7 @@ def test_processes_do_not_inherit_options_of_the_whole_batch(photos, batch, monk
     assert started == [["--scale=2.0", "--steps=1"]]
 
 
+@pytest.mark.slow
 def test_many_devices_make_the_same_tree(photos, batch):
     spoil()
     outcome = batch("--devices", "cpu,cpu", "--json", *EXACT)

@@ -287,8 +287,8 @@ def test_a_picture_that_turns_out_too_large_for_the_disk_fails_alone(
 ):
     for name in ("a.png", "z.png"):
         photo(f"in/{name}")
-    photo("in/large.png", (240, 180))
-    folder = disk("size=400k")
+    photo("in/large.png", (120, 90))
+    folder = disk("size=160k")
     monkeypatch.setattr(shutil, "disk_usage", roomy)
     outcome = batch("-o", folder)
     assert outcome.code == 3, outcome.err

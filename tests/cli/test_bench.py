@@ -285,7 +285,7 @@ def test_an_impossible_measurement_is_one_line(bench, arguments, code, message):
     assert outcome.out == ""
 
 
-def test_fid_and_kid_are_measured_when_named(bench, data, perceptual_weights):
+def test_fid_and_kid_are_measured_when_named(bench, data, small_vgg):
     header, *rows = records(
         bench("--data", data, "--steps", "1", "--metrics", "psnr,fid_vgg,kid_vgg", "--json")
     )

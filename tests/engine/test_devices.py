@@ -36,7 +36,7 @@ def exact(models):
     return picture_of
 
 
-def picture(height=20, width=28):
+def picture(height=16, width=20):
     """Waves with grain, uint8 (height, width, 3)."""
     y, x = np.mgrid[:height, :width]
     waves = [127 + 90 * np.sin(x / (2 + k) + k) * np.cos(y / (3 + k)) for k in range(3)]
@@ -85,7 +85,7 @@ def test_half_precision_stays_near_float32(models, exact, device, name, precisio
 def test_tiles_make_the_same_picture(device):
     whole, tiled = (
         Upscaler("nano", Machine(device=device, precision="fp32", tile=tile)).upscale(
-            picture(24, 112), ONE
+            picture(8, 112), ONE
         )
         for tile in (None, 128)
     )
@@ -98,7 +98,7 @@ def test_pictures_that_wait_in_main_memory_come_out_the_same(device):
     here, away = (
         Upscaler(
             "nano", Machine(device=device, precision="fp32", offload=offload, tile=128)
-        ).upscale(picture(24, 112), settings)
+        ).upscale(picture(8, 112), settings)
         for offload in (False, True)
     )
     assert (here.plan.offload, away.plan.offload) == (False, device != "cpu")
@@ -107,7 +107,7 @@ def test_pictures_that_wait_in_main_memory_come_out_the_same(device):
 
 def test_memory_that_runs_out_means_smaller_tiles(device, denoise):
     upscaler = Upscaler("nano", Machine(device=device, precision="fp32"))
-    whole = upscaler.upscale(picture(24, 112), ONE)
+    whole = upscaler.upscale(picture(8, 112), ONE)
 
     def tight(model, z, answer):
         if z.shape[-1] * model.factor > 400:
@@ -115,7 +115,7 @@ def test_memory_that_runs_out_means_smaller_tiles(device, denoise):
         return answer()
 
     denoise(tight)
-    result = upscaler.upscale(picture(24, 112), ONE)
+    result = upscaler.upscale(picture(8, 112), ONE)
     assert whole.plan.tile is None
     assert result.plan.tile is not None
     assert "out of memory" in retried(result)[0]

@@ -91,7 +91,7 @@ def test_figures_are_those_of_the_definition():
 
 @pytest.mark.parametrize("scale", [1, 2.5, 4])
 def test_every_plan_of_tiles_gives_the_same_held_picture(scale):
-    photo = Photo(samples=picture(80, 90))
+    photo = Photo(samples=picture(40, 52))
     settings = Settings(steps=1, scale=scale, max_drift=1)
     machine = {"precision": "fp32", "device": "cpu"}
     whole = Upscaler("nano", Machine(**machine)).upscale(photo, settings)

@@ -98,8 +98,8 @@ def test_tiles_with_their_halo_match_the_result_in_one_piece(height, width, tile
 
 @pytest.fixture(scope="module")
 def cat():
-    """A photograph, 113 x 81: fur and eyes; sides of the canvas that no stride divides."""
-    return data.chelsea()[60:141, 90:203]
+    """A photograph, 67 x 45: fur and an eye; sides of the canvas that no stride divides."""
+    return data.chelsea()[80:125, 120:187]
 
 
 @pytest.fixture(scope="module")
@@ -107,17 +107,17 @@ def pictures(cat):
     """The bundled model's output by precision and tile side; None is in one piece."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)  # busy machines are shared
-    yield {(p, tile): run(cat, p, tile) for p in ("fp32", "bf16") for tile in (None, 128, 240)}
+    runs = [(precision, tile) for precision in ("fp32", "bf16") for tile in (None, 128)]
+    yield {each: run(cat, *each) for each in [*runs, ("fp32", 240)]}
     torch.set_num_threads(before)
 
 
 def run(photo, precision, tile):
     machine = Machine(device="cpu", precision=precision, tile=tile or 4096)
-    return Upscaler("nano", machine).upscale(photo, Settings(steps=2, seed=3)).photo.rgb
+    return Upscaler("nano", machine).upscale(photo, Settings(steps=1)).photo.rgb
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("tile", [128, 240])
+@pytest.mark.parametrize(("precision", "tile"), [("fp32", 128), ("fp32", 240), ("bf16", 128)])
 def test_the_bundled_model_makes_the_same_picture_in_tiles(pictures, precision, tile):
     eight_bit = {key: np.round(255 * picture) for key, picture in pictures.items()}
     assert np.abs(eight_bit[precision, tile] - eight_bit[precision, None]).max() <= 1
