@@ -109,7 +109,7 @@ def _old_photo(detail: str) -> Bundle:
 
 def _text(detail: str) -> Bundle:
     _refuse_detail(detail)
-    return {"scale": 2.0, "fidelity": 1.0, "tags": "none", "format": "png"}
+    return {"scale": 2.0, "fidelity": 1.0, "protect": "text", "tags": "none", "format": "png"}
 
 
 def _avatar(detail: str) -> Bundle:

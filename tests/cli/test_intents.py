@@ -38,6 +38,13 @@ def test_the_longer_side_follows_from_sheet_and_resolution(text, longest):
     assert intents.options_for(text)["longest"] == longest
 
 
+def test_letters_are_protected_where_the_picture_is_text(photo, upscale):
+    outcome = upscale(photo(), "--for", "text", "--json")
+    record = json.loads(outcome.out)
+    assert 'protect = "text"' in outcome.err
+    assert (record["status"], record["protected"]) == ("ok", [])  # the photo shows no text
+
+
 @pytest.mark.parametrize(
     "text",
     ["poster", "print:B9", "print:A3@none", "print:A3@0", "web:wide", "web:0", "photo:2", ""],
