@@ -184,6 +184,8 @@ def _trust_line(trust: dict[str, Any]) -> str:
         shares = [area["invented"] for area in trust["areas"] if area["kind"] == kind]
         if shares:
             text += f", in {kind} up to {max(shares):.1f} %"
+    if trust["spread"] is not None:
+        text += f", {trust['spread']:.1f} of 255 levels vary with the seed"
     return f"{text}; shown in {printable(trust['map'])}" if trust["map"] else text
 
 

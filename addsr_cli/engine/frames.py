@@ -5,7 +5,7 @@ from typing import Protocol
 
 from addsr_cli import hardware
 from addsr_cli.engine.drift import worst_drift
-from addsr_cli.engine.progress import OnProgress, PhotoProgress
+from addsr_cli.engine.progress import OnProgress, part_of
 from addsr_cli.engine.result import Result
 from addsr_cli.engine.trust import worst_trust
 from addsr_cli.errors import OutOfMemory
@@ -38,7 +38,7 @@ def upscale_frames(
     _check_memory(photo, len(frames), size)
     results: list[Result] = []
     for number, frame in enumerate(frames):
-        results.append(upscale(frame, on_progress=_of_frame(on_progress, number, len(frames))))
+        results.append(upscale(frame, on_progress=part_of(on_progress, number, len(frames))))
     seconds: dict[str, float] = {}
     for result in results:
         for stage, duration in result.seconds.items():
@@ -67,24 +67,3 @@ def _check_memory(
             f"{free / 1e9:.1f} GB are free.",
             "Use a smaller --scale, or --frames first.",
         )
-
-
-def _of_frame(
-    on_progress: OnProgress | None,
-    number: int,
-    count: int,
-) -> OnProgress | None:
-    """Return a function that reports the progress of one frame as that of all."""
-    if on_progress is None:
-        return None
-
-    def report(progress: PhotoProgress) -> None:
-        on_progress(
-            replace(
-                progress,
-                done=number * progress.total + progress.done,
-                total=count * progress.total,
-            )
-        )
-
-    return report

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +17,27 @@ class PhotoProgress:
 
 
 OnProgress = Callable[[PhotoProgress], None]
+
+
+def part_of(
+    on_progress: OnProgress | None,
+    number: int,
+    count: int,
+) -> OnProgress | None:
+    """Return a function that reports the progress of one of ``count`` pictures as that of all."""
+    if on_progress is None or count == 1:
+        return on_progress
+
+    def report(progress: PhotoProgress) -> None:
+        on_progress(
+            replace(
+                progress,
+                done=number * progress.total + progress.done,
+                total=count * progress.total,
+            )
+        )
+
+    return report
 
 
 @dataclass(kw_only=True)

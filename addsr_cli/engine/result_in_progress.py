@@ -8,7 +8,7 @@ from addsr_cli.engine.protection import protect
 from addsr_cli.engine.result import empty_samples, with_samples
 from addsr_cli.engine.trust import Trust, measure_trust
 from addsr_cli.imageio import Photo
-from addsr_cli.imageio.photo import Samples, narrowed
+from addsr_cli.imageio.photo import FloatArray, Samples, narrowed
 from addsr_cli.settings import Settings
 
 
@@ -39,6 +39,7 @@ class ResultInProgress:
         self.settings = settings
         self.protected: tuple[Area, ...] = ()
         self.mask_sha256 = ""
+        self.spread: FloatArray | None = None
         self.bit_depth = bit_depth or (8 if source.samples.itemsize == 1 else 16)
         self.samples = empty_samples(source, size, working_depth(settings, self.bit_depth))
 
@@ -65,7 +66,9 @@ class ResultInProgress:
                 warnings.append(_unmet(drift, self.bit_depth))
         if self.bit_depth == 8 and self.samples.dtype != np.uint8:
             self.samples = narrowed(self.samples)
-        trust = measure_trust(self.target, self.opaque) if self.wants_trust else None
+        trust = None
+        if self.wants_trust:
+            trust = measure_trust(self.target, self.opaque, self.spread)
         return with_samples(self.source, self.samples), drift, trust
 
 

@@ -8,12 +8,13 @@ With B the plain enlargement, A the resize to the photo's size and A+ its pseudo
     (1 - A+ A) (R - B y)        invented: beyond the plain enlargement, and shrinks to nothing
 
 A plain enlargement has invented nothing. Pictures that differ in what is invented have the same
-photo. The energies of both are local means over a smooth window, on a grid of cells of
-4 x 4 pixels of the result. All is computed in bands of rows from the finished result, so that no
-model and no plan of tiles shows in it.
+photo. What differs between seeds is invented too, wherever it lies: ``seed_spread`` measures it.
+The energies of all are local means over a smooth window, on a grid of cells of 4 x 4 pixels of the
+result. All is computed in bands of rows from finished results, so that no model and no plan of
+tiles shows in it.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,7 @@ from addsr_cli.imageio.back_projection import REACH, least_change, rows_needed, 
 from addsr_cli.imageio.photo import FloatArray, Samples, float_planes
 from addsr_cli.imageio.resample import Taps, apply_taps, reach, taps
 
+SEEDS = 3  # pictures of a model that samples, whose spread is measured
 CELL = 4  # pixels of the result, the side of a cell of the map
 WINDOW = 2.0  # pixels of the photo, the deviation of the Gaussian window
 FULL = 32.0  # of 255: departure from the photo that is drawn in full colour
@@ -44,14 +46,16 @@ class Trust:
 
     ``invented`` is a share, 0 to 1, and ``areas`` the same of the largest faces and lines of text,
     with their rectangles in the photo. ``departure`` is the map (rows, columns) of cells, root mean
-    square in 1/255 of what is invented or drifted; ``picture`` draws it over the result, uint8
-    (rows, columns, 3).
+    square in 1/255 of what is invented, drifted or varies with the seed; ``picture`` draws it over
+    the result, uint8 (rows, columns, 3). ``spread`` is the standard deviation over seeds in 1/255,
+    root mean square over the picture; None where there was one seed.
     """
 
     invented: float
     areas: tuple[dict[str, Any], ...]
     departure: FloatArray
     picture: NDArray[np.uint8]
+    spread: float | None = None
 
     def photo(self) -> Photo:
         """Return the picture as a photo."""
@@ -62,13 +66,38 @@ class Trust:
         return {
             "invented": round(100 * self.invented, 1),
             "departure": round(float(np.sqrt((self.departure**2).mean())), 2),
+            "spread": None if self.spread is None else round(self.spread, 2),
             "areas": list(self.areas),
         }
 
 
-def measure_trust(samples: Samples, photo: Photo) -> Trust:
-    """Return what samples (H, W, 1 or 3) owe to an opaque photo that is no larger than they are."""
-    energies = _Energies(samples, photo)
+def seed_spread(first: Samples, others: Iterable[Samples]) -> FloatArray:
+    """Return the variance of pictures (H, W, C) of independent seeds, in 1/255 squared, by cell.
+
+    Two of them differ by twice their variance, in the mean square. ``others`` are taken one by one.
+    """
+    height, width = first.shape[:2]
+    total = np.zeros((-(-height // CELL), -(-width // CELL)), np.float32)
+    count = 0
+    for other in others:
+        count += 1
+        for rows in _bands(height, width, height):
+            difference = (float_planes(first[rows]) - float_planes(other[rows])) * _LEVELS
+            own = slice(rows.start // CELL, -(-rows.stop // CELL))
+            total[own] += _by_cell(difference**2).mean(axis=2)
+    return np.asarray(total / max(1, 2 * count), np.float32)
+
+
+def measure_trust(
+    samples: Samples,
+    photo: Photo,
+    spread: FloatArray | None = None,
+) -> Trust:
+    """Return what samples (H, W, 1 or 3) owe to an opaque photo that is no larger than they are.
+
+    ``spread`` is that of ``seed_spread``, where there are results of other seeds.
+    """
+    energies = _Energies(samples, photo, spread)
     areas = [
         area.record() | {"invented": round(100 * energies.share(energies.cells(area)), 1)}
         for area in detection.detect(photo, KINDS)
@@ -77,8 +106,9 @@ def measure_trust(samples: Samples, photo: Photo) -> Trust:
     return Trust(
         invented=energies.share(everything),
         areas=tuple(areas),
-        departure=np.sqrt(energies.invented + energies.drift),
+        departure=np.sqrt(energies.invented + energies.spread + energies.drift),
         picture=energies.picture(),
+        spread=None if spread is None else float(np.sqrt(spread.mean())),
     )
 
 
@@ -94,7 +124,12 @@ class _Energies:
     ``variance`` is that within the window of what the photo tells.
     """
 
-    def __init__(self, samples: Samples, photo: Photo) -> None:
+    def __init__(
+        self,
+        samples: Samples,
+        photo: Photo,
+        spread: FloatArray | None = None,
+    ) -> None:
         self.samples = samples
         self.photo = photo
         height, width = samples.shape[:2]
@@ -113,6 +148,7 @@ class _Energies:
         deviations = tuple(WINDOW * side / CELL / small for side, small in self._sides())
         self.invented = _smooth(self.invented, deviations)
         self.drift = _smooth(self.drift, deviations)
+        self.spread = _smooth(np.zeros(shape, np.float32) if spread is None else spread, deviations)
         local = _smooth(self.mean, deviations).reshape(self.mean.shape)
         self.variance = np.maximum(_smooth(square, deviations) - (local**2).mean(axis=2), 0)
 
@@ -134,9 +170,10 @@ class _Energies:
 
     def picture(self) -> NDArray[np.uint8]:
         """Return the result in grey under the colours of what it invented and where it drifted."""
-        energy = self.invented + self.drift
+        invented = self.invented + self.spread
+        energy = invented + self.drift
         amount = np.minimum(1, np.sqrt(energy) / FULL)[..., None]
-        share = (self.invented / np.maximum(energy, _SMALLEST**2))[..., None]
+        share = (invented / np.maximum(energy, _SMALLEST**2))[..., None]
         colour = share * np.array(INVENTED) + (1 - share) * np.array(DRIFT)
         grey = np.clip(self.mean.mean(axis=2, keepdims=True), 0, _LEVELS)
         drawn: NDArray[np.uint8] = np.rint((1 - amount) * grey + amount * colour).astype(np.uint8)

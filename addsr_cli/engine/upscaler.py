@@ -15,12 +15,13 @@ from addsr_cli.engine.ignored_settings import ignored_settings
 from addsr_cli.engine.official_plan import official_plan
 from addsr_cli.engine.passes import passes_of, planned_canvas
 from addsr_cli.engine.plan import Plan
-from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer
+from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer, part_of
 from addsr_cli.engine.provenance import provenance_of
 from addsr_cli.engine.resident_model import ResidentModel, Wrap
 from addsr_cli.engine.restoration import RunContext, restore
 from addsr_cli.engine.result import Result, empty_samples, resize_only
 from addsr_cli.engine.result_in_progress import ResultInProgress, working_depth
+from addsr_cli.engine.seeds import seeds_needed, spread_over_seeds
 from addsr_cli.engine.source import ImageInput, as_source, load_photo, size_of
 from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import AnimatedPhoto, Photo
@@ -29,7 +30,7 @@ from addsr_cli.models.one_pass import PrecisionLoss
 from addsr_cli.models.registry import FALLBACK
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.schedule import Schedule
-from addsr_cli.settings import Machine, PromptSettings, Settings
+from addsr_cli.settings import Machine, Settings
 from addsr_cli.weights import loader
 
 DEFAULTS = Settings()
@@ -161,17 +162,22 @@ class Upscaler:
             settings, decision = self._decided(opaque, settings)
             if decision is not None:
                 plans = self.plan(width, height, settings)
+        seeds = seeds_needed(settings, self.spec)
         context = self._context(
             settings,
             [settings.seed],
             plans,
             timer,
-            on_progress,
+            part_of(on_progress, 0, seeds),
             decision,
         )
         context.warnings.extend(photo.warnings)
         output = ResultInProgress(photo, opaque, size, bit_depth, settings)
         final_plan, conditioning = self._run_passes(opaque, output.target, plans, context)
+        if seeds > 1:
+            with timer.stage("seeds"):
+                first = output.target
+                output.spread = spread_over_seeds(self.upscale, photo, settings, first, on_progress)
         return self._result(output, settings, final_plan, conditioning, context)
 
     def batch_size(
@@ -214,7 +220,7 @@ class Upscaler:
         settings = [each for each, _ in decisions]
         common = settings[0]
         width, height = photos[0].size
-        if not can_be_batched(photos, settings):
+        if not can_be_batched(photos, settings, self.spec):
             return None
         if self.batch_size(width, height, common, wanted=len(photos)) < len(photos):
             return None
@@ -260,6 +266,7 @@ class Upscaler:
         decision: Decision | None = None,
     ) -> RunContext:
         steps = self.steps(settings)
+        guidance = self.spec.guidance if settings.guidance is None else settings.guidance
         progress = ProgressCounter(
             on_progress=on_progress,
             steps=max(1, steps),
@@ -268,7 +275,7 @@ class Upscaler:
         return RunContext(
             settings=self._sampling(settings),
             fidelity=settings.dial if self.spec.dials_decoder else None,
-            prompt=self._prompt(settings),
+            prompt=replace(settings, guidance=guidance),
             seeds=seeds,
             steps=steps,
             progress=progress,
@@ -288,12 +295,6 @@ class Upscaler:
         if decision is not None:  # told are the steps that are run
             decision = replace(decision, steps=self.steps(settings) or None)
         return settings, decision
-
-    def _prompt(self, settings: Settings) -> PromptSettings:
-        """Return the settings for the text, with the model's own guidance unless one was set."""
-        if settings.guidance is None:
-            return replace(settings, guidance=self.spec.guidance)
-        return settings
 
     def _sampling(self, settings: Settings) -> Settings:
         """Return the settings without a fidelity that is a dial of the model's decoder alone."""

@@ -138,6 +138,11 @@ class ModelSpec:
     native_scale: int | None = None
     official_tiles: OfficialTiles | None = None
 
+    @property
+    def invents_by_seed(self) -> bool:
+        """Whether another seed gives other detail: of a single step, only the rounding differs."""
+        return self.native_scale is None and self.most_steps != 1
+
 
 @dataclass(frozen=True, kw_only=True)
 class SharedDecoder:

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from bundles import write_bundle
 
 from addsr_cli import Machine, Settings, Upscaler
 from addsr_cli.engine import trust as module
-from addsr_cli.engine.trust import CELL, measure_trust, worst_trust
+from addsr_cli.engine.trust import CELL, measure_trust, seed_spread, worst_trust
 from addsr_cli.imageio import Photo, resize_photo
 from addsr_cli.imageio.back_projection import least_change
 from addsr_cli.imageio.resample import resize
@@ -112,3 +115,58 @@ def test_a_region_has_its_own_share(monkeypatch):
     calm, invented = measure_trust(with_noise(plain, noise), small).record()["areas"]
     assert calm["invented"] < 1 < 10 < invented["invented"]
     assert calm["box"] == [3, 5, 15, 30]
+
+
+def test_the_variance_over_seeds_is_found_where_it_is():
+    rng = np.random.default_rng(3)
+    noise = rng.normal(0, 6, (3, 64, 80, 3))
+    noise[:, :, :40] = 0
+    first, *others = (np.clip(np.rint(128 + each), 0, 255).astype(np.uint8) for each in noise)
+
+    spread = seed_spread(first, others)
+
+    assert spread.shape == (16, 20)
+    assert spread[:, :10].max() == 0
+    assert np.sqrt(spread[:, 10:].mean()) == pytest.approx(6, rel=0.1)
+
+
+def test_what_varies_with_the_seed_enters_the_map_in_orange():
+    small = photo()
+    samples = enlarged(small, 4)
+    spread = np.zeros((48, 60), np.float32)
+    spread[:, 40:] = 20.0**2
+
+    plain, varied = (measure_trust(samples, small, each) for each in (None, spread))
+
+    np.testing.assert_allclose(varied.departure[:, 55:], 20, rtol=0.05)
+    np.testing.assert_allclose(varied.departure[:, :25], plain.departure[:, :25], atol=0.1)
+    assert (plain.spread, varied.spread) == (None, pytest.approx((20**2 / 3) ** 0.5, rel=0.01))
+    red, _, blue = varied.picture[:, 55:].reshape(-1, 3).mean(axis=0)
+    assert red > blue + 20
+
+
+@pytest.mark.slow
+def test_a_model_that_samples_is_run_with_three_seeds(tmp_path):
+    small = photo(32, 32)
+    settings = Settings(scale=2, steps=1, seed=5, tags="none", trust_map=True)
+    machine = Machine(device="cpu", precision="fp32")
+    sampled = Upscaler(str(write_bundle(tmp_path / "bundle")), machine)
+    reports = []
+
+    result = sampled.upscale(small, settings, reports.append)
+
+    plain = replace(settings, trust_map=False)
+    seeds = [sampled.upscale(small, replace(plain, seed=seed)).photo.samples for seed in (5, 6, 7)]
+    assert np.array_equal(result.photo.samples, seeds[0])
+    assert result.trust.spread == pytest.approx(np.sqrt(seed_spread(seeds[0], seeds[1:]).mean()))
+    assert result.trust.spread > 1
+    assert result.origin.settings.seed == 5
+    assert reports[-1].done == reports[-1].total == 3 * reports[0].done
+    assert sampled.upscale_batch([small, small], [settings, settings]) is None
+
+
+def test_one_step_has_no_spread():
+    small = Photo(samples=photo(16, 16).samples)
+    upscaler = Upscaler("nano", Machine(device="cpu", precision="fp32"))
+
+    assert upscaler.upscale(small, Settings(scale=2, trust_map=True)).trust.spread is None
