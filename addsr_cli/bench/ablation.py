@@ -18,6 +18,7 @@ PSR_OFF = [0.0, 0.0]
 TEACHER_INPUTS = ["control", "tagger", "text"]
 # of a run, and no part of what is compared
 PLACES = ("data", "output", "device", "workers", "tracker", "keep")
+MEMORY = ("ema_on_cpu", "checkpointing", "shard_optimizer")
 LOGGING = ("save_every", "sample_every", "log_every", "validation", "precompute")
 
 Json = Mapping[str, Any]
@@ -125,7 +126,7 @@ def missing_variants(name: str, variants: Sequence[TrainedVariant]) -> list[str]
 
 def other_differences(name: str, variants: Sequence[TrainedVariant]) -> list[str]:
     """Settings besides the compared one in which the trained variants differ."""
-    ignored = {*PLACES, *LOGGING, f"recipe.{ABLATIONS[name].field}"}
+    ignored = {*PLACES, *MEMORY, *LOGGING, f"recipe.{ABLATIONS[name].field}"}
     flat = [dict(_flattened(variant.training, ignored)) for variant in variants]
     settings = sorted({name for each in flat for name in each})
     return [name for name in settings if len({json.dumps(each.get(name)) for each in flat}) > 1]
