@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal, Self
 
 from addsr_cli.engine.geometry import Box, grown_side, side_within, sides
@@ -101,9 +102,15 @@ class Plan:
         ]
 
     def strips(self) -> list[slice]:
-        """Return the rows of every strip, from the top."""
-        strip = self.strip or self.height
-        return [slice(top, min(top + strip, self.height)) for top in range(0, self.height, strip)]
+        """Return the rows of every strip, from the top.
+
+        The last strip brings what lags behind as well, and is low: memory is that of the others.
+        """
+        if self.strip is None:
+            return [slice(0, self.height)]
+        last = max(0, self.height - TILE_MULTIPLE)
+        tops = [*range(0, last, self.strip), last]
+        return [slice(top, stop) for top, stop in pairwise([*tops, self.height])]
 
     def wanted(
         self,

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from addsr_cli.engine.planner import plan
+from addsr_cli.engine.planner import picture_memory, plan
 from addsr_cli.engine.streaming import Streamed
 from addsr_cli.engine.upscaler import Upscaler
 from addsr_cli.hardware import Hardware
-from addsr_cli.models.nano.architecture import SMALL
+from addsr_cli.models.nano.architecture import NANO, SMALL
 from addsr_cli.models.nano.restorer import Nano, NanoConfig, build_nano, save_nano
 from addsr_cli.schedule import Schedule
 from addsr_cli.settings import Machine, Settings
@@ -75,7 +75,7 @@ def test_large_photos_are_run_in_strips_without_repeated_work():
     strips = make_plan(size=(4000, 3000))
     assert (strips.tile, strips.region, strips.strip) == (None, None, SMALL.strip)
     assert strips.processed_pixels == 4000 * 3000
-    assert strips.tiles == 12
+    assert strips.tiles == 13  # the last one is low
     assert f"strips of {SMALL.strip} px" in strips.why
 
 
@@ -92,6 +92,22 @@ def test_large_photos_are_run_in_strips_without_repeated_work():
 )
 def test_strips_are_for_one_step_of_a_large_photo_on_a_cpu(changes, options):
     assert make_plan(**changes, **options).strip is None
+
+
+@pytest.mark.parametrize(
+    ("spec", "dtype", "size", "megabytes"),
+    [
+        (NANO, "bf16", (4000, 800), 606),
+        (NANO, "bf16", (2000, 3000), 489),
+        (NANO, "fp32", (2000, 800), 578),
+        (SMALL, "bf16", (4000, 400), 829),
+    ],
+)
+def test_the_predicted_peak_is_within_15_percent(spec, dtype, size, megabytes):
+    pictures = picture_memory((size[0] // 4, size[1] // 4), size, 3, 8)
+    p = plan(size, Machine(precision=dtype), LAPTOP, spec, pictures=pictures)
+    assert (p.strip, p.region) == (spec.strip, None)
+    assert p.peak_bytes / 1e6 == pytest.approx(megabytes, rel=0.15)
 
 
 def test_less_memory_makes_bands_narrower_and_repeats_little():
