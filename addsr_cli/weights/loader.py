@@ -227,7 +227,7 @@ def _reason(pixels: int | None) -> str:
     """Why ``auto`` takes the bundled model that it takes."""
     limit = f"{SMALL_RESULT // 1_000_000} MP"
     if pixels is None:
-        return "the fast bundled model; the full one takes minutes a photo without a GPU"
+        return f"the fast bundled model; addsr upscale takes small for results of up to {limit}"
     if pixels <= SMALL_RESULT:
         return f"the sharper bundled model, for results of up to {limit}"
     return f"the fast bundled model, for results above {limit}"

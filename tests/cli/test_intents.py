@@ -138,6 +138,7 @@ def test_a_preview_upscales_only_the_square(tmp_path, upscale):
 
 def test_the_result_is_opened_only_when_it_is_written(photo, upscale, monkeypatch):
     opened = []
+    monkeypatch.setattr(open_files, "has_display", lambda: True)
     monkeypatch.setattr(open_files.typer, "launch", lambda path: opened.append(path) or 0)
     picture = photo()
     upscale(picture, "--open", "--dry-run", "-o", "out.png")
@@ -148,7 +149,18 @@ def test_the_result_is_opened_only_when_it_is_written(photo, upscale, monkeypatc
 
 
 def test_without_a_program_that_opens_files_there_is_a_warning(photo, upscale, monkeypatch):
+    monkeypatch.setattr(open_files, "has_display", lambda: True)
     monkeypatch.setattr(open_files.typer, "launch", lambda _path: 1)
     outcome = upscale(photo(), "--open", "-o", "out.png")
     assert outcome.code == 0
     assert "xdg-utils" in outcome.err
+
+
+def test_without_a_screen_no_program_is_started(photo, upscale, monkeypatch):
+    opened = []
+    monkeypatch.setattr(open_files, "has_display", lambda: False)
+    monkeypatch.setattr(open_files.typer, "launch", opened.append)
+    outcome = upscale(photo(), "--open", "-o", "out.png")
+    assert outcome.code == 0
+    assert opened == []
+    assert "no screen" in outcome.err

@@ -325,7 +325,7 @@ def test_a_file_above_the_limit_is_not_even_sent(window):
     page.set_input_files(
         "#files", [{"name": "huge.png", "mimeType": "", "buffer": bytes(1_000_001)}]
     )
-    page.get_by_text("huge.png is larger than 1.0 MB").wait_for()
+    page.get_by_text("huge.png is larger than 1.0\u00a0MB").wait_for()
     assert sent == []
 
 

@@ -16,14 +16,14 @@ const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 const sizeText = ([width, height]) => `${width} × ${height}`;
 
 function bytesText(count) {
-  if (count < 1e6) return `${Math.max(1, Math.round(count / 1e3))} kB`;
-  return `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)} MB`;
+  if (count < 1e6) return `${Math.max(1, Math.round(count / 1e3))}\u00a0kB`;
+  return `${(count / 1e6).toFixed(count < 1e7 ? 1 : 0)}\u00a0MB`;
 }
 
 function secondsText(seconds) {
-  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min`;
-  return `${(seconds / 3600).toFixed(1)} h`;
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))}\u00a0s`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)}\u00a0min`;
+  return `${(seconds / 3600).toFixed(1)}\u00a0h`;
 }
 
 /** Says something to a screen reader. */
