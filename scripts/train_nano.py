@@ -28,7 +28,7 @@ from addsr_cli.models.single_pass.esrgan import DEPTH, Esrgan
 from addsr_cli.models.single_pass.teacher import begin_nano, load_esrgan, save_esrgan
 
 # Keys of a stage that are not options of ``addsr distill``
-STAGE_KEYS = ("name", "keep", "doublings", "detail", "result")
+STAGE_KEYS = ("name", "keep", "doublings", "detail", "extrapolate", "result")
 TEACHER = "x4plus"
 HALF_PRECISION = 0x01306B47  # ncnn's tag before a float16 kernel; biases are float32
 NOTES = {
@@ -54,8 +54,7 @@ def main() -> None:
         with complete_file(weights) as partial:
             save_nano(initial_nano(config["network"], load_esrgan(teacher)).net, partial)
     for stage in config["stages"]:
-        train_stage(stage, photos, output, weights)
-        weights = output / stage["name"] / "export" / "nano.safetensors"
+        weights = train_stage(stage, photos, output, weights)
         if "result" in stage:
             result = output / f"{stage['result']}.safetensors"
             save_nano(load_nano(weights).net, result, NOTES, torch.float16)
@@ -171,8 +170,8 @@ def initial_nano(network: dict[str, Any], x4plus: Esrgan) -> Any:  # noqa: ANN40
     return nano
 
 
-def train_stage(stage: dict[str, Any], photos: Path, output: Path, weights: Path) -> None:
-    """Run one stage to its end, from its last checkpoint if it has one."""
+def train_stage(stage: dict[str, Any], photos: Path, output: Path, weights: Path) -> Path:
+    """Run one stage to its end, or resume it; return the file of its network."""
     folder = output / stage["name"]
     init = output / f"{stage['name']}-init.safetensors"
     if not init.exists():
@@ -190,6 +189,25 @@ def train_stage(stage: dict[str, Any], photos: Path, output: Path, weights: Path
     code = subprocess.run(command, check=False).returncode
     if code:
         raise SystemExit(code)
+    trained = folder / "export" / "nano.safetensors"
+    if "extrapolate" not in stage:
+        return trained
+    beyond = output / f"{stage['name']}-extrapolated.safetensors"
+    with complete_file(beyond) as partial:
+        extrapolate(init, trained, stage["extrapolate"], partial)
+    return beyond
+
+
+def extrapolate(start: Path, end: Path, share: float, target: Path) -> None:
+    """Save ``end + share * (end - start)``, weight by weight, of two networks of one size.
+
+    A stage that moves in one direction all along was too short; this goes on by a share of its way.
+    """
+    net = load_nano(end).net
+    before = load_nano(start).net.state_dict()
+    after = net.state_dict()
+    net.load_state_dict({key: torch.lerp(before[key], after[key], 1 + share) for key in after})
+    save_nano(net, target)
 
 
 def resize_network(source: Path, change: dict[str, Any], target: Path) -> None:

@@ -37,6 +37,7 @@ name = "smaller"
 result = "half"
 stage = "teacher"
 keep = [1]
+extrapolate = 0.5
 {COMMON}
 [[stages]]
 name = "distilled"
@@ -141,6 +142,10 @@ def test_every_stage_starts_from_the_one_before_and_the_last_is_a_model(
     assert groups("first/export/nano.safetensors") == (3, 3)
     assert groups("smaller-init.safetensors") == (3,)
     assert config("half.safetensors").doublings == 2
+    start, end = weights("smaller-init.safetensors"), weights("smaller/export/nano.safetensors")
+    for name, value in weights("distilled-init.safetensors").items():
+        if name in end and value.shape == end[name].shape:
+            torch.testing.assert_close(value, end[name] + 0.5 * (end[name] - start[name]))
     assert config("distilled/export/nano.safetensors").doublings == 1
     student = commands[-1]
     assert student[student.index("--teacher") + 1] == str(Path("run/x4plus.safetensors"))
