@@ -31,6 +31,7 @@ SETTINGS = {
     "seed": 0,
     "accumulate": 1,
     "optimizer": "adamw",
+    "shard_optimizer": False,
 }
 
 
