@@ -72,7 +72,7 @@ def step(model, batch):
 
     class Config:
         recipe, lr, d_lr, weight_decay, clip = PAPER, 1e-5, 1e-5, 0.0, 1.0
-        seed, accumulate, optimizer = 0, 1, "adamw"
+        seed, accumulate, optimizer, shard_optimizer = 0, 1, "adamw", False
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SeeSR, "denoise", recorded)
