@@ -242,7 +242,7 @@ class Nano(Unconditional):
     def __init__(self, net: NanoNet) -> None:
         self.net = net
         self.scaling_factor = net.config.scaling_factor
-        self.halo = net.config.halo
+        self.halo: int | None = net.config.halo
         self.schedule = Schedule(prediction="sample")
 
     def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:

@@ -10,11 +10,10 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from addsr_cli.models.checks import check_fit, check_numbers, refusing, stored_shapes
-from addsr_cli.models.nano.layers import BLOCK, LATENT
+from addsr_cli.models.nano.layers import BLOCK
 from addsr_cli.models.nano.restorer import Nano, NanoNet
-from addsr_cli.models.restorer import Conditioning, Noise, Unconditional
+from addsr_cli.models.restorer import Conditioning, RestorerWrapper
 from addsr_cli.models.single_pass.esrgan import Esrgan, esrgan_for
-from addsr_cli.schedule import Schedule
 
 # Least squares: a pixel of a picture from the 4x4 pixels of its bicubic enlargement
 SPREAD = (
@@ -67,36 +66,18 @@ def is_esrgan(name: str) -> bool:
         return False
 
 
-class OnePassTeacher(Unconditional):
+class OnePassTeacher(RestorerWrapper):
     """A one-pass network as a ``Restorer``, so that a student can be distilled from it.
 
-    Its prediction at every timestep is its enlargement of the control picture, shrunk four times.
-    With the original as control, its input is therefore clean, whatever the student's is.
+    All but the network is the student's. Its prediction at every timestep is its enlargement of the
+    control picture, shrunk four times. With the original as control, its input is therefore clean,
+    whatever the student's is.
     """
 
-    factor = BLOCK
-    channels = LATENT
-    exact_codec = True
-    halo = None
-    latent_control = False
-
     def __init__(self, net: nn.Module, student: Nano) -> None:
+        super().__init__(student)
         self.net = net
-        self.codec = student
-        self.schedule = Schedule(prediction="sample")
-
-    def encode(self, image: Tensor, noise: Noise | None = None) -> Tensor:
-        """Encode or decode like the student."""
-        return self.codec.encode(image, noise)
-
-    def decode(
-        self,
-        z: Tensor,
-        canvas: Tensor | None = None,
-        cond: Conditioning | None = None,
-    ) -> Tensor:
-        """Encode or decode like the student."""
-        return self.codec.decode(z)
+        self.halo = None
 
     def denoise(
         self,
