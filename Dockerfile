@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
-# docker build -t addsr .                                                          for the processor
-# docker build -t addsr:cuda --build-arg PYTORCH_INDEX=https://pypi.org/simple .   for NVIDIA GPUs: PyPI's has CUDA
+# docker build -t addsr .                                                          CPU only
+# docker build -t addsr:cuda --build-arg PYTORCH_INDEX=https://pypi.org/simple .   NVIDIA GPUs (PyPI's torch has CUDA)
 # docker run --rm --user "$(id -u):$(id -g)" -v "$PWD:/photos" addsr photo.jpg
 # docker run --rm --gpus all -v addsr-models:/models -v "$PWD:/photos" addsr:cuda photo.jpg
 ARG PYTHON=3.13
@@ -19,7 +19,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM python:${PYTHON}-slim
 COPY --from=build /opt/addsr /opt/addsr
-# Every user may write here, so that docker run --user works; a volume keeps downloaded models.
+# Any user may write here, so that docker run --user works. A volume at /models keeps downloaded models.
 RUN useradd --create-home --uid 1000 addsr && install -d -m 1777 /models /photos
 ENV PATH=/opt/addsr/bin:$PATH \
     HOME=/tmp \
