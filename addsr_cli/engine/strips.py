@@ -1,17 +1,23 @@
 """When a photo is run in strips of rows, and how wide.
 
 A network that keeps rows of its layers from strip to strip computes nothing twice along the photo's
-height. Across, a photo is cut into bands only where its whole width does not fit into memory.
+height. Across, a photo may be cut into bands, whose halos are work that is repeated: memory is
+bought with time. Where it is little time, a photo is cut although its whole width would fit: the
+machine has other things to do, too.
 """
 
-from itertools import count
+from collections.abc import Iterator
 
 from addsr_cli.engine.plan import BYTES_PER_NUMBER, TILE_MULTIPLE, Plan
 from addsr_cli.models.architecture import ModelSpec
 from addsr_cli.settings import MIN_TILE, Machine
 
-# Of the work on one band. A wider band would save little time: 2 % of a photo of 16000 pixels.
-BAND_BYTES = 1_600_000_000
+# Of the work on one band. Bands that take less are not made narrower.
+LITTLE_BYTES = 500_000_000
+# Bands are made narrower down to this whatever they repeat.
+MOST_BYTES = 1_600_000_000
+# Work that bands may repeat to take less than ``MOST_BYTES``, as a share of the photo.
+LITTLE_REPEATED = 0.05
 
 
 def in_strips(
@@ -31,12 +37,34 @@ def in_strips(
     unfit = plan.device != "cpu" or plan.steps > 1 or machine.compile or machine.tile is not None
     if not spec.strip or in_one_piece or unfit:
         return plan
-    idle = plan.pictures.samples + plan.footprint.weights(BYTES_PER_NUMBER[plan.dtype])
-    limit = min(room, max(idle + BAND_BYTES, idle + plan.pictures.encoding))
-    for bands in count(1):
-        width = -(-plan.width // (bands * TILE_MULTIPLE)) * TILE_MULTIPLE
-        strips = plan.with_strips(spec.strip, width if bands > 1 else None)
-        if strips.needed_bytes <= limit or width <= MIN_TILE:
-            break
+    strips = _in_bands(plan, spec, room)
     fits = strips.needed_bytes <= max(room, plan.needed_bytes)
     return strips if fits and strips.processed_pixels < plan.processed_pixels else plan
+
+
+def _in_bands(plan: Plan, spec: ModelSpec, room: int) -> Plan:
+    """Return the plan in strips whose bands are narrow enough.
+
+    They need not take less than the encoder does later.
+    """
+    idle = plan.pictures.samples + plan.footprint.weights(BYTES_PER_NUMBER[plan.dtype])
+    little_work = (1 + LITTLE_REPEATED) * plan.width * plan.height
+    candidates = _ever_narrower(plan, spec.strip)
+    chosen = next(candidates)
+    for narrower in candidates:
+        enough = LITTLE_BYTES if narrower.processed_pixels <= little_work else MOST_BYTES
+        if chosen.needed_bytes <= min(room, idle + max(enough, plan.pictures.encoding)):
+            break
+        chosen = narrower
+    return chosen
+
+
+def _ever_narrower(plan: Plan, strip: int) -> Iterator[Plan]:
+    """Yield the plan in strips of the whole width, in two bands, in three, down to the least."""
+    bands = 1
+    width = plan.width
+    yield plan.with_strips(strip, None)
+    while width > MIN_TILE:
+        bands += 1
+        width = -(-plan.width // (bands * TILE_MULTIPLE)) * TILE_MULTIPLE
+        yield plan.with_strips(strip, width)

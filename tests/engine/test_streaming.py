@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from addsr_cli.engine.plan import PictureMemory
 from addsr_cli.engine.planner import picture_memory, plan
 from addsr_cli.engine.streaming import Streamed
 from addsr_cli.engine.upscaler import Upscaler
@@ -117,6 +118,22 @@ def test_less_memory_makes_bands_narrower_and_repeats_little():
     assert bands[-1] < bands[0]
     assert all(p.needed_bytes <= p.free_bytes for p in plans)
     assert plans[0].processed_pixels < 1.08 * 16000 * 3000
+
+
+@pytest.mark.parametrize(("width", "bands"), [(4000, 1), (6000, 2), (16000, 3)])
+def test_wide_photos_are_cut_where_that_repeats_little(width, bands):
+    p = plan((width, 4000), Machine(precision="bf16"), LAPTOP, NANO)
+    assert len(p.regions()) == bands
+    assert p.processed_pixels <= 1.05 * width * 4000
+
+
+def test_bands_need_not_take_less_than_the_encoder():
+    size = (12000, 9000)
+    few, many = (
+        plan(size, Machine(), LAPTOP, NANO, pictures=PictureMemory(encoding=encoding))
+        for encoding in (GB, 0)
+    )
+    assert 1 < len(few.regions()) < len(many.regions())
 
 
 def test_bands_cover_the_width_once():
