@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-from addsr_cli.imageio.photo import IntArray
+from addsr_cli.imageio.photo import IntArray, bands
 
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262  # TIFF tags
 _WHITE_IS_ZERO = 0
@@ -91,13 +91,17 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Pixels:
     if depth == 16 and stream is not None:
         # the transparent colour is in 16-bit units, and Pillow would compare it with 8-bit samples
         image.info.pop("transparency", None)
-    array: NDArray[Any] = _eight_bit(image)
+    image = _in_eight_bits(image)
+    array: NDArray[Any] | None = None
     if depth == 16:
-        sixteen_bit = _sixteen_bit(stream, array, page) if stream is not None else None
-        if sixteen_bit is None:
+        if stream is not None:
+            array = _sixteen_bit(stream, image, page)
+        if array is None:
             notes.append("this kind of 16-bit file was read with 8 bits per channel")
         else:
-            array = _apply_transparent_colour(sixteen_bit, transparency)
+            array = _apply_transparent_colour(array, transparency)
+    if array is None:
+        array = _samples_of(image)
     return Pixels(
         samples=array,
         icc=icc,
@@ -105,15 +109,27 @@ def decode(image: Image.Image, stream: BinaryIO | None) -> Pixels:
     )
 
 
-def _eight_bit(image: Image.Image) -> NDArray[np.uint8]:
-    """Return uint8 (H, W, 1..4) of any 8-bit mode."""
+def _in_eight_bits(image: Image.Image) -> Image.Image:
+    """Return an image of any 8-bit mode in L, LA, RGB or RGBA."""
     mode = "L" if image.mode in ("1", "L", "LA", "La") else "RGB"
     if has_alpha(image):
         mode += "A"
-    if image.mode != mode:
-        image = image.convert(mode)
-    array = np.asarray(image)
-    return array[:, :, None] if array.ndim == 2 else array
+    return image if image.mode == mode else image.convert(mode)
+
+
+def _samples_of(image: Image.Image) -> NDArray[np.uint8]:
+    """Return uint8 (H, W, 1..4) of L, LA, RGB or RGBA, copied in bands: Pillow copies twice."""
+    width, height = image.size
+    samples = np.empty((height, width, len(image.getbands())), np.uint8)
+    for rows in bands(height, width):
+        samples[rows] = _rows_of(image, rows)
+    return samples
+
+
+def _rows_of(image: Image.Image, rows: slice) -> NDArray[np.uint8]:
+    """Return some rows, uint8 (rows, W, 1..4)."""
+    band = np.asarray(image.crop((0, rows.start, image.width, rows.stop)))
+    return band.reshape(*band.shape[:2], -1)
 
 
 def _gray16(
@@ -133,7 +149,7 @@ def _gray16(
 
 def _sixteen_bit(
     stream: BinaryIO,
-    coarse: NDArray[np.uint8],
+    coarse: Image.Image,
     page: int,
 ) -> NDArray[np.uint16] | None:
     """Decode the same picture with 16 bits by OpenCV, since Pillow reads only 8 of them in colour.
@@ -141,7 +157,8 @@ def _sixteen_bit(
     ``page`` is that of a TIFF file, from 0.
 
     OpenCV reads some layouts wrongly and accepts damaged files. So every upper byte must agree with
-    ``coarse``, Pillow's strict decoding. Returns None when it does not.
+    ``coarse``, Pillow's strict decoding. Returns None when it does not. Channels are put into order
+    band by band, where they are: a large picture is in memory once.
     """
     stream.seek(0)
     level = cv2.utils.logging.getLogLevel()
@@ -153,15 +170,21 @@ def _sixteen_bit(
         return None
     finally:
         cv2.utils.logging.setLogLevel(level)
-    if decoded is None or decoded.dtype != np.uint16 or decoded.shape[:2] != coarse.shape[:2]:
+    width, height = coarse.size
+    if decoded is None or decoded.dtype != np.uint16 or decoded.shape[:2] != (height, width):
         return None
-    channels = decoded.shape[2] if decoded.ndim == 3 else 1
-    order = _OPENCV_CHANNELS[coarse.shape[2]]
-    if max(order) >= channels:
+    decoded = decoded.reshape(height, width, -1)
+    order = _OPENCV_CHANNELS[len(coarse.getbands())]
+    if max(order) >= decoded.shape[2]:
         return None
-    samples: NDArray[Any] = decoded.reshape(*decoded.shape[:2], channels)[:, :, order]
-    if not np.array_equal(samples >> 8, coarse):
-        return None
+    samples = decoded
+    if len(order) != decoded.shape[2]:
+        samples = np.empty((height, width, len(order)), np.uint16)
+    for rows in bands(height, width):
+        band = decoded[rows][:, :, order]
+        if not np.array_equal(band >> 8, _rows_of(coarse, rows)):
+            return None
+        samples[rows] = band
     return samples
 
 

@@ -1,5 +1,6 @@
 import struct
 import time
+import tracemalloc
 from io import BytesIO
 
 import cv2
@@ -28,6 +29,7 @@ from addsr_cli.imageio import (
     read_reduced,
     resize_photo,
 )
+from addsr_cli.imageio import photo as photo_module
 
 # Where the upright picture's rows come from, independently of the code: Pillow's
 # transpositions per EXIF value.
@@ -181,6 +183,20 @@ def test_sixteen_bit_tiff_is_read_exactly_in_both_byte_orders(shape, packing, or
     )
     assert (photo.bit_depth, photo.warnings) == (16, ())
     np.testing.assert_array_equal(photo.to_array(), array)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_sixteen_bits_are_read_in_the_memory_of_file_and_picture(channels, monkeypatch):
+    monkeypatch.setattr(photo_module, "_BAND_PIXELS", 2000)
+    array = noise(200, 300, channels, dtype=np.uint16)
+    file = tiff(array, photometric="rgb", extrasamples=[2] if channels == 4 else None)
+    read(file)  # imports what it needs
+    tracemalloc.start()
+    photo = read(file)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(photo.samples, array)
+    assert peak < 2.3 * array.nbytes
 
 
 def test_white_is_zero_tiff_is_inverted():
