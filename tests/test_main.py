@@ -1,5 +1,6 @@
 """What the program sets up before a command runs."""
 
+import atexit
 import gc
 import os
 
@@ -13,10 +14,13 @@ def start(monkeypatch):
     """Start the program as far as its command line."""
     monkeypatch.setattr("addsr_cli.cli.app.run", lambda: 0)
     threshold = gc.get_threshold()
+    at_exit = []
+    monkeypatch.setattr(atexit, "register", at_exit.append)
 
     def run():
         with pytest.raises(SystemExit):
             program.main()
+        return at_exit
 
     yield run
     gc.set_threshold(*threshold)
@@ -39,3 +43,11 @@ def test_a_command_collects_cyclic_garbage_rarely_but_does(start):
     start()
     assert gc.isenabled()
     assert gc.get_threshold()[0] >= 10_000
+
+
+def test_a_command_looks_for_no_garbage_as_it_exits(start):
+    for finish in start():
+        finish()
+    frozen = gc.get_freeze_count()
+    gc.unfreeze()
+    assert frozen > 0
