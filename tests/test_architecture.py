@@ -8,6 +8,7 @@ import sys
 import tomllib
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,6 @@ import addsr_cli
 PACKAGE = Path(addsr_cli.__file__).parent
 ROOT = PACKAGE.parent
 SOURCES = {path.relative_to(ROOT).as_posix(): path for path in sorted(PACKAGE.rglob("*.py"))}
-TREES = {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 HEAVY = (
     "torch",
     "numpy",
@@ -48,6 +48,12 @@ OLD_DEFINITIONS = {"Keep", "Order", "Words", "look", "multiply_rate", "settle"}
 OLD_MODULES = {"common", "helpers", "library", "misc", "pairs", "parts", "store", "util", "utils"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+@cache
+def syntax_trees() -> dict[str, ast.Module]:
+    """Return the parsed modules. Not at import: every process imports all tests."""
+    return {name: ast.parse(path.read_text(encoding="utf-8")) for name, path in SOURCES.items()}
 
 
 def python(code: str) -> str:
@@ -132,7 +138,7 @@ def test_files_are_at_most_400_lines_long():
 
 def test_functions_fit_a_screen():
     long = set()
-    for name, tree in TREES.items():
+    for name, tree in syntax_trees().items():
         for node in ast.walk(tree):
             if isinstance(node, Function) and node.end_lineno - node.lineno >= FUNCTION_LINES:
                 long.add(f"{name}:{node.name}")
@@ -141,7 +147,7 @@ def test_functions_fit_a_screen():
 
 def test_names_are_standard_terms():
     refused = set()
-    for name, tree in TREES.items():
+    for name, tree in syntax_trees().items():
         module = Path(name).stem
         if module in OLD_MODULES or OLD_WORDS & words(module):
             refused.add(name)
@@ -156,7 +162,7 @@ def test_names_are_standard_terms():
 
 def test_public_classes_have_names_of_their_own():
     modules = defaultdict(list)
-    for name, tree in TREES.items():
+    for name, tree in syntax_trees().items():
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 modules[node.name].append(name)

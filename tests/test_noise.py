@@ -31,6 +31,8 @@ def test_blocks_channels_and_seeds_differ():
     assert not torch.equal(first, placed_noise(1)((1, 2, 64, 64)))
 
 
-def test_a_sample_draws_the_same_in_a_batch_as_alone():
-    both = stacked_noise((5, 6))((2, 4, 8, 8))
-    assert torch.equal(both[1:], placed_noise(6)((1, 4, 8, 8)))
+@pytest.mark.parametrize("place", [(0, 0), (5, 40)])
+def test_a_sample_draws_the_same_in_a_batch_as_alone(place):
+    both = stacked_noise((5, 6), *place)((2, 4, 8, 8))
+    assert torch.equal(both[:1], placed_noise(5, *place)((1, 4, 8, 8)))
+    assert torch.equal(both[1:], placed_noise(6, *place)((1, 4, 8, 8)))

@@ -44,6 +44,15 @@ def test_the_latest_entry_of_all_journals_counts(tmp_path, last):
     assert len(list((tmp_path / ".addsr").glob("*.jsonl"))) == 2
 
 
+@pytest.mark.parametrize("finished", [0, 1])
+def test_of_processes_that_run_together_the_one_with_an_output_counts(tmp_path, finished):
+    journals = [Journal(tmp_path, Shard(number=number, count=2)) for number in (1, 2)]
+    for number, own_journal in enumerate(journals):
+        own_journal.write(entry(state="ok" if number == finished else "failed"))
+        own_journal.close()
+    assert states(tmp_path) == {"a.jpg": "ok"}
+
+
 def test_the_order_of_the_lines_decides_not_the_clock(tmp_path):
     future = 4e12
     path = write_run(tmp_path, entry(state="failed", at=future))

@@ -21,6 +21,22 @@ NOBODY = 65534
 TEMPORARY = Path(tempfile.gettempdir()).resolve()
 
 
+@pytest.fixture(scope="session")
+def kept_loader():
+    """``weights.loader.load`` with a memory."""
+    from kept_networks import keeping
+
+    from addsr_cli.weights import loader
+
+    return keeping(loader.load)
+
+
+@pytest.fixture(autouse=True)
+def kept_networks(monkeypatch, kept_loader):
+    """Calls of the command line share loaded networks."""
+    monkeypatch.setattr("addsr_cli.weights.loader.load", kept_loader)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """Exit code and output of one call."""
@@ -112,6 +128,16 @@ def photo(tmp_path) -> Callable[..., Path]:
         return path
 
     return make
+
+
+@pytest.fixture
+def waves(tmp_path) -> Path:
+    """A photo of 40 x 32 pixels with fine waves of colour."""
+    y, x = np.mgrid[:32, :40]
+    colours = [128 + 90 * np.sin(x / (1.2 + k)) * np.cos(y / (2 + k)) for k in range(3)]
+    path = tmp_path / "waves.png"
+    Image.fromarray(np.stack(colours, 2).astype(np.uint8)).save(path)
+    return path
 
 
 @pytest.fixture

@@ -77,7 +77,7 @@ def test_a_terminal_gets_drawn_tables(bench, monkeypatch):
     assert "sha256" in out
 
 
-def test_speed_as_records(bench):
+def test_speed_is_written_as_records(bench):
     header, row = records(bench(*QUICK, "--json", "--precision", "fp32"))
     assert (header["kind"], row["kind"], row["steps"], row["dtype"]) == (
         "protocol",
@@ -253,6 +253,7 @@ def test_metrics_that_are_missing_are_one_line(bench, data):
 def test_lpips_and_dists_are_measured_where_their_weights_are(bench, data, perceptual_weights):
     outcome = bench("--data", data, "--steps", "1", "--metrics", "lpips,lpips_vgg,dists", "--json")
     header, *rows = records(outcome)
+    assert rows
     assert all(set(row["means"]) == {"lpips", "lpips_vgg", "dists"} for row in rows)
     assert all(0 < value < 2 for row in rows for value in row["means"].values())
     assert "LPIPS-Alex v0.1" in header["metrics"]
@@ -289,6 +290,7 @@ def test_fid_and_kid_are_measured_when_named(bench, data, small_vgg):
     header, *rows = records(
         bench("--data", data, "--steps", "1", "--metrics", "psnr,fid_vgg,kid_vgg", "--json")
     )
+    assert rows
     assert all(set(row["means"]) == {"psnr", "fid_vgg", "kid_vgg"} for row in rows)
     assert all(row["means"]["fid_vgg"] >= 0 for row in rows)
     assert "fid_vgg down: Frechet distance of the sets, VGG16 ImageNet" in header["metrics"]

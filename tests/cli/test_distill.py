@@ -20,6 +20,7 @@ from addsr_cli.train.scaling import GPUS
 
 pytestmark = pytest.mark.usefixtures("one_small_process")
 SMALL = ("--arch", "tiny-nano", "--device", "cpu", "--workers", 0, "--steps", 2)
+ONE_PHOTO = ("--batch-size", 1, "--accumulate", 1)  # a step, unless a test is about the batches
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def photos(photo):
 @pytest.fixture
 def distill(addsr, photos):
     """The smallest run, with more options."""
-    return lambda *arguments: addsr("distill", "--data", photos, *SMALL, *arguments)
+    return lambda *arguments: addsr("distill", "--data", photos, *SMALL, *ONE_PHOTO, *arguments)
 
 
 def refused(outcome, code, *phrases):
@@ -91,8 +92,9 @@ def test_resuming_goes_on_and_starting_over_is_refused(distill):
     ("preset", "factors"),
     [("paper", (0.5, 1.05, 2.205, 4.6305)), ("official", (4.6305, 0.5, 1.05, 2.205))],
 )
-def test_presets_are_recorded(distill, preset, factors):
-    assert distill("--preset", preset, "-o", "run").code == 0
+def test_presets_are_recorded(addsr, photos, preset, factors):
+    arguments = ("--data", photos, *SMALL, "--steps", 1, "--preset", preset, "-o", "run")
+    assert addsr("distill", *arguments).code == 0
     run = config("run")
     assert run.recipe.ta.table() == pytest.approx(factors)
     assert run.recipe == replace(PRESETS[preset], discriminator="conv")
@@ -221,6 +223,7 @@ def test_losses_on_vgg_are_printed_and_logged(distill, small_vgg, stage):
     expected = {"lpips", "grad_norm"} | (
         {"real", "fake", "distill"} if stage == "student" else {"l1"}
     )
+    assert len(rows) == 2
     assert all(expected <= row.keys() and row["lpips"] > 0 for row in rows)
     assert "lpips" in done.lines[-1]
 
@@ -261,7 +264,7 @@ def test_pairs_are_two_folders(addsr, photos):
             target.parent.mkdir(parents=True, exist_ok=True)
             with Image.open(path) as image:
                 image.resize((80 // scale, 72 // scale)).save(target)
-    done = addsr("distill", "--pairs", "pairs", *SMALL, "-o", "run")
+    done = addsr("distill", "--pairs", "pairs", *SMALL, *ONE_PHOTO, "-o", "run")
     assert (done.code, done.lines[0]) == (0, "3 photos in pairs/hr")
     assert config("run").pairs == Path("pairs/lr")
 
@@ -306,7 +309,7 @@ def test_a_folder_that_is_not_there_is_refused(addsr):
 def test_several_folders_are_mixed_and_counted(addsr, photos, photo):
     for name in ("x.png", "y.png"):
         photo(f"more/{name}", (80, 72))
-    done = addsr("distill", "--data", "photos", "--data", "more:1", *SMALL, "-o", "run")
+    done = addsr("distill", "--data", "photos", "--data", "more:1", *SMALL, *ONE_PHOTO, "-o", "run")
     assert (done.code, done.lines[0]) == (0, "4 photos: 3 in photos, 1 in more")
     assert config("run").data == (Path("photos"), Path("more:1"))
 

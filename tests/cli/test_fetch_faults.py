@@ -75,12 +75,12 @@ def failed(outcome, code, line):
     ],
     ids=["401", "404", "disabled", "revision", "file", "gated"],
 )
-def test_a_source_that_refuses(addsr, demo, error, line):
+def test_the_refusal_of_a_source_is_explained(addsr, demo, error, line):
     demo("first").repos["org/first"].error = error
     failed(addsr(*PULL), 4, f"Demo weights cannot be downloaded: {line}")
 
 
-def test_a_bad_token(addsr, demo):
+def test_a_bad_token_is_named(addsr, demo):
     demo("first", "second").repos["org/first"].error = (
         401,
         "",
@@ -99,7 +99,7 @@ def test_a_bad_token(addsr, demo):
         ("short", "1,048,576 of"),
     ],
 )
-def test_a_connection_that_breaks_and_never_recovers(addsr, demo, kind, why):
+def test_a_connection_that_never_recovers_ends_the_download(addsr, demo, kind, why):
     server = demo("first")
     server.faults[BIG] = [Fault("close", MIB)] + [Fault(kind)] * 3
     outcome = addsr(*PULL)
@@ -113,7 +113,7 @@ def test_a_connection_that_breaks_and_never_recovers(addsr, demo, kind, why):
     assert not (cache.component_folder("demo") / BIG).exists()
 
 
-def test_a_body_with_a_flipped_bit(addsr, demo):
+def test_a_file_with_a_flipped_bit_is_refused(addsr, demo):
     server = demo("first")
     server.faults[BIG] = [Fault("flip", MIB)] * 2
     received = sha256(WEIGHTS[:MIB] + bytes([WEIGHTS[MIB] ^ 1]) + WEIGHTS[MIB + 1 :]).hexdigest()
@@ -129,7 +129,7 @@ def test_a_body_with_a_flipped_bit(addsr, demo):
     assert not list(cache.component_folder("demo").rglob("*model*"))
 
 
-def test_another_file_than_listed(addsr, demo):
+def test_another_file_than_the_listed_one_is_refused(addsr, demo):
     demo("first", files=(FileSpec(path=BIG, sha256="0" * 64, confidence="A"),))
     line = f"org/first has another {BIG}: SHA-256 {sha256(WEIGHTS).hexdigest()}, not {'0' * 64}."
     failed(addsr(*PULL), 4, f"Demo weights cannot be downloaded: {line} {COPY}")
@@ -145,14 +145,14 @@ def test_a_truncated_file_in_the_cache_is_fetched_again(addsr, demo, fetch):
     assert holds(fetch(component()))
 
 
-def test_offline_without_a_cache(addsr, server, monkeypatch):
+def test_offline_nothing_is_requested(addsr, server, monkeypatch):
     monkeypatch.setitem(MODEL_COMPONENTS, "seesr", (component(),))
     line = "Demo weights is not complete on this computer, and offline mode is on."
     failed(addsr(*PULL), 4, f"{line} Unset HF_HUB_OFFLINE and TRANSFORMERS_OFFLINE to download it.")
     assert server.seen == []
 
 
-def test_a_disk_without_room(addsr, demo, monkeypatch):
+def test_a_disk_without_room_is_noticed_before_the_download(addsr, demo, monkeypatch):
     server = demo("first")
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9, MIB))
@@ -165,7 +165,7 @@ def test_a_disk_without_room(addsr, demo, monkeypatch):
     assert server.gets() == []
 
 
-def test_a_disk_that_is_really_full(addsr, demo, disk, monkeypatch):
+def test_a_disk_that_fills_up_leaves_no_half_file(addsr, demo, disk, monkeypatch):
     demo("first")
     place = disk("size=2m")
     monkeypatch.setenv("ADDSR_HOME", str(place))
@@ -179,7 +179,7 @@ def test_a_disk_that_is_really_full(addsr, demo, disk, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["../evil", "/etc/evil", "C:evil"])
-def test_names_that_climb_out(addsr, demo, path):
+def test_names_that_climb_out_are_refused(addsr, demo, path):
     server = demo("first", files=(FileSpec(path=path),))
     line = (
         f"Demo weights has the name {path!r}, which addsr does not write to; "
@@ -189,7 +189,7 @@ def test_names_that_climb_out(addsr, demo, path):
     assert server.seen == []
 
 
-def test_control_c_in_the_middle(addsr, demo, fetch):
+def test_a_download_resumes_after_control_c(addsr, demo, fetch):
     server = demo("first")
     server.pace = 2 * MIB
     threading.Timer(0.7, signal.raise_signal, (signal.SIGINT,)).start()

@@ -1,21 +1,10 @@
 import json
 
-import numpy as np
-import pytest
 from PIL import Image
 
 
-@pytest.fixture
-def photo(tmp_path):
-    y, x = np.mgrid[:32, :40]
-    waves = np.stack([128 + 90 * np.sin(x / (1.2 + k)) * np.cos(y / (2 + k)) for k in range(3)], 2)
-    path = tmp_path / "waves.png"
-    Image.fromarray(waves.astype(np.uint8)).save(path)
-    return path
-
-
-def test_the_figures_are_printed_recorded_and_embedded(upscale, photo):
-    outcome = upscale(photo, "--scale", "2", "--max-drift", "2", "--json")
+def test_the_figures_are_printed_recorded_and_embedded(upscale, waves):
+    outcome = upscale(waves, "--scale", "2", "--max-drift", "2", "--json")
     drift = json.loads(outcome.out)["drift"]
     assert drift["bound"] == 2
     assert drift["within_bound"]
@@ -26,20 +15,20 @@ def test_the_figures_are_printed_recorded_and_embedded(upscale, photo):
         assert f"drift_p999={drift['p999']:.3f}" in image.info["Comment"]
 
 
-def test_after_a_lossy_encoder_the_file_is_measured_again(upscale, photo):
+def test_after_a_lossy_encoder_the_file_is_measured_again(upscale, waves):
     outcome = upscale(
-        photo, "-s", "2", "--max-drift", "1", "-o", "out.jpg", "--quality", "40", "--json"
+        waves, "-s", "2", "--max-drift", "1", "-o", "out.jpg", "--quality", "40", "--json"
     )
     drift = json.loads(outcome.out)["drift"]
     assert drift["p999"] <= 1 < drift["written"]["p999"]
     assert "after its lossy encoder" in outcome.err
 
 
-def test_without_the_option_nothing_is_measured(upscale, photo):
-    assert json.loads(upscale(photo, "-s", "2", "--json").out)["drift"] is None
+def test_without_the_option_nothing_is_measured(upscale, waves):
+    assert json.loads(upscale(waves, "-s", "2", "--json").out)["drift"] is None
 
 
-def test_a_negative_bound_is_refused(upscale, photo):
-    outcome = upscale(photo, "--max-drift", "-1")
+def test_a_negative_bound_is_refused(upscale, waves):
+    outcome = upscale(waves, "--max-drift", "-1")
     assert outcome.code == 2
     assert "--max-drift must be from 0 to 255" in outcome.err

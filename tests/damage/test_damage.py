@@ -50,6 +50,15 @@ def test_noise_is_found_within_a_fifth(photo, deviation):
     assert damage_of(photo + noise).noise == pytest.approx(expected, rel=0.2)
 
 
+@pytest.mark.parametrize("level", [0, 255])
+def test_noise_is_found_beside_areas_where_it_is_clipped(level):
+    pixels = PHOTOS["astronaut"].astype(float)
+    pixels[: SIDE // 2] = level
+    noise = np.random.default_rng(0).normal(0, 8, pixels.shape)
+
+    assert damage_of(pixels + noise).noise == pytest.approx(8, rel=0.2)
+
+
 def test_a_clean_photo_has_little_damage(photo):
     damage = damage_of(photo)
 

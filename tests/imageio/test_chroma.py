@@ -23,7 +23,8 @@ BLOCKS = {420: (2, 2), 422: (1, 2)}
 def colourful(height, width):
     """Soft edges between saturated colours, uint8, none of them near black or white."""
     ramps = smooth(height, width).astype(float)
-    stripes = 40 * np.sin(np.arange(width) / 2)[None, :, None] * (1, -1, 0.5)
+    waves = np.sin(np.arange(height) / 2)[:, None] + np.sin(np.arange(width) / 2)
+    stripes = 30 * waves[:, :, None] * (1, -1, 0.5)
     return np.rint(np.clip(ramps, 70, 180) + stripes).astype(np.uint8)
 
 

@@ -74,9 +74,9 @@ def stage(request):
 
 @pytest.fixture(scope="module")
 def finished(configured_once, tmp_path_factory, stage):
-    """The folder of a run of six steps without a stop."""
+    """The folder of a run of four steps without a stop."""
     folder = tmp_path_factory.mktemp("straight") / "run"
-    Trainer(configured_once(output=folder, stage=stage)).run()
+    Trainer(configured_once(output=folder, stage=stage, steps=4)).run()
     return folder
 
 
@@ -89,13 +89,13 @@ def straight(finished):
 @pytest.fixture
 def run(configured, stage):
     """Makes configurations of the same run, elsewhere."""
-    return lambda **changes: configured(stage=stage, **changes)
+    return lambda **changes: configured(**({"stage": stage, "steps": 4} | changes))
 
 
 def test_resuming_equals_not_stopping(run, straight, same):
     config = run()
-    interrupted(config, 3)
-    assert newest(config)["step"] == 3
+    interrupted(config, 2)
+    assert newest(config)["step"] == 2
     Trainer(config).run("latest")
     assert same(newest(config), straight)
 
@@ -150,7 +150,7 @@ def test_a_discriminator_on_vgg_resumes_with_its_scales(
 @pytest.mark.slow
 def test_resuming_in_another_process_equals_not_stopping(run, straight, same):
     config = run()
-    interrupted(config, 3)
+    interrupted(config, 2)
     assert child(RESUME, config).returncode == 0
     assert same(newest(config), straight)
 
@@ -197,6 +197,6 @@ def test_resuming_a_finished_run_only_exports_it_again(run, finished, straight, 
 
 
 def test_writing_samples_does_not_change_the_run(run, straight, same):
-    config = run(sample_every=2, save_every=4)
+    config = run(sample_every=2, save_every=3)
     Trainer(config).run()
     assert same(newest(config), straight)

@@ -154,7 +154,7 @@ def test_tiles_are_the_official_ones(seesr):
     close(image.clamp(0, 1), golden["out.image"])
 
 
-def test_text_and_a_real_tagger_at_every_step(seesr):
+def test_every_step_gets_the_text_and_the_tags_of_a_real_tagger(seesr):
     golden, notes = case("pipe_text_realram")
     assert torch.equal(seesr.text.ids(notes["call"]["prompt"]), golden["in.input_ids"])
     text = seesr.text.encode(notes["call"]["prompt"])
