@@ -90,6 +90,15 @@ def test_the_fill_continues_the_nearest_colour():
     assert result[:, :, 1].max() == 0
 
 
+@pytest.mark.parametrize(("level", "kept"), [(3, False), (4, True)])
+def test_pixels_below_four_levels_of_alpha_have_no_colour_of_their_own(level, kept):
+    alpha = np.ones((16, 16), np.float32)
+    alpha[:, 8:] = level / 255
+    rgb = np.zeros((16, 16, 3), np.float32)
+    rgb[:, :8, 0] = rgb[:, 8:, 1] = 1
+    assert (filled(rgb, alpha)[:, 8:, 1] == float(kept)).all()
+
+
 @pytest.mark.parametrize("value", [0.0, 1.0])
 def test_uniform_alpha_leaves_the_colour_alone(value):
     rgb = random(5, 6, 3)

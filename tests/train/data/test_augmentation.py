@@ -5,7 +5,7 @@ import pytest
 from skimage import data
 
 from addsr_cli.train.data import augmentation
-from addsr_cli.train.data.augmentation import crop, defocus, lettering
+from addsr_cli.train.data.augmentation import crop, defocus, lettering, plain_crop
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +72,13 @@ def test_crops_from_further_away_show_more(photo, monkeypatch):
     monkeypatch.setattr(augmentation, "DOWNSCALE_PROBABILITY", 1)
     far = crop(flat, 96, rng(3))
     assert near.std() > far.std()
+
+
+@pytest.mark.parametrize(("cut", "orientations"), [(crop, 8), (plain_crop, 2)])
+def test_crops_are_turned_and_flipped_in_every_way(photo, monkeypatch, cut, orientations):
+    monkeypatch.setattr(augmentation, "DOWNSCALE_PROBABILITY", 0)
+    whole = photo[:16, :16]  # the only crop of this size
+    assert len({cut(whole, 16, rng(seed)).tobytes() for seed in range(80)}) == orientations
 
 
 def test_the_draws_decide_alone(photo):
