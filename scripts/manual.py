@@ -97,8 +97,9 @@ def paragraphs(help_text: str) -> list[str]:
 
 
 def text(plain: str) -> str:
-    """Escape what roff would interpret."""
-    escaped = " ".join(plain.split()).replace("\\", "\\e").replace("-", "\\-").replace("`", "")
+    """Escape what roff would interpret; what Typer has escaped for rich becomes plain before."""
+    unescaped = " ".join(plain.split()).replace("\\[", "[")
+    escaped = unescaped.replace("\\", "\\e").replace("-", "\\-").replace("`", "")
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
 
 

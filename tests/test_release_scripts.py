@@ -31,6 +31,8 @@ def test_a_manual_page_has_options_and_defaults(manual):
     page = (manual / "man1" / "addsr-upscale.1").read_text()
     assert ".B \\-s, \\-\\-scale" in page
     assert "[default: 4]" in page
+    assert "\\e[" not in page  # what Typer escapes for rich
+    assert "{IMAGE}..." in page
 
 
 def test_no_line_of_text_is_a_request_of_roff():

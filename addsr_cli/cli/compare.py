@@ -21,7 +21,7 @@ Images = Annotated[
     list[Path],
     typer.Argument(
         help="Two to eight pictures of one scene.",
-        metavar="A B...",
+        metavar="PICTURE",
         show_default=False,
     ),
 ]

@@ -1,26 +1,50 @@
-"""What a shell completes after an option."""
+"""What a shell completes after an option, and as an argument."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 MODEL_SUFFIXES = (".safetensors", ".pth")
 
 
-def model_names(incomplete: str) -> list[str]:
-    """Complete ``--model``: known names, installed models, folders and model files."""
-    from addsr_cli.models.registry import BUNDLED
-    from addsr_cli.weights import installed
-    from addsr_cli.weights.components import MODEL_COMPONENTS
+def model_choices(incomplete: str) -> list[str]:
+    """Complete ``--model``: auto, known names, installed models, folders and model files."""
+    names = _starting_with(incomplete, ["auto", *_models()])
+    return names + _paths(incomplete, MODEL_SUFFIXES)
 
-    names = {"auto", *BUNDLED, *MODEL_COMPONENTS, *installed.list_installed()}
-    completions = sorted(name for name in names if name.startswith(incomplete))
-    return completions + _paths(incomplete, MODEL_SUFFIXES)
+
+def model_names(incomplete: str) -> list[str]:
+    """Complete the name of a known or installed model."""
+    return _starting_with(incomplete, _models())
+
+
+def intent_names(incomplete: str) -> list[str]:
+    """Complete ``--for``."""
+    from addsr_cli.cli.intents import NAMES
+
+    return _starting_with(incomplete, NAMES)
+
+
+def device_names(incomplete: str) -> list[str]:
+    """Complete ``--device``, without asking which devices there are."""
+    return _starting_with(incomplete, ["auto", "cpu", "cuda", "mps"])
 
 
 def file_names(incomplete: str) -> list[str]:
     """Complete an input: folders and files."""
     return _paths(incomplete, ("",))
+
+
+def _models() -> set[str]:
+    from addsr_cli.models.registry import BUNDLED
+    from addsr_cli.weights import installed
+    from addsr_cli.weights.components import MODEL_COMPONENTS
+
+    return {*BUNDLED, *MODEL_COMPONENTS, *installed.list_installed()}
+
+
+def _starting_with(incomplete: str, names: Iterable[str]) -> list[str]:
+    return sorted(name for name in names if name.startswith(incomplete))
 
 
 def _paths(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
@@ -40,4 +64,8 @@ def _paths(incomplete: str, suffixes: tuple[str, ...]) -> list[str]:
     return paths
 
 
-COMPLETIONS: dict[str, Callable[[str], list[str]]] = {"--model": model_names}
+COMPLETIONS: dict[str, Callable[[str], list[str]]] = {
+    "--device": device_names,
+    "--for": intent_names,
+    "--model": model_choices,
+}

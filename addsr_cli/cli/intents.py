@@ -147,3 +147,4 @@ _INTENTS: dict[str, Callable[[str], Bundle]] = {
     "text": _text,
     "avatar": _avatar,
 }
+NAMES = tuple(_INTENTS)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from addsr_cli.cli import download_report, options
+from addsr_cli.cli.completion import model_names
 from addsr_cli.cli.console import Console
 from addsr_cli.cli.formatting import format_bytes
 from addsr_cli.cli.takes_options import Only, takes_options
@@ -36,6 +37,7 @@ Name = Annotated[
     typer.Argument(
         help="A model's name, as `addsr models list` shows it.",
         show_default=False,
+        autocompletion=model_names,
     ),
 ]
 
@@ -143,7 +145,11 @@ def path(name: Name, console: ShortOutput) -> None:
 def verify(
     console: LongOutput,
     name: Annotated[
-        str | None, typer.Argument(help="A model; without one, everything on this machine.")
+        str | None,
+        typer.Argument(
+            help="A model; without one, everything on this machine.",
+            autocompletion=model_names,
+        ),
     ] = None,
 ) -> None:
     """Read every file of a model and of its downloads, and compare digests with the record."""
@@ -186,7 +192,10 @@ def rm(name: Name, console: ShortOutput) -> None:
 def pull(
     name: Annotated[
         str,
-        typer.Argument(help="A model of `addsr models list`, or ORG/REPO on the Hugging Face Hub."),
+        typer.Argument(
+            help="A model of `addsr models list`, or ORG/REPO on the Hugging Face Hub.",
+            autocompletion=model_names,
+        ),
     ],
     console: LongOutput,
     dtype: Dtype = "fp16",
@@ -214,7 +223,7 @@ def import_(
     paths: Annotated[
         list[Path],
         typer.Argument(
-            metavar="PATH...",
+            metavar="PATH",
             help="Archive, folder, .pth or .safetensors files, as downloaded.",
             show_default=False,
         ),

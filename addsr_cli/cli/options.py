@@ -12,7 +12,7 @@ Images = Annotated[
     list[str],
     typer.Argument(
         help="Photos, or their URLs; - reads stdin.",
-        metavar="IMAGE...",
+        metavar="IMAGE",
         show_default=False,
         autocompletion=file_names,
     ),

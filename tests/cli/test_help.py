@@ -225,3 +225,16 @@ def test_completion_of_a_model_continues_the_typed_text(finished, monkeypatch, t
     (tmp_path / "runs" / "mine").mkdir(parents=True)
     assert completed(finished, monkeypatch, "addsr upscale --model se") == ["seesr", "seesr-turbo"]
     assert completed(finished, monkeypatch, "addsr upscale --model runs/m") == ["runs/mine/"]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("addsr models pull stablesr-768", ["stablesr-768v", "stablesr-768v-small"]),
+        ("addsr models verify na", ["nano"]),
+        ("addsr upscale --for p", ["photo", "print"]),
+        ("addsr upscale --device c", ["cpu", "cuda"]),
+    ],
+)
+def test_completion_knows_names_of_models_intents_and_devices(finished, monkeypatch, line, words):
+    assert completed(finished, monkeypatch, line) == words
