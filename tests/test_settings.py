@@ -1,6 +1,5 @@
 import pytest
 
-from addsr_cli.engine.passes import pass_sizes
 from addsr_cli.errors import UsageError
 from addsr_cli.settings import Settings
 
@@ -69,19 +68,3 @@ def test_the_fidelity_dial_sets_steps_psr_and_blend(fidelity, steps, psr, blend)
 def test_explicit_steps_and_psr_win_over_fidelity():
     settings = Settings(fidelity=1, steps=3, psr=0.7)
     assert (settings.effective_steps(4), settings.effective_psr) == (3, 0.7)
-
-
-@pytest.mark.parametrize(
-    ("target", "sizes"),
-    [
-        ((400, 200), [(400, 200)]),
-        ((150, 75), [(150, 75)]),
-        ((100, 50), [(100, 50)]),
-        ((50, 25), []),
-        ((600, 300), [(150, 75), (600, 300)]),
-        ((1600, 800), [(400, 200), (1600, 800)]),
-        ((1700, 850), [(107, 54), (425, 213), (1700, 850)]),
-    ],
-)
-def test_passes_lead_to_the_target_by_at_most_four_times(target, sizes):
-    assert pass_sizes((100, 50), target) == sizes

@@ -102,13 +102,13 @@ def picture_memory(
     output: tuple[int, int],
     channels: int,
     bit_depth: int,
+    input_depth: int | None = None,
 ) -> PictureMemory:
     """Return the memory of an input of ``size`` and its output, both (width, height)."""
-    pixel = channels * bit_depth // 8
-    input_pixels = size[0] * size[1]
+    input_bits = size[0] * size[1] * (input_depth or bit_depth)
     output_pixels = output[0] * output[1]
     return PictureMemory(
-        samples=pixel * (input_pixels + output_pixels),
+        samples=channels * (input_bits + output_pixels * bit_depth) // 8,
         encoding=ENCODER_BYTES_PER_PIXEL * output_pixels,
     )
 

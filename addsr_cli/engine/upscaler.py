@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 
 from addsr_cli import hardware, imageio
 from addsr_cli.engine import planner
@@ -13,7 +12,7 @@ from addsr_cli.engine.checks import InvalidOutput, first_line
 from addsr_cli.engine.frames import upscale_frames
 from addsr_cli.engine.ignored_settings import ignored_settings
 from addsr_cli.engine.official_plan import official_plan
-from addsr_cli.engine.passes import passes_of, planned_canvas
+from addsr_cli.engine.passes import passes_of, planned_passes
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer, part_of
 from addsr_cli.engine.provenance import provenance_of
@@ -94,28 +93,28 @@ class Upscaler:
     ) -> list[Plan]:
         """Return one plan per pass for a photo of this size in pixels.
 
-        There is one pass up to 4 times the size, or the network's own scale, and none to make a
+        There is one pass up to 6 times the size, or the network's own scale, and none to make a
         photo smaller. ``channels`` and ``bit_depth`` are those of the samples, of input and output.
         Raises OutOfMemory, with the numbers, when it is predicted not to fit.
         """
         size = self.complete(settings).output_size(width, height)
-        sizes = passes_of(self.spec, (width, height), size)
-        if not sizes:
+        depth = working_depth(settings, bit_depth)
+        passes = planned_passes(self.spec, (width, height), size, channels, depth)
+        if not passes:
             cpu = hardware.probe("cpu")
             planner.check_resize_memory(width, height, cpu, self.machine.max_memory)
             return []
         device = self.model.probe(self.machine.device)
         steps = max(1, self.steps(settings))
-        depth = working_depth(settings, bit_depth)
         plans = []
-        for source, target in pairwise([(width, height), *sizes]):
+        for canvas, pictures in passes:
             plan = planner.plan(
-                planned_canvas(self.spec, source, target),
+                canvas,
                 self.machine,
                 device,
                 self.spec,
                 steps=steps,
-                pictures=planner.picture_memory(source, target, channels, depth),
+                pictures=pictures,
             )
             if settings.tiles == "official":
                 plan = official_plan(plan, self.machine, self.spec)
@@ -321,6 +320,9 @@ class Upscaler:
                     context.warnings.append(note)
             context.progress.finish_pass()
             photo = Photo(samples=out)
+        if out is not target:
+            with context.timer.stage("finish"):
+                imageio.resize_into(out, target)
         return final_plan, conditioning
 
     def _run_pass(

@@ -44,7 +44,7 @@ def test_a_dry_run_prints_json(photo, upscale):
 
 
 def test_a_dry_run_counts_passes(photo, upscale):
-    assert json.loads(upscale(photo(), "--dry-run", "--json", "--scale", 6).out)["passes"] == 2
+    assert json.loads(upscale(photo(), "--dry-run", "--json", "--scale", 8).out)["passes"] == 2
 
 
 def test_a_dry_run_reports_bad_files(upscale):
