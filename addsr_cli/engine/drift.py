@@ -23,7 +23,7 @@ from addsr_cli.imageio.back_projection import (
     rows_needed,
     shrink_rows,
 )
-from addsr_cli.imageio.photo import FloatArray, Samples, float_planes, quantize
+from addsr_cli.imageio.photo import FloatArray, Samples, as_float, float_planes, quantize
 
 SHARE = 0.999  # of the pixels that a bound holds for: the 99.9th percentile
 # Clipping to [0, 1] undoes a part of every correction: one is enough for most photos, a few for
@@ -38,7 +38,7 @@ _LEVELS = 255.0
 _BINS_PER_LEVEL = 64
 _ROUNDING = 1e-3  # of a bin, from float arithmetic
 _BINS = 256 * _BINS_PER_LEVEL
-_BAND_PIXELS = 1 << 16  # of the output, in one band of rows
+_BAND_PIXELS = 1 << 18  # of the output, in one band of rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -256,10 +256,10 @@ class _Drifting:
                 :, own.start - start : own.stop - start
             ]
         change = least_change(planes, self.photo.size, (width, height), rows, needed.start)
+        change = change.transpose(1, 2, 0)
         change /= -np.float32(_LEVELS)
-        change += float_planes(self.samples[rows])
-        np.clip(change, 0, 1, out=change)
-        quantize(change.transpose(1, 2, 0), self.samples[rows])
+        change += as_float(self.samples[rows])
+        quantize(change, self.samples[rows])
 
 
 def _excess(

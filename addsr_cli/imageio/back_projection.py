@@ -15,8 +15,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from addsr_cli.imageio.photo import FloatArray, Samples, float_planes
-from addsr_cli.imageio.resample import Taps, apply_taps, reach, taps
+from addsr_cli.imageio.photo import FloatArray, Samples, as_float, float_planes, rounded
+from addsr_cli.imageio.resample import Taps, apply_taps, filter_rows, reach, taps
 
 REACH = 12  # pixels of the small picture; what lies beyond weighs below 1e-5
 _CHUNK = 64  # pixels of the small picture whose inverse is computed at once
@@ -34,16 +34,13 @@ def shrink_rows(
     It is ``resize`` of the samples as a file of ``bit_depth``, 8 or 16, holds them.
     """
     seen, down = reach(taps(samples.shape[0], size[1]), rows)
-    pixels = float_planes(samples[seen])
-    if bit_depth == 8 and samples.dtype != np.uint8:
-        pixels *= 255
-        np.rint(pixels, out=pixels)
-        pixels /= 255
-    return apply_taps(
-        pixels,
-        across=None if samples.shape[1] == size[0] else taps(samples.shape[1], size[0]),
-        down=None if samples.shape[0] == size[1] else down,
-    )
+    part = samples[seen]
+    pixels = as_float(rounded(part) if bit_depth == 8 and part.dtype == np.uint16 else part)
+    if samples.shape[0] != size[1]:
+        pixels = filter_rows(pixels, down)
+    planes = float_planes(pixels)  # of the fewer rows
+    across = None if samples.shape[1] == size[0] else taps(samples.shape[1], size[0])
+    return apply_taps(planes, across=across, down=None)
 
 
 def least_change(
@@ -60,13 +57,13 @@ def least_change(
     float32 (C, rows, width).
     """
     seen, down = reach(_inverse_taps(size[1], small_size[1]), rows)
-    across = _inverse_taps(size[0], small_size[0])
+    across = None if size[0] == small_size[0] else _inverse_taps(size[0], small_size[0])
     part = change[:, seen.start - top : seen.stop - top]
-    return apply_taps(
-        part,
-        across=None if size[0] == small_size[0] else across,
-        down=None if size[1] == small_size[1] else down,
-    )
+    planes = apply_taps(part, across=across, down=None)
+    if size[1] == small_size[1]:
+        return planes.copy()
+    pixels = np.ascontiguousarray(planes.transpose(1, 2, 0))  # as the samples it is added to lie
+    return filter_rows(pixels, down).transpose(2, 0, 1)
 
 
 def rows_needed(height: int, small_height: int, rows: slice) -> slice:

@@ -110,6 +110,13 @@ def apply_taps(
     return planes
 
 
+def filter_rows(pixels: FloatArray, down: Taps) -> FloatArray:
+    """Return interleaved pixels (H, W, C) after the filter down their columns, (h, W, C)."""
+    height, width, channels = pixels.shape
+    filtered = _down(pixels.reshape(1, height, width * channels), down)
+    return filtered.reshape(-1, width, channels)
+
+
 def fill_transparent(photo: Photo) -> Photo:
     """Return the photo without alpha; invisible pixels (alpha below 4/255) continue the visible.
 
@@ -202,7 +209,7 @@ def _across(pixels: FloatArray, axis: Taps) -> FloatArray:
     out = np.empty((len(lines), len(axis[0])), np.float32)
     for own, seen, matrix in _matrices(axis):
         for part in _small_parts(len(lines), matrix):
-            out[part, own] = lines[part, seen] @ matrix.T
+            np.matmul(lines[part, seen], matrix.T, out=out[part, own])
     return out.reshape(*pixels.shape[:2], -1)
 
 
@@ -210,9 +217,8 @@ def _down(pixels: FloatArray, axis: Taps) -> FloatArray:
     width = pixels.shape[2]
     out = np.empty((pixels.shape[0], len(axis[0]), width), np.float32)
     for own, seen, matrix in _matrices(axis):
-        for plane, target in zip(pixels, out, strict=True):
-            for part in _small_parts(width, matrix):
-                target[own, part] = matrix @ plane[seen, part]
+        for part in _small_parts(width, matrix):
+            np.matmul(matrix, pixels[:, seen, part], out=out[:, own, part])
     return out
 
 
