@@ -3,6 +3,7 @@
 import shutil
 import signal
 import threading
+import time
 from collections import namedtuple
 from hashlib import sha256
 
@@ -192,7 +193,13 @@ def test_names_that_climb_out_are_refused(addsr, demo, path):
 def test_a_download_resumes_after_control_c(addsr, demo, fetch):
     server = demo("first")
     server.pace = 2 * MIB
-    threading.Timer(0.7, signal.raise_signal, (signal.SIGINT,)).start()
+
+    def press_control_c():
+        while server.sent[BIG] < MIB:
+            time.sleep(0.01)
+        signal.raise_signal(signal.SIGINT)
+
+    threading.Thread(target=press_control_c, daemon=True).start()
     outcome = addsr(*PULL)
     assert outcome.code == 130
     assert not half_files()
