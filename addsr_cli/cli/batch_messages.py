@@ -88,7 +88,8 @@ def print_summary(
     counts += _skipped(session)
     console.info(f"{', '.join(counts)}; {progress.throughput()}")
     if failed:
-        console.info(f"see {printable(str(session.config.output / 'failures.json'))}")
+        again = "; --retry-failed tries them again" if queue.already_failed else ""
+        console.info(f"see {printable(str(session.config.output / 'failures.json'))}{again}")
 
 
 def print_plan(
@@ -113,7 +114,7 @@ def print_plan(
         message = entry.error.get("message", "")
         console.info(printable(f"failed before: {root / entry.input}: {message}"))
     parts = [
-        f"{pluralize(len(queue.pending), 'photo')} of {queue.input_pixels / 1e6:.2f} MP",
+        f"{pluralize(len(queue.pending), 'photo')}, {queue.input_pixels / 1e6:.2f} MP in all",
         f"{len(queue.rejected)} will fail",
         *_skipped(session),
     ]

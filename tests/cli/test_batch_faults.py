@@ -469,5 +469,5 @@ def test_a_dry_run_lists_files_that_will_fail(photo, batch, tree):
     messages = [line for line in outcome.lines if line.startswith("will fail: ")]
     assert len(messages) == 3
     assert all(any(name in line for line in messages) for name in ("huge.png", "b.heic", "c.png"))
-    assert "1 photo of 0.00 MP, 3 will fail" in outcome.lines[-1]
+    assert "1 photo, 0.00 MP in all, 3 will fail" in outcome.lines[-1]
     assert tree() == before
