@@ -1,13 +1,15 @@
-"""Hold the trust map to the true error, and draw docs/trust_calibration.png.
+"""Hold the trust map to the true error: the figures and the chart of docs/trust.md.
 
-``python docs/trust_calibration.py measure HR LR --name bicubic`` upscales every photo of the folder
-LR by nano and compares its map with the error against the photo of the same stem in HR, in blocks
-of 16 x 16 pixels; lines are added to docs/trust_calibration.csv. ``... draw`` draws that. It needs
-SciPy.
+``python docs/trust_calibration.py VAL`` takes a folder that contains originals in ``HR`` and the
+same photos reduced four times in ``LR_bicubic`` (clean) and ``LR_blind`` (damaged). Every photo is
+enlarged, and its map is compared with the error in blocks of 16 x 16 pixels. It prints the rank
+correlations; for nano it also writes docs/trust_calibration.csv and .png. Without a folder the
+chart is drawn again from the table. It needs SciPy.
 """
 
 import argparse
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,50 +21,76 @@ from addsr_cli.engine.trust import CELL
 
 TABLE = Path("docs/trust_calibration.csv")
 FIELDS = ("input", "photo", "invented", "spearman", "tenth", "map", "error")
+INPUTS = {"bicubic": "LR_bicubic", "blind": "LR_blind"}
 BLOCK = 16
 TENTHS = 10
 COLOURS = ((47, 111, 222), (217, 98, 43), (42, 157, 92))
 SIDE, LEFT, BOTTOM, TOP = 360, 60, 44, 12
+ENOUGH = 0.5  # rank correlation
+
+Row = dict[str, str]
 
 
 def main() -> None:
-    """Measure or draw."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    measuring = commands.add_parser("measure")
-    measuring.add_argument("hr", type=Path)
-    measuring.add_argument("lr", type=Path)
-    measuring.add_argument("--name", required=True)
-    commands.add_parser("draw")
+    """Measure where a folder is given; report, and for nano draw."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("photos", type=Path, nargs="?", help="folder: HR, LR_bicubic, LR_blind")
+    parser.add_argument("--model", default="nano", help="name or file")
     options = parser.parse_args()
-    if options.command == "measure":
-        measure(options.hr, options.lr, options.name)
+    if options.photos is None:
+        with TABLE.open(encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
     else:
-        draw()
+        upscaler = Upscaler(options.model)
+        rows = [
+            row
+            for name, folder in INPUTS.items()
+            for path in sorted((options.photos / folder).iterdir())
+            for row in measure(upscaler, name, path, options.photos / "HR")
+        ]
+    texts = report(rows)
+    if options.model != "nano":
+        return
+    draw(rows, texts)
+    if options.photos is not None:
+        with TABLE.open("w", newline="", encoding="utf-8") as file:
+            table = csv.DictWriter(file, FIELDS, lineterminator="\n")
+            table.writeheader()
+            table.writerows(rows)
 
 
-def measure(hr: Path, lr: Path, name: str) -> None:
-    """Add ten lines for every photo: means of map and error, in tenths of the map's blocks."""
-    upscaler = Upscaler("nano")
-    is_new = not TABLE.exists()
-    with TABLE.open("a", newline="", encoding="utf-8") as file:
-        table = csv.writer(file, lineterminator="\n")
-        if is_new:
-            table.writerow(FIELDS)
-        for path in sorted(lr.iterdir()):
-            original = imageio.read(next(hr.glob(f"{path.stem}.*"))).to_array(8).astype(float)
-            result = upscaler.upscale(path, Settings(trust_map=True))
-            error = np.abs(result.photo.to_array(8) - original).mean(axis=2)
-            height, width = (side // BLOCK * BLOCK for side in error.shape)
-            errors = blocks(error[:height, :width], BLOCK)
-            departure = result.trust.departure[: height // CELL, : width // CELL]
-            maps = blocks(departure, BLOCK // CELL)
-            rho = spearmanr(maps, errors).statistic
-            for number, part in enumerate(np.array_split(np.argsort(maps), TENTHS)):
-                invented = f"{100 * result.trust.invented:.2f}"
-                means = (f"{maps[part].mean():.3f}", f"{errors[part].mean():.3f}")
-                table.writerow((name, path.stem, invented, f"{rho:.4f}", number, *means))
-            file.flush()
+def measure(upscaler: Upscaler, name: str, path: Path, originals: Path) -> Iterator[Row]:
+    """Yield ten rows for a photo: means of map and error, in tenths of the map's blocks."""
+    original = imageio.read(next(originals.glob(f"{path.stem}.*"))).to_array(8).astype(float)
+    result = upscaler.upscale(path, Settings(trust_map=True))
+    error = np.abs(result.photo.to_array(8) - original).mean(axis=2)
+    height, width = (side // BLOCK * BLOCK for side in error.shape)
+    errors = blocks(error[:height, :width], BLOCK)
+    departure = result.trust.departure[: height // CELL, : width // CELL]
+    maps = blocks(departure, BLOCK // CELL)
+    rho = spearmanr(maps, errors).statistic
+    for number, part in enumerate(np.array_split(np.argsort(maps), TENTHS)):
+        yield {
+            "input": name,
+            "photo": path.stem,
+            "invented": f"{100 * result.trust.invented:.2f}",
+            "spearman": f"{rho:.4f}",
+            "tenth": str(number),
+            "map": f"{maps[part].mean():.3f}",
+            "error": f"{errors[part].mean():.3f}",
+        }
+
+
+def report(rows: list[Row]) -> list[str]:
+    """Print the rank correlations of every kind of input; return the texts of the chart."""
+    texts = []
+    for name in dict.fromkeys(row["input"] for row in rows):
+        rho = {row["photo"]: float(row["spearman"]) for row in rows if row["input"] == name}
+        values = np.array(list(rho.values()))
+        texts.append(f"{name}: {len(rho)} photos, mean rank correlation {values.mean():.2f}")
+        above = f"{(values > ENOUGH).sum()} of {len(rho)} above {ENOUGH:g}"
+        print(f"{texts[-1]} ({values.min():.2f} to {values.max():.2f}), {above}")
+    return texts
 
 
 def blocks(values: np.ndarray, side: int) -> np.ndarray:
@@ -71,10 +99,8 @@ def blocks(values: np.ndarray, side: int) -> np.ndarray:
     return values.reshape(height // side, side, width // side, side).mean(axis=(1, 3)).ravel()
 
 
-def draw() -> None:
+def draw(rows: list[Row], texts: list[str]) -> None:
     """Draw every tenth of every photo as a point, map against error, on logarithmic axes."""
-    with TABLE.open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     picture = Image.new("RGB", (LEFT + SIDE + 16, TOP + SIDE + BOTTOM), "white")
     pen = ImageDraw.Draw(picture)
     low, high = np.log10(0.2), np.log10(64)
@@ -90,15 +116,12 @@ def draw() -> None:
         pen.text((LEFT - 6, y), f"{tick:g}", fill="black", anchor="rm", font_size=12)
     for number, name in enumerate(dict.fromkeys(row["input"] for row in rows)):
         own = [row for row in rows if row["input"] == name]
-        rho = {row["photo"]: float(row["spearman"]) for row in own}
         for row in own:
             x = LEFT + pixel(float(row["map"]))
             y = TOP + SIDE - pixel(float(row["error"]))
             pen.ellipse((x - 2, y - 2, x + 2, y + 2), outline=COLOURS[number])
-        mean = np.mean(list(rho.values()))
-        text = f"{name}: {len(rho)} photos, mean rank correlation {mean:.2f}"
-        pen.text((LEFT + 8, TOP + 6 + 16 * number), text, fill=COLOURS[number], font_size=13)
-        print(text, f"(least {min(rho.values()):.2f})")
+        place = (LEFT + 8, TOP + 6 + 16 * number)
+        pen.text(place, texts[number], fill=COLOURS[number], font_size=13)
     title = "map: departure from what the photo tells, of 255"
     pen.text((LEFT + SIDE / 2, TOP + SIDE + 22), title, fill="black", anchor="ma", font_size=13)
     side = Image.new("RGB", (SIDE, 20), "white")

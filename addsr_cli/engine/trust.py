@@ -9,6 +9,12 @@ With B the plain enlargement, A the resize to the photo's size and A+ its pseudo
 
 A plain enlargement has invented nothing. Pictures that differ in what is invented have the same
 photo. What differs between seeds is invented too, wherever it lies: ``seed_spread`` measures it.
+
+A model that cleans a damaged photo decides what of its texture is damage. Of texture of variance s
+under damage of variance D, even the best estimate (Wiener's) leaves s D / (s + D) open: that part
+is in doubt. D is what the model removed all over the picture, the median of the local variance of
+the drift, so a shift of colours is none; s is the variance of the result's own visible texture.
+
 The energies of all are local means over a smooth window, on a grid of cells of 4 x 4 pixels of the
 result. All is computed in bands of rows from finished results, so that no model and no plan of
 tiles shows in it.
@@ -32,6 +38,7 @@ from addsr_cli.imageio.resample import Taps, apply_taps, reach, taps
 SEEDS = 3  # pictures of a model that samples, whose spread is measured
 CELL = 4  # pixels of the result, the side of a cell of the map
 WINDOW = 2.0  # pixels of the photo, the deviation of the Gaussian window
+TEXTURE = 1.0  # pixels of the photo: what varies under a window this small is texture
 FULL = 32.0  # of 255: departure from the photo that is drawn in full colour
 INVENTED = (255, 140, 0)  # orange
 DRIFT = (40, 110, 255)  # blue
@@ -46,12 +53,14 @@ class Trust:
 
     ``invented`` is a share, 0 to 1, and ``areas`` the same of the largest faces and lines of text,
     with their rectangles in the photo. ``departure`` is the map (rows, columns) of cells, root mean
-    square in 1/255 of what is invented, drifted or varies with the seed; ``picture`` draws it over
-    the result, uint8 (rows, columns, 3). ``spread`` is the standard deviation over seeds in 1/255,
-    root mean square over the picture; None where there was one seed.
+    square in 1/255 of what is invented, in doubt, drifted or varies with the seed; ``picture``
+    draws it over the result, uint8 (rows, columns, 3). ``doubt`` is texture that the photo shows
+    only through its damage, and ``spread`` the standard deviation over seeds (None where there was
+    one seed), both in 1/255, root mean square over the picture.
     """
 
     invented: float
+    doubt: float
     areas: tuple[dict[str, Any], ...]
     departure: FloatArray
     picture: NDArray[np.uint8]
@@ -66,6 +75,7 @@ class Trust:
         return {
             "invented": round(100 * self.invented, 1),
             "departure": round(float(np.sqrt((self.departure**2).mean())), 2),
+            "doubt": round(self.doubt, 2),
             "spread": None if self.spread is None else round(self.spread, 2),
             "areas": list(self.areas),
         }
@@ -106,7 +116,8 @@ def measure_trust(
     return Trust(
         invented=energies.share(everything),
         areas=tuple(areas),
-        departure=np.sqrt(energies.invented + energies.spread + energies.drift),
+        doubt=float(np.sqrt(energies.doubt.mean())),
+        departure=np.sqrt(energies.unconfirmed + energies.drift),
         picture=energies.picture(),
         spread=None if spread is None else float(np.sqrt(spread.mean())),
     )
@@ -121,7 +132,8 @@ def worst_trust(trusts: Sequence[Trust | None]) -> Trust | None:
 class _Energies:
     """Local energies of the parts of a result, (rows, columns) of cells, in 1/255 squared.
 
-    ``variance`` is that within the window of what the photo tells.
+    ``variance`` is that within the window of what the photo tells. ``unconfirmed`` is
+    everything drawn in orange: invented, in doubt, or different with another seed.
     """
 
     def __init__(
@@ -138,6 +150,7 @@ class _Energies:
         self.drift = np.empty(shape, np.float32)
         square = np.empty(shape, np.float32)
         self.mean = np.empty((*shape, samples.shape[2]), np.float32)
+        shift = np.empty_like(self.mean)  # the mean of the drift
         for rows in _bands(height, width, photo.height):
             own = slice(rows.start // CELL, -(-rows.stop // CELL))
             measured, drift, invented = self._parts(rows)
@@ -145,12 +158,17 @@ class _Energies:
             self.drift[own] = _by_cell(drift**2).mean(axis=2)
             square[own] = _by_cell(measured**2).mean(axis=2)
             self.mean[own] = _by_cell(measured)
-        deviations = tuple(WINDOW * side / CELL / small for side, small in self._sides())
-        self.invented = _smooth(self.invented, deviations)
-        self.drift = _smooth(self.drift, deviations)
-        self.spread = _smooth(np.zeros(shape, np.float32) if spread is None else spread, deviations)
-        local = _smooth(self.mean, deviations).reshape(self.mean.shape)
-        self.variance = np.maximum(_smooth(square, deviations) - (local**2).mean(axis=2), 0)
+            shift[own] = _by_cell(drift)
+        window = self._window(WINDOW)
+        damage = float(np.median(_variance(self.drift, shift, window)))
+        texture = _smooth(_variance(square, self.mean, self._window(TEXTURE)), window)
+        self.doubt = texture * damage / (texture + damage + _SMALLEST**2)
+        self.variance = _variance(square, self.mean, window)
+        self.invented = _smooth(self.invented, window)
+        self.drift = _smooth(self.drift, window)
+        self.unconfirmed = self.invented + self.doubt
+        if spread is not None:
+            self.unconfirmed += _smooth(spread, window)
 
     def share(self, part: tuple[slice, slice]) -> float:
         """Return the invented share of all variation in a part of the map, 0 to 1."""
@@ -170,10 +188,9 @@ class _Energies:
 
     def picture(self) -> NDArray[np.uint8]:
         """Return the result in grey under the colours of what it invented and where it drifted."""
-        invented = self.invented + self.spread
-        energy = invented + self.drift
+        energy = self.unconfirmed + self.drift
         amount = np.minimum(1, np.sqrt(energy) / FULL)[..., None]
-        share = (invented / np.maximum(energy, _SMALLEST**2))[..., None]
+        share = (self.unconfirmed / np.maximum(energy, _SMALLEST**2))[..., None]
         colour = share * np.array(INVENTED) + (1 - share) * np.array(DRIFT)
         grey = np.clip(self.mean.mean(axis=2, keepdims=True), 0, _LEVELS)
         drawn: NDArray[np.uint8] = np.rint((1 - amount) * grey + amount * colour).astype(np.uint8)
@@ -207,6 +224,10 @@ class _Energies:
         is_same = self.photo.size == (width, height)
         return _resized(planes, taps(self.photo.width, width), down, is_same=is_same)
 
+    def _window(self, deviation: float) -> tuple[float, ...]:
+        """Return a deviation in pixels of the photo, across and down, in cells."""
+        return tuple(deviation * side / CELL / small for side, small in self._sides())
+
     def _sides(self) -> tuple[tuple[int, int], tuple[int, int]]:
         """Return (result, photo) of the width, and of the height."""
         height, width = self.samples.shape[:2]
@@ -238,6 +259,17 @@ def _by_cell(planes: FloatArray) -> FloatArray:
     sums = np.add.reduceat(np.add.reduceat(planes, tops, axis=1), lefts, axis=2)
     sums /= np.diff(tops, append=height)[:, None] * np.diff(lefts, append=width)
     return sums.transpose(1, 2, 0)
+
+
+def _variance(
+    square: FloatArray,
+    mean: FloatArray,
+    window: Sequence[float],
+) -> FloatArray:
+    """Return the variance under a Gaussian window, of means by cell (rows, columns[, C])."""
+    local = _smooth(mean, window).reshape(mean.shape)
+    variance: FloatArray = np.maximum(_smooth(square, window) - (local**2).mean(axis=2), 0)
+    return variance
 
 
 def _smooth(energy: FloatArray, deviations: Sequence[float]) -> FloatArray:

@@ -5,7 +5,10 @@ from addsr_cli.engine.job import Job
 from addsr_cli.engine.result import Result
 from addsr_cli.imageio import WriteOptions
 
-_LEGEND = "orange: invented detail; blue: drift from the photo; full colour from 32 of 255 levels"
+_LEGEND = (
+    "orange: invented detail, texture in doubt; blue: drift from the photo; "
+    "full colour from 32 of 255 levels"
+)
 
 
 def write_trust_map(job: Job, result: Result) -> None:

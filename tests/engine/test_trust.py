@@ -79,6 +79,25 @@ def test_invention_is_orange():
     assert red > blue + 50
 
 
+def test_texture_is_in_doubt_where_damage_was_removed():
+    y, x, _ = np.mgrid[:48, :96, :3]
+    waves = 128 + 20 * np.sin(2 * x) * np.sin(2 * y) * (x >= 64)
+    clean = Photo(samples=np.rint(waves).astype(np.uint8))
+    noise = np.random.default_rng(4).normal(0, 10, waves.shape)
+    noisy = Photo(samples=np.rint(waves + noise).astype(np.uint8))
+    restored = enlarged(clean, 4)
+
+    energies, untouched = (module._Energies(restored, each) for each in (noisy, clean))
+
+    flat, textured = energies.doubt[:, :48], energies.doubt[8:-8, 76:-8]
+    assert flat.max() < 4 < 25 < textured.min()
+    assert textured.max() < 10**2  # Wiener's estimate is never worse than the noise itself
+    assert untouched.doubt.max() < 1
+    assert measure_trust(restored, noisy).doubt == pytest.approx(
+        np.sqrt(energies.doubt.mean()), rel=1e-6
+    )
+
+
 @pytest.mark.parametrize("scale", [1, 1.7, 4])
 def test_bands_of_rows_do_not_show(monkeypatch, scale):
     small = photo(130, 20)
