@@ -11,7 +11,8 @@ Then the pixels, through these functions and the networks:
     1.  ``cli.upscale.upscale``       one job after the other
     2.  ``imageio.read``              -> Photo: upright pixels at their own depth, and metadata
     3.  ``Upscaler.upscale``          the passes, each at most 4 times larger (engine/upscaler.py)
-    4.  ``Upscaler._run_pass``        one pass; again with the next plan if memory or numbers fail
+    4.  ``pass_runner.run_passes``    one after the other; again with the next plan if memory or
+                                      numbers fail
     5.  ``restoration.restore``       the stages of a pass, for one batch
     6.  ``ResidentModel.load``        -> Restorer, the network (engine/resident_model.py)
     7.  ``Sampling.by_regions``       one region after the other: canvas, a few steps of denoising

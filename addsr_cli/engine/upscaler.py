@@ -8,25 +8,23 @@ from addsr_cli import hardware, imageio
 from addsr_cli.engine import planner
 from addsr_cli.engine.auto_settings import Decision, decided
 from addsr_cli.engine.batches import can_be_batched
-from addsr_cli.engine.checks import InvalidOutput, first_line
+from addsr_cli.engine.checks import InvalidOutput
 from addsr_cli.engine.frames import upscale_frames
 from addsr_cli.engine.ignored_settings import ignored_settings
 from addsr_cli.engine.official_plan import official_plan
-from addsr_cli.engine.passes import passes_of, planned_passes
+from addsr_cli.engine.pass_runner import run_passes
+from addsr_cli.engine.passes import planned_passes
 from addsr_cli.engine.plan import Plan
 from addsr_cli.engine.progress import OnProgress, ProgressCounter, StageTimer, part_of
 from addsr_cli.engine.provenance import provenance_of
 from addsr_cli.engine.resident_model import ResidentModel, Wrap
 from addsr_cli.engine.restoration import RunContext, restore
-from addsr_cli.engine.result import Result, empty_samples, resize_only
+from addsr_cli.engine.result import Result, resize_only
 from addsr_cli.engine.result_in_progress import ResultInProgress, working_depth
 from addsr_cli.engine.seeds import seeds_needed, spread_over_seeds
 from addsr_cli.engine.source import ImageInput, as_source, load_photo, size_of
-from addsr_cli.errors import AddsrError
 from addsr_cli.imageio import AnimatedPhoto, Photo
-from addsr_cli.imageio.photo import Samples
 from addsr_cli.models.one_pass import PrecisionLoss
-from addsr_cli.models.registry import FALLBACK
 from addsr_cli.models.restorer import Conditioning
 from addsr_cli.schedule import Schedule
 from addsr_cli.settings import Machine, Settings
@@ -172,7 +170,7 @@ class Upscaler:
         )
         context.warnings.extend(photo.warnings)
         output = ResultInProgress(photo, opaque, size, bit_depth, settings)
-        final_plan, conditioning = self._run_passes(opaque, output.target, plans, context)
+        final_plan, conditioning = run_passes(self.model, opaque, output.target, plans, context)
         if seeds > 1:
             with timer.stage("seeds"):
                 first = output.target
@@ -298,68 +296,6 @@ class Upscaler:
     def _sampling(self, settings: Settings) -> Settings:
         """Return the settings without a fidelity that is a dial of the model's decoder alone."""
         return replace(settings, fidelity=None) if self.spec.dials_decoder else settings
-
-    def _run_passes(
-        self,
-        photo: Photo,
-        target: Samples,
-        plans: Sequence[Plan],
-        context: RunContext,
-    ) -> tuple[Plan, Conditioning]:
-        """Run all passes; what is between two of them has 16 bits.
-
-        Returns the last plan and conditioning.
-        """
-        size = target.shape[1], target.shape[0]
-        sizes = passes_of(self.spec, photo.size, size)
-        for plan, pass_size in zip(plans, sizes, strict=True):
-            out = target if pass_size == size else empty_samples(photo, pass_size, 16)
-            final_plan, conditioning = self._run_pass(photo, out, plan, context)
-            for note in conditioning.notes:
-                if note not in context.warnings:
-                    context.warnings.append(note)
-            context.progress.finish_pass()
-            photo = Photo(samples=out)
-        if out is not target:
-            with context.timer.stage("finish"):
-                imageio.resize_into(out, target)
-        return final_plan, conditioning
-
-    def _run_pass(
-        self,
-        photo: Photo,
-        target: Samples,
-        plan: Plan,
-        context: RunContext,
-    ) -> tuple[Plan, Conditioning]:
-        """Run one pass into ``target``; returns the plan that worked, and the conditioning.
-
-        When memory runs out the next smaller plan is tried, when numbers overflow the next wider
-        type.
-        """
-        while True:
-            context.progress.restart_pass(plan.tiles)
-            next_plan: Plan | None
-            try:
-                [conditioning] = restore(self.model, [photo], [target], plan, context)
-                return plan, conditioning
-            except (InvalidOutput, PrecisionLoss) as exc:
-                next_plan = plan.wider()
-                problem = first_line(exc)
-                if next_plan is None:
-                    raise AddsrError(
-                        f"The model gave unusable numbers: {exc}.", f"Try --model {FALLBACK}."
-                    ) from exc
-            except (MemoryError, RuntimeError) as exc:
-                if not hardware.is_out_of_memory(exc):
-                    raise
-                next_plan = plan.smaller()
-                problem = first_line(exc)
-                if next_plan is None:
-                    raise planner.out_of_memory(plan) from exc
-            context.warnings.append(f"{problem}: went on with {next_plan.why}")
-            plan = next_plan
-            hardware.release_memory(plan.device)
 
     def _result(
         self,
