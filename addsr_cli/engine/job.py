@@ -41,10 +41,7 @@ class Job:
         """Channels, and bits per channel, of the pixels in the output file."""
         name = str(self.options.format)
         bit_depth = self.header.bit_depth if imageio.holds_16_bits(name) else 8
-        channels = 1 if self.header.mode in ("L", "LA", "1", "I;16") else 3
-        if self.header.has_alpha:
-            channels += 1
-        return channels, self.options.bit_depth or bit_depth
+        return self.header.channels, self.options.bit_depth or bit_depth
 
     @property
     def trust_map(self) -> Path | None:

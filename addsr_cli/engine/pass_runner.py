@@ -33,7 +33,7 @@ def run_passes(
     size = target.shape[1], target.shape[0]
     sizes = passes_of(model.located.spec, photo.size, size)
     for plan, pass_size in zip(plans, sizes, strict=True):
-        out = target if pass_size == size else empty_samples(photo, pass_size, 16)
+        out = target if pass_size == size else empty_samples(pass_size, photo.colours, 16)
         final_plan, conditioning = _run_pass(model, photo, out, plan, context)
         for note in conditioning.notes:
             if note not in context.warnings:

@@ -105,10 +105,12 @@ def picture_memory(
     input_depth: int | None = None,
 ) -> PictureMemory:
     """Return the memory of an input of ``size`` and its output, both (width, height)."""
-    input_bits = size[0] * size[1] * (input_depth or bit_depth)
     output_pixels = output[0] * output[1]
+    # of an input with alpha, colour is there twice: as it was read, and filled where invisible
+    input_channels = channels + (channels - 1 if channels in (2, 4) else 0)
+    input_bits = input_channels * size[0] * size[1] * (input_depth or bit_depth)
     return PictureMemory(
-        samples=channels * (input_bits + output_pixels * bit_depth) // 8,
+        samples=(input_bits + channels * output_pixels * bit_depth) // 8,
         encoding=ENCODER_BYTES_PER_PIXEL * output_pixels,
     )
 

@@ -120,18 +120,16 @@ class Result:
 
 
 def empty_samples(
-    photo: Photo,
     size: tuple[int, int],
-    bit_depth: int | None = None,
+    channels: int,
+    bit_depth: int,
 ) -> Samples:
-    """Return memory for the output of a photo: (height, width, channels), uint8 or uint16.
+    """Return memory for a picture: (height, width, channels), uint8 or uint16.
 
-    Without ``bit_depth``, 8 or 16, it holds all that the samples of the photo do.
+    ``size`` is (width, height), ``bit_depth`` 8 or 16.
     """
-    if bit_depth is None:
-        bit_depth = 8 if photo.samples.dtype == np.uint8 else 16
     dtype = np.uint8 if bit_depth == 8 else np.uint16
-    return np.empty((size[1], size[0], photo.channels), dtype)
+    return np.empty((size[1], size[0], channels), dtype)
 
 
 def with_samples(photo: Photo, samples: Samples) -> Photo:

@@ -18,7 +18,7 @@ def working_depth(settings: Settings, bit_depth: int) -> int:
 
 
 class ResultInProgress:
-    """A photo on its way: ``source`` as it was read, ``opaque`` as the network sees it.
+    """A photo on its way: ``source`` as it was read, ``opaque`` with the colour for the network.
 
     The memory has the depth of the file, 8 or 16 bits. Where drift is bounded or parts are
     protected it has 16 until ``finish``: a correction must not round what was rounded before.
@@ -41,12 +41,13 @@ class ResultInProgress:
         self.mask_sha256 = ""
         self.spread: FloatArray | None = None
         self.bit_depth = bit_depth or (8 if source.samples.itemsize == 1 else 16)
-        self.samples = empty_samples(source, size, working_depth(settings, self.bit_depth))
+        depth = working_depth(settings, self.bit_depth)
+        self.samples = empty_samples(size, source.channels, depth)
 
     @property
     def target(self) -> Samples:
         """What the passes fill: the samples without alpha, (H, W, 1 or 3)."""
-        return self.samples[:, :, : self.opaque.channels]
+        return self.samples[:, :, : self.opaque.colours]
 
     def finish(self, warnings: list[str]) -> tuple[Photo, Drift | None, Trust | None]:
         """Return the photo with alpha and metadata, and drift and trust where asked for.

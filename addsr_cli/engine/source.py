@@ -28,14 +28,15 @@ def as_source(image: ImageInput) -> Source:
     return imageio.buffer_pipe(Path(image))
 
 
-def size_of(source: Source) -> tuple[int, int]:
-    """Return the upright (width, height) in pixels; of a file from its header.
+def layout_of(source: Source) -> tuple[int, int, int, int]:
+    """Return upright width and height in pixels, channels, and bits per channel, 8 or 16.
 
-    Raises UnreadableInput.
+    Those of a file are from its header. Raises UnreadableInput.
     """
     if isinstance(source, Photo):
-        return source.size
-    return imageio.read_header(source).size
+        return *source.size, source.channels, 8 if source.samples.itemsize == 1 else 16
+    header = imageio.read_header(source)
+    return *header.size, header.channels, header.bit_depth
 
 
 def load_photo(source: Source) -> Photo:

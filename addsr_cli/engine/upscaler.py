@@ -22,7 +22,7 @@ from addsr_cli.engine.restoration import RunContext, restore
 from addsr_cli.engine.result import Result, resize_only
 from addsr_cli.engine.result_in_progress import ResultInProgress, working_depth
 from addsr_cli.engine.seeds import seeds_needed, spread_over_seeds
-from addsr_cli.engine.source import ImageInput, as_source, load_photo, size_of
+from addsr_cli.engine.source import ImageInput, as_source, layout_of, load_photo
 from addsr_cli.imageio import AnimatedPhoto, Photo
 from addsr_cli.models.one_pass import PrecisionLoss
 from addsr_cli.models.restorer import Conditioning
@@ -146,9 +146,11 @@ class Upscaler:
             result = upscale_frames(source, size, upscale, on_progress)
             return replace(result, decision=decision)
         with timer.stage("plan"):  # from the header: what does not fit is refused before decoding
-            width, height = size_of(source)
+            width, height, channels, depth = layout_of(source)
             size = settings.output_size(width, height)
-            plans = self.plan(width, height, settings)
+            depth = bit_depth or depth
+            planned = partial(self.plan, width, height, channels=channels, bit_depth=depth)
+            plans = planned(settings)
         with timer.stage("read"):
             photo = load_photo(source)
         if not plans:
@@ -158,7 +160,7 @@ class Upscaler:
         with timer.stage("plan"):
             settings, decision = self._decided(opaque, settings)
             if decision is not None:
-                plans = self.plan(width, height, settings)
+                plans = planned(settings)
         seeds = seeds_needed(settings, self.spec)
         context = self._context(
             settings,

@@ -41,6 +41,12 @@ class Header:
         """Upright (width, height) in pixels."""
         return self.width, self.height
 
+    @property
+    def channels(self) -> int:
+        """Channels of the decoded picture, as in ``Photo``."""
+        colours = 1 if self.mode in ("L", "LA", "1", "I;16") else 3
+        return colours + self.has_alpha
+
 
 @dataclass(
     frozen=True,
@@ -122,9 +128,14 @@ class Photo:
         return self.channels in (2, 4)
 
     @property
+    def colours(self) -> int:
+        """Channels without alpha, 1 or 3."""
+        return 1 if self.gray else 3
+
+    @property
     def colour(self) -> Samples:
         """A view of the samples without alpha, (H, W, 1 or 3)."""
-        return self.samples[:, :, : 1 if self.gray else 3]
+        return self.samples[:, :, : self.colours]
 
     def rows(self, start: int, stop: int) -> FloatArray:
         """Return RGB of rows ``start`` to ``stop``, float32 (rows, W, 3); grey is repeated."""

@@ -52,7 +52,7 @@ def resize_photo(photo: Photo, size: tuple[int, int]) -> Photo:
         return photo
     _check_size(size)
     out = np.empty((size[1], size[0], photo.channels), photo.samples.dtype)
-    colour = fill_transparent(photo).samples
+    colour = fill_transparent(photo).colour
     resize_into(colour, out[:, :, : colour.shape[2]])
     if photo.has_alpha:
         resize_into(photo.samples[:, :, -1:], out[:, :, -1:])
@@ -118,7 +118,10 @@ def filter_rows(pixels: FloatArray, down: Taps) -> FloatArray:
 
 
 def fill_transparent(photo: Photo) -> Photo:
-    """Return the photo without alpha; invisible pixels (alpha below 4/255) continue the visible.
+    """Return the photo with a ``colour`` whose invisible pixels continue the visible.
+
+    Those are pixels of alpha below 4/255. Where there are none, or no others, it is ``photo``
+    itself, with its alpha; otherwise a copy without alpha.
 
     Straight alpha leaves arbitrary colour under transparency, and any filter would pull it over the
     edge as a fringe. Every visible pixel stays bit-identical. Normalised convolution on a pyramid
@@ -128,10 +131,10 @@ def fill_transparent(photo: Photo) -> Photo:
     """
     if not photo.has_alpha:
         return photo
-    opaque = replace(photo, samples=photo.colour.copy())
     hidden = [_invisible(photo.samples[rows]).mean() for rows in bands(*photo.samples.shape[:2])]
     if max(hidden) == 0 or min(hidden) == 1:
-        return opaque
+        return photo
+    opaque = replace(photo, samples=photo.colour.copy())
     coarse = _half(photo)
     for rows in _even_bands(photo):
         invisible = _invisible(photo.samples[rows])

@@ -304,6 +304,20 @@ def test_the_predicted_peak_is_what_was_measured(spec, dtype, width, height, meg
     assert p.peak_bytes / 1e6 == pytest.approx(megabytes, rel=0.08)
 
 
+@pytest.mark.parametrize(
+    ("channels", "bit_depth", "of_input", "of_output"),
+    [(3, 8, 3, 3), (1, 16, 2, 2), (4, 8, 4 + 3, 4), (4, 16, 8 + 6, 8), (2, 16, 4 + 2, 4)],
+)
+def test_colour_that_is_filled_under_transparency_counts_twice(
+    channels,
+    bit_depth,
+    of_input,
+    of_output,
+):
+    pictures = picture_memory((10, 20), (20, 40), channels, bit_depth)
+    assert pictures.samples == of_input * 200 + of_output * 800
+
+
 def test_libraries_count_in_main_memory_and_not_on_a_card():
     p = make_plan()
     assert p.peak_bytes == p.needed_bytes + NANO.footprint.runtime

@@ -119,9 +119,26 @@ def test_grey_stays_grey(nano):
     assert result.to_array().shape == (72, 96)
 
 
-def test_alpha_stays(nano):
-    result = nano.upscale(eight_bit(18, 24, 4), ONE).photo
-    assert result.to_array().shape == (72, 96, 4)
+def test_alpha_stays_and_is_in_the_plan(nano):
+    result = nano.upscale(eight_bit(18, 24, 4), ONE)
+    assert result.photo.to_array().shape == (72, 96, 4)
+    [plan] = nano.plan(24, 18, ONE, channels=4)
+    assert result.plan.pictures == plan.pictures
+
+
+def test_alpha_that_hides_nothing_changes_no_colour(nano):
+    picture = eight_bit(18, 24, 4)
+    picture[:, :, 3] = 255
+    result = nano.upscale(picture, ONE).photo
+    np.testing.assert_array_equal(result.colour, nano.upscale(picture[:, :, :3], ONE).photo.colour)
+
+
+def test_two_passes_take_a_picture_with_alpha(nano):
+    picture = eight_bit(6, 8, 4)
+    picture[:, :, 3] = 255
+    result = nano.upscale(picture, Settings(scale=5.0, steps=1))
+    assert result.photo.samples.shape == (30, 40, 4)
+    assert result.photo.alpha.min() == 1
 
 
 def test_colour_under_transparency_does_not_bleed_into_the_picture(nano):

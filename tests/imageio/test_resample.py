@@ -99,10 +99,10 @@ def test_pixels_below_four_levels_of_alpha_have_no_colour_of_their_own(level, ke
     assert (filled(rgb, alpha)[:, 8:, 1] == float(kept)).all()
 
 
-@pytest.mark.parametrize("value", [0.0, 1.0])
-def test_uniform_alpha_leaves_the_colour_alone(value):
-    rgb = random(5, 6, 3)
-    np.testing.assert_array_equal(filled(rgb, np.full((5, 6), value, np.float32)), rgb)
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_a_picture_without_edges_of_transparency_is_not_copied(alpha):
+    whole = from_array(np.dstack([random(5, 6, 3), np.full((5, 6), alpha, np.float32)]))
+    assert fill_transparent(whole) is whole
 
 
 @pytest.mark.parametrize("size", [(28, 36), (23, 31), (5, 7), (17, 4)])
@@ -126,7 +126,7 @@ def test_a_window_equals_its_part_of_the_whole(size, dtype):
 def test_large_pictures_are_filled_in_bands(monkeypatch):
     samples = noise(64, 48, 4)
     samples[10:50, 5:40, 3] = 0
-    whole = fill_transparent(from_array(samples)).samples
+    whole = fill_transparent(from_array(samples)).colour
     monkeypatch.setattr(photo, "_BAND_PIXELS", 300)
-    banded = fill_transparent(from_array(samples)).samples
+    banded = fill_transparent(from_array(samples)).colour
     assert np.abs(banded.astype(int) - whole).max() <= 1
