@@ -177,6 +177,6 @@ def _suffix(source: Path, format: str) -> str:
     """Return the suffix for a format; ``.jpeg`` and ``.tiff`` inputs keep theirs."""
     own = source.suffix.lower()
     default = imageio.suffix_for(format)
-    if own in (".jpg", ".jpeg", ".tif", ".tiff") and default[1] == own[1]:
+    if own in (".jpg", ".jpeg", ".tif", ".tiff") and imageio.suffix_for(own) == default:
         return own
     return default

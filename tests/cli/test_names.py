@@ -32,6 +32,13 @@ def test_the_format_stays(photo, upscale):
         assert image.format == "WEBP"
 
 
+@pytest.mark.parametrize("name", ["photo.jpg", "photo.jpeg"])
+def test_a_jpeg_photo_written_as_jpeg_xl_is_named_so(photo, upscale, tree, name):
+    pytest.importorskip("pyjpegxl")
+    assert upscale(photo(name), "--format", "jxl").out == "photo_x4.jxl\n"
+    assert tree() == {name, "photo_x4.jxl"}
+
+
 def test_a_format_without_alpha_gives_way_to_png(photo, upscale):
     Image.new("RGBA", (8, 8), (9, 9, 9, 90)).save("glass.ico", sizes=[(8, 8)])
     with Image.open(*paths(upscale("glass.ico"))) as image:
