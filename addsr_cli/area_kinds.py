@@ -19,6 +19,6 @@ def check_parts(text: str) -> None:
     """Raise UsageError unless the text is empty, a list of kinds, or the path of a file."""
     if text and not area_kinds(text) and not Path(text).is_file():
         raise UsageError(
-            f"--protect {text} is neither faces nor text nor a file.",
-            "Use --protect faces,text or name a mask.",
+            f"--protect {text} is neither faces, text nor a file.",
+            "Use --protect faces,text or give the path of a mask.",
         )

@@ -49,13 +49,13 @@ SeedOption = Annotated[
 TilesOption = Annotated[
     Tiles,
     Option(
-        "official cuts and colours large pictures as the authors of AddSR do, to compare with "
-        "theirs; needs more memory.",
+        "official cuts and colours large pictures as AddSR's authors do, for comparisons with "
+        "their results; needs more memory.",
         QUALITY,
     ),
 ]
 DeviceOption = Annotated[str, Option("auto, cpu, cuda, cuda:N or mps.", MACHINE)]
-PrecisionOption = Annotated[Precision, Option("Number type of the network.", MACHINE)]
+PrecisionOption = Annotated[Precision, Option("Data type of the network.", MACHINE)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,8 +138,8 @@ class Settings(PromptSettings):
             metavar="<float>",
         ),
     ] = None
-    width: Annotated[int | None, Option("Output width in pixels; the aspect is kept.", SIZE)] = None
-    height: Annotated[int | None, Option("Output height in pixels; the aspect is kept.", SIZE)] = (
+    width: Annotated[int | None, Option("Output width in pixels, aspect ratio kept.", SIZE)] = None
+    height: Annotated[int | None, Option("Output height in pixels, aspect ratio kept.", SIZE)] = (
         None
     )
     longest: Annotated[int | None, Option("Longer side of the output in pixels.", SIZE)] = None
@@ -165,8 +165,8 @@ class Settings(PromptSettings):
     fidelity: Annotated[
         float | Auto | None,
         Option(
-            "One dial over steps, PSR and a blend with the plain enlargement: "
-            "0 invents most, 1 stays closest, auto decides by noise, JPEG and blur of the photo.",
+            "A single dial for steps, PSR and a blend with the plain enlargement: 0 invents most, "
+            "1 stays closest to the photo, auto chooses by its noise, JPEG quality and blur.",
             QUALITY,
             default="0.5",
             parse=parse_auto("--fidelity", float),
@@ -179,8 +179,8 @@ class Settings(PromptSettings):
     max_drift: Annotated[
         float | None,
         Option(
-            "Hold the result to the photo: shrunk back to its size it equals the photo within this "
-            "many of 255 levels, as 2. For clean photos; noise and JPEG blocks are held too.",
+            "Keep the result close to the photo: shrunk back, it equals the photo within this many "
+            "of 255 levels, such as 2. For clean photos, since noise and JPEG blocks are kept too.",
             QUALITY,
             default="no bound",
         ),
@@ -189,14 +189,14 @@ class Settings(PromptSettings):
         bool,
         Option(
             "Also write NAME_trust.png, which shows in orange what the result invented and in blue "
-            "where it contradicts the photo, and tell the share of invented detail.",
+            "where it contradicts the photo, and print the share of invented detail.",
             QUALITY,
         ),
     ] = False
     protect: Annotated[
         str,
         Option(
-            "Let parts follow the photo more closely: faces, text, faces,text, or a mask's path.",
+            "Keep parts closer to the photo: faces, text, faces,text, or the path of a mask.",
             QUALITY,
             metavar="<parts>",
         ),
@@ -238,7 +238,7 @@ class Settings(PromptSettings):
         if max(width, height) * factor > LARGEST_SIDE:
             raise UsageError(
                 f"{width}x{height} px enlarged {factor:g} times is beyond {LARGEST_SIDE} px.",
-                "Ask for less.",
+                "Use a smaller size or factor.",
             )
         output_width = self.width or round(width * factor)
         output_height = self.height or round(height * factor)
@@ -375,7 +375,7 @@ class Machine:
     max_memory: Annotated[
         int | None,
         Option(
-            "Plan for no more than this, such as 2G.",
+            "Use no more memory than this, such as 2G.",
             MACHINE,
             parse=parse_memory,
         ),

@@ -50,7 +50,7 @@ def parse_shard(text: str) -> Shard:
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if not match:
         raise UsageError(
-            f"--shard {text} is not a part of a whole.", "The second of eight parts is 2/8."
+            f"--shard {text} is not of the form I/N.", "Write 2/8 for the second of eight parts."
         )
     return Shard(number=int(match[1]), count=int(match[2]))
 

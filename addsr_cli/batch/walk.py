@@ -65,7 +65,7 @@ def check_root(root: Path) -> None:
         raise UnreadableInput(
             f"{str(root)!r} is not a folder.", f"For one photo: addsr upscale {root}"
         )
-    raise UnreadableInput(f"{str(root)!r} does not exist.", "Name a folder of photos.")
+    raise UnreadableInput(f"{str(root)!r} does not exist.", "Give a folder of photos.")
 
 
 def find_photos(

@@ -118,7 +118,7 @@ def build_queue(
         other_settings = entry.settings != config.digest
         if entry.state == "ok" and other_settings and not config.options.overwrite:
             raise OutputRefused(
-                f"{str(config.output)!r} has outputs of other settings or of another model.",
+                f"{str(config.output)!r} holds outputs made with other settings or another model.",
                 "Choose another folder with -o, or replace them with --overwrite.",
             )
         is_own = entry.state != "failed" and entry.output == task.output

@@ -112,7 +112,7 @@ def find_variants(name: str, folders: Sequence[Path]) -> list[TrainedVariant]:
         places = ", ".join(map(str, folders))
         train = " and ".join(f"addsr distill {options}" for options in ablation.train.values())
         raise UsageError(
-            f"No trained model lies in {places}.", f"Train some with {train}, or set --trained."
+            f"There is no trained model in {places}.", f"Train one with {train}, or set --trained."
         )
     return sorted(variants, key=lambda variant: variant.label)
 
@@ -147,8 +147,8 @@ def _variant(ablation: Ablation, record: Path) -> TrainedVariant:
         uses_psr = recipe["psr"] != PSR_OFF
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise UnreadableInput(
-            f"{record} is no record of a training run: {exc!r}",
-            "addsr distill writes it; leave the folder out with --trained.",
+            f"{record} is not the record of a training run: {exc!r}",
+            "addsr distill writes it. Leave this folder out of --trained.",
         ) from exc
     return TrainedVariant(
         label=label,

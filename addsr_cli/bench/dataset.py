@@ -136,7 +136,8 @@ def _paired_set(
     ]
     if not photos:
         raise UsageError(
-            f"No picture of {inputs} has a reference of the same name.", "Match them by stem."
+            f"No picture of {inputs} has a reference of the same name.",
+            "Give each picture the name of its reference.",
         )
     return TestSet(name=inputs.name, photos=tuple(photos[:limit]))
 

@@ -41,10 +41,12 @@ class Repeats:
     measure nothing.
     """
 
-    runs: Annotated[int, bench_option("Measured runs of each case.", SPEED)] = 5
-    warmup: Annotated[int, bench_option("Unmeasured runs before them.", SPEED)] = 1
+    runs: Annotated[int, bench_option("Measured runs per case.", SPEED)] = 5
+    warmup: Annotated[
+        int, bench_option("Warm-up runs before them, which are not measured.", SPEED)
+    ] = 1
     seconds: Annotated[
-        float, bench_option("Least time of either, however many runs that takes.", SPEED)
+        float, bench_option("Minimum seconds of each, with more runs if needed.", SPEED)
     ] = 1.5
 
     def __post_init__(self) -> None:
@@ -74,7 +76,7 @@ class BenchOptions:
     repeats: Repeats = field(default_factory=Repeats)
     data: Annotated[
         Path | None,
-        bench_option("Folder with HR/ and LR*/, or with references alone.", QUALITY),
+        bench_option("Folder with HR/ and LR*/, or with references only.", QUALITY),
     ] = None
     lr: Annotated[
         tuple[str, ...], bench_option("Only this input folder; repeatable.", QUALITY)
@@ -131,8 +133,7 @@ class BenchOptions:
     ablation: Annotated[
         Literal["psr", "ta", "teacher"] | None,
         bench_option(
-            "Measure the models that were trained here with one choice varied, beside the "
-            "papers' rows.",
+            "Measure models trained here with one choice varied, beside the papers' rows.",
             QUALITY,
         ),
     ] = None

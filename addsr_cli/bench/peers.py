@@ -120,7 +120,8 @@ def peer_network(file: Path, device: str) -> Method:
     network = loader.load(located, device=placed, dtype="fp32")
     if not isinstance(network, OnePassNetwork):
         raise ModelUnavailable(
-            f"{file} is a model that samples in steps.", "Give it as --model, and a network here."
+            f"{file} is a model that samples in steps.",
+            "Give it as --model; --peer takes one-pass networks.",
         )
 
     def run(

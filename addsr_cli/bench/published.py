@@ -124,7 +124,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise UnreadableInput(
-            f"{path} cannot be read as JSON: {exc}", "Give a file as the documentation shows."
+            f"{path} cannot be read as JSON: {exc}", "docs/bench.md shows the format."
         ) from exc
     if not isinstance(content, dict):
         raise UnreadableInput(f"{path} is not a JSON object.", "Give title, source and rows.")

@@ -163,7 +163,7 @@ def _row(
     if not measured.photos:
         raise UsageError(
             f"{method.name} has no picture for {test_set.name}.",
-            "Name its files like the references.",
+            "Give its files the names of the references.",
         )
     names = dict.fromkeys(name for values in measured.photos.values() for name in values)
     means = {}

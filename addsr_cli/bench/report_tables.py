@@ -123,7 +123,7 @@ def quality_table(
             cells.append((f"published: {method}{where}", None, *values, None))
     notes += dict.fromkeys(_published_note(table) for table in published)
     if left_out:
-        notes.append(f"not shown, for they are of other pictures: {_named(left_out)}")
+        notes.append(f"not shown, because they are of other pictures: {_named(left_out)}")
     return Table(
         title=f"Quality, {case}",
         columns=columns,

@@ -64,7 +64,7 @@ def run(
     """
     chosen, ignored = for_model(options.sweep, located.spec)
     if ignored:
-        callbacks.warn(f"{located.spec.name} makes no use of {', '.join(ignored)}")
+        callbacks.warn(f"{located.spec.name} ignores {', '.join(ignored)}")
     sweep = variants(chosen, default_steps(located.spec))
     precisions = _precision_reasons(located, machine, sweep)
     if options.ablation is None:
@@ -123,7 +123,7 @@ def _measure_speed(
     callbacks: BenchCallbacks,
 ) -> None:
     if hardware.load_per_core() > MAX_LOAD:
-        callbacks.warn("other programs keep this machine busy, so the times are too long")
+        callbacks.warn("other programs are using this machine, so the times are too long")
     sizes = options.speed_sizes
     repeats = options.repeats
     with callbacks.progress("speed") as update:

@@ -12,7 +12,7 @@ from addsr_cli.options import Option, with_overrides
 from addsr_cli.settings import Color, Precision, SeedOption, Settings, Start, TilesOption
 
 T = TypeVar("T")
-PANEL = "Sweeps: lists, of which every combination is measured"
+PANEL = "Sweeps: lists; every combination is measured"
 
 _list_option = partial(
     Option,

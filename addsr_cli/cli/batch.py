@@ -73,7 +73,7 @@ def batch(
         Option("One process per device: all, or a list such as 0,1 or cuda:0,cuda:1.", MACHINE),
     ] = NO_DEVICES,
     shard: Annotated[
-        str | None, Option("Do only part I of N, as in 2/8; for job arrays.", MACHINE)
+        str | None, Option("Process only part I of N, as in 2/8; for job arrays.", MACHINE)
     ] = None,
 ) -> None:
     """Upscale all photos of a folder and its subfolders. Run it again to resume."""
@@ -227,7 +227,7 @@ def _output_folder(root: Path, request: UpscaleOptions) -> Path:
         output = Path(request.output)
         if request.output == "-" or output.is_file():
             raise UsageError(
-                f"-o {request.output} is not a folder.", "Name a folder for the outputs."
+                f"-o {request.output} is not a folder.", "Give a folder for the outputs."
             )
     else:
         output = _default_output_folder(root, request)
@@ -372,7 +372,7 @@ def _interrupt_handler(console: Console, launcher: "Launcher | None") -> "Interr
     from addsr_cli.batch.interrupt import InterruptHandler
 
     def on_interrupt() -> None:
-        console.info("Stopping after the files in flight; press Ctrl-C again to stop now.")
+        console.info("Stopping after the files in progress; press Ctrl-C again to stop now.")
         if launcher:
             launcher.stop()
 

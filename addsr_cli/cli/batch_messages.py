@@ -30,8 +30,9 @@ def print_start(
     if session.photo_tree and not session.photo_tree.photos:
         console.info(f"no photos in {printable(str(config.root))}")
     else:
-        text = f"{pluralize(queue.total, 'photo')} to upscale into {output}"
-        console.info(f"{text}, about {format_bytes(needed)}{_earlier_runs(queue)}")
+        size = f", about {format_bytes(needed)}" if queue.total else ""
+        photos = pluralize(queue.total, "photo")
+        console.info(f"{photos} to upscale into {output}{size}{_earlier_runs(queue)}")
     if queue.unknown_lines:
         lines = pluralize(queue.unknown_lines, "line")
         console.warn(f"ignored {lines} of the journal in {output} that addsr did not write")
@@ -86,7 +87,8 @@ def print_summary(
     if left:
         counts.append(f"{left} left")
     counts += _skipped(session)
-    console.info(f"{', '.join(counts)}; {progress.throughput()}")
+    throughput = f"; {progress.throughput()}" if progress.succeeded else ""
+    console.info(f"{', '.join(counts)}{throughput}")
     if failed:
         again = "; --retry-failed tries them again" if queue.already_failed else ""
         console.info(f"see {printable(str(session.config.output / 'failures.json'))}{again}")

@@ -71,7 +71,7 @@ def _apply_like(values: dict[str, Any], strengths: dict[str, int]) -> intents.Bu
     if origin.mask_sha256 and strengths.get("protect", 0) < strengths["like"]:
         raise UsageError(
             f"{path} was protected by a mask, which is not in it.",
-            'Add --protect MASK with that picture, or --protect "" to go without.',
+            'Add --protect MASK with its path, or --protect "" to do without.',
         )
     bundle = origin.options | {"model": origin.model}
     return intents.apply(values, strengths, bundle, strengths["like"] - 1)

@@ -129,7 +129,7 @@ def _labels(images: Sequence[Path], labels: Sequence[str]) -> list[str]:
     if len(labels) > len(images):
         raise UsageError(
             f"There are {len(labels)} labels for {len(images)} pictures.",
-            "Give one --label a picture.",
+            "Give one --label per picture.",
         )
     names = [image.name for image in images]
     own = [str(image) if names.count(image.name) > 1 else image.name for image in images]

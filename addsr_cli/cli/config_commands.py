@@ -26,12 +26,14 @@ TOP_LEVEL = "upscale"  # whose options need no table
 Output = Annotated[Console, Only("json", "debug")]
 Local = Annotated[
     bool,
-    typer.Option("--local", help="Change addsr.toml in the working folder instead of your own."),
+    typer.Option(
+        "--local", help="Change addsr.toml in the working folder, not your configuration file."
+    ),
 ]
 Key = Annotated[
     str,
     typer.Argument(
-        help="An option, such as steps; distill.workers for one of another command.",
+        help="An option, such as steps, or distill.workers for an option of another command.",
         show_default=False,
     ),
 ]

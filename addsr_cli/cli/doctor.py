@@ -170,11 +170,12 @@ def _render(record: dict[str, Any]) -> str:
     free = format_bytes(record["memory_free"])
     bf16 = "fast" if record["bf16_fast"] else "slow"
     fp16 = "fast" if record["fp16_fast"] else "slow"
+    threads = pluralize(record["threads"], "thread")
     libraries = ", ".join(f"{name} {version}" for name, version in record["libraries"].items())
     return "\n".join(
         [
             f"addsr {record['addsr']}, {python}",
-            f"device     {record['device']}: {record['device_name']}, {record['threads']} threads",
+            f"device     {record['device']}: {record['device_name']}, {threads}",
             f"memory     {free} free of {format_bytes(record['memory_total'])}",
             f"precision  bf16 {bf16}, fp16 {fp16}",
             *_model_lines(record["model"]),

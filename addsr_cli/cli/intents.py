@@ -119,7 +119,7 @@ def _avatar(detail: str) -> Bundle:
 
 def _refuse_detail(detail: str) -> None:
     if detail:
-        raise ValueError(f"{detail!r} has no meaning there")
+        raise ValueError(f"{detail!r} cannot be added to this purpose")
 
 
 def _longer_side(sheet: str) -> float:
@@ -128,7 +128,7 @@ def _longer_side(sheet: str) -> float:
         return float(_PAPERS[sheet][1])
     match = _SHEET.fullmatch(sheet)
     if match is None:
-        raise ValueError(f"{sheet!r} is not a sheet, such as A3, letter or 10x15cm")
+        raise ValueError(f"{sheet!r} is not a paper size, such as A3, letter or 10x15cm")
     return max(float(match[1]), float(match[2])) * _UNITS[match[3]]
 
 

@@ -34,10 +34,10 @@ class JobOptions:
     def __post_init__(self) -> None:
         """Raise UsageError for a request that no input can fulfil."""
         if self.to_stdout and not self.is_single:
-            raise UsageError("Only one picture fits through stdout.", "Give -o a folder.")
+            raise UsageError("stdout can take only one picture.", "Give -o a folder.")
         if self.to_stdout and self.compare:
             raise UsageError(
-                "--compare writes a page beside the output, and stdout has no place for it.",
+                "--compare writes a page next to the output, which stdout does not have.",
                 "Use -o FILE.",
             )
         if self.skip_existing and self.overwrite:
@@ -70,8 +70,8 @@ class JobOptions:
             return False
         if Path(output).exists() or imageio.format_from_suffix(Path(output)):
             raise UsageError(
-                f"-o {output} is one file, but several pictures are to be written.",
-                "End a folder with /.",
+                f"-o {output} is one file, but several pictures would be written.",
+                "To name a folder, end it with /.",
             )
         return True
 
@@ -92,7 +92,7 @@ def gather(
     """
     if settings.trust_map and request.to_stdout:
         raise UsageError(
-            "--trust-map writes a picture beside the output, and stdout has no place for it.",
+            "--trust-map writes a picture next to the output, which stdout does not have.",
             "Use -o FILE.",
         )
     work: list[Work] = []

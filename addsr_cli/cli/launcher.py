@@ -41,7 +41,7 @@ def parse_devices(text: str) -> list[str]:
         return hardware.devices()
     names = text.replace(" ", "").split(",")
     if "" in names:
-        raise UsageError(f"--devices {text} has an empty name.", "Use all, 0,1 or cuda:0,cuda:1.")
+        raise UsageError(f"--devices {text} has an empty entry.", "Use all, 0,1 or cuda:0,cuda:1.")
     names = [f"cuda:{name}" if name.isdecimal() else name for name in names]
     for name in names:
         hardware.probe(name)
@@ -190,7 +190,7 @@ class Launcher:
             if code < 0:
                 console.info(
                     f"error: signal {-code} ended the process on {device}. "
-                    "Run the same command again to do its files."
+                    "Run the same command again to process its files."
                 )
                 errors.append(UNEXPECTED)
             elif code not in (0, SOME_FAILED, INTERRUPTED):

@@ -24,7 +24,7 @@ app = typer.Typer(
 ShortOutput = Annotated[Console, Only("json", "debug")]
 LongOutput = Annotated[Console, Only("json", "quiet", "debug")]
 Dtype = Annotated[
-    Literal["fp16", "bf16", "fp32"], typer.Option(help="Number type of the converted weights.")
+    Literal["fp16", "bf16", "fp32"], typer.Option(help="Data type of the converted weights.")
 ]
 DropDownloads = Annotated[
     bool,
@@ -147,7 +147,7 @@ def verify(
     name: Annotated[
         str | None,
         typer.Argument(
-            help="A model; without one, everything on this machine.",
+            help="A model. Without one, everything on this computer is verified.",
             autocompletion=model_names,
         ),
     ] = None,
@@ -171,7 +171,7 @@ def _repair_hint(damaged: "Verification") -> str:
     from addsr_cli.models.registry import BUNDLED
 
     if damaged.kind == "download":
-        return "The next addsr models pull downloads damaged files anew."
+        return "The next addsr models pull downloads damaged files again."
     if damaged.name in BUNDLED:
         return "Reinstall addsr."
     return f"Install it again after: addsr models rm {damaged.name}"
@@ -233,7 +233,8 @@ def import_(
         str | None,
         typer.Option(
             "--as",
-            help="Name of the model: addsr or seesr for UNet and ControlNet, any for one network.",
+            help="Name of the model: addsr or seesr for UNet and ControlNet, any name for a "
+            "one-pass network.",
             show_default="addsr, or the name of the file",
         ),
     ] = None,
@@ -335,7 +336,9 @@ def push(
     name: Name,
     repo: Annotated[str, typer.Argument(help="Your repository on the Hub, as ORG/REPO.")],
     console: ShortOutput,
-    private: Annotated[bool, typer.Option("--private", help="Only you can see it.")] = False,
+    private: Annotated[
+        bool, typer.Option("--private", help="Make the repository private.")
+    ] = False,
 ) -> None:
     """Upload a model, or the folder of a training run, to your own Hub repository.
 

@@ -28,13 +28,13 @@ Model = Annotated[
     ),
 ]
 Samples = Annotated[
-    int, Option("Number of versions of each photo, with seeds counting up.", QUALITY)
+    int, Option("Number of versions of each photo, with consecutive seeds.", QUALITY)
 ]
 
 Intent = Annotated[
     str | None,
     Option(
-        "A bundle of options: photo, print:A3@300, web:2048, old-photo, text or avatar.",
+        "Options for a purpose: photo, print:A3@300, web:2048, old-photo, text or avatar.",
         QUALITY,
         flags=("--for",),
         parse=intents.check,
@@ -44,8 +44,7 @@ Intent = Annotated[
 Like = Annotated[
     str | None,
     Option(
-        "Repeat the settings that are embedded in a file which addsr made; explicit options "
-        "override them.",
+        "Reuse the settings embedded in a file made by addsr; explicit options override them.",
         QUALITY,
         metavar="<result>",
         variable=False,
@@ -60,13 +59,11 @@ Preview = Annotated[
         metavar="<side>@<x>,<y>",
     ),
 ]
-Open = Annotated[
-    bool, Option("Open the result afterwards, in the program that shows such files.", OUTPUT)
-]
+Open = Annotated[bool, Option("Open the result in the default program for its format.", OUTPUT)]
 Dpi = Annotated[
     int | None,
     Option(
-        "Resolution in dots per inch that is written into the file.",
+        "Resolution to write into the file, in dots per inch.",
         OUTPUT,
         default="the input's",
     ),
@@ -74,7 +71,7 @@ Dpi = Annotated[
 
 FramesOption = Annotated[
     Literal["first", "all"],
-    Option("Which pictures of an animation or of a multi-page TIFF are upscaled.", OUTPUT),
+    Option("Upscale only the first or all pictures of an animation or multi-page TIFF.", OUTPUT),
 ]
 
 Output = Annotated[
@@ -111,7 +108,7 @@ Name = Annotated[
     Option("File name from {stem} {scale} {ext} {model} {steps} {seed} {width} {height}.", OUTPUT),
 ]
 Overwrite = Annotated[bool, Option("Replace existing files.", OUTPUT)]
-SkipExisting = Annotated[bool, Option("Skip inputs whose output exists already.", OUTPUT)]
+SkipExisting = Annotated[bool, Option("Skip inputs whose output already exists.", OUTPUT)]
 NoMetadata = Annotated[
     bool, Option("Write no EXIF, XMP or settings (the colour profile stays).", OUTPUT)
 ]

@@ -168,7 +168,7 @@ def _auto_line(auto: dict[str, Any]) -> str:
     estimates = [
         f"noise {damage['noise']:.1f} of 255",
         f"JPEG quality {quality}" if quality else "no JPEG compression",
-        f"blur {blur:.1f} px" if blur is not None else "no edges to tell blur by",
+        f"blur {blur:.1f} px" if blur is not None else "no edges to measure blur on",
     ]
     chosen = [f"fidelity {auto['fidelity']:g}"]
     if auto["steps"]:
@@ -205,10 +205,10 @@ def _protected_line(areas: list[dict[str, Any]]) -> str:
 def _drift_line(drift: dict[str, Any]) -> str:
     text = (
         f"drift from the photo: mean {drift['mean']:.2f}, 99.9 % of it within "
-        f"{drift['p999']:.2f} of 255 (asked for: {drift['bound']:g})"
+        f"{drift['p999']:.2f} of 255 (limit: {drift['bound']:g})"
     )
     if drift["written"]:
-        text += f"; in the file, after its lossy encoder: {drift['written']['p999']:.2f}"
+        text += f"; in the file, after lossy encoding: {drift['written']['p999']:.2f}"
     return text
 
 

@@ -29,7 +29,7 @@ Port = Annotated[
         "--port",
         min=0,
         max=65535,
-        help="Port on this computer. [default: 8417, or any other if that is in use]",
+        help="Port to listen on. [default: 8417, or any free port if that is in use]",
     ),
 ]
 Open = Annotated[
@@ -37,7 +37,7 @@ Open = Annotated[
     typer.Option("--open/--no-open", help="Open the page in the browser.", show_default=False),
 ]
 MaxUpload = Annotated[
-    str, typer.Option("--max-upload", help="Largest file that the page takes.", metavar="<size>")
+    str, typer.Option("--max-upload", help="Largest file that the page accepts.", metavar="<size>")
 ]
 
 
@@ -76,13 +76,13 @@ def serve(
     with page as running:
         if output:
             console.info(f"results go to {printable(str(output.resolve()))}")
-        console.info("Open this address in a browser on this computer; Ctrl-C ends addsr serve:")
+        console.info("Open this address in a browser on this computer; Ctrl-C stops addsr serve:")
         console.result(running.url, {"url": running.url})
         if open_page:
             open_browser(running.one_time_url())
         with suppress(KeyboardInterrupt):  # the way to end it, so no failure
             running.run()
-    console.info("addsr serve has ended; its temporary files are deleted.")
+    console.info("addsr serve has stopped and deleted its temporary files.")
 
 
 def _require_libraries() -> None:

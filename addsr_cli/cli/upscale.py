@@ -166,7 +166,11 @@ def _print_skipped(work: "Sequence[Work]", console: Console) -> None:
     reasons = Counter(item.reason for item in work if isinstance(item, Skipped))
     if reasons:
         counts = ", ".join(f"{count} {reason}" for reason, count in reasons.items())
-        hint = "; to upscale what addsr made, give it alone" if ADDSR_OUTPUT in reasons else ""
+        hint = (
+            "; to upscale an output of addsr, give it as the only input"
+            if ADDSR_OUTPUT in reasons
+            else ""
+        )
         console.info(f"skipped {pluralize(reasons.total(), 'file')}: {counts}{hint}")
 
 
@@ -319,7 +323,7 @@ def _write_to_stdout(data: bytes) -> None:
         raise
     except OSError as exc:
         raise OutputRefused(
-            f"stdout does not take the picture: {exc.strerror}.", "Write to a file with -o."
+            f"The picture cannot be written to stdout: {exc.strerror}.", "Write to a file with -o."
         ) from exc
 
 
@@ -357,7 +361,7 @@ def _show_plan(job: "Job", upscaler: "Upscaler", console: Console) -> None:
 def _plan_text(upscaler: "Upscaler", plans: "Sequence[Plan]", steps: int) -> str:
     plan = plans[-1]
     how = f"{pluralize(steps, 'step')}, " if steps else ""
-    tiles = f"{pluralize(plan.tiles_per_step, 'tile')} a {'step' if steps else 'pass'}"
+    tiles = f"{pluralize(plan.tiles_per_step, 'tile')} per {'step' if steps else 'pass'}"
     return (
         f"  model {upscaler.spec.name}, {how}{pluralize(len(plans), 'pass', 'passes')}, {tiles}\n"
         f"  {plan.why}\n"

@@ -70,7 +70,7 @@ def download(url: str, console: Console) -> bytes:
 def _check_allowed(url: str) -> None:
     if urlsplit(url).scheme.lower() not in _SCHEMES:
         raise UnreadableInput(
-            f"{url} has an address of a kind that is not supported.",
+            f"{url} is not an http or https address.",
             "Use http or https, or download the file first.",
         )
     for variable in OFFLINE_VARIABLES:
@@ -106,8 +106,8 @@ def _check_answer(url: str, response: "Response") -> None:
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if not _PICTURE.fullmatch(kind):
         raise UnreadableInput(
-            f"{url} is no picture: its content type is {kind}.",
-            "Copy the address of the picture itself, not of its page.",
+            f"{url} is not a picture: its content type is {kind}.",
+            "Copy the address of the picture itself, not of the page that shows it.",
         )
     length = response.headers.get("Content-Length", "")
     if length.isdecimal() and int(length) > MAX_BYTES:

@@ -21,13 +21,16 @@ ResultFile = Annotated[
     Path, typer.Argument(help="A file that addsr made.", metavar="RESULT", show_default=False)
 ]
 InputFile = Annotated[
-    Path, typer.Argument(help="The photo it is said to be of.", metavar="INPUT", show_default=False)
+    Path,
+    typer.Argument(
+        help="The photo that it is said to come from.", metavar="INPUT", show_default=False
+    ),
 ]
 Mask = Annotated[
     Path | None,
     typer.Option(
         "--protect",
-        help="The mask that RESULT was protected with; only its digest is in the file.",
+        help="The mask that RESULT was made with; only its digest is in the file.",
         metavar="<mask>",
     ),
 ]
@@ -35,7 +38,8 @@ Tolerance = Annotated[
     float,
     typer.Option(
         "--tolerance",
-        help="Accept pixels that differ by this many of 255 levels, for files of another machine.",
+        help="Accept pixels that differ by this many of 255 levels, as in files from another "
+        "machine.",
     ),
 ]
 
@@ -79,7 +83,7 @@ def _with_mask(origin: "Provenance", result: Path, mask: Path | None) -> "Proven
     if origin.mask_sha256 and mask is None:
         raise UsageError(
             f"{result} was protected by a mask, which is not in it.",
-            "Add --protect MASK with that picture.",
+            "Add --protect MASK with its path.",
         )
     if not origin.mask_sha256 or mask is None:
         return origin
@@ -124,7 +128,9 @@ def _verdict(
         )
     difference = _largest_difference(imageio.read(data), imageio.read(result))
     if difference is None:
-        return Verdict(holds=False, reason="its size or its channels are not what they would be")
+        return Verdict(
+            holds=False, reason="its size or its channels differ from what the settings give here"
+        )
     difference = round(difference, 4)
     if difference == 0:
         reason = "the same pixels; only the metadata or the encoding of the file were changed"

@@ -19,7 +19,7 @@ def ignored_settings(spec: ModelSpec, settings: Settings) -> list[str]:
     if not ignored:
         return []
     names = " and ".join(filter(None, [", ".join(ignored[:-1]), ignored[-1]]))
-    return [f"the model {spec.name} answers in one pass and makes no use of {names}"]
+    return [f"the model {spec.name} runs in one pass and ignores {names}"]
 
 
 def _ignored_by_a_sampler(spec: ModelSpec, settings: Settings) -> list[str]:
@@ -31,6 +31,6 @@ def _ignored_by_a_sampler(spec: ModelSpec, settings: Settings) -> list[str]:
     if spec.most_steps and settings.effective_steps(1) > spec.most_steps:
         ignored.append(
             f"the model {spec.name} was trained for {spec.most_steps} step: more would harm the "
-            "picture and are not run"
+            "picture, so they are not run"
         )
     return ignored

@@ -81,7 +81,7 @@ def picture_out_of_memory(exc: MemoryError) -> OutOfMemory:
     """
     error = OutOfMemory(
         "There is not enough memory for this picture.",
-        "Close other programs, or upscale a smaller picture.",
+        "Close other programs, or use a smaller picture.",
     )
     error.__cause__ = exc
     return error
@@ -168,7 +168,7 @@ class Naming:
             ) from exc
         if not name or "/" in name or "\\" in name or name in (".", ".."):
             raise UsageError(
-                f"--name {self.template} does not make a file name.", "Folders belong into -o."
+                f"--name {self.template} does not make a file name.", "Use -o for folders."
             )
         return name
 

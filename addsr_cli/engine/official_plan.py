@@ -20,12 +20,12 @@ def official_plan(plan: Plan, machine: Machine, spec: ModelSpec) -> Plan:
     tiles = spec.official_tiles
     if tiles is None:
         raise UsageError(
-            f"--tiles official is for AddSR's networks, which {spec.name} is not.",
+            f"--tiles official is for AddSR's networks only, not for {spec.name}.",
             "Leave --tiles out, or add --model addsr.",
         )
     if machine.tile is not None or machine.overlap is not None:
         raise UsageError(
-            "--tiles official sets the tiles, and so do --tile and --overlap.",
+            "--tiles official cannot be combined with --tile or --overlap.",
             "Leave one of them out.",
         )
     width = -(-plan.width // LATENT_FACTOR) * LATENT_FACTOR
@@ -44,6 +44,6 @@ def official_plan(plan: Plan, machine: Machine, spec: ModelSpec) -> Plan:
     )
     may_offload = plan.device != "cpu" and machine.offload is None
     if may_offload and changed.needed_bytes > changed.free_bytes:
-        why = f"{changed.why}; pictures wait in main memory"
+        why = f"{changed.why}; whole pictures stay in main memory"
         return replace(changed, offload=True, why=why)
     return changed

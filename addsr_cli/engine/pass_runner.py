@@ -77,6 +77,6 @@ def _run_pass(
             problem = first_line(exc)
             if next_plan is None:
                 raise planner.out_of_memory(plan) from exc
-        context.warnings.append(f"{problem}: went on with {next_plan.why}")
+        context.warnings.append(f"{problem}: continued with {next_plan.why}")
         plan = next_plan
         hardware.release_memory(plan.device)

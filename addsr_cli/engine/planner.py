@@ -76,7 +76,7 @@ def plan(
     tiles = choose_tiles(size, machine, spec, dtype, budget, region)
     why = f"{dtype} because {dtype_reason}; {tiles.reason}"
     if offload:
-        why += "; pictures wait in main memory"
+        why += "; whole pictures stay in main memory"
     tiled = Plan(
         device=hardware.device,
         dtype=dtype,
@@ -144,11 +144,11 @@ def choose_dtype(precision: str, hardware: Hardware) -> tuple[Dtype, str]:
     float32 than bf16.
     """
     if precision != "auto":
-        return precision, "it was asked for"  # type: ignore[return-value]
+        return precision, "it was requested"  # type: ignore[return-value]
     if hardware.fp16 and hardware.kind != "cpu":
-        return "fp16", f"{hardware.name} multiplies fp16 fast"
+        return "fp16", f"{hardware.name} is fast at fp16"
     if hardware.bf16:
-        return "bf16", f"{hardware.name} multiplies bf16 fast"
+        return "bf16", f"{hardware.name} is fast at bf16"
     missing = "bf16" if hardware.kind == "cpu" else "half precision"
     return "fp32", f"{hardware.name} has no fast {missing}"
 
@@ -275,7 +275,7 @@ def check_resize_memory(
         amounts = f"about {needed / 1e9:.2f} GB needed, {free / 1e9:.2f} GB free"
         raise OutOfMemory(
             f"Not enough memory to resize {width}x{height} px: {amounts}.",
-            "Close other programs, raise --max-memory, or take a smaller picture.",
+            "Close other programs, raise --max-memory, or use a smaller picture.",
         )
 
 
@@ -289,7 +289,7 @@ def out_of_memory(plan: Plan) -> OutOfMemory:
         first = f"Add --tile {fitting.tile} for smaller tiles, or close"
     else:
         first = "Close"
-    hint = f"{first} other programs, raise --max-memory, or upscale a smaller picture."
+    hint = f"{first} other programs, raise --max-memory, or use a smaller picture."
     return OutOfMemory(f"Not enough memory for {plan.width}x{plan.height} px: {amounts}.", hint)
 
 

@@ -111,7 +111,7 @@ def read_provenance(source: Path | bytes) -> Provenance:
     name = str(source) if isinstance(source, Path) else "The picture"
     if text is None:
         raise UsageError(
-            f"{name} holds no settings of addsr.",
+            f"{name} contains no settings of addsr.",
             "Take a file that addsr upscaled, not resized only, GIF, or with --no-metadata.",
         )
     try:
@@ -166,6 +166,6 @@ def _from_options(kind: Any, options: dict[str, Any]) -> Any:  # noqa: ANN401 (a
         return kind(**values)
     except TypeError as exc:
         raise UsageError(
-            "The embedded settings are not those of this version of addsr.",
-            "Use the version that is named in the file.",
+            "The embedded settings come from another version of addsr.",
+            "Use the version that the file names.",
         ) from exc

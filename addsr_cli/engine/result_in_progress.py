@@ -60,7 +60,9 @@ class ResultInProgress:
             parts = protect(self.target, self.opaque, self.settings, self.bit_depth)
             self.protected, self.mask_sha256 = parts.areas, parts.sha256
             if not parts.mask.any():
-                warnings.append(f"--protect {self.settings.protect}: there is nothing of that")
+                warnings.append(
+                    f"--protect {self.settings.protect}: nothing of that kind was found"
+                )
         if self.bound is not None:
             drift = hold(self.target, self.opaque, self.bound, self.bit_depth)
             if not drift.within_bound:
@@ -76,6 +78,6 @@ class ResultInProgress:
 def _unmet(drift: Drift, bit_depth: int) -> str:
     text = (
         f"the drift is {drift.p999:.2f} of 255 at the 99.9th percentile, above --max-drift "
-        f"{drift.bound:g}: no picture of {bit_depth} bits that was found comes nearer"
+        f"{drift.bound:g}: no closer picture of {bit_depth} bits was found"
     )
-    return text if bit_depth == 16 else f"{text}; --bit-depth 16 may"
+    return text if bit_depth == 16 else f"{text}; --bit-depth 16 may help"

@@ -196,7 +196,7 @@ def _samples(
     """Return integers in a layout that the format and its readers support."""
     if photo.has_alpha and not FORMATS[name].alpha:
         if as_float(photo.samples[:, :, -1].min()) < 1:
-            warn(f"{name} has no transparency: the picture was put on white")
+            warn(f"{name} has no transparency, so the picture was placed on white")
         return _on_white(photo, depth)
     samples = photo.to_array(depth)
     if name == "TIFF" and depth == 16 and photo.channels == 2:

@@ -25,9 +25,9 @@ class Extra:
         """Raise UnreadableInput when the library is missing; ``name`` begins the message."""
         if not self.installed:
             raise UnreadableInput(
-                f"{name} is a {self.title} file, and {self.library}, which reads those, is not "
+                f"{name} is a {self.title} file, and {self.library}, which reads them, is not "
                 "installed.",
-                f"{self.install}; or {self.otherwise}",
+                f"Run {self.install}, or {self.otherwise}",
             )
 
 

@@ -132,7 +132,7 @@ class WriteOptions:
         fmt = FORMATS[name]
         if self.lossless and not fmt.lossless:
             raise UsageError(
-                f"{name} cannot be written lossless here.", "Use --format png, tiff, webp or jxl."
+                f"{name} cannot be written losslessly.", "Use --format png, tiff, webp or jxl."
             )
         if self.bit_depth == 16 and not fmt.sixteen:
             raise UsageError(

@@ -193,11 +193,11 @@ def _check_end(format: str, stream: BinaryIO) -> None:
     stream.seek(-min(1024, stream.seek(0, SEEK_END)), SEEK_END)
     tail = stream.read()
     if format == "GIF" and not tail.rstrip(b"\0").endswith(b";"):
-        raise EOFError("the GIF ends before its end mark, it is truncated")
+        raise EOFError("the GIF is truncated: its end mark is missing")
     if format == "JPEG" and not tail.strip(b"\0"):
         stream.seek(0)
         if not stream.read().rstrip(b"\0").endswith(b"\xff\xd9"):
-            raise EOFError("its end is empty, it is truncated")
+            raise EOFError("it is truncated: its end is empty")
 
 
 def _format(image: Image.Image) -> str:

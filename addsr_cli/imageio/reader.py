@@ -87,5 +87,5 @@ def read_settings(source: Path | bytes) -> dict[str, str]:
 def _out_of_memory(source: Path | bytes) -> OutOfMemory:
     return OutOfMemory(
         f"There is not enough memory to read {name_in_sentence(source)}.",
-        "Close other programs, or take a smaller picture.",
+        "Close other programs, or use a smaller picture.",
     )

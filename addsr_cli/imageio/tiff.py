@@ -83,7 +83,7 @@ class _Writer:
         self.position = start + len(data)
         if self.position > 2**32 - 2**20:
             raise OutputRefused(
-                "The picture does not fit into TIFF, which ends at 4 GB.", "Use --format png."
+                "The picture does not fit into TIFF, whose files end at 4 GB.", "Use --format png."
             )
         return start
 

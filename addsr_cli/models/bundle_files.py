@@ -45,7 +45,7 @@ def cast_state(state: State, dtype: torch.dtype, title: str) -> dict[str, Tensor
     broken = [key for key, value in cast.items() if not bool(value.isfinite().all())]
     if broken:
         raise ModelUnavailable(
-            f"The {title} has weights that are no numbers in {dtype}: {', '.join(broken[:3])}.",
+            f"The {title} has weights that are not numbers in {dtype}: {', '.join(broken[:3])}.",
             f"Convert to float32; if that fails too, the file is damaged. {AUTHORS_FILE}",
         )
     return cast

@@ -81,7 +81,7 @@ def read_weights(path: Path, entries: Sequence[str] = ENTRIES) -> dict[str, Tens
 
 
 def _not_weights(path: Path) -> ModelUnavailable:
-    return ModelUnavailable(f"{path} holds something else than named weights.", AUTHORS_FILE)
+    return ModelUnavailable(f"{path} does not hold named weights.", AUTHORS_FILE)
 
 
 def _load_pickle(path: Path) -> object:
@@ -101,10 +101,10 @@ def _load_pickle(path: Path) -> object:
         names = _code_names(path, str(exc))
         if not names:
             raise ModelUnavailable(
-                f"{path} is not a checkpoint of PyTorch, or is damaged.", DOWNLOAD_AGAIN
+                f"{path} is not a PyTorch checkpoint, or is damaged.", DOWNLOAD_AGAIN
             ) from exc
         raise ModelUnavailable(
-            f"{path} is not only weights: loading it would run {', '.join(names)}.",
+            f"{path} holds more than weights: loading it would run {', '.join(names)}.",
             f"Do not load it with anything else. {AUTHORS_FILE}",
         ) from exc
 

@@ -78,7 +78,7 @@ def check_numbers(state: Mapping[str, Tensor]) -> None:
     of a network.
     """
     if foreign := [key for key, value in state.items() if not value.is_floating_point()]:
-        raise ValueError(f"no weights but whole numbers in {few(foreign)}")
+        raise ValueError(f"whole numbers instead of weights in {few(foreign)}")
     if broken := [key for key, value in state.items() if not _finite(value)]:
         raise ValueError(f"infinite or not a number (NaN) in {few(broken)}")
     matrices = [value for value in state.values() if value.ndim > 1]

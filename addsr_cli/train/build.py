@@ -41,7 +41,7 @@ def machine_for(config: TrainConfig) -> tuple[Hardware, str]:
     if needs and machine.kind == "cpu" and config.device == "auto":
         raise UsageError(
             f"--arch {config.arch} needs {needs}, and this machine has none.",
-            f"Train --arch {FALLBACK} here, insist with --device cpu, "
+            f"Use --arch {FALLBACK}, force it with --device cpu, "
             "or plan for a GPU: --dry-run --memory 40G.",
         )
     return machine, _mixed(config.precision, machine)
@@ -86,7 +86,7 @@ def _own_device(wanted: str) -> str:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return wanted
         problem = f"--device {wanted} is one device, but several processes were launched."
-        raise UsageError(problem, "Leave it out: each process takes a GPU of its own.")
+        raise UsageError(problem, "Leave it out: each process uses its own GPU.")
     return devices[number % len(devices)]
 
 

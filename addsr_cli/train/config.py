@@ -16,7 +16,7 @@ from addsr_cli.settings import (
     PrecisionOption,
     SeedOption,
 )
-from addsr_cli.train.data.degradation_options import EVERYDAY, parse_mix, parse_scales
+from addsr_cli.train.data.degradation_options import EVERYDAY, MIX_TEXT, parse_mix, parse_scales
 from addsr_cli.train.option_panels import DATA, LOOP, LOSSES, RUN, train_option
 from addsr_cli.train.recipe import Recipe, run_defaults
 from addsr_cli.train.recipe import preset as preset_recipe
@@ -87,12 +87,12 @@ class TrainConfig:
     init: Annotated[Path | None, train_option("Start from this .safetensors file.", RUN)] = None
     pairs: Annotated[
         Path | None,
-        train_option("Folder with hr/ and lr/ (a quarter as large), in place of --data.", DATA),
+        train_option("Folder with hr/ and lr/ (a quarter as large), instead of --data.", DATA),
     ] = None
     steps: Annotated[
         int,
         train_option(
-            "Optimizer steps in all.",
+            "Total number of optimizer steps.",
             RUN,
             default=BY_ARCH,
         ),
@@ -109,7 +109,7 @@ class TrainConfig:
     total_batch: Annotated[
         int,
         train_option(
-            "Samples per step of all processes, in place of --accumulate.",
+            "Samples per step over all processes, instead of --accumulate.",
             RUN,
             default="--batch-size x --accumulate x processes",
         ),
@@ -125,7 +125,7 @@ class TrainConfig:
     lr: Annotated[
         float,
         train_option(
-            "Highest learning rate.",
+            "Peak learning rate.",
             RUN,
             default=BY_ARCH,
         ),
@@ -149,7 +149,7 @@ class TrainConfig:
     decay: Annotated[
         Literal["cosine", "constant"],
         train_option(
-            "Course of the learning rate after the warm-up.",
+            "Learning rate schedule after the warm-up.",
             RUN,
             default="cosine; constant for addsr",
         ),
@@ -166,7 +166,7 @@ class TrainConfig:
             default="0.01; 0 for addsr",
         ),
     ] = 0.01
-    clip: Annotated[float, train_option("Highest norm of the student's gradients.", RUN)] = 1.0
+    clip: Annotated[float, train_option("Clip the student's gradients to this norm.", RUN)] = 1.0
     ema: Annotated[
         float,
         train_option(
@@ -200,7 +200,7 @@ class TrainConfig:
         ),
     ] = False
     lora: Annotated[
-        int, train_option("Train low-rank corrections of this rank; 0 for all weights.", LOSSES)
+        int, train_option("Train low-rank updates (LoRA) of this rank; 0 for all weights.", LOSSES)
     ] = 0
     augmentation: Annotated[
         Literal["varied", "plain"],
@@ -228,6 +228,7 @@ class TrainConfig:
         train_option(
             "Share of each degradation, such as clean=0.4,strong=0.6.",
             DATA,
+            default=f"{MIX_TEXT}; strong for addsr",
             parse=parse_mix,
         ),
     ] = EVERYDAY
@@ -253,7 +254,9 @@ class TrainConfig:
             flags=("--precompute/--no-precompute",),
         ),
     ] = False
-    validation: Annotated[int, train_option("Photos held out and measured at the end.", DATA)] = 0
+    validation: Annotated[
+        int, train_option("Number of photos to hold out and measure at the end.", DATA)
+    ] = 0
     seed: SeedOption = 0
     workers: Annotated[int, train_option("Processes that prepare samples; 0 for none.", LOOP)] = 1
     precision: PrecisionOption = "auto"
@@ -287,7 +290,7 @@ class TrainConfig:
                 f"--crop {self.crop} must be a multiple of {4 * NATIVE_SCALE}, at least 64."
             )
         if not self.data or (self.pairs and len(self.data) > 1):
-            raise UsageError("--data needs a folder; --pairs takes the place of all of them.")
+            raise UsageError("--data needs a folder, unless --pairs is given.")
         counts = (
             self.steps,
             self.batch_size,
@@ -330,7 +333,7 @@ class TrainConfig:
         setup = training_setup(self.arch)
         if self.stage not in setup.stages:
             raise UsageError(
-                f"--arch {self.arch} has its teacher: {setup.teacher}.",
+                f"--arch {self.arch} already has a teacher, {setup.teacher}.",
                 f"Use --stage student, or --arch {FALLBACK}.",
             )
         if self.lora < 0 or (self.lora and not setup.lora):

@@ -34,7 +34,7 @@ class PlannedGpus:
         GpuName | None, train_option("With --dry-run: plan for this GPU, with its speed.", LOOP)
     ] = None
     gpus: Annotated[
-        int, train_option("With --dry-run --gpu: show how the run scales to as many.", LOOP)
+        int, train_option("With --dry-run --gpu: show how the run scales to this many GPUs.", LOOP)
     ] = 1
     network: Annotated[
         float, train_option("With --gpus above 8: Gbit/s between machines.", LOOP)
@@ -44,7 +44,7 @@ class PlannedGpus:
         """Raise UsageError for options that contradict each other."""
         if (self.memory and self.gpu) or self.gpus < 1 or (self.gpus > 1 and not self.gpu):
             raise UsageError(
-                "--gpus is a number of GPUs that --gpu names, in place of --memory.",
+                "--gpus needs --gpu, and --memory does not go with it.",
                 "For example: --dry-run --gpu a100-40g --gpus 4.",
             )
         if self.network <= 0:

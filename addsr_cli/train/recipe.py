@@ -87,7 +87,7 @@ class Recipe:
     timesteps: Annotated[
         Literal["uniform", "official", "first"],
         train_option(
-            "How the student's timesteps are drawn: evenly, half of them 999, or all of them.",
+            "How the student's timesteps are drawn: evenly, half of them 999, or all of them 999.",
             LOSSES,
             default="by --arch and --preset",
         ),
@@ -95,7 +95,7 @@ class Recipe:
     first_latent: Annotated[
         Literal["hr", "lr"],
         train_option(
-            "Whose latent lies under the noise at 999.",
+            "Whose latent is noised at 999.",
             LOSSES,
             default="by --arch",
         ),
@@ -145,7 +145,7 @@ class Recipe:
     teacher_sees: Annotated[
         tuple[TeacherInput, ...],
         train_option(
-            "Inputs of the teacher that are HR's: hr for all, lr for none, or a list of "
+            "Inputs of the teacher that come from HR: hr for all, lr for none, or a list of "
             f"{', '.join(TEACHER_INPUTS)}.",
             LOSSES,
             default="hr",
@@ -208,7 +208,7 @@ class Recipe:
     discriminator: Annotated[
         Literal["dino", "vgg", "conv"],
         train_option(
-            "On features of DINO or of VGG16, or convolutions on pixels.",
+            "Discriminator on features of DINO or VGG16, or on pixels.",
             LOSSES,
             default="by --arch",
         ),

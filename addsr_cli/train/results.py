@@ -182,7 +182,7 @@ Trained with addsr {version}. Use it with
 ## Training
 
 - Photos: {photos}; {held_out} of them held out. Samples seen: {samples}.
-- What the photos may be used for decides what this model may be used for: name them here.
+- The licences of the photos decide how this model may be used: name them here.
 
 ![losses]({curves})
 

@@ -108,7 +108,9 @@ def table(run: list[Throughput], network: float) -> str:
         )
     if run[-1].samples > run[0].samples:
         alone = run[0].samples
-        lines.append(f"  samples/step grow with the GPUs; --total-batch {alone} keeps those of one")
+        lines.append(
+            f"  samples/step grow with the GPUs; --total-batch {alone} keeps them constant"
+        )
     return "\n".join(lines)
 
 

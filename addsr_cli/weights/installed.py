@@ -42,7 +42,7 @@ def require_installed(name: str) -> Path:
     folder = find_installed(name)
     if folder is None:
         raise ModelUnavailable(
-            f"The model {name} is not installed.", "addsr models list shows what is."
+            f"The model {name} is not installed.", "Run addsr models list to see which are."
         )
     return folder
 

@@ -88,14 +88,14 @@ def locate(name: str, pixels: int | None = None) -> Located:
     if name == "auto":
         return _bundled(bundled_for(pixels), _reason(pixels))
     if name in BUNDLED:
-        return _bundled(name, "asked for by name")
+        return _bundled(name, "requested by name")
     folder = installed.find_installed(name) if MODEL_NAME.fullmatch(name) else None
     if folder:
         return _in(folder, f"installed in {folder}")
     if name in MODEL_COMPONENTS:
         raise ModelUnavailable(
             f"The model {name} is not installed.",
-            f"addsr models pull {name}, or use --model {FALLBACK}.",
+            f"Run addsr models pull {name}, or use --model {FALLBACK}.",
         )
     folder = at(Path(name))
     if folder:
@@ -181,7 +181,7 @@ def with_decoder(located: Located, name: str) -> Located:
         if _decoder_of(folder) is shared:
             return replace(located, decoder=folder, spec=_spec_with(located.spec, shared))
     raise ModelUnavailable(
-        f"No installed model has the decoder {name}.", "addsr models pull stablesr-turbo"
+        f"No installed model has the decoder {name}.", "Run addsr models pull stablesr-turbo."
     )
 
 
@@ -227,9 +227,9 @@ def _reason(pixels: int | None) -> str:
     """Why ``auto`` takes the bundled model that it takes."""
     limit = f"{SMALL_RESULT // 1_000_000} MP"
     if pixels is None:
-        return f"the fast bundled model; addsr upscale takes small for results of up to {limit}"
+        return f"the fast bundled model; addsr upscale uses small for results up to {limit}"
     if pixels <= SMALL_RESULT:
-        return f"the sharper bundled model, for results of up to {limit}"
+        return f"the sharper bundled model, for results up to {limit}"
     return f"the fast bundled model, for results above {limit}"
 
 
@@ -275,7 +275,7 @@ def _file(path: Path) -> Located:
         known = architecture_of_file(path.suffix)
         if known is None:
             raise ModelUnavailable(
-                f"{path} is not a file of weights.",
+                f"{path} is not a weights file.",
                 "Give a .pth or .safetensors file, a folder, or a model's name.",
             )
         architecture = known

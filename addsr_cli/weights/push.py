@@ -31,7 +31,7 @@ DIFFUSION = (
     "A complete model of [this paper]({paper}) for addsr, blind super-resolution in {steps} steps "
     "by default, as one bundle: {parts}. `import.json` says from which files it was made."
 )
-ONE_PASS = "A network for addsr that answers in one pass, at x{scale}."
+ONE_PASS = "A one-pass network for addsr, at x{scale}."
 
 
 def push(

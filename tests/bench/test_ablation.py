@@ -110,7 +110,7 @@ def test_runs_of_older_versions_are_read(trained):
 
 @pytest.mark.parametrize("name", list(ABLATIONS))
 def test_without_a_trained_model_the_commands_that_train_one_are_shown(tmp_path, name):
-    with pytest.raises(UsageError, match="No trained model") as caught:
+    with pytest.raises(UsageError, match="no trained model") as caught:
         find_variants(name, [tmp_path / "runs"])
     assert "addsr distill --" in caught.value.hint
 

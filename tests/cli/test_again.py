@@ -17,7 +17,7 @@ def test_outputs_of_addsr_among_the_inputs_are_skipped_with_a_count(twice, photo
     outcome = upscale(*twice, photo("c.jpg"))
     assert (outcome.code, outcome.out) == (3, "c_x4.jpg\n")
     assert (
-        "skipped 2 files: 2 made by addsr; to upscale what addsr made, give it alone"
+        "skipped 2 files: 2 made by addsr; to upscale an output of addsr, give it as the only input"
         in outcome.lines
     )
     assert len([line for line in outcome.lines if "already exists" in line]) == 2

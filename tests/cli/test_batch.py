@@ -619,7 +619,7 @@ def test_a_missing_folder_is_reported_without_importing_torch(finished):
     outcome = finished("-c", script)
     assert (outcome.out, outcome.err) == (
         "6 False\n",
-        "error: 'missing' does not exist. Name a folder of photos.\n",
+        "error: 'missing' does not exist. Give a folder of photos.\n",
     )
 
 

@@ -56,13 +56,13 @@ def test_speed_is_a_table_with_its_protocol(bench, monkeypatch):
         "psr 0.4",
     ):
         assert phrase in outcome.out
-    assert outcome.lines == ["model nano: asked for by name"]
+    assert outcome.lines == ["model nano: requested by name"]
 
 
 def test_a_busy_machine_is_named(bench, monkeypatch):
     monkeypatch.setattr(hardware, "load_per_core", lambda: 3.0)
     outcome = bench(*QUICK)
-    assert "keep this machine busy" in outcome.lines[-1]
+    assert "are using this machine" in outcome.lines[-1]
     assert "3.00 running processes per core" in outcome.out
 
 
@@ -214,7 +214,7 @@ def test_an_ablation_measures_trained_variants_beside_the_papers_rows(bench, dat
     [
         (("--ablation", "psr"), "--ablation needs --data"),
         (("--data", "set", "--trained", "runs"), "--trained needs --ablation"),
-        (("--data", "set", "--ablation", "ta"), "No trained model lies in runs"),
+        (("--data", "set", "--ablation", "ta"), "There is no trained model in runs"),
     ],
 )
 def test_an_ablation_needs_data_and_trained_models(bench, data, arguments, phrase):

@@ -162,7 +162,7 @@ def test_numbers_that_overflow_lead_to_a_wider_type(bundle, monkeypatch):
     result = upscaler.upscale(pixels(), Settings(steps=2))
     assert types == [torch.bfloat16, torch.float32, torch.float32]
     assert result.plan.dtype == "fp32"
-    assert any("went on with" in note for note in result.warnings)
+    assert any("continued with" in note for note in result.warnings)
     assert np.isfinite(result.photo.rgb).all()
 
 

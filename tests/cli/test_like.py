@@ -96,7 +96,7 @@ def test_a_file_without_settings_is_an_error_of_usage(addsr, photo):
     for arguments in (["verify", photo("a.png"), "a.png"], ["upscale", "a.png", "--like", "a.png"]):
         outcome = addsr(*arguments)
         assert outcome.code == 2
-        assert "a.png holds no settings of addsr" in outcome.err
+        assert "a.png contains no settings of addsr" in outcome.err
 
 
 def test_other_weights_than_those_named_are_refused(upscale, addsr, photo, monkeypatch):

@@ -54,7 +54,7 @@ def test_places_are_merged_key_by_key(photo, addsr, user_config, tmp_path):
 
 def test_keys_may_be_written_with_hyphens(photo, addsr, tmp_path):
     (tmp_path / "addsr.toml").write_text("[upscale]\ndry-run = true\n")
-    assert "1 pass, 1 tile a step" in addsr("upscale", photo()).out
+    assert "1 pass, 1 tile per step" in addsr("upscale", photo()).out
 
 
 def test_a_table_of_another_command_does_not_matter(steps, tmp_path):

@@ -29,4 +29,4 @@ def test_a_word_that_is_no_part_is_an_error_of_usage(upscale, photo):
     outcome = upscale(photo(), "--protect", "hands")
 
     assert outcome.code == 2
-    assert "neither faces nor text nor a file" in outcome.err
+    assert "neither faces, text nor a file" in outcome.err

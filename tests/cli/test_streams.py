@@ -38,7 +38,7 @@ def test_stdout_is_the_path_of_the_result(photo, upscale):
 
 
 def test_stderr_names_the_model_and_why(photo, upscale):
-    assert upscale(photo()).lines[0] == "model nano: asked for by name"
+    assert upscale(photo()).lines[0] == "model nano: requested by name"
 
 
 def test_the_automatic_choice_is_explained(photo, addsr):

@@ -31,7 +31,7 @@ def test_an_existing_map_is_not_replaced(upscale, waves):
 def test_stdout_has_no_place_for_a_map(upscale, waves):
     outcome = upscale(waves, "--trust-map", "-o", "-")
     assert outcome.code == 2
-    assert "--trust-map writes a picture beside the output" in outcome.err
+    assert "--trust-map writes a picture next to the output" in outcome.err
 
 
 def test_without_the_option_nothing_is_measured(upscale, waves):

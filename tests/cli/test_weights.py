@@ -194,7 +194,7 @@ class TestVerify:
         assert states["ram"]["state"] == "damaged"
         assert states["ram"]["problems"][0].startswith("ram_swin_large_14m.pth has SHA-256")
         assert outcome.lines[-1].endswith(
-            "The next addsr models pull downloads damaged files anew."
+            "The next addsr models pull downloads damaged files again."
         )
         hub.sent.clear()
         for part in MODEL_COMPONENTS["seesr"]:

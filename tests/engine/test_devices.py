@@ -53,7 +53,7 @@ def networks(restorer):
 
 def retried(result):
     """The errors before the successful attempt."""
-    return [note for note in result.warnings if "went on with" in note]
+    return [note for note in result.warnings if "continued with" in note]
 
 
 def apart(a, b):

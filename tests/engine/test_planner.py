@@ -85,7 +85,7 @@ def test_a_cpu_never_gets_fp16_by_itself():
 @pytest.mark.parametrize("hardware", [LAPTOP, GPU])
 def test_a_requested_precision_wins(hardware, precision):
     assert make_plan(hardware, precision=precision).dtype == precision
-    assert "asked" in make_plan(hardware, precision=precision).why
+    assert "requested" in make_plan(hardware, precision=precision).why
 
 
 @pytest.mark.parametrize("hardware", [LAPTOP, SERVER, GPU, OLD_GPU])

@@ -262,7 +262,7 @@ def test_unusable_weights_are_detected_by_verify(folder):
 
 
 def test_a_stage_that_the_record_lacks_is_refused(config):
-    with pytest.raises(UsageError, match="has its teacher: a toy"):
+    with pytest.raises(UsageError, match="already has a teacher, a toy"):
         TrainConfig(data=config.data, output=config.output, arch="toy", stage="teacher")
 
 

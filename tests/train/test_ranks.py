@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 def states(configured_once, tmp_path_factory):
     """Last states of all runs by name and rank; each run has steps of eight samples, but for two.
 
-    All are of one program, because starting a process takes longer than training in it.
+    All are of one program, because starting a process needs longer than training in it.
     """
     folder = tmp_path_factory.mktemp("ranks")
 

@@ -248,7 +248,7 @@ def _inner_path(path: Path, name: str) -> PurePosixPath:
     if inner.is_absolute() or re.match(r"[A-Za-z]:", name):
         raise _unsafe(path, name, "is an absolute path")
     if ".." in inner.parts:
-        raise _unsafe(path, name, "climbs out of the archive")
+        raise _unsafe(path, name, "leads out of the archive")
     return inner
 
 

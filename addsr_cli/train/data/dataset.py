@@ -92,7 +92,9 @@ def find_photos(
     of the same name there, a quarter as large. Raises UsageError and UnreadableInput.
     """
     if limit == 0:
-        raise UsageError(f"--data {folder}:0 takes no photo.", "Write how many photos to take.")
+        raise UsageError(
+            f"--data {folder}:0 takes no photo.", "Write how many photos to use, at least 1."
+        )
     if not folder.is_dir():
         raise UsageError(
             f"{folder} is not a folder.", "Give --data a folder of sharp, large photos."
@@ -219,7 +221,7 @@ class PairDataset(Dataset[dict[str, Any]]):
         small = lr_path(path, self.config.data[0], self.config.pairs or path)
         if small is None:
             raise UnreadableInput(
-                f"The LR of {path} is gone.", "Leave the --pairs folder as it is during training."
+                f"The LR of {path} is gone.", "Do not change the --pairs folder during training."
             )
         hr = read(path).rgb
         lr = read(small).rgb

@@ -12,6 +12,7 @@ EVERYDAY = (  # the default share of each degradation
     ("blocks", 0.08),
     ("print", 0.03),
 )
+MIX_TEXT = ", ".join(f"{name}={share:g}" for name, share in EVERYDAY)  # for --help
 
 
 def parse_scales(text: str) -> tuple[float, float]:

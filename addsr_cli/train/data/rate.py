@@ -49,10 +49,10 @@ class Preparation:
 
     def text(self) -> str:
         """Return one line for a person."""
-        line = f"a worker of this machine prepares {self.per_worker:.1f} samples/s"
+        line = f"one worker on this machine prepares {self.per_worker:.1f} samples/s"
         if self.needed is None or self.workers_needed is None:
             return line
-        line += f", a process takes {self.needed:.1f}"
+        line += f", a process needs {self.needed:.1f}"
         enough = self.workers_needed <= max(self.workers, 1)
         return line if enough else f"{line}: use --workers {self.workers_needed}"
 

@@ -111,7 +111,7 @@ def backbone_from(state: State, heads: int | None = None) -> PreTrainedModel:
             ViTModel, hub_names(state, _VIT), ViTConfig(**sizes, intermediate_size=inner)
         )
     except (KeyError, RuntimeError, ValueError) as exc:
-        raise ModelUnavailable(f"These are no weights of DINO: {exc}.", PUBLISHED) from exc
+        raise ModelUnavailable(f"These are not the weights of DINO: {exc}.", PUBLISHED) from exc
 
 
 def hub_names(state: State, inside: Mapping[str, str]) -> dict[str, Tensor]:

@@ -47,7 +47,7 @@ class TaWeights:
     indexing: Annotated[
         Literal["target", "official"],
         train_option(
-            "Which timestep the weight is looked up for: the trained one, or that before it.",
+            "Which timestep the weight is looked up for: the trained one, or the one before it.",
             LOSSES,
             flags=("--ta-index",),
             default="by --preset",

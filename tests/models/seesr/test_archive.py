@@ -263,9 +263,9 @@ def test_packers_that_python_lacks_are_named(magic, tmp_path):
     [
         ("/etc/passwd", "absolute path"),
         ("C:\\Windows\\x.dll", "absolute path"),
-        ("../outside", "climbs out"),
-        ("unet/../../outside", "climbs out"),
-        ("..\\outside", "climbs out"),
+        ("../outside", "leads out"),
+        ("unet/../../outside", "leads out"),
+        ("..\\outside", "leads out"),
     ],
 )
 def test_names_that_reach_out_refuse_the_whole_archive(packer, name, why, tmp_path):

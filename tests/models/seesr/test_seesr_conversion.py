@@ -317,7 +317,7 @@ def with_infinity(state):
             {"_class_name": "ControlNetModel"},
             "given as UNet, but holds a ControlNetModel",
         ),
-        (with_infinity, {}, "weights that are no numbers in torch.float16: conv_in.bias"),
+        (with_infinity, {}, "weights that are not numbers in torch.float16: conv_in.bias"),
     ],
     ids=["plain", "SD1.5", "shapes", "missing", "blocks", "nonsense", "class", "infinite"],
 )
@@ -465,19 +465,19 @@ def cut(path, count):
         (
             "x.pth",
             lambda p: p.write_text("version https://git-lfs.github.com/spec/v1"),
-            "not a checkpoint of PyTorch",
+            "not a PyTorch checkpoint",
         ),
         (
             "x.safetensors",
             lambda p: torch.save({"a": torch.ones(9)}, p),
             "is damaged or holds no weights",
         ),
-        ("x.pth", lambda p: torch.save([torch.ones(3)], p), "something else than named weights"),
-        ("x.pth", lambda p: torch.save({}, p), "something else than named weights"),
+        ("x.pth", lambda p: torch.save([torch.ones(3)], p), "does not hold named weights"),
+        ("x.pth", lambda p: torch.save({}, p), "does not hold named weights"),
         (
             "x.pth",
             lambda p: torch.save({"a": torch.ones(3), "b": 3}, p),
-            "something else than named weights",
+            "does not hold named weights",
         ),
         ("x.pth", lambda p: p.touch(), "is empty"),
         ("x.pth", lambda p: None, "cannot be read: No such file"),

@@ -18,7 +18,7 @@ def test_workers_are_wanted_where_one_is_too_slow(needed, workers, wanted, advic
 
 def test_without_a_pace_of_the_network_the_rate_stands_alone():
     preparation = Preparation(per_worker=10.0, needed=None, workers=1)
-    assert preparation.text() == "a worker of this machine prepares 10.0 samples/s"
+    assert preparation.text() == "one worker on this machine prepares 10.0 samples/s"
     assert preparation.record() == {"samples_per_second_and_worker": 10.0, "workers_needed": None}
 
 
