@@ -5,7 +5,8 @@ import numpy as np
 from addsr_cli.imageio import Photo
 from addsr_cli.imageio.photo import FloatArray, as_float
 
-SIDE = 128  # pixels, a multiple of the 8 of a JPEG block
+GRID = 8  # pixels of a JPEG block
+SIDE = 128  # pixels
 MOST = 25  # squares, 0.4 megapixels
 _LEVELS = np.float32(255)
 
@@ -14,7 +15,7 @@ def windows(photo: Photo) -> list[FloatArray]:
     """Return squares (h, w, 3 or 1) of a photo in levels of 255, without its alpha.
 
     Each starts at a multiple of 8 pixels and has ``SIDE`` pixels a side, or fewer where the photo
-    has; together they are the whole of a small photo.
+    has; together they are a small photo but for at most 7 pixels at its right and bottom edges.
     """
     return [
         as_float(photo.colour[top : top + SIDE, left : left + SIDE]) * _LEVELS
@@ -23,15 +24,16 @@ def windows(photo: Photo) -> list[FloatArray]:
 
 
 def _corners(height: int, width: int) -> list[tuple[int, int]]:
-    """Return (top, left) of the squares: all, or a lattice of at most ``MOST`` of them."""
-    rows, columns = max(1, height // SIDE), max(1, width // SIDE)
+    """Return (top, left) of the squares: enough to cover all, or a lattice of at most ``MOST``."""
+    rows, columns = -(-height // SIDE), -(-width // SIDE)
     share = min(1.0, (MOST / (rows * columns)) ** 0.5)
-    tops = _spread(rows, max(1, int(rows * share)))
-    lefts = _spread(columns, max(1, min(MOST // len(tops), columns)))
+    tops = _starts(height, max(1, int(rows * share)))
+    lefts = _starts(width, max(1, min(MOST // len(tops), columns)))
     return [(top, left) for top in tops for left in lefts]
 
 
-def _spread(count: int, wanted: int) -> list[int]:
-    """Return the starts, in pixels, of ``wanted`` of ``count`` squares that follow one another."""
-    places = np.linspace(0, count - 1, wanted) if wanted > 1 else [count // 2]
-    return [int(place) * SIDE for place in places]
+def _starts(length: int, count: int) -> list[int]:
+    """Return the starts of ``count`` squares spread over a length, all in pixels."""
+    room = max(0, length - SIDE)
+    places = np.linspace(0, room, count) if count > 1 else [room / 2]
+    return [int(place) // GRID * GRID for place in places]

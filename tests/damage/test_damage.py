@@ -59,6 +59,14 @@ def test_noise_is_found_beside_areas_where_it_is_clipped(level):
     assert damage_of(pixels + noise).noise == pytest.approx(8, rel=0.2)
 
 
+def test_noise_is_found_in_the_part_below_the_first_square():
+    pixels = PHOTOS["astronaut"][:200].astype(float)
+    pixels[:128] = 255
+    noise = np.random.default_rng(0).normal(0, 8, pixels.shape)
+
+    assert damage_of(pixels + noise).noise == pytest.approx(8, rel=0.2)
+
+
 def test_a_clean_photo_has_little_damage(photo):
     damage = damage_of(photo)
 
