@@ -454,7 +454,7 @@ def test_the_summary_counts_skipped_files_by_kind(photo, batch):
     assert outcome.code == 0
     assert "no photos in in" in outcome.err
     summary = "skipped: 1 hidden, 1 not a picture (1 .txt), 3 video (2 .mov, 1 .mp4)"
-    assert f"0 done, 0 failed, {summary}; " in outcome.lines[-1]
+    assert f"0 done, 0 failed, {summary}" in outcome.lines[-1]
     assert summary in batch("--dry-run").lines[-1]
 
 

@@ -156,7 +156,7 @@ def choose(model, **options):
 @pytest.mark.parametrize(
     ("pixels", "name", "reason"),
     [
-        (None, "nano", "takes small"),
+        (None, "nano", "uses small"),
         (16_000_000, "small", "up to 16 MP"),
         (16_000_001, "nano", "above 16 MP"),
     ],
