@@ -3,7 +3,9 @@
 import struct
 import time
 from dataclasses import replace
+from functools import partial
 from io import BytesIO
+from timeit import timeit
 
 import pytest
 from imageio_samples import noise, saved, smooth
@@ -171,6 +173,5 @@ def test_a_photo_with_damaged_blocks_is_read():
 
 @pytest.mark.parametrize("blocks", [b"8BIM" + bytes(8), block(1028, b""), b"8BIM\x04\x04\xff\0"])
 def test_a_megabyte_of_blocks_takes_a_tenth_of_a_second(blocks):
-    started = time.process_time()
-    iptc.photo_blocks(blocks * (1_000_000 // len(blocks)))
-    assert time.process_time() - started < 0.1
+    look = partial(iptc.photo_blocks, blocks * (1_000_000 // len(blocks)))
+    assert timeit(look, timer=time.process_time, number=1) < 0.1

@@ -1,5 +1,7 @@
 import re
 import time
+from functools import partial
+from timeit import timeit
 from xml.etree import ElementTree
 
 import pytest
@@ -93,9 +95,8 @@ def test_a_megabyte_of_anything_takes_a_tenth_of_a_second(packet):
         xmp.settings_in,
     )
     for step in steps:
-        started = time.process_time()
-        step(packet)
-        assert time.process_time() - started < 0.1
+        # timeit keeps garbage of other tests from being collected meanwhile
+        assert timeit(partial(step, packet), timer=time.process_time, number=1) < 0.1
 
 
 LAUGHS = b"""<!DOCTYPE x [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;">]><x>&b;</x>"""
